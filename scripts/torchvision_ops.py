@@ -16,20 +16,24 @@ SCHEMAS = (
 
 
 class DeclareOps(MetaPathFinder):
-    """Finds nothing itself; declares the schemas on the first look for torchvision, then steps aside."""
+    """Finds nothing itself; declares the schemas on the first look for torchvision."""
+
+    def __init__(self) -> None:
+        self.libraries: list[object] = []  # a library that is collected takes its schemas with it
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name == "torchvision":
-            sys.meta_path.remove(self)
-            self.declare()
+        """Answers None always, so that the next finder loads torchvision."""
+        if name == "torchvision" and not self.libraries:
+            self._declare()
         return None
 
-    def declare(self) -> None:
+    def _declare(self) -> None:
         import torch
 
-        self.library = torch.library.Library("torchvision", "FRAGMENT")
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        self.libraries.append(library)
         for schema in SCHEMAS:
-            self.library.define(schema)
+            library.define(schema)
 
 
 sys.meta_path.insert(0, DeclareOps())
