@@ -1,0 +1,5 @@
+"""`python -m kale_tasks` is the `kale` command."""
+
+from kale_tasks.cli import main
+
+main()

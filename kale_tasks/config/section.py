@@ -1,0 +1,30 @@
+"""The base of every settings section, and the mark of a setting that changes speed but never a row."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_RUNTIME = {"runtime": True}
+
+
+def runtime(description: str, **constraints: Any) -> Any:
+    """A field that decides how work is done (workers, endpoints, device), not what comes out of it."""
+    return Field(description=description, json_schema_extra=_RUNTIME, **constraints)
+
+
+class Section(BaseModel):
+    """A frozen group of settings that knows no key but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    def semantic(self) -> dict[str, Any]:
+        """The settings that change rows, as plain values: what enters a fingerprint."""
+        return {
+            name: value.semantic() if isinstance(value := getattr(self, name), Section) else _plain(self, name)
+            for name, field in type(self).model_fields.items()
+            if field.json_schema_extra != _RUNTIME
+        }
+
+
+def _plain(section: Section, name: str) -> Any:
+    return section.model_dump(mode="json", include={name})[name]

@@ -1,0 +1,33 @@
+"""The few ways in which KALE fails, each with the exit code that tells a scheduler what to do next."""
+
+from typing import ClassVar
+
+
+class KaleError(Exception):
+    """A failure that a person can act on: one line that says what is wrong and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class BadConfig(KaleError):
+    """The settings, the arguments or the credentials are wrong; trying again cannot help."""
+
+    exit_code = 2
+
+
+class BadData(KaleError):
+    """The data breaks a rule that must hold; trying again cannot help."""
+
+    exit_code = 3
+
+
+class Transient(KaleError):
+    """Something outside failed in a way that heals: try again later."""
+
+    exit_code = 4
+
+
+class Conflict(KaleError):
+    """Another run changed what this one built on: plan again from the lake as it is now."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""The lake: Iceberg tables, part files, atomic commits. Import what you need from its modules."""

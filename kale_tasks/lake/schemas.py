@@ -1,0 +1,227 @@
+"""Every table of the lake: its columns, what they mean, and how it is partitioned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+STRING, INT, LONG, DOUBLE, BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
+TIME = pa.timestamp("us", tz="UTC")
+STRINGS = pa.list_(pa.field("element", STRING, nullable=True))
+BOXES = pa.list_(pa.field("element", pa.list_(pa.field("element", DOUBLE, nullable=True)), nullable=True))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; only those that every row must have are `required`."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table: what a row is, its columns, and the columns it is partitioned by."""
+
+    name: str
+    row: str
+    columns: Sequence[Column]
+    partition: tuple[str, ...] = ("key",)
+
+    @property
+    def arrow(self) -> pa.Schema:
+        """The schema of its part files."""
+        return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
+
+
+_UID = Column("uid", STRING, "Name of the pair: 32 hex digits; the join key everywhere.", required=True)
+_KEY = Column("key", STRING, "The partition, such as 2026-11-01.", required=True)
+_FLAGS = Column("flags", STRINGS, "What was noticed about this row; never a reason to hide it.")
+
+PAIRS = TableSpec(
+    "pairs",
+    "a kept alt-text pair",
+    [
+        _UID,
+        _KEY,
+        Column("url", STRING, "Address of the image, as the source gave it."),
+        Column("alt_text", STRING, "The alt-text, byte for byte as the source gave it."),
+        Column("text", STRING, "The alt-text repaired (entities, mojibake, white space), used for rules and prompts."),
+        Column("width", INT, "Width the source claims, in pixels."),
+        Column("height", INT, "Height the source claims, in pixels."),
+        Column("source", STRING, "Landing file the row came from, relative to the key's folder."),
+        Column("clip_b32", DOUBLE, "CLIP ViT-B/32 image-text similarity, if the source gives it."),
+        Column("clip_l14", DOUBLE, "CLIP ViT-L/14 image-text similarity, if the source gives it."),
+        Column("face_boxes", BOXES, "Faces as [x0, y0, x1, y1] in 0..1, if the source gives them."),
+        Column("sha256", STRING, "SHA-256 of the raw image bytes the source claims."),
+        Column("lang", STRING, "Detected language of the alt-text."),
+        Column("split", STRING, "stage1, stage2 or holdout; decided by a hash of the uid.", required=True),
+        Column("dup_count", INT, "Rows of this key that this one stands for, itself included."),
+        _FLAGS,
+    ],
+)
+
+IMAGES = TableSpec(
+    "images",
+    "a tried image",
+    [
+        _UID,
+        _KEY,
+        Column("status", STRING, "ok, or failed.", required=True),
+        Column("reason", STRING, "Why it failed: one word of the reasons; empty when ok."),
+        Column("shard", STRING, "Tar file that holds the image, relative to the warehouse or absolute if adopted."),
+        Column("offset", LONG, "Where the image's bytes begin in the shard."),
+        Column("length", LONG, "How many bytes the image has."),
+        Column("sha256", STRING, "SHA-256 of the raw bytes received."),
+        Column("sha256_matches", BOOL, "Whether that equals the claimed one; null without a claim."),
+        Column("phash", LONG, "64-bit perceptual hash."),
+        Column("width", INT, "Width of the stored image."),
+        Column("height", INT, "Height of the stored image."),
+        Column("mime", STRING, "Type of the received bytes, by their content."),
+        Column("http_status", INT, "Last HTTP status; null when adopted or never answered."),
+        Column("final_url", STRING, "Address after redirects."),
+        Column("attempts", INT, "Times this image was asked for, over all runs."),
+        Column("fetched_at", TIME, "When the bytes came."),
+        Column("split", STRING, "The pair's split, carried along."),
+        _FLAGS,
+    ],
+)
+
+DENSE = TableSpec(
+    "dense",
+    "a dense caption",
+    [
+        _UID,
+        _KEY,
+        Column("text", STRING, "What the captioner says the image shows, cleaned."),
+        Column("model", STRING, "Captioner as name@revision."),
+        Column("recipe", STRING, "Name of the recipe."),
+        Column("engine", STRING, "Engine and sampling that made it."),
+        Column("prompt_hash", STRING, "Hash of the prompt's template."),
+        Column("tokens_in", INT, "Tokens of prompt and image."),
+        Column("tokens_out", INT, "Tokens generated."),
+        Column("finish_reason", STRING, "stop or length."),
+        _FLAGS,
+    ],
+)
+
+CAPTIONS = TableSpec(
+    "captions",
+    "a finished caption",
+    [
+        _UID,
+        _KEY,
+        Column("stage", INT, "1: dense caption fused with alt-text by an LLM; 2: written by the student.", required=True),
+        Column("url", STRING, "Address of the image."),
+        Column("sha256", STRING, "SHA-256 of the raw image bytes received."),
+        Column("alt_text", STRING, "The alt-text, byte for byte."),
+        Column("dense_caption", STRING, "The dense caption it was fused from (stage 1)."),
+        Column("caption", STRING, "The knowledge-augmented caption."),
+        Column("recipe", STRING, "Name of the recipe."),
+        Column("models", STRINGS, "Every model that had a part in it, as name@revision."),
+        Column("engine", STRING, "Engine and sampling of the last model."),
+        Column("prompt_hash", STRING, "Hash of the prompt's template."),
+        Column("tokens_in", INT, "Tokens of the last prompt."),
+        Column("tokens_out", INT, "Tokens generated."),
+        Column("finish_reason", STRING, "stop or length."),
+        Column("facts", INT, "Names, numbers and the like found in the caption."),
+        Column("facts_from_alt", INT, "Of these, found in the alt-text."),
+        Column("facts_from_dense", INT, "Of these, found in the dense caption."),
+        Column("facts_invented", INT, "Of these, found in neither."),
+        _FLAGS,
+    ],
+    partition=("key", "stage"),
+)
+
+QUARANTINE = TableSpec(
+    "quarantine",
+    "a row taken out",
+    [
+        Column("uid", STRING, "Name of the pair, or of the file when a whole file is broken.", required=True),
+        _KEY,
+        Column("step", STRING, "Step that took it out.", required=True),
+        Column("reason", STRING, "One word of the reasons.", required=True),
+        Column("detail", STRING, "What was seen, shortened; never the text itself when it may be private."),
+        Column("attempts", INT, "Times it was tried."),
+    ],
+    partition=("key", "step"),
+)
+
+DEDUP_INDEX = TableSpec(
+    "dedup_index",
+    "one hash under which a kept pair can be found again",
+    [
+        _UID,
+        _KEY,
+        Column("kind", STRING, "uid, url, sha256 or band.", required=True),
+        Column("hash", LONG, "64-bit hash of the value.", required=True),
+    ],
+)
+
+MODELS = TableSpec(
+    "models",
+    "a version of the student",
+    [
+        Column("version", STRING, "Content hash of its files; names its folder.", required=True),
+        _KEY,
+        Column("path", STRING, "Folder of its files, relative to the warehouse."),
+        Column("base", STRING, "Model it started from, as name@revision."),
+        Column("recipe", STRING, "Recipe of the captions it learnt from."),
+        Column("parents", STRING, "JSON: the committed captions it learnt from, key to fingerprint."),
+        Column("rows", LONG, "Captions it was trained on."),
+        Column("steps", LONG, "Optimiser steps."),
+        Column("metrics", STRING, "JSON: its figures on the held-out set."),
+        Column("accepted", BOOL, "Whether it passed the promotion gate."),
+        Column("verdict", STRING, "The gate's words."),
+    ],
+)
+
+RELEASES = TableSpec(
+    "releases",
+    "a release",
+    [
+        Column("version", STRING, "Name of the release.", required=True),
+        _KEY,
+        Column("path", STRING, "Folder of its files, relative to the warehouse."),
+        Column("keys", STRING, "JSON: the committed captions in it, key to fingerprint."),
+        Column("rows_core", LONG, "Rows of the core config (stage 1)."),
+        Column("rows_full", LONG, "Rows of the full config."),
+        Column("files", LONG, "Files."),
+        Column("bytes", LONG, "Bytes."),
+        Column("manifest_sha256", STRING, "SHA-256 of the manifest that lists every file with its hash."),
+    ],
+)
+
+RUNS = TableSpec(
+    "runs",
+    "one work on a chunk, or one commit",
+    [
+        _KEY,
+        Column("step", STRING, "The step.", required=True),
+        Column("fingerprint", STRING, "Fingerprint of the run.", required=True),
+        Column("verb", STRING, "work or commit.", required=True),
+        Column("chunk", INT, "Number of the chunk; null for a commit."),
+        Column("attempt", INT, "Attempt of the scheduler."),
+        Column("rows_in", LONG, "Rows taken in."),
+        Column("kept", LONG, "Rows kept."),
+        Column("dropped", STRING, "JSON: rows dropped, by rule."),
+        Column("quarantined", LONG, "Rows quarantined."),
+        Column("metrics", STRING, "JSON: sums of what the step measured (tokens, device seconds, bytes, cost)."),
+        Column("inputs", STRING, "JSON: content of each input."),
+        Column("config", STRING, "JSON: the settings that count."),
+        Column("code", STRING, "Version of the package and of the step."),
+        Column("seconds", DOUBLE, "Wall seconds."),
+        Column("cpu_seconds", DOUBLE, "CPU seconds, children included."),
+        Column("peak_mb", DOUBLE, "Peak memory of the process."),
+        Column("bytes", LONG, "Bytes written."),
+        Column("started_at", TIME, "When it began."),
+    ],
+    partition=("key", "step"),
+)
+
+TABLES = {
+    spec.name: spec
+    for spec in (PAIRS, IMAGES, DENSE, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS)
+}

@@ -1,0 +1,24 @@
+"""The registry: every step by name, imported when it is asked for."""
+
+from importlib import import_module
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.step import Step
+
+STEPS = {
+    "ingest": "kale_tasks.ingest.step:Ingest",
+    "images": "kale_tasks.images.step:Images",
+    "dense": "kale_tasks.caption.steps:Dense",
+    "fuse": "kale_tasks.caption.steps:Fuse",
+    "distill": "kale_tasks.distill.step:Distill",
+    "student": "kale_tasks.caption.steps:Student",
+    "release": "kale_tasks.publish.step:Release",
+}
+
+
+def find(name: str) -> Step:
+    """The step of that name."""
+    if name not in STEPS:
+        raise BadConfig(f"There is no step '{name}'. Steps: {', '.join(STEPS)}.")
+    module, _, cls = STEPS[name].partition(":")
+    return getattr(import_module(module), cls)()  # type: ignore[no-any-return]
