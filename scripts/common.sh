@@ -1,6 +1,7 @@
 # Sourced by the set-up scripts: they run from the root of the checkout and stop at the first error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export UV_SYSTEM_CERTS=1  # trust what the machine trusts, a company's proxy too
 
 fail() {
     echo "$(basename "$0"): $*" >&2
@@ -30,7 +31,7 @@ uv() {
         return
     fi
     if [[ ! -x .cache/uv/bin/uv ]]; then
-        python3 -m venv .cache/uv && .cache/uv/bin/pip install -q uv ||
+        python3 -m venv .cache/uv && .cache/uv/bin/pip install -q --disable-pip-version-check uv ||
             fail "uv is missing and could not be installed: install Python 3.11 with its venv module, or uv"
     fi
     .cache/uv/bin/uv "$@"
