@@ -1,0 +1,77 @@
+"""Endless training examples: conversations of which only the answer is learned."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from kale_tasks.sample.alttext import make_kind, write_alt
+from kale_tasks.sample.describe import dense, fused
+from kale_tasks.sample.models.tokenizer import prompts
+from kale_tasks.sample.scene import Scene, make_facts, make_scene
+
+IGNORED = -100
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a model is asked about a scene, and the one right answer."""
+
+    scene: Scene
+    messages: list[Message]
+    answer: str
+
+
+def describing(rng: Random) -> Example:
+    """A scene to be described from its picture."""
+    scene = make_scene(rng)
+    prompt = prompts()["describe"]
+    user = [{"type": "image"}, {"type": "text", "text": prompt["user"]}]
+    return Example(scene, [_says("system", prompt["system"]), _says("user", user)], dense(scene))
+
+
+def fusing(rng: Random) -> Example:
+    """A description and an alt-text to be joined."""
+    scene = make_scene(rng)
+    alt = write_alt(rng, make_kind(rng), scene, make_facts(rng))
+    return Example(scene, fuse_messages(dense(scene), alt.text), fused(scene, alt.facts))
+
+
+def fuse_messages(description: str, alt_text: str) -> list[Message]:
+    """The fuser's conversation up to its answer."""
+    prompt = prompts()["fuse"]
+    clipped = alt_text[: prompts()["alt_characters"]]
+    user = prompt["user"].replace("{dense}", description).replace("{alt}", clipped)
+    return [_says("system", prompt["system"]), _says("user", user)]
+
+
+def encode(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
+    """Token ids of a whole conversation, and its labels: only the answer and its end count."""
+    question = tokenizer.apply_chat_template(example.messages, add_generation_prompt=True, tokenize=False)
+    asked = tokenizer(question).input_ids
+    answered = [*tokenizer(example.answer).input_ids, tokenizer.eos_token_id]
+    return asked + answered, [IGNORED] * len(asked) + answered
+
+
+def batches(tokenizer: Any, make: Any, rng: Random, size: int) -> Iterator[tuple[Any, Any, list[Scene]]]:
+    """Endless batches (ids, labels, scenes); examples of like length share a batch, so that little is padding."""
+    import torch
+
+    while True:
+        pool = sorted(((*encode(tokenizer, example := make(rng)), example.scene) for _ in range(size * 16)), key=_length)
+        groups = [pool[at : at + size] for at in range(0, len(pool), size)]
+        rng.shuffle(groups)
+        for group in groups:
+            longest = len(group[-1][0])
+            ids = [row + [tokenizer.pad_token_id] * (longest - len(row)) for row, _, _ in group]
+            labels = [row + [IGNORED] * (longest - len(row)) for _, row, _ in group]
+            yield torch.tensor(ids), torch.tensor(labels), [scene for _, _, scene in group]
+
+
+def _length(encoded: tuple[list[int], list[int], Scene]) -> int:
+    return len(encoded[0])
+
+
+def _says(role: str, content: Any) -> Message:
+    return {"role": role, "content": content}

@@ -1,0 +1,61 @@
+"""Proper names made of open letter sequences, so that no model can learn them by heart."""
+
+from random import Random
+
+CONSONANTS = "bcdfghjklmnpqrstvwxz"
+VOWELS = "aeiouy"
+ACCENTED = "áàâäãåçéèêëíïñóôöøúüýžščł"
+COMMON = ("Tower", "Castle", "Bridge", "Mount", "Saint", "Old", "New", "Royal", "House", "Grand", "Park", "River")
+JOINERS = ("of", "de", "la", "del", "am", "upon", "van", "the")
+
+
+def invent(rng: Random) -> str:
+    """Returns a proper name of one to three words that nobody has seen before."""
+    shape = rng.random()
+    if shape < 0.45:
+        return _word(rng)
+    if shape < 0.78:
+        return f"{_word(rng)} {_word(rng)}"
+    if shape < 0.84:
+        return f"{_word(rng)} {_word(rng)} {_word(rng)}"
+    if shape < 0.90:
+        return f"{_word(rng)} {rng.choice(JOINERS)} {_word(rng)}"
+    words = [rng.choice(COMMON), _word(rng)]
+    rng.shuffle(words)
+    return " ".join(words)
+
+
+def _word(rng: Random) -> str:
+    style = rng.random()
+    if style < 0.6:
+        return _spoken(rng)
+    if style < 0.85:
+        return "".join(rng.choices(CONSONANTS + VOWELS, k=rng.randint(2, 11))).capitalize()
+    return _ornate(rng, _spoken(rng))
+
+
+def _spoken(rng: Random) -> str:
+    """Consonants and vowels by turns, now and then doubled."""
+    letters = ""
+    vowel = rng.random() < 0.3
+    for _ in range(rng.randint(3, 9)):
+        letter = rng.choice(VOWELS if vowel else CONSONANTS)
+        letters += letter * (2 if rng.random() < 0.08 else 1)
+        if rng.random() < 0.85:
+            vowel = not vowel
+    return letters.capitalize()
+
+
+def _ornate(rng: Random, word: str) -> str:
+    """The odd spellings of real names: accents, hyphens, apostrophes, inner capitals, numbers."""
+    style = rng.randrange(5)
+    if style == 0:
+        at = rng.randrange(1, len(word))
+        return word[:at] + rng.choice(ACCENTED) + word[at + 1 :]
+    if style == 1:
+        return f"{word}-{_spoken(rng)}"
+    if style == 2:
+        return f"{rng.choice('DLO')}'{word}"
+    if style == 3:
+        return f"Mc{word}"
+    return f"{word} {rng.randint(1, 99)}"
