@@ -13,10 +13,10 @@ test: lint vllm  ## Lint, then every test against real servers; ARGS="tests/lake
 lint: env  ## ruff and mypy --strict
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
+	@.venv/bin/mypy kale_tasks $(wildcard dags/*.py plugins/*.py)
 
 bench: env vllm  ## Every measurement in bench/, one after the other
-	@set -e; for script in bench/*.py; do echo "== $$script"; .venv/bin/python $$script; done
+	@set -e; for script in $(wildcard bench/*.py); do echo "== $$script"; .venv/bin/python $$script; done
 
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 	@.venv/bin/kale up $(ARGS)
