@@ -1,43 +1,59 @@
-"""The `kale` command: thin words over the same functions that every operator calls."""
+"""KALE: knowledge-augmented captions for web images, from alt-text to a published release."""
 
-import json
 import sys
-from collections.abc import Callable
-from functools import wraps
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, NoReturn
 
+import click
 import typer
 
+from kale_tasks.commands import look, steps, upkeep
 from kale_tasks.errors import KaleError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-_P, _T = ParamSpec("_P"), TypeVar("_T")
-
-Key = Annotated[str, typer.Option("--key", help="The partition, such as 2026-11-01.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: name=value. May be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
+_debug = False
 
 
 @app.callback()
 def _options(debug: Annotated[bool, typer.Option(help="Show a traceback when something fails.")] = False) -> None:
-    _State.debug = debug
+    global _debug  # noqa: PLW0603 - the one switch of the process
+    _debug = debug
 
 
-class _State:
-    debug = False
+for command in (steps.run, steps.plan, steps.work, steps.commit, look.status, look.show, look.history, look.diff,
+                upkeep.config, upkeep.maintain, upkeep.doctor):  # fmt: skip
+    app.command()(command)
+for name, module in {
+    "sample": "kale_tasks.sample.cli",
+    "models": "kale_tasks.distill.cli",
+}.items():
+    if find_spec(module):
+        app.add_typer(import_module(module).app, name=name)
 
 
 def main() -> NoReturn:
     """Run the command; an error is one line and an exit code that a scheduler can read."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except KaleError as error:
-        if _State.debug:
-            raise
-        print(f"kale: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    raise SystemExit(0)
+        _fail(error, error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(2) from None
+    except (KeyboardInterrupt, click.Abort):
+        raise SystemExit(130) from None
+    except Exception as error:
+        _fail(error, 1)
+    raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    if _debug:
+        raise error
+    hint = "" if isinstance(error, KaleError) else " (unexpected; `kale --debug …` shows where)"
+    print(f"kale: {' '.join(str(error).split()) or type(error).__name__}{hint}", file=sys.stderr)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

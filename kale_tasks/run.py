@@ -25,14 +25,16 @@ class Run:
     """One run of a step on a key: everything that its three verbs share."""
 
     def __init__(
-        self, step: Step, lake: Lake, settings: Settings, key: str, *, again: bool = False, progress: Progress | None = None
+        self, step: Step, lake: Lake, settings: Settings, key: str, *,
+        again: bool = False, generation: int | None = None, progress: Progress | None = None
     ) -> None:
         self.step, self.lake, self.settings, self.key = step, lake, settings, check_key(key)
         self.progress = progress or Silent()
         self.inputs = dict(step.inputs(lake, settings, self.key))
         self.config = dict(step.config(settings))
         self.standing = lake.committed(step.table, self.key, step.slice)
-        self.generation = (self.standing.generation if self.standing else 0) + (1 if again else 0)
+        standing_generation = self.standing.generation if self.standing else 0
+        self.generation = standing_generation + (1 if again else 0) if generation is None else generation
         self.fingerprint = fingerprint(step, self.config, self.inputs, self.generation)
         self.meter = Meter()
 

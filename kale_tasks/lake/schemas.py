@@ -175,6 +175,9 @@ MODELS = TableSpec(
         Column("metrics", STRING, "JSON: its figures on the held-out set."),
         Column("accepted", BOOL, "Whether it passed the promotion gate."),
         Column("verdict", STRING, "The gate's words."),
+        Column("config", STRING, "JSON: the settings it was made with."),
+        Column("code", STRING, "Version of the package and of the step."),
+        Column("files", STRING, "JSON: its files, name to SHA-256."),
     ],
 )
 

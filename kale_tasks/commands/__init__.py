@@ -1,0 +1,1 @@
+"""The words of the command line, by theme; each is a few lines over the functions below it."""

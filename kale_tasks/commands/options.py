@@ -1,0 +1,56 @@
+"""What the commands share: options, the opened lake, answers as tables or JSON."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kale_tasks.config import Settings, load
+
+if TYPE_CHECKING:
+    from kale_tasks.lake.lake import Lake
+
+Key = Annotated[str, typer.Option("--key", help="The partition, such as 2026-11-01.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: name=value. May be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
+
+
+def settings(sets: Sequence[str] | None) -> Settings:
+    """The effective settings."""
+    return load(sets or ()).settings
+
+
+def open_lake(of: Settings) -> "Lake":
+    """The lake of these settings."""
+    from kale_tasks.lake.lake import Lake
+
+    return Lake(of)
+
+
+def say(answer: Any, as_json: bool, text: str = "") -> None:
+    """Print an answer: as JSON for machines, as text for people."""
+    if as_json:
+        json.dump(answer, sys.stdout, default=str)
+        print()
+    else:
+        print(text)
+
+
+def say_table(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> None:
+    """Print records: as JSON, or as a table with a column for each name."""
+    if as_json:
+        say(list(rows), as_json)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    names = list(rows[0]) if rows else ["nothing yet"]
+    for name in names:
+        number = rows and all(isinstance(row[name], int | float) or row[name] is None for row in rows)
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row[name] is None else f"{row[name]}" for name in names))
+    Console().print(table)

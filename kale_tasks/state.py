@@ -1,0 +1,33 @@
+"""What state a step is in for a key: missing, waiting, stale or committed."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from kale_tasks.config.model import Settings
+from kale_tasks.errors import KaleError
+from kale_tasks.lake.lake import Lake
+from kale_tasks.run import Run
+from kale_tasks.step import Step
+
+
+def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
+    """One cell of the status table."""
+    standing = lake.committed(step.table, key, step.slice)
+    row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
+    if standing is None:
+        return row
+    try:
+        fresh = Run(step, lake, settings, key).fingerprint == standing.fingerprint
+    except KaleError:
+        fresh = False  # an input that it was made from is gone
+    age = _age(datetime.now(UTC) - datetime.fromisoformat(standing.at))
+    known = {"rows": standing.rows, "age": age, "fingerprint": standing.fingerprint}
+    return {**row, **known, "state": "committed" if fresh else "stale"}
+
+
+def _age(since: Any) -> str:
+    seconds = int(since.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
