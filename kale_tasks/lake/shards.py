@@ -88,5 +88,5 @@ def _read_group(lake: Lake, group: Sequence[Span]) -> bytes:
     except FileNotFoundError as error:
         raise BadData(f"{storage.uri(path)} is gone, but images are in it. Put it back or run images again.") from error
     if len(data) < stop - start:
-        raise BadData(f"{storage.uri(path)} is shorter than when its images were stored. Put it back or run images again.")
+        raise BadData(f"{storage.uri(path)} is shorter than it was. Put it back or run images again.")
     return data
