@@ -63,7 +63,9 @@ def _spark() -> Check:
     try:
         return Check("spark", True, f"pyspark {version('pyspark')}")
     except PackageNotFoundError:
-        return Check("spark", False, "not installed", "Run `make demo` or `make test`: both install the locked packages.")
+        return Check(
+            "spark", False, "not installed", "Run `make demo` or `make test`: both install the locked packages."
+        )
 
 
 def _storage(settings: Settings) -> Check:
@@ -90,7 +92,9 @@ def _landing(settings: Settings) -> Check:
     from kale_tasks.lake.landing import landing_keys
 
     keys = landing_keys(settings)
-    advice = f"Put files under {settings.landing}/<key>/, or make some: kale sample make --pairs 1000 --out {settings.landing}"
+    advice = (
+        f"Put files in {settings.landing}/<key>/, or make some: kale sample make --pairs 1000 --out {settings.landing}"
+    )
     return Check("landing", bool(keys), f"{len(keys)} keys in {settings.landing}", advice, needed=False)
 
 
@@ -117,4 +121,6 @@ def _clock(settings: Settings) -> Check:
     seen = next(e.modified for e in storage.entries(".doctor") if e.path == probe)
     storage.delete(probe)
     off = abs(seen.timestamp() - time.time())
-    return Check("clock", off < 60, f"{off:.0f} s off the storage's", "Set this machine's clock: grace times depend on it.")
+    return Check(
+        "clock", off < 60, f"{off:.0f} s off the storage's", "Set this machine's clock: grace times depend on it."
+    )

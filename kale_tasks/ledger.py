@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,13 +27,13 @@ class Meter:
     """What a process spends from the moment it is made."""
 
     def __init__(self) -> None:
-        self.figures: Counter[str] = Counter()
+        self.figures: defaultdict[str, float] = defaultdict(float)
         self.started_at = datetime.now(UTC)
         self._started, self._cpu = time.monotonic(), _cpu_seconds()
 
     def add(self, name: str, value: float) -> None:
         """Add to a figure."""
-        self.figures[name] += value  # type: ignore[assignment]
+        self.figures[name] += value
 
     def spent(self) -> dict[str, Any]:
         """Seconds, CPU seconds and peak memory up to now."""
@@ -50,10 +50,11 @@ def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | No
     """Put one ledger line for a work (of one chunk) or a commit (of all)."""
     attempt = int(os.environ.get("KALE_ATTEMPT", "1"))
     dropped: Counter[str] = Counter()
-    figures: Counter[str] = Counter(run.meter.figures)
+    figures = dict(run.meter.figures)
     for meta in metas:
         dropped.update(meta.dropped)
-        figures.update(meta.metrics)  # type: ignore[arg-type]
+        for name, value in meta.metrics.items():
+            figures[name] = figures.get(name, 0) + value
     line = {
         "key": run.key,
         "step": run.step.name,

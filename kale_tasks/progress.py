@@ -143,4 +143,6 @@ def _sentence(state: dict[str, Any]) -> str:
     facts = ", ".join(f"{name} {value:g}" for name, value in state.items() if name not in known)
     total = f" of {state['total']}" if state["total"] else ""
     left = f", {state['seconds_left']} s left" if state["seconds_left"] else ""
-    return f"{state['title']}: {state['rows']}{total} rows, {state['rows_per_second']} rows/s{left}" + (f" ({facts})" if facts else "")
+    return f"{state['title']}: {state['rows']}{total} rows, {state['rows_per_second']} rows/s{left}" + (
+        f" ({facts})" if facts else ""
+    )

@@ -25,8 +25,15 @@ class Run:
     """One run of a step on a key: everything that its three verbs share."""
 
     def __init__(
-        self, step: Step, lake: Lake, settings: Settings, key: str, *,
-        again: bool = False, generation: int | None = None, progress: Progress | None = None
+        self,
+        step: Step,
+        lake: Lake,
+        settings: Settings,
+        key: str,
+        *,
+        again: bool = False,
+        generation: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.step, self.lake, self.settings, self.key = step, lake, settings, check_key(key)
         self.progress = progress or Silent()
@@ -68,18 +75,21 @@ def plan(run: Run) -> Plan:
     return made
 
 
-def read_plan(run: Run, fingerprint_: str, base: str | None) -> Plan:
-    """The plan that another process wrote; Conflict when the world has moved on since."""
-    if run.fingerprint != fingerprint_:
-        raise Conflict(
-            f"{run.step.name} {run.key} was planned as {fingerprint_}, but settings and inputs now make it "
-            f"{run.fingerprint}. Plan again."
-        )
+def reopen(
+    step: Step, lake: Lake, settings: Settings, made: tuple[str, str, str | None], progress: Progress | None = None
+) -> tuple[Run, Plan]:
+    """The run and plan (key, fingerprint, base) that another process made; Conflict when the world has moved on."""
+    key, wanted, base = made
     try:
-        text = run.lake.storage.read(f"{run.folder}/plan.json")
+        text = lake.storage.read(f"{run_folder(step.table, check_key(key), wanted)}/plan.json")
     except FileNotFoundError as error:
-        raise Conflict(f"{run.step.name} {run.key} has no plan {fingerprint_}. Plan again.") from error
-    return Plan.model_validate_json(text).model_copy(update={"base": base})
+        raise Conflict(f"{step.name} {key} has no plan {wanted}. Plan again.") from error
+    known = Plan.model_validate_json(text)
+    run = Run(step, lake, settings, key, generation=known.generation, progress=progress)
+    if run.fingerprint != wanted:
+        raise Conflict(f"{step.name} {key} was planned as {wanted}; settings and inputs are others now. Plan again.")
+    committed = run.standing is not None and run.standing.fingerprint == wanted
+    return run, known.model_copy(update={"base": base, "committed": committed})
 
 
 def work(run: Run, chunk: Chunk) -> list[PartMeta]:
@@ -93,9 +103,13 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
         for part in run.step.work(run, chunk, missing):
             meta = run.writer.write(part) if isinstance(part, Part) else part
             made[meta.number] = meta
-            run.progress.advance(meta.rows_in, kept=meta.kept, quarantined=meta.quarantined, **dict(meta.dropped))
+            run.progress.advance(
+                meta.rows_in, kept=meta.kept, dropped=sum(meta.dropped.values()), quarantined=meta.quarantined
+            )
     if lost := [n for n in missing if n not in made]:
-        raise BadData(f"{run.step.name} {run.key} chunk {chunk.index} did not make parts {lost[:5]}: a defect of the step.")
+        raise BadData(
+            f"{run.step.name} {run.key} chunk {chunk.index} did not make parts {lost[:5]}: a defect of the step."
+        )
     if made:
         write_line(run, "work", list(made.values()), chunk=chunk.index)
     return list(made.values())
@@ -109,7 +123,9 @@ def commit(run: Run, made: Plan) -> Committed:
     metas = parts.standing(storage, run.folder, run.fingerprint)
     wanted = [n for chunk in made.chunks for n in chunk.numbers]
     if lacking := [n for n in wanted if n not in metas]:
-        raise Conflict(f"{step.name} {run.key}: {len(lacking)} parts are missing or torn, such as {lacking[0]}. Run its work again.")
+        raise Conflict(
+            f"{step.name} {run.key}: {len(lacking)} parts are missing or torn, such as {lacking[0]}. Work again."
+        )
     _check_still_ours(run, made)
     new = _account(run, [metas[n] for n in wanted])
     for name in (*step.also, "quarantine"):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from kale_tasks.config import Settings
     from kale_tasks.lake.lake import Lake
 
-Table = Annotated[str, typer.Argument(help="pairs, images, dense, captions, quarantine, dedup_index, models, releases or runs.")]
+Table = Annotated[str, typer.Argument(help="A table, such as pairs, images, captions or runs.")]
+Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.")]
 
 
 def status(sets: Sets = None, json: AsJson = False) -> None:
@@ -34,8 +35,14 @@ def status(sets: Sets = None, json: AsJson = False) -> None:
     say_table(list(grid.values()), False)
 
 
-def show(table: Table, key: Key, out: Annotated[Path | None, typer.Option(help="Write the rows to this parquet file.")] = None,
-         rows: Annotated[int, typer.Option(help="Rows to print.")] = 10, sets: Sets = None, json: AsJson = False) -> None:  # fmt: skip
+def show(
+    table: Table,
+    key: Key,
+    out: Annotated[Path | None, typer.Option(help="Write all rows to this parquet file.")] = None,
+    rows: Annotated[int, typer.Option(help="Rows to print.")] = 10,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
     """Write a table's rows of a key to a parquet file, or print the first of them."""
     lake = open_lake(settings(sets))
     if out is None:
@@ -54,19 +61,23 @@ def show(table: Table, key: Key, out: Annotated[Path | None, typer.Option(help="
     say({"table": table, "key": key, "rows": written, "out": str(out)}, json, f"{written} rows written to {out}.")
 
 
-def history(table: Annotated[str | None, typer.Argument(help="Only this table.")] = None,
-            key: Annotated[str | None, typer.Option("--key", help="Only this key.")] = None,
-            sets: Sets = None, json: AsJson = False) -> None:  # fmt: skip
+def history(
+    table: Annotated[str | None, typer.Argument(help="Only this table.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Only this key.")] = None,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
     """List the commits: which run of which step put how many rows, and when."""
     from kale_tasks.lake.schemas import TABLES
 
     lake = open_lake(settings(sets))
-    rows = [row for name in ([table] if table else TABLES) for row in _snapshots(lake, name) if key in (None, row["key"])]
+    rows = [
+        row for name in ([table] if table else TABLES) for row in _snapshots(lake, name) if key in (None, row["key"])
+    ]
     say_table(sorted(rows, key=lambda r: r["at"]), json)
 
 
-def diff(table: Table, old: Annotated[int, typer.Argument(help="Snapshot id.")], new: Annotated[int, typer.Argument(help="Snapshot id.")],
-         sets: Sets = None, json: AsJson = False) -> None:  # fmt: skip
+def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: AsJson = False) -> None:
     """Compare two snapshots of a table: files and rows that came and went, by key."""
     lake = open_lake(settings(sets))
     if missing := [i for i in (old, new) if lake.table(table).snapshot_by_id(i) is None]:

@@ -1,31 +1,40 @@
 """`kale run`, and its three verbs alone for schedulers: `kale plan`, `kale work`, `kale commit`."""
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kale_tasks.commands.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
+    from kale_tasks.config import Settings
     from kale_tasks.lake.lake import Committed
+    from kale_tasks.progress import Progress
     from kale_tasks.run import Run
+    from kale_tasks.step import Chunk as PlannedChunk
+    from kale_tasks.step import Plan
 
 Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse, distill, student or release.")]
-Again = Annotated[bool, typer.Option("--again", "--redrive", help="Make it anew although it is committed; images: try again what can heal.")]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again", "--redrive", help="Make it anew although it is committed; images: try again what can heal."
+    ),
+]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="The run, as `kale plan` named it.")]
-Base = Annotated[str | None, typer.Option("--base", help="What the plan builds on, as `kale plan` named it.")]
+Base = Annotated[str | None, typer.Option("--base", help="What that plan builds on, as `kale plan` named it.")]
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
-Generation = Annotated[int | None, typer.Option("--generation", help="The generation, as `kale plan` named it.")]
 
 
 def run(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
     """Run a step on a key: plan, work, commit. What is committed already is not made again."""
     from kale_tasks.run import execute
 
-    with _opened(step, key, sets, again=again) as it:
+    with _opened(step, key, sets, again) as it:
         committed = execute(it)
         say(_account(it, committed), json, _sentence(it, committed))
 
@@ -34,52 +43,68 @@ def plan(step: Step, key: Key, sets: Sets = None, again: Again = False, json: As
     """Say what a run would do, and write its plan down for `kale work` and `kale commit`."""
     from kale_tasks.run import plan as make
 
-    with _opened(step, key, sets, again=again) as it:
+    with _opened(step, key, sets, again) as it:
         made = make(it)
         text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks to do"
         say(made.model_dump(), json, f"{step} {key} {made.fingerprint} {text}.")
 
 
-def work(
-    step: Step, key: Key, chunk: Chunk, fingerprint: Fingerprint, base: Base = None, generation: Generation = None,
-    sets: Sets = None, json: AsJson = False,
-) -> None:  # fmt: skip
+def work(step: Step, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:
     """Make the missing parts of one chunk of a plan."""
-    from kale_tasks.run import read_plan
     from kale_tasks.run import work as make
 
-    with _opened(step, key, sets, generation=generation) as it:
-        metas = make(it, read_plan(it, fingerprint, base).chunks[chunk])
-        made = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
-        say(made, json, f"{step} {key} chunk {chunk}: {made['parts']} parts made, {made['kept']} rows kept.")
+    with _planned(step, key, sets, fingerprint, None) as (it, made):
+        metas = [] if made.committed else make(it, _chunk(made, chunk))
+        done = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
+        say(done, json, f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.")
 
 
 def commit(
-    step: Step, key: Key, fingerprint: Fingerprint, base: Base = None, generation: Generation = None,
-    sets: Sets = None, json: AsJson = False,
-) -> None:  # fmt: skip
+    step: Step, key: Key, fingerprint: Fingerprint, base: Base = None, sets: Sets = None, json: AsJson = False
+) -> None:
     """Make the parts of a plan the rows of the key, all at once."""
     from kale_tasks.run import commit as make
-    from kale_tasks.run import read_plan
 
-    with _opened(step, key, sets, generation=generation) as it:
-        committed = make(it, read_plan(it, fingerprint, base))
+    with _planned(step, key, sets, fingerprint, base) as (it, made):
+        committed = make(it, made)
         say(_account(it, committed), json, _sentence(it, committed))
 
 
 @contextmanager
-def _opened(step: str, key: str, sets: Any, again: bool = False, generation: int | None = None) -> Iterator["Run"]:
-    from kale_tasks import progress
-    from kale_tasks.keys import check_key
+def _opened(step: str, key: str, sets: Any, again: bool) -> Iterator["Run"]:
     from kale_tasks.run import Run
     from kale_tasks.steps import find
 
-    found, of = find(step), settings(sets)
-    shown = progress.make(of.log)
+    of = settings(sets)
+    with _shown(of) as progress:
+        yield Run(find(step), open_lake(of), of, key, again=again, progress=progress)
+
+
+@contextmanager
+def _planned(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
+    from kale_tasks.run import reopen
+    from kale_tasks.steps import find
+
+    of = settings(sets)
+    with _shown(of) as progress:
+        yield reopen(find(step), open_lake(of), of, (key, fingerprint, base or None), progress)
+
+
+@contextmanager
+def _shown(of: "Settings") -> Iterator["Progress"]:
+    from kale_tasks.progress import make
+
+    progress = make(of.log)
     try:
-        yield Run(found, open_lake(of), of, check_key(key), again=again, generation=generation, progress=shown)
+        yield progress
     finally:
-        shown.end()
+        progress.end()
+
+
+def _chunk(made: "Plan", index: int) -> "PlannedChunk":
+    if index not in range(len(made.chunks)):
+        raise BadConfig(f"The plan has chunks 0 to {len(made.chunks) - 1}; there is no chunk {index}.")
+    return made.chunks[index]
 
 
 def _account(run: "Run", committed: "Committed") -> dict[str, Any]:

@@ -22,7 +22,9 @@ def config(
         return
     loaded = load(sets or ())
     values = loaded.settings.model_dump(mode="json")
-    rows = [{"setting": name, "value": _at(values, name), "from": origin} for name, origin in sorted(loaded.origins.items())]
+    rows = [
+        {"setting": name, "value": _at(values, name), "from": origin} for name, origin in sorted(loaded.origins.items())
+    ]
     say_table(rows, json)
 
 

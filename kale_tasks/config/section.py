@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_RUNTIME = {"runtime": True}
+_RUNTIME: dict[str, Any] = {"runtime": True}
 
 
 def runtime(description: str, **constraints: Any) -> Any:

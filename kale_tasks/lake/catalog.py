@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,10 +26,8 @@ def open_catalog(settings: Settings) -> Catalog:
 
     def connect() -> Catalog:
         catalog = load_catalog("kale", **properties)
-        try:
+        with suppress(NamespaceAlreadyExistsError):  # somebody makes it in the same moment
             catalog.create_namespace_if_not_exists(NAMESPACE)
-        except NamespaceAlreadyExistsError:
-            pass  # somebody made it in the same moment
         return catalog
 
     return answered(connect, uri)
@@ -82,7 +81,9 @@ def _kind(uri: str) -> dict[str, Any]:
         return {"type": "rest"}
     if scheme == "glue":
         return {"type": "glue"}
-    raise BadConfig(f"catalog '{_masked(uri)}' is not known. Use sqlite:///…, postgresql+psycopg2://…, http(s)://… or glue://.")
+    raise BadConfig(
+        f"catalog '{_masked(uri)}' is not known. Use sqlite:///…, postgresql+psycopg2://…, http(s)://… or glue://."
+    )
 
 
 def _s3_properties(settings: Settings) -> dict[str, str]:

@@ -70,7 +70,7 @@ def _replace(lake: Lake, table: Table, wish: Swap, added: Sequence[IcebergFile])
     with table.transaction() as change:
         producer = change.update_snapshot(snapshot_properties=_summary(wish)).overwrite()
         new = replace(wish.new, snapshot_id=producer.snapshot_id, at=datetime.now(UTC).isoformat(timespec="seconds"))
-        change.set_properties(**{COMMITTED + partition_name(wish.key, wish.slice): new.as_property()})
+        change.set_properties({COMMITTED + partition_name(wish.key, wish.slice): new.as_property()})
         with producer:
             for file in removed:
                 producer.delete_data_file(file)

@@ -137,5 +137,7 @@ def _explained(target: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Transient(f"No space left for {target}. Free some and run again: what stands is kept.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise BadConfig(f"{target.parent} cannot be written. Grant this user that right, or set another warehouse.") from error
+            raise BadConfig(
+                f"{target.parent} cannot be written. Grant this user that right, or set another warehouse."
+            ) from error
         raise

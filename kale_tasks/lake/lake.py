@@ -28,8 +28,8 @@ from pyiceberg.types import (
 
 from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadConfig
-from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, open_catalog
 from kale_tasks.lake import schemas
+from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, open_catalog
 from kale_tasks.lake.schemas import TABLES, TableSpec
 from kale_tasks.lake.storage import Storage, open_storage
 
@@ -188,7 +188,11 @@ class Lake:
         }
         location = self.storage.uri(spec.name)
         return self._catalog.create_table(
-            (NAMESPACE, spec.name), schema, location=location, partition_spec=PartitionSpec(*fields), properties=properties
+            (NAMESPACE, spec.name),
+            schema,
+            location=location,
+            partition_spec=PartitionSpec(*fields),
+            properties=properties,
         )
 
     def _evolve(self, table: Table, spec: TableSpec) -> Table:
@@ -196,7 +200,7 @@ class Lake:
             with change.update_schema() as update:
                 update.union_by_name(_iceberg_schema(spec))
             change.set_properties(
-                **{_NAME_MAPPING: create_mapping_from_schema(change.table_metadata.schema()).model_dump_json()}
+                {_NAME_MAPPING: create_mapping_from_schema(change.table_metadata.schema()).model_dump_json()}
             )
         return table
 
@@ -211,9 +215,9 @@ def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -
     """The rows of one partition; of the whole table without a key."""
     from pyiceberg.expressions import AlwaysTrue
 
-    row_filter: BooleanExpression = AlwaysTrue() if key is None else EqualTo("key", key)
+    row_filter: BooleanExpression = AlwaysTrue() if key is None else EqualTo(term="key", value=key)
     for name, value in (slice_ or {}).items():
-        row_filter = And(row_filter, EqualTo(name, value))
+        row_filter = And(row_filter, EqualTo(term=name, value=value))
     return row_filter
 
 

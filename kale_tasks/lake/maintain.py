@@ -50,7 +50,11 @@ def delete(lake: Lake, entries: Iterable[Entry]) -> None:
 
 def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
     # Files that metadata leads to, and the run folders whose side files (shards, plans) are in use with them.
-    used = {lake.storage.relative(path) for path in _referenced(lake.table(name)) if path.startswith(f"{lake.storage.root}/")}
+    used = {
+        lake.storage.relative(path)
+        for path in _referenced(lake.table(name))
+        if path.startswith(f"{lake.storage.root}/")
+    }
     runs = {f"{name}/key={p.split('/')[0]}/{c.fingerprint}" for p, c in lake.partitions(name).items()}
     runs |= {_run(path) for path in used}
     if name == "images":  # a redrive keeps the shards of the run before it

@@ -72,8 +72,9 @@ class Rows:
         # A file of an older version lacks newer columns: they are null.
         return pa.table(
             {
-                n: stored[n].cast(self._schema.field(n).type) if n in stored.column_names else
-                pa.nulls(stored.num_rows, self._schema.field(n).type)
+                n: stored[n].cast(self._schema.field(n).type)
+                if n in stored.column_names
+                else pa.nulls(stored.num_rows, self._schema.field(n).type)
                 for n in names
             }
         )

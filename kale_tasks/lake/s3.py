@@ -70,7 +70,9 @@ class S3Storage(Storage):
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         if length == 0:
             return b""
-        wanted = {"Range": f"bytes={offset}-{'' if length is None else offset + length - 1}"} if offset or length else {}
+        wanted = (
+            {"Range": f"bytes={offset}-{'' if length is None else offset + length - 1}"} if offset or length else {}
+        )
         with _explained(self.root):
             try:
                 return bytes(self.client.get_object(Bucket=self.bucket, Key=self._key(path), **wanted)["Body"].read())

@@ -113,7 +113,9 @@ CAPTIONS = TableSpec(
     [
         _UID,
         _KEY,
-        Column("stage", INT, "1: dense caption fused with alt-text by an LLM; 2: written by the student.", required=True),
+        Column(
+            "stage", INT, "1: dense caption fused with alt-text by an LLM; 2: written by the student.", required=True
+        ),
         Column("url", STRING, "Address of the image."),
         Column("sha256", STRING, "SHA-256 of the raw image bytes received."),
         Column("alt_text", STRING, "The alt-text, byte for byte."),
@@ -224,7 +226,4 @@ RUNS = TableSpec(
     partition=("key", "step"),
 )
 
-TABLES = {
-    spec.name: spec
-    for spec in (PAIRS, IMAGES, DENSE, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS)
-}
+TABLES = {spec.name: spec for spec in (PAIRS, IMAGES, DENSE, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS)}
