@@ -1,0 +1,29 @@
+"""What every test finds: real servers to ask for by name, and an environment that reaches nothing outside."""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+
+pytest_plugins = [
+    "tests.services.chromium",
+    "tests.services.postgres",
+    "tests.services.redis",
+    "tests.services.s3",
+    "tests.services.spark",
+]
+
+# Set here, before anything is imported: Airflow reads its folder at its first import.
+_airflow_home = tempfile.mkdtemp(prefix="kale-airflow-")
+atexit.register(shutil.rmtree, _airflow_home, ignore_errors=True)
+os.environ |= {
+    "AIRFLOW_HOME": _airflow_home,
+    "DO_NOT_TRACK": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_OFFLINE": "1",
+    "PYSPARK_PYTHON": sys.executable,
+    "PYSPARK_DRIVER_PYTHON": sys.executable,
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    "VLLM_NO_USAGE_STATS": "1",
+}

@@ -1,0 +1,69 @@
+"""A real Spark cluster: a standalone master and two workers."""
+
+import json
+import signal
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from tests.services.server import HOST, Server, free_port, listens, server_folder, wait_until
+
+
+@dataclass(frozen=True)
+class SparkCluster:
+    """`url` is for `SparkSession.builder.master`; a worker that is killed takes its executors with it."""
+
+    url: str
+    status_url: str
+    workers: list[Server]
+
+    def wait_for(self, workers: int) -> None:
+        """Returns when the master counts on that many workers."""
+        wait_until(lambda: self._alive() == workers, f"the master to see {workers} workers")
+
+    def _alive(self) -> int:
+        with urllib.request.urlopen(self.status_url, timeout=5) as answer:
+            return int(json.load(answer)["aliveworkers"])
+
+
+@contextmanager
+def running_spark() -> Iterator[SparkCluster]:
+    """A cluster for as long as the block lasts."""
+    with server_folder("spark") as folder, ExitStack() as servers:
+        port, page = free_port(), free_port()
+        master = ["master.Master", "--host", HOST, "--port", str(port), "--webui-port", str(page)]
+        servers.enter_context(_daemon(master, folder / "master", ready=lambda: listens(port) and listens(page)))
+        url = f"spark://{HOST}:{port}"
+        worker = ["worker.Worker", "--host", HOST, "--webui-port", "0", "--cores", "1", "--memory", "1g", url]
+        workers = [_daemon(worker, folder / name, ready=lambda: True) for name in ("worker-1", "worker-2")]
+        for started in workers:
+            servers.enter_context(started)
+        cluster = SparkCluster(url, f"http://{HOST}:{page}/json/", workers)
+        cluster.wait_for(workers=2)
+        yield cluster
+
+
+def _daemon(arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Server:
+    folder.mkdir()
+    home = Path(pyspark.__file__).parent
+    env = {
+        "SPARK_HOME": str(home),
+        "SPARK_WORKER_DIR": str(folder),
+        "SPARK_LOCAL_DIRS": str(folder),
+        "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    }
+    command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
+    return Server(command, folder / "log", ready, env, stop_signal=signal.SIGKILL)  # it has nothing to save
+
+
+@pytest.fixture(scope="module")
+def spark_cluster() -> Iterator[SparkCluster]:
+    """A cluster for the tests of one file, which may kill its workers."""
+    with running_spark() as cluster:
+        yield cluster
