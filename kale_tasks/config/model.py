@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from kale_tasks.config.distill import Distill
+from kale_tasks.config.publish import Publish
 from kale_tasks.config.quality import Quality
 from kale_tasks.config.section import Section, runtime
 
@@ -47,6 +48,7 @@ class Settings(Section):
     maintenance: Maintenance
     quality: Quality
     distill: Distill
+    publish: Publish
     limit: int | None = Field(ge=1, description="Take only the first rows of each key, for a quick look.")
     log: Literal["auto", "plain", "json"] = runtime("Progress as bars on a terminal, as lines, or as JSON lines.")
 

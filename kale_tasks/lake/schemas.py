@@ -185,17 +185,20 @@ MODELS = TableSpec(
 
 RELEASES = TableSpec(
     "releases",
-    "a release",
+    "a file of a release",
     [
         Column("version", STRING, "Name of the release.", required=True),
         _KEY,
-        Column("path", STRING, "Folder of its files, relative to the warehouse."),
-        Column("keys", STRING, "JSON: the committed captions in it, key to fingerprint."),
-        Column("rows_core", LONG, "Rows of the core config (stage 1)."),
-        Column("rows_full", LONG, "Rows of the full config."),
-        Column("files", LONG, "Files."),
-        Column("bytes", LONG, "Bytes."),
-        Column("manifest_sha256", STRING, "SHA-256 of the manifest that lists every file with its hash."),
+        Column("path", STRING, "Where the file stands, relative to the warehouse."),
+        Column("name", STRING, "What it is called in the release."),
+        Column("format", STRING, "captions, or one of the further formats."),
+        Column("source", STRING, "The key whose captions it holds."),
+        Column("stage", INT, "The stage whose captions it holds."),
+        Column("cut", STRING, "Hash of what it was made from; equal for equal files of any two releases."),
+        Column("rows", LONG, "Rows in it."),
+        Column("bytes", LONG, "Bytes of it."),
+        Column("sha256", STRING, "SHA-256 of its bytes."),
+        Column("stats", STRING, "JSON: counts of what is in it, for the card; they can be added up."),
     ],
 )
 
