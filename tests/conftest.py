@@ -6,6 +6,8 @@ import shutil
 import sys
 import tempfile
 
+from hypothesis import settings
+
 pytest_plugins = [
     "tests.services.chromium",
     "tests.services.postgres",
@@ -27,3 +29,6 @@ os.environ |= {
     "SPARK_LOCAL_IP": "127.0.0.1",
     "VLLM_NO_USAGE_STATS": "1",
 }
+
+settings.register_profile("kale", deadline=None)  # a busy machine is no failure
+settings.load_profile("kale")

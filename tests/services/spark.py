@@ -56,7 +56,8 @@ def _daemon(arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Se
         "SPARK_WORKER_DIR": str(folder),
         "SPARK_LOCAL_DIRS": str(folder),
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "SPARK_LOCAL_IP": HOST,
+        "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.master.rest.enabled=false",
     }
     command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
     return Server(command, folder / "log", ready, env, stop_signal=signal.SIGKILL)  # it has nothing to save
