@@ -1,0 +1,1 @@
+"""Captioning: dense, fuse and student, over engines that can be swapped."""
