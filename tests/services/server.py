@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -58,7 +58,7 @@ class Server:
         ready: Callable[[], bool],
         env: Mapping[str, str] | None = None,
         user: str | None = None,
-        stop_signal: signal.Signals = signal.SIGTERM,
+        stop_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
         # A server dies with the thread that started it, so with the tests even when those are killed.
         self._command = ["setpriv", "--pdeathsig", "KILL", *command]
@@ -90,7 +90,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Ends the group in the server's own orderly way, by force after ten seconds."""
+        """Ends the group: by `stop_signal`, and within ten seconds by force."""
         self._end(self._stop_signal)
 
     def kill(self) -> None:
@@ -101,14 +101,10 @@ class Server:
         if self._process is None:
             return
         process, self._process = self._process, None
-        try:
-            os.killpg(process.pid, how)
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        except ProcessLookupError:
-            process.wait()
+        for step in (how, signal.SIGKILL):  # the second also ends what the first left behind
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, step)
+                process.wait(timeout=10)
 
     def __enter__(self) -> "Server":
         self.start()

@@ -1,12 +1,12 @@
 """A real Spark cluster: a standalone master and two workers."""
 
 import json
-import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pyspark
 import pytest
@@ -24,11 +24,14 @@ class SparkCluster:
 
     def wait_for(self, workers: int) -> None:
         """Returns when the master counts on that many workers."""
-        wait_until(lambda: self._alive() == workers, f"the master to see {workers} workers")
+        wait_until(lambda: self._counts_on(workers), f"the master to see {workers} workers")
 
-    def _alive(self) -> int:
-        with urllib.request.urlopen(self.status_url, timeout=5) as answer:
-            return int(json.load(answer)["aliveworkers"])
+    def _counts_on(self, workers: int) -> bool:
+        try:
+            with urllib.request.urlopen(self.status_url, timeout=5) as answer:
+                return bool(json.load(answer)["aliveworkers"] == workers)
+        except HTTPError:  # it has begun to listen, and is not ready to answer
+            return False
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def running_spark() -> Iterator[SparkCluster]:
     with server_folder("spark") as folder, ExitStack() as servers:
         port, page = free_port(), free_port()
         master = ["master.Master", "--host", HOST, "--port", str(port), "--webui-port", str(page)]
-        servers.enter_context(_daemon(master, folder / "master", ready=lambda: listens(port) and listens(page)))
+        servers.enter_context(_daemon(master, folder / "master", ready=lambda: listens(page)))
         url = f"spark://{HOST}:{port}"
         worker = ["worker.Worker", "--host", HOST, "--webui-port", "0", "--cores", "1", "--memory", "1g", url]
         workers = [_daemon(worker, folder / name, ready=lambda: True) for name in ("worker-1", "worker-2")]
@@ -60,7 +63,7 @@ def _daemon(arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Se
         "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.master.rest.enabled=false",
     }
     command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
-    return Server(command, folder / "log", ready, env, stop_signal=signal.SIGKILL)  # it has nothing to save
+    return Server(command, folder / "log", ready, env)
 
 
 @pytest.fixture(scope="module")
