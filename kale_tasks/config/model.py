@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from kale_tasks.config.caption import Caption
 from kale_tasks.config.distill import Distill
 from kale_tasks.config.publish import Publish
 from kale_tasks.config.quality import Quality
@@ -46,6 +47,7 @@ class Settings(Section):
     s3: S3
     parts: Parts
     maintenance: Maintenance
+    caption: Caption
     quality: Quality
     distill: Distill
     publish: Publish
