@@ -29,6 +29,7 @@ class Limits(Section):
     mojibake_max: float = Field(ge=0, le=1, description="Most texts with traces of a wrong decoding.")
     invented_max: float = Field(ge=0, le=1, description="Most facts of captions that neither source states.")
     alt_used_min: float = Field(ge=0, le=1, description="Least share of captions that carry a fact of the alt-text.")
+    copied_max: float = Field(ge=0, le=1, description="Most captions that are the alt-text itself.")
     words_mean_min: float = Field(ge=0, description="Least mean words of a caption.")
     words_mean_max: float = Field(ge=0, description="Most mean words of a caption.")
     student_gap: float = Field(

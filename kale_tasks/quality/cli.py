@@ -1,0 +1,35 @@
+"""`kale gate` and `kale report`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kale_tasks.commands.options import AsJson, Key, Sets, open_lake, say, settings
+
+if TYPE_CHECKING:
+    from kale_tasks.quality.verdict import GateResult
+
+Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse or student.")]
+Accept = Annotated[str | None, typer.Option("--accept", help="Take what failed as it is, and say why.")]
+
+
+def gate(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
+    """Examine what a step committed for a key; bad data ends with code 3 and nothing may be built on it."""
+    from kale_tasks.lake import marks
+    from kale_tasks.quality.gate import gate as examine
+    from kale_tasks.quality.suites import find_suite
+
+    of = settings(sets)
+    lake = open_lake(of)
+    if accept:
+        suite = find_suite(step)
+        marks.accept(lake, suite.table, key, suite.slice, accept)
+    result = examine(lake, of, step, key)
+    say(result.as_json(), json, _sentence(result))
+
+
+def _sentence(result: "GateResult") -> str:
+    checked = f"{len(result.checks)} checks on {result.looked_at} of {result.rows} rows in {result.seconds:.1f} s"
+    noted = f"; worth a look: {', '.join(result.warnings)}" if result.warnings else ""
+    accepted = f"; accepted: {result.accepted['why']}" if result.accepted else ""
+    return f"{result.table} {result.partition} {result.status}: {checked}{noted}{accepted}."

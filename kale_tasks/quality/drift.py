@@ -1,0 +1,95 @@
+"""How unlike a key is: its lengths and shares beside the median of earlier keys, its student beside its teacher."""
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+from kale_tasks.quality.subject import Figures, Limit, Subject
+
+_BINS = 10
+_SURE = 4.0  # standard errors that chance is granted
+
+
+def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
+    """Population stability index of two histograms over the same bins, less what chance alone would give."""
+    bins = _merged(expected)
+    n, m = sum(actual) or 1, sum(expected) or 1
+    total = 0.0
+    for low, high in bins:
+        a = (sum(actual[low:high]) + 0.5) / (n + 0.5 * len(bins))
+        e = (sum(expected[low:high]) + 0.5) / (m + 0.5 * len(bins))
+        total += (a - e) * math.log(a / e)
+    return max(0.0, total - 2 * (len(bins) - 1) * (1 / n + 1 / m))
+
+
+def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[dict[str, float | None], list[Limit]]:
+    """Figures that compare a key with earlier ones, and their bounds; none (skipped) while too few keys stand."""
+    of = subject.settings.quality.drift
+    earlier = list(subject.earlier())
+    enough = len(earlier) >= of.least_keys and subject.committed.rows >= of.least_rows
+    found: dict[str, float | None] = {}
+    limits = []
+    if lengths:
+        found["length_psi"] = psi(_median_shape([e["lengths"] for e in earlier]), lengths) if enough else None
+        limits = [
+            Limit("length_psi", "critical", "Texts are as long as in earlier keys", high=of.psi_critical),
+            Limit("length_psi", "warning", "Texts are as long as in earlier keys", high=of.psi_warning),
+        ]
+    for name in sorted(name for name in figures if name.endswith("_share")):
+        shift = f"{name}_shift"
+        found[shift] = _shift(figures[name], [e["figures"].get(name) for e in earlier], subject) if enough else None
+        limits.append(Limit(shift, "warning", f"{name} is near that of earlier keys", high=of.share_gap))
+    return found, limits
+
+
+def beside_teacher(subject: Subject, figures: Figures, lengths: Sequence[int]) -> dict[str, float | None]:
+    """How far stage 2 lies from stage 1 of this key, or of the latest earlier one that has it."""
+    keys = [key for key in subject.lake.keys("captions") if key <= subject.key]
+    teachers = (subject.verdict(key, {"stage": 1}) for key in reversed(keys))
+    teacher = next((found for found in teachers if found), None)
+    if teacher is None:
+        return dict.fromkeys(("student_alt_gap", "student_invented_gap", "student_length_psi"))
+    theirs, n = teacher["figures"], subject.committed.rows
+    return {
+        "student_alt_gap": _lack(theirs["alt_used_share"], figures["alt_used_share"], n),
+        "student_invented_gap": _lack(figures["invented_share"], theirs["invented_share"], n),
+        "student_length_psi": psi(teacher["lengths"], lengths),
+    }
+
+
+def _merged(expected: Sequence[float]) -> list[tuple[int, int]]:
+    # Bins of about equal weight, so that empty ones do not shout.
+    total, bins, start, weight = sum(expected) or 1, [], 0, 0.0
+    for i, value in enumerate(expected):
+        weight += value
+        if weight >= total / _BINS:
+            bins.append((start, i + 1))
+            start, weight = i + 1, 0.0
+    if not bins:
+        return [(0, len(expected))]
+    return [*bins[:-1], (bins[-1][0], len(expected))] if start < len(expected) and weight == 0 else [*bins, (start, len(expected))]
+
+
+def _median_shape(histograms: Sequence[Sequence[int]]) -> list[float]:
+    size = int(median([sum(h) for h in histograms]))
+    shares = [median([h[i] / (sum(h) or 1) for h in histograms]) for i in range(len(histograms[0]))]
+    return [share * size / (sum(shares) or 1) for share in shares]
+
+
+def _shift(share: float | None, earlier: Sequence[Any], subject: Subject) -> float | None:
+    known = [one for one in earlier if one is not None]
+    if share is None or not known:
+        return None
+    usual = median(known)
+    return max(0.0, abs(share - usual) - _chance(usual, subject.committed.rows))
+
+
+def _lack(more: float | None, less: float | None, rows: int) -> float | None:
+    if more is None or less is None:
+        return None
+    return max(0.0, more - less - _chance(less, rows))
+
+
+def _chance(share: float, rows: int) -> float:
+    return _SURE * math.sqrt(max(share * (1 - share), 0.25 / max(rows, 1)) / max(rows, 1))

@@ -1,0 +1,66 @@
+"""What a gate wants to know of each text, computed column by column: the same on pandas and on Spark."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+Column = Any  # a pa.ChunkedArray; pyarrow's stubs know too little of its kernels
+_LOOP_WORDS = 12
+_LOOP_DISTINCT = 0.3
+
+
+def text_features(text: Column, names: Sequence[str]) -> Mapping[str, Column]:
+    """Words of each text, and the named traces of the lexicon."""
+    return {"words": words(text), **{name: matches(text, name) for name in names}}
+
+
+def words(text: Column) -> Column:
+    """How many words each text has; none for a missing one."""
+    return pc.fill_null(pc.count_substring_regex(text, pattern=r"\S+"), 0)
+
+
+def sentences(text: Column) -> Column:
+    """How many sentences each text has."""
+    return pc.fill_null(pc.count_substring_regex(text, pattern=r"[^.!?]+([.!?]+(\s|$)|$)"), 0)
+
+
+def matches(text: Column, name: str) -> Column:
+    """Whether each text bears a trace that the lexicon lists under a name."""
+    found = pc.match_substring_regex(text, pattern=_pattern(name), ignore_case=True)
+    return pc.fill_null(found, False)
+
+
+def distinct_share(text: Column) -> Column:
+    """Distinct words over all words of each text (type-token ratio); 1 for an empty one."""
+    split = pc.utf8_split_whitespace(pc.utf8_lower(pc.fill_null(text, "")))
+    lists = split.combine_chunks() if isinstance(split, pa.ChunkedArray) else split
+    tokens = lists.flatten()
+    owner = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = pc.dictionary_encode(tokens).indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    kinds = np.unique(owner << 32 | codes)
+    total = np.bincount(owner, minlength=len(lists))
+    distinct = np.bincount(kinds >> 32, minlength=len(lists))
+    return pa.array(np.where(total > 0, distinct / np.maximum(total, 1), 1.0))
+
+
+def loops(text: Column) -> Column:
+    """Whether each text goes round in circles: long, and of few words."""
+    few = pc.less(distinct_share(text), _LOOP_DISTINCT)
+    return pc.and_(few, pc.greater_equal(words(text).combine_chunks(), _LOOP_WORDS))
+
+
+def foreign(text: Column) -> Column:
+    """Whether each text of some length lacks every common English word."""
+    return pc.and_(pc.invert(matches(text, "english")), pc.greater_equal(words(text), 6))
+
+
+@cache
+def _pattern(name: str) -> str:
+    lexicon = yaml.safe_load(Path(__file__).with_name("lexicon.yaml").read_text(encoding="utf-8"))
+    return "|".join(f"(?:{pattern})" for pattern in lexicon[name])

@@ -1,0 +1,102 @@
+"""The rows a gate looks at, with what is derived from them, for an engine: Arrow and DuckDB, or Spark."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from kale_tasks.lake.rows import Rows
+from kale_tasks.quality.subject import Subject, Suite
+
+BATCH = "batch"  # what queries call the rows of the gate
+
+
+class Frames(ABC):
+    """The rows of a subject as one engine holds them."""
+
+    engine: str
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+
+    @abstractmethod
+    def query(self, text: str) -> list[dict[str, Any]]:
+        """The answer to a query over `batch` and the suite's other tables."""
+
+    @abstractmethod
+    def frame(self, columns: Sequence[str]) -> Any:
+        """The given columns as the engine's own data frame."""
+
+    @property
+    @abstractmethod
+    def looked_at(self) -> int:
+        """How many rows that are."""
+
+
+class ArrowFrames(Frames):
+    """All rows, or a stated sample by uid range, in memory."""
+
+    engine = "pandas"
+
+    @cached_property
+    def batch(self) -> pa.Table:
+        """The rows with their derived columns."""
+        suite, rows = self.subject.suite, self.subject.rows
+        return pa.concat_tables(derived(suite, table) for table in _share(rows, suite, self._most))
+
+    @property
+    def looked_at(self) -> int:
+        return int(self.batch.num_rows)
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        return list(self._connection.sql(text).to_arrow_table().to_pylist())
+
+    def frame(self, columns: Sequence[str]) -> Any:
+        return self.batch.select(list(columns)).to_pandas()
+
+    @property
+    def _most(self) -> int:
+        return self.subject.settings.quality.pandas_rows
+
+    @cached_property
+    def _connection(self) -> Any:
+        import duckdb
+
+        connection = duckdb.connect()
+        connection.register(BATCH, self.batch)
+        for name, columns in self.subject.suite.others.items():
+            connection.register(name, self.subject.lake.arrow(name, self.subject.key, columns))
+        return connection
+
+
+def derived(suite: Suite, rows: pa.Table) -> pa.Table:
+    """Rows with the suite's derived columns; text that is no UTF-8 becomes readable, so that it can be counted."""
+    rows = _readable(rows)
+    for name, column in suite.features(rows).items():
+        rows = rows.append_column(name, column)
+    return rows
+
+
+def _share(rows: Rows, suite: Suite, most: int) -> Iterator[pa.Table]:
+    # uids are hashes: the first rows in uid order are a fair sample, and only their files are read.
+    left = most
+    yield rows.read(0, 0, suite.columns)
+    for table in rows.batches(suite.columns):
+        yield table.slice(0, left)
+        left -= table.num_rows
+        if left <= 0:
+            return
+
+
+def _readable(rows: pa.Table) -> pa.Table:
+    try:
+        rows.validate(full=True)
+        return rows
+    except pa.ArrowInvalid:
+        texts = [i for i, field in enumerate(rows.schema) if pa.types.is_string(field.type)]
+        for i in texts:
+            values = [v and v.decode("utf-8", "replace") for v in rows.column(i).cast(pa.binary()).to_pylist()]
+            rows = rows.set_column(i, rows.schema.field(i), pa.array(values, pa.string()))
+        return rows

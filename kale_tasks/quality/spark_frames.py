@@ -1,0 +1,90 @@
+"""Rows of keys beyond one process, on Spark: files are read by executors through the lake's own storage, no jar needed."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kale_tasks.lake.lake import DataFile
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.storage import Storage
+from kale_tasks.quality.frames import BATCH, Frames, derived
+from kale_tasks.quality.subject import Suite
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class SparkFrames(Frames):
+    """All rows, however many."""
+
+    engine = "spark"
+
+    @cached_property
+    def batch(self) -> "DataFrame":
+        """The rows with their derived columns, read once."""
+        suite, rows = self.subject.suite, self.subject.rows
+        schema = derived(suite, rows.read(0, 0, suite.columns)).schema
+        frame = self._read(suite.table, rows.files, list(suite.columns), schema, suite).persist()
+        frame.createOrReplaceTempView(BATCH)
+        return frame
+
+    @property
+    def looked_at(self) -> int:
+        return self.subject.rows.count
+
+    def query(self, text: str) -> list[dict[str, Any]]:
+        lake, key = self.subject.lake, self.subject.key
+        assert self.batch
+        for name, columns in self.subject.suite.others.items():
+            schema = pa.schema([TABLES[name].arrow.field(column) for column in columns])
+            self._read(name, lake.files(name, key), list(columns), schema, None).createOrReplaceTempView(name)
+        return [row.asDict() for row in self._session.sql(text).collect()]
+
+    def frame(self, columns: Sequence[str]) -> Any:
+        return self.batch.select(*columns)
+
+    @cached_property
+    def _session(self) -> "SparkSession":
+        from pyspark.sql import SparkSession
+
+        active = SparkSession.getActiveSession()
+        builder = SparkSession.builder.master(self.subject.settings.quality.spark_master).appName("kale gate")
+        return active or builder.config("spark.ui.enabled", "false").getOrCreate()
+
+    def _read(
+        self, table: str, files: Sequence[DataFile], columns: Sequence[str], schema: pa.Schema, suite: Suite | None
+    ) -> "DataFrame":
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        storage = self.subject.lake.storage
+        spec = TABLES[table].arrow
+
+        def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for path in batch["path"].to_pylist():
+                    rows = read_columns(storage, path, columns, spec)
+                    yield from (derived(suite, rows) if suite else rows).cast(schema).to_batches()
+
+        paths = [(file.path,) for file in files]
+        slots = max(1, min(len(paths), 4 * self._session.sparkContext.defaultParallelism))
+        return (
+            self._session.createDataFrame(paths, "path string")
+            .repartition(slots)
+            .mapInArrow(read, from_arrow_schema(schema))  # type: ignore[arg-type]
+        )
+
+
+def read_columns(storage: Storage, path: str, columns: Sequence[str], spec: pa.Schema) -> pa.Table:
+    """Columns of one file; those that its older version lacks are null."""
+    with storage.arrow.open_input_file(path) as source:
+        parquet = pq.ParquetFile(source)
+        stored = parquet.read([c for c in columns if c in parquet.schema_arrow.names])
+    return pa.table(
+        {
+            c: stored[c].cast(spec.field(c).type) if c in stored.column_names else pa.nulls(stored.num_rows, spec.field(c).type)
+            for c in columns
+        }
+    )

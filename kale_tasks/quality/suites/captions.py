@@ -1,0 +1,148 @@
+"""What must hold for `dense` and for `captions` of both stages."""
+
+from typing import Any
+
+import great_expectations.expectations as gxe
+import pyarrow as pa
+import pyarrow.compute as pc
+from great_expectations.expectations.expectation import Expectation
+
+from kale_tasks.quality.drift import beside_teacher
+from kale_tasks.quality.features import foreign, loops, text_features
+from kale_tasks.quality.subject import Limit, Subject, Suite
+from kale_tasks.quality.suites.common import between, expect, keyed, never, one_of, there
+from kale_tasks.quality.suites.pairs import most_copies
+
+_WRITTEN = ["recipe", "engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason"]
+_FACTS = ["facts", "facts_from_alt", "facts_from_dense", "facts_invented"]
+
+
+def _text(text: Any) -> dict[str, Any]:
+    return {
+        "said": text,
+        **text_features(text, ["refusal", "leaked", "mojibake"]),
+        "loop": loops(text),
+        "foreign_text": foreign(text),
+        "blank": pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0),
+    }
+
+
+def _dense_features(rows: pa.Table) -> dict[str, Any]:
+    return _text(rows["text"])
+
+
+def _caption_features(rows: pa.Table) -> dict[str, Any]:
+    nameless = pc.equal(pc.fill_null(pc.list_value_length(rows["models"]), 0), 0)
+    return {**_text(rows["caption"]), "nameless": nameless}
+
+
+def _written(subject: Subject) -> list[Expectation]:
+    return [
+        *keyed(subject),
+        *there("recipe", "engine", "prompt_hash", "finish_reason"),
+        one_of("finish_reason", "stop", "length"),
+        between("tokens_out", 1),
+        *never(blank="No caption is empty"),
+    ]
+
+
+def _dense_expect(subject: Subject) -> list[Expectation]:
+    return [*_written(subject), *there("text", "model")]
+
+
+def _caption_expect(subject: Subject) -> list[Expectation]:
+    return [
+        *_written(subject),
+        *there("caption", "alt_text", "url"),
+        one_of("stage", subject.suite.slice["stage"]),
+        *never(nameless="Every caption names its models"),
+        *(
+            expect(f"{part}_within_facts", f"{part} is a part of facts", gxe.ExpectColumnPairValuesAToBeGreaterThanB,
+                   column_A="facts", column_B=part, or_equal=True, ignore_row_if="either_value_is_missing")
+            for part in _FACTS[1:]
+        ),
+    ]  # fmt: skip
+
+
+def _written_limits(subject: Subject) -> list[Limit]:
+    limit = subject.limit
+    return [
+        Limit("refusal_share", "critical", "Captions describe, they do not refuse or chat", high=limit.refusal_max),
+        Limit("leaked_share", "critical", "No words of the prompt leaked", high=limit.leak_max),
+        Limit("truncated_share", "critical", "Captions end where they end", high=limit.truncated_max),
+        Limit("loop_share", "critical", "Captions do not go round in circles", high=limit.loop_max),
+        Limit("foreign_share", "critical", "Captions are English", high=limit.foreign_max),
+        Limit("mojibake_share", "critical", "Captions were decoded rightly", high=limit.mojibake_max),
+        Limit("text_copies", "critical", "No caption stands for all", high=most_copies(subject)),
+        Limit("words_mean", "critical", "Captions have a sound length", limit.words_mean_min, limit.words_mean_max),
+        Limit("models_mixed", "warning", "One recipe and prompt made all", high=1),
+        Limit("orphans", "critical", "Every caption belongs to an image that came", 0, 0),
+        Limit("wrong_split", "critical", "Only images of the right split are captioned", 0, 0),
+    ]
+
+
+def _caption_limits(subject: Subject) -> list[Limit]:
+    limit = subject.limit
+    return [
+        *_written_limits(subject),
+        Limit("invented_share", "critical", "Facts come from a source", high=limit.invented_max),
+        Limit("alt_used_share", "critical", "Captions carry facts of the alt-text", low=limit.alt_used_min),
+        Limit("alt_changed", "critical", "The alt-text is the pair's, byte for byte", 0, 0),
+        Limit("copied_share", "critical", "Captions are no copies of the alt-text", high=limit.copied_max),
+    ]
+
+
+def _fuse_limits(subject: Subject) -> list[Limit]:
+    return [*_caption_limits(subject), Limit("dense_changed", "critical", "The dense caption is the image's own", 0, 0)]
+
+
+def _student_limits(subject: Subject) -> list[Limit]:
+    gap = subject.limit.student_gap
+    return [
+        *_caption_limits(subject),
+        Limit("student_alt_gap", "critical", "The student carries facts as its teacher does", high=gap),
+        Limit("student_invented_gap", "critical", "The student invents no more than its teacher", high=gap),
+        Limit("student_length_psi", "warning", "The student writes as long as its teacher", high=subject.settings.quality.drift.psi_critical),
+    ]  # fmt: skip
+
+
+DENSE = Suite(
+    step="dense",
+    table="dense",
+    columns=["uid", "key", "text", "model", *_WRITTEN],
+    features=_dense_features,
+    expect=_dense_expect,
+    limits=_written_limits,
+    others={"images": ["uid", "status", "split"]},
+    inputs=["images"],
+    queries=["text", "dense"],
+)
+
+_CAPTION_COLUMNS = ["uid", "key", "stage", "url", "alt_text", "dense_caption", "caption", "models", *_WRITTEN, *_FACTS]
+
+FUSE = Suite(
+    step="fuse",
+    table="captions",
+    slice={"stage": 1},
+    columns=_CAPTION_COLUMNS,
+    features=_caption_features,
+    expect=_caption_expect,
+    limits=_fuse_limits,
+    others={"images": ["uid", "status", "split"], "pairs": ["uid", "alt_text"], "dense": ["uid", "text"]},
+    inputs=["dense"],
+    queries=["text", "captions", "fused"],
+)
+
+STUDENT = Suite(
+    step="student",
+    table="captions",
+    slice={"stage": 2},
+    columns=_CAPTION_COLUMNS,
+    features=_caption_features,
+    expect=_caption_expect,
+    limits=_student_limits,
+    others={"images": ["uid", "status", "split"], "pairs": ["uid", "alt_text"]},
+    inputs=["images"],
+    queries=["text", "captions", "by_student"],
+    more=beside_teacher,
+)

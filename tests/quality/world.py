@@ -1,0 +1,207 @@
+"""A small clean world of committed tables, and the tiny step that commits them; its rows can be spoilt on the way."""
+
+import io
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from kale_tasks.config import Settings, load
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.run import Run, execute
+from kale_tasks.step import Chunk, Part, Quarantined, committed_input, part_span, row_chunks
+
+Row = dict[str, Any]
+Rows = list[Row]
+STEPS = {"ingest": "pairs", "images": "images", "dense": "dense", "fuse": "captions", "student": "captions"}
+
+_THINGS = "bridge tower church boat lighthouse mill castle fountain statue station theatre garden harbour library".split()
+_COLOURS = "red white grey green blue yellow brown black golden silver pale dark".split()
+_PLACES = "beside a river|under a cloudy sky|on a low hill|between old houses|at the edge of a forest|near the sea".split("|")
+_SIDES = "people walk past it|a bicycle leans on a wall|two boats lie in front|a flag hangs above the door".split("|")
+
+
+@dataclass(frozen=True)
+class Given:
+    """A step that commits given rows: its parts hold what it was handed."""
+
+    name: str
+    table: str
+    rows: Sequence[Row]
+    built_on: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    slice: Mapping[str, Any] = field(default_factory=dict)
+    dropped: int = 0
+    quarantined: int = 0
+    version: int = 1
+    also: tuple[str, ...] = ()
+    keep: bool = False
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {"rows": hash(str(self.rows)), "part_rows": settings.parts.part_rows}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {table: committed_input(lake, table, key, slice_) for table, slice_ in self.built_on}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return row_chunks(run.settings, max(1, len(self.rows)))
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        for number in numbers:
+            start, stop = part_span(run.settings, chunk, number)
+            rows = pa.Table.from_pylist(list(self.rows[start:stop]), schema=TABLES[self.table].arrow)
+            gone = [Quarantined(f"{i:032x}", "broken") for i in range(self.quarantined if number == 0 else 0)]
+            dropped = {"rule": self.dropped if number == 0 else 0}
+            yield Part(number, rows, rows.num_rows + sum(dropped.values()) + len(gone), dropped, gone)
+
+
+class World:
+    """Clean tables of one key, drawn from a seed."""
+
+    def __init__(self, key: str, seed: int = 0, pairs: int = 300) -> None:
+        self.key, self.draw = key, random.Random(f"{key}/{seed}")
+        self.pairs: Rows = sorted((self._pair() for _ in range(pairs)), key=lambda row: str(row["uid"]))
+        self.images: Rows = [self._image(row, i) for i, row in enumerate(self.pairs)]
+        came = [(p, i) for p, i in zip(self.pairs, self.images, strict=True) if i["status"] == "ok"]
+        self.dense: Rows = [self._dense(p) for p, _ in came if p["split"] == "stage1"]
+        by_uid = {p["uid"]: p for p in self.pairs}
+        self.stage1: Rows = [self._caption(by_uid[d["uid"]], d["text"], 1) for d in self.dense]
+        self.stage2: Rows = [self._caption(p, self._scene(), 2) for p, _ in came if p["split"] == "stage2"]
+
+    def rows_of(self, step: str) -> Rows:
+        """The rows that a step makes."""
+        return {"ingest": self.pairs, "images": self.images, "dense": self.dense, "fuse": self.stage1, "student": self.stage2}[step]
+
+    def _pair(self) -> Row:
+        draw = self.draw
+        text = f"{self._name()} {draw.choice(_THINGS)} at {self._name()}, photographed in {draw.randint(1850, 2024)}"
+        return {
+            "uid": f"{draw.getrandbits(128):032x}",
+            "key": self.key,
+            "url": f"https://{draw.choice('abcdefgh')}.example.org/{draw.getrandbits(40):x}.jpg",
+            "alt_text": text,
+            "text": text,
+            "width": draw.randint(200, 900),
+            "height": draw.randint(200, 900),
+            "sha256": f"{draw.getrandbits(256):064x}",
+            "split": draw.choices(["stage1", "stage2", "holdout"], [45, 50, 5])[0],
+            "dup_count": 1,
+            "clip_b32": draw.uniform(0.1, 0.4),
+        }
+
+    def _image(self, pair: Row, number: int) -> Row:
+        known = {"uid": pair["uid"], "key": self.key, "split": pair["split"]}
+        if self.draw.random() < 0.2:
+            reason = self.draw.choices(["http_404", "http_403", "timeout", "dns"], [60, 20, 15, 5])[0]
+            return {**known, "status": "failed", "reason": reason}
+        return {
+            **known,
+            "status": "ok",
+            "shard": shard_path(self.key),
+            "offset": number * _SLOT,
+            "length": len(_picture(number)),
+            "sha256": f"{self.draw.getrandbits(256):064x}",
+            "sha256_matches": self.draw.random() > 0.14,
+            "width": 16 + number % 7,
+            "height": 12,
+            "mime": "image/jpeg",
+        }
+
+    def _dense(self, pair: Row) -> Row:
+        return {
+            "uid": pair["uid"],
+            "key": self.key,
+            "text": self._scene(),
+            "model": "captioner@1",
+            **_WRITTEN,
+            "tokens_out": self.draw.randint(20, 60),
+        }
+
+    def _caption(self, pair: Row, scene: str, stage: int) -> Row:
+        used = self.draw.random() < 0.7
+        return {
+            "uid": pair["uid"],
+            "key": self.key,
+            "stage": stage,
+            "url": pair["url"],
+            "sha256": pair["sha256"],
+            "alt_text": pair["alt_text"],
+            "dense_caption": scene if stage == 1 else None,
+            "caption": f"{scene} This is {pair['alt_text'].split(',')[0]}." if used else scene,
+            "models": ["captioner@1", "fuser@1"],
+            **_WRITTEN,
+            "tokens_out": self.draw.randint(30, 80),
+            "facts": 3 if used else 1,
+            "facts_from_alt": 2 if used else 0,
+            "facts_from_dense": 1,
+            "facts_invented": 0,
+        }
+
+    def _scene(self) -> str:
+        draw, thing = self.draw, self.draw.choice(_THINGS)
+        said = f"A {draw.choice(_COLOURS)} {thing} stands {draw.choice(_PLACES)}, and {draw.choice(_SIDES)}."
+        more = f" To the {draw.choice(['left', 'right'])} is a {draw.choice(_COLOURS)} {draw.choice(_THINGS)} with {draw.randint(2, 99)} windows."
+        return said + (more if draw.random() < 0.8 else "")
+
+    def _name(self) -> str:
+        return "".join(self.draw.choices("abcdefghijklmnoprstuvz", k=self.draw.randint(4, 8))).title()
+
+
+_WRITTEN = {
+    "recipe": "kale",
+    "engine": "greedy",
+    "prompt_hash": "abc",
+    "tokens_in": 100,
+    "finish_reason": "stop",
+}
+_SLOT = 2048
+
+
+def shard_path(key: str) -> str:
+    """Where the pictures of a key stand."""
+    return f"images/key={key}/pictures.tar"
+
+
+def _picture(number: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (16 + number % 7, 12), (number % 256, 90, 160)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def open_world(folder: Path, **settings: Any) -> Lake:
+    """An empty lake in a folder."""
+    names = {"warehouse": str(folder / "lake"), "landing": str(folder / "landing"), "parts.part_rows": 100, **settings}
+    return Lake(load([f"{name}={value}" for name, value in names.items()], environ={}).settings)
+
+
+def commit(lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **given: Any) -> None:
+    """Commit the table of one step, spoilt on the way if wished."""
+    inputs = {
+        "ingest": [],
+        "images": [("pairs", {})],
+        "dense": [("images", {})],
+        "fuse": [("dense", {})],
+        "student": [("images", {})],
+    }[step]
+    stage = {"fuse": {"stage": 1}, "student": {"stage": 2}}.get(step, {})
+    rows = spoil([dict(row) for row in world.rows_of(step)])
+    if step == "images":
+        pictures = b"".join(_picture(i).ljust(_SLOT, b"\0") for i in range(len(world.pairs)))
+        lake.storage.put(shard_path(world.key), pictures)
+    read = {"ingest": len(rows) + 40, "images": len(world.pairs), "dense": len(world.images)}
+    read |= {"fuse": len(world.dense), "student": len(world.images)}
+    what = {"built_on": inputs, "slice": stage, "dropped": max(0, read[step] - len(rows)), **given}
+    execute(Run(Given(step, STEPS[step], rows, **what), lake, lake.settings, world.key))
+
+
+def commit_all(lake: Lake, world: World, until: str = "student") -> None:
+    """Commit every table of a world up to a step."""
+    for step in STEPS:
+        commit(lake, world, step)
+        if step == until:
+            return
