@@ -4,7 +4,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export UV_SYSTEM_CERTS=1  # trust what the machine trusts, a company's proxy too
 
 fail() {
-    echo "$(basename "$0"): $*" >&2
+    echo "${0##*/}: $*" >&2
     exit 1
 }
 
