@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from kale_tasks.config.caption import Caption
 from kale_tasks.config.distill import Distill
+from kale_tasks.config.ingest import Ingest
 from kale_tasks.config.publish import Publish
 from kale_tasks.config.quality import Quality
 from kale_tasks.config.section import Section, runtime
@@ -47,6 +48,7 @@ class Settings(Section):
     s3: S3
     parts: Parts
     maintenance: Maintenance
+    ingest: Ingest
     caption: Caption
     quality: Quality
     distill: Distill
