@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 from kale_tasks.config.caption import Caption
 from kale_tasks.config.distill import Distill
 from kale_tasks.config.ingest import Ingest
+from kale_tasks.config.images import Images
 from kale_tasks.config.publish import Publish
 from kale_tasks.config.quality import Quality
 from kale_tasks.config.section import Section, runtime
@@ -50,6 +51,7 @@ class Settings(Section):
     maintenance: Maintenance
     ingest: Ingest
     caption: Caption
+    images: Images
     quality: Quality
     distill: Distill
     publish: Publish

@@ -1,0 +1,1 @@
+"""Images: adopted from tars of the landing, or fetched politely and safely."""
