@@ -1,0 +1,141 @@
+"""What must never come back: lists of rows to take down, kept in the lake as digests, asked by every step that lets rows in."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.lake.lake import Lake
+
+FOLDER = "takedowns"
+KINDS = ("uid", "url", "host", "sha256", "pattern")
+_COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
+_TEXTS = ("alt_text", "text", "dense_caption", "caption")
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Knows what is taken down; can be sent to another process."""
+
+    content: str = ""  # changes with the lists: for the fingerprint of a step that asks
+    digests: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    patterns: tuple[str, ...] = ()
+
+    def matches(self, rows: pa.Table) -> pa.ChunkedArray:
+        """For each row whether it is taken down, by whichever of the columns there are."""
+        hit = pa.chunked_array([pa.repeat(pa.scalar(False), rows.num_rows)])
+        for kind, known in self.digests.items():
+            for name in (n for n in _COLUMNS[kind] if known and n in rows.column_names):
+                found = [v is not None and not known.isdisjoint(_names(kind, v)) for v in rows[name].to_pylist()]
+                hit = pc.or_(hit, pa.chunked_array([pa.array(found, pa.bool_())]))
+        for pattern in self.patterns:
+            for name in (n for n in _TEXTS if n in rows.column_names):
+                found = pc.match_substring_regex(rows[name], pattern, ignore_case=True)
+                hit = pc.or_(hit, pc.fill_null(found, False))
+        return hit
+
+
+def matcher(lake: Lake) -> Matcher:
+    """Everything that was ever taken down in this lake."""
+    found = [e.path for e in lake.storage.entries(FOLDER) if e.path.endswith("/list.json")]
+    lists = [json.loads(lake.storage.read(path)) for path in sorted(found)]
+    if not lists:
+        return Matcher()
+    digests = {kind: frozenset(d for one in lists for d in one["digests"].get(kind, ())) for kind in _COLUMNS}
+    patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
+    content = hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:20]
+    return Matcher(content, digests, patterns)
+
+
+def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> str:
+    """Add a list to the lake; answers with its name, the same for the same list."""
+    record = {
+        "digests": {kind: sorted({_digest(kind, _normal(kind, v)) for v in wanted.get(kind, ())}) for kind in _COLUMNS},
+        "patterns": sorted({_checked(pattern) for pattern in wanted.get("pattern", ())}),
+    }
+    text = json.dumps(record, sort_keys=True, indent=1).encode()
+    name = hashlib.sha256(text).hexdigest()[:20]
+    if not any(record["patterns"]) and not any(record["digests"].values()):  # type: ignore[union-attr]
+        raise BadConfig(
+            "The list names nothing to take down. Give --list, --uid, --url, --host, --sha256 or --pattern."
+        )
+    if not lake.storage.exists(f"{FOLDER}/{name}/list.json"):
+        lake.storage.put(f"{FOLDER}/{name}/list.json", text)
+    return name
+
+
+def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:
+    """A list as people write it: one `kind value` a line, or a bare uid, URL, SHA-256 or host; `#` begins a comment."""
+    wanted: dict[str, list[str]] = {}
+    for line in (text.strip() for text in lines):
+        if line and not line.startswith("#"):
+            kind, _, value = line.partition(" ")
+            if kind not in KINDS:
+                kind, value = _guess(line), line
+            wanted.setdefault(kind, []).append(value.strip())
+    return wanted
+
+
+def _guess(value: str) -> str:
+    if "://" in value:
+        return "url"
+    if all(c in "0123456789abcdef" for c in value.lower()) and len(value) in (32, 64):
+        return "uid" if len(value) == 32 else "sha256"
+    if "." in value and " " not in value:
+        return "host"
+    raise BadConfig(
+        f"'{value[:80]}' is neither a uid, a URL, a host nor a SHA-256. Write `pattern {value[:20]}` to match text."
+    )
+
+
+def _checked(pattern: str) -> str:
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as error:
+        raise BadConfig(f"'{pattern[:80]}' is no pattern: {' '.join(str(error).split())[:200]}") from error
+    return pattern
+
+
+def _names(kind: str, value: str) -> set[str]:
+    # A host is also found by each domain above it.
+    normal = _normal(kind, _host(value) if kind == "host" else value)
+    if kind != "host":
+        return {_digest(kind, normal)}
+    labels = normal.split(".")
+    return {_digest(kind, ".".join(labels[i:])) for i in range(max(1, len(labels) - 1))}
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url.strip())
+        return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower(), fragment="").geturl()
+    except ValueError:
+        return url.strip()
+
+
+_NORMAL: Mapping[str, Callable[[str], str]] = {
+    "uid": str.lower,
+    "url": _url,
+    "host": lambda host: host.lower().rstrip("."),
+    "sha256": str.lower,
+}
+
+
+def _normal(kind: str, value: str) -> str:
+    return _NORMAL[kind](value.strip())
+
+
+def _digest(kind: str, value: str) -> str:
+    return hashlib.sha256(f"{kind} {value}".encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""The release: its files, its card, the places it goes to, and taking rows back."""

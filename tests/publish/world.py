@@ -1,0 +1,172 @@
+"""A small pipeline for tests of the release: pairs, tarred images and captions of both stages, made in no time."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from kale_tasks.config import Settings
+from kale_tasks.lake.lake import Committed, Lake
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.takedowns import matcher
+from kale_tasks.publish.step import Release
+from kale_tasks.run import Run, execute
+from kale_tasks.step import Chunk, Part, Step, committed_input, part_span, row_chunks
+
+MODELS = {1: ["captioner@1", "fuser@1"], 2: ["student@1"]}
+
+
+def uid(key: str, number: int) -> str:
+    return hashlib.sha256(f"{key} {number}".encode()).hexdigest()[:32]
+
+
+def image(name: str) -> bytes:
+    """Bytes that begin like a JPEG and are found nowhere else."""
+    return b"\xff\xd8\xff" + f"pixels of {name}".encode() * 5
+
+
+class Ingest:
+    """Made-up pairs, sorted by uid, less those that a takedown names; every fifth is for stage 2."""
+
+    name, version, table = "ingest", 1, "pairs"
+    slice: Mapping[str, Any] = {}
+    also: tuple[str, ...] = ("dedup_index",)
+    keep = False
+
+    def __init__(self, rows: int, salt: Mapping[str, str] | None = None) -> None:
+        self.rows, self.salt = rows, salt or {}
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {"rows": self.rows}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {"landing": self.salt.get(key, ""), "takedowns": matcher(lake).content}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return row_chunks(run.settings, self.rows)
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        uids = sorted(uid(run.key, n) for n in range(self.rows))
+        gone = matcher(run.lake)
+        for number in numbers:
+            start, stop = part_span(run.settings, chunk, number)
+            rows = pa.Table.from_pylist([self._row(run.key, name) for name in uids[start:stop]])
+            hit = gone.matches(rows)
+            rows = rows.filter(pa.compute.invert(hit))
+            index = [
+                {"uid": u, "key": run.key, "kind": "uid", "hash": int(u[:15], 16)} for u in rows["uid"].to_pylist()
+            ]
+            yield Part(
+                number,
+                rows,
+                stop - start,
+                {"takedown": stop - start - rows.num_rows},
+                also={"dedup_index": pa.Table.from_pylist(index)},
+            )
+
+    def _row(self, key: str, name: str) -> dict[str, Any]:
+        return {
+            "uid": name, "key": key, "url": f"https://host{name[0]}.example/{name}.jpg",
+            "alt_text": f"Picture {name} by {self.salt.get(key, '')}Ann",
+            "text": f"Picture {name} by Ann", "split": "stage2" if name[1] in "012" else "stage1",
+        }  # fmt: skip
+
+
+class _Mapped:
+    """What the steps after ingest share."""
+
+    version = 1
+    slice: ClassVar[Mapping[str, Any]] = {}
+    also: tuple[str, ...] = ()
+    keep = False
+    of = ""
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {self.of: committed_input(lake, self.of, key)}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return row_chunks(run.settings, run.rows(self.of).count)
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        rows = run.rows(self.of)
+        for number in numbers:
+            start, stop = part_span(run.settings, chunk, number)
+            found = rows.read(start, stop).to_pylist()
+            made = self.made(run, number, found)
+            table = pa.Table.from_pylist(made) if made else pa.table({})
+            yield Part(number, table, len(found), {"other_stage": len(found) - len(made)})
+
+    def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+
+class Images(_Mapped):
+    """One tar a part."""
+
+    name, table, of = "images", "images", "pairs"
+
+    def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        shard, buffer, made = f"{run.folder}/{number:05d}.tar", io.BytesIO(), []
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for row in rows:
+                info = tarfile.TarInfo(f"{row['uid']}.jpg")
+                data = image(row["uid"])
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+                made.append(
+                    {"uid": row["uid"], "key": run.key, "status": "ok", "shard": shard, "length": len(data),
+                     "sha256": hashlib.sha256(data).hexdigest(), "split": row["split"], "offset": 0}
+                )  # fmt: skip
+        run.lake.storage.put(shard, buffer.getvalue())
+        buffer.seek(0)
+        with tarfile.open(fileobj=buffer) as tar:
+            places = {member.name.removesuffix(".jpg"): member.offset_data for member in tar}
+        return [{**row, "offset": places[row["uid"]]} for row in made]
+
+
+class Captions(_Mapped):
+    """Captions of one stage."""
+
+    table, of = "captions", "images"
+
+    def __init__(self, stage: int) -> None:
+        self.stage, self.slice = stage, {"stage": stage}
+        self.name = {1: "fuse", 2: "student"}[stage]
+
+    def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        pairs = run.rows("pairs").between(rows[0]["uid"], rows[-1]["uid"], ["url", "alt_text"]).to_pylist()
+        known = {pair["uid"]: pair for pair in pairs}
+        return [
+            {
+                "uid": row["uid"], "key": run.key, "stage": self.stage, "sha256": row["sha256"], **known[row["uid"]],
+                "dense_caption": f"A thing on {row['uid'][:2]} fields. It is blue." if self.stage == 1 else None,
+                "caption": f"{known[row['uid']]['alt_text']} shows a thing on fields. It is blue, and seen from afar.",
+                "recipe": "test", "models": MODELS[self.stage], "prompt_hash": "p1", "flags": ["short"] if row["uid"][0] == "0" else [],
+                "facts": 2, "facts_from_alt": 1, "facts_from_dense": 1, "facts_invented": 0,
+            }
+            for row in rows
+            if row["split"] == f"stage{self.stage}"
+        ]  # fmt: skip
+
+
+def pipeline(rows: int, salt: Mapping[str, str] | None = None) -> list[Step]:
+    """Every step up to the captions, in order."""
+    return [Ingest(rows, salt), Images(), Captions(1), Captions(2)]
+
+
+def fill(lake: Lake, settings: Settings, keys: Sequence[str], rows: int, salt: Mapping[str, str] | None = None) -> None:
+    """Run all of it on some keys."""
+    for key in keys:
+        for step in pipeline(rows, salt):
+            execute(Run(step, lake, settings, key))
+
+
+def release(lake: Lake, settings: Settings, key: str) -> Committed:
+    """Build the release of all keys up to this one."""
+    return execute(Run(Release(), lake, settings, key))
