@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -73,6 +74,16 @@ class FolderStorage(Storage):
             if folder == Path(self.root) or any(folder.iterdir()):
                 return
             folder.rmdir()
+
+    def copy(self, source: str, path: str) -> None:
+        target = Path(self.root, path)
+        with _explained(target):
+            _mkdirs(target.parent)
+            temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+            os.link(Path(self.root, source), temporary)
+            os.replace(temporary, target)
+            temporary.unlink(missing_ok=True)  # a rename onto its own file leaves both names
+            _fsync_folder(target.parent)
 
     @cached_property
     def arrow(self) -> pafs.FileSystem:

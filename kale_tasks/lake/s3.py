@@ -1,5 +1,6 @@
 """A lake on S3: one PUT or multipart upload per file, conditional PUTs for pointers."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,6 +12,9 @@ import pyarrow.fs as pafs
 from kale_tasks.config.model import S3
 from kale_tasks.errors import BadConfig, KaleError, Transient
 from kale_tasks.lake.storage import Entry, Storage
+
+# Arrow's client would send checksums in trailers, which many S3-compatible stores refuse.
+os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
 
 
 class S3Storage(Storage):
@@ -90,6 +94,10 @@ class S3Storage(Storage):
     def delete(self, path: str) -> None:
         with _explained(self.root):
             self.client.delete_object(Bucket=self.bucket, Key=self._key(path))
+
+    def copy(self, source: str, path: str) -> None:
+        with _explained(self.root):
+            self.client.copy({"Bucket": self.bucket, "Key": self._key(source)}, self.bucket, self._key(path))
 
     @cached_property
     def arrow(self) -> pafs.FileSystem:

@@ -50,6 +50,10 @@ class Storage(ABC):
     def delete(self, path: str) -> None:
         """Remove a file; nothing happens if there is none."""
 
+    @abstractmethod
+    def copy(self, source: str, path: str) -> None:
+        """Make a file that stands appear under a second path; its bytes do not pass through here."""
+
     @property
     @abstractmethod
     def arrow(self) -> pafs.FileSystem:
