@@ -46,6 +46,8 @@ def answered(ask: Callable[[], _T], uri: str = "The catalog") -> _T:
             time.sleep(0.05 * 2**attempt)
         except DatabaseError as error:
             raise BadConfig(f"{_masked(uri)} is no catalog that can be read: {_first_line(error)}") from error
+        except OSError as error:
+            raise _of_store(error) from error
     raise AssertionError("unreachable")
 
 
@@ -99,6 +101,21 @@ def _s3_properties(settings: Settings) -> dict[str, str]:
 def _masked(uri: str) -> str:
     head, at, tail = uri.rpartition("@")
     return f"{head.split('://')[0]}://…@{tail}" if at else uri
+
+
+def _of_store(error: OSError) -> Exception:
+    # Arrow's file systems put what the store answered into the text of an OSError.
+    said = _first_line(error)
+    if "AWS Error" not in said:
+        return error
+    if any(
+        word in said
+        for word in ("ACCESS_DENIED", "SIGNATURE", "INVALID_ACCESS_KEY", "NO_SUCH_BUCKET", "HTTP status 403")
+    ):
+        return BadConfig(
+            f"The store refuses the table's metadata: {said}. Check bucket, access key, secret and rights."
+        )
+    return Transient(f"The store does not answer: {said}. Try again later.")
 
 
 def _first_line(error: Exception) -> str:

@@ -68,22 +68,8 @@ class FolderStorage(Storage):
                 )
 
     def delete(self, path: str) -> None:
-        target = Path(self.root, path)
-        target.unlink(missing_ok=True)
-        for folder in target.parents:
-            if folder == Path(self.root) or any(folder.iterdir()):
-                return
-            folder.rmdir()
-
-    def copy(self, source: str, path: str) -> None:
-        target = Path(self.root, path)
-        with _explained(target):
-            _mkdirs(target.parent)
-            temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
-            os.link(Path(self.root, source), temporary)
-            os.replace(temporary, target)
-            temporary.unlink(missing_ok=True)  # a rename onto its own file leaves both names
-            _fsync_folder(target.parent)
+        # Empty folders stay: removing one could pull it from under somebody who is about to write in it.
+        Path(self.root, path).unlink(missing_ok=True)
 
     @cached_property
     def arrow(self) -> pafs.FileSystem:

@@ -86,7 +86,9 @@ class S3Storage(Storage):
     def entries(self, prefix: str) -> Iterator[Entry]:
         pages = self.client.get_paginator("list_objects_v2")
         with _explained(self.root):
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self._key(prefix).rstrip("/") + "/"):
+            for page in pages.paginate(
+                Bucket=self.bucket, Prefix=f"{self._key(prefix)}/".replace("//", "/").lstrip("/")
+            ):
                 for item in page.get("Contents", ()):
                     path = item["Key"][len(self.prefix) + 1 :] if self.prefix else item["Key"]
                     yield Entry(path, item["Size"], item["LastModified"])

@@ -1,0 +1,99 @@
+"""A process that runs the small test step, and dies by SIGKILL where it is told to."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+
+import kale_tasks.lake.folder as folder
+import kale_tasks.run as running
+from kale_tasks.lake.folder import FolderStorage
+from kale_tasks.lake.s3 import S3Storage
+from kale_tasks.run import Run, execute
+from tests.lakes import lake_of
+from tests.steps import Numbers
+
+
+def die() -> None:
+    """No goodbye."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_at(owner: Any, name: str, when: Callable[..., bool], after: bool = False) -> None:
+    """Wrap a function so that the process dies at the call for which `when` holds."""
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        now = when(*args, **kwargs)
+        if now and not after:
+            die()
+        result = original(*args, **kwargs)
+        if now:
+            die()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def nth(n: int, wanted: Callable[..., bool]) -> Callable[..., bool]:
+    """Holds at the n-th call for which `wanted` holds."""
+    seen = 0
+
+    def holds(*args: Any, **kwargs: Any) -> bool:
+        nonlocal seen
+        seen += wanted(*args, **kwargs)
+        return seen == n
+
+    return holds
+
+
+def _is_part(_: Any, path: str, *__: Any) -> bool:
+    return path.startswith("pairs/") and "/part-" in path
+
+
+def _of_pairs(*args: Any, **_: Any) -> bool:
+    return any(getattr(a, "name", lambda: "")() == ("kale", "pairs") for a in args if isinstance(a, Table))
+
+
+POINTS: dict[str, Callable[[], None]] = {
+    "before the first part": lambda: [kill_at(s, "put", nth(1, _is_part)) for s in (FolderStorage, S3Storage)] and None,
+    "with a part half on its way": lambda: _half_a_part(),
+    "after the second part": lambda: [kill_at(s, "put", nth(2, _is_part), after=True) for s in (FolderStorage, S3Storage)] and None,
+    "before the commit": lambda: kill_at(running, "commit", lambda *_: True),
+    "between the side tables and the main one": lambda: kill_at(running, "swap", lambda _, wish: wish.table == "pairs"),
+    "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
+    "with the new metadata written": lambda: kill_at(
+        SqlCatalog, "_write_metadata", lambda metadata, *_: "kale.committed.2026-11-01" in metadata.properties and metadata.location.endswith("pairs"), after=True),
+    "after the catalog has heard": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs), after=True),
+    "before the ledger is folded": lambda: kill_at(running, "fold_ledger", lambda *_: True),
+}  # fmt: skip
+
+
+def _half_a_part() -> None:
+    # A folder: the temporary file is written, not yet renamed. S3: the body is sent, the answer never read.
+    kill_at(folder.os, "replace", lambda _, target: "/pairs/" in str(target) and "part-00001" in str(target))
+    original = S3Storage.put
+
+    def put(self: S3Storage, path: str, data: Any) -> None:
+        if _is_part(self, path) and "part-00001" in path:
+            self.client.meta.events.register("before-send.s3.PutObject", lambda **_: die())
+        original(self, path, data)
+
+    S3Storage.put = put  # type: ignore[method-assign]
+
+
+def main(point: str, keys: str, rows: str, salt: str, *sets: str) -> None:
+    """Run the step on each key, with a death prepared at the named point."""
+    lake, settings = lake_of(list(sets))
+    if point:
+        POINTS[point]()
+    for key in keys.split(","):
+        execute(Run(Numbers(int(rows), salt), lake, settings, key))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,141 @@
+"""What a commit promises: all of a key's rows or none, once, and never over a newer one."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from kale_tasks.config import Settings
+from kale_tasks.errors import BadData, Conflict
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.parts import part_path
+from kale_tasks.run import Run, commit, execute, plan, reopen, work
+from kale_tasks.step import Part
+from tests.lakes import lake_of
+from tests.steps import Numbers
+
+KEY = "2026-11-01"
+Opened = tuple[Lake, Settings]
+
+
+def texts(lake: Lake, key: str | None = None) -> list[str]:
+    return sorted(lake.arrow("pairs", key)["alt_text"].to_pylist())
+
+
+def test_every_row_is_kept_dropped_by_a_rule_or_quarantined(lake: Opened) -> None:
+    committed = execute(Run(Numbers(250), *lake, KEY))
+    assert committed.rows_in == 250
+    assert committed.rows + sum(committed.dropped.values()) + committed.quarantined == 250
+    assert lake[0].arrow("pairs", KEY).num_rows == committed.rows
+    assert lake[0].arrow("quarantine", KEY, slice_={"step": "ingest"}).num_rows == committed.quarantined
+
+
+def test_a_committed_run_writes_nothing_again(lake: Opened) -> None:
+    first = execute(Run(Numbers(50), *lake, KEY))
+    before = {e.path: e.modified for e in lake[0].storage.entries("")}
+    assert execute(Run(Numbers(50), *lake, KEY)) == first
+    assert {e.path: e.modified for e in lake[0].storage.entries("") if "catalog.db" not in e.path} == {
+        p: m for p, m in before.items() if "catalog.db" not in p
+    }
+
+
+def test_a_new_run_replaces_the_rows_of_its_key_and_no_other(lake: Opened) -> None:
+    execute(Run(Numbers(50), *lake, KEY))
+    execute(Run(Numbers(50, salt="other "), *lake, "2026-11-02"))
+    execute(Run(Numbers(30, salt="new "), *lake, KEY))
+    assert all(text.startswith("new ") for text in texts(lake[0], KEY))
+    assert all(text.startswith("other ") for text in texts(lake[0], "2026-11-02"))
+
+
+def test_the_snapshot_bears_step_key_fingerprint_and_counts(lake: Opened) -> None:
+    committed = execute(Run(Numbers(50), *lake, KEY))
+    summary = lake[0].table("pairs").current_snapshot().summary.additional_properties  # type: ignore[union-attr]
+    assert (summary["kale.step"], summary["kale.key"]) == ("ingest", KEY)
+    assert summary["kale.fingerprint"] == committed.fingerprint
+    assert f'"in": {committed.rows_in}' in summary["kale.counts"]
+
+
+def test_a_key_may_be_empty_and_stays_committed(lake: Opened) -> None:
+    first = execute(Run(Numbers(0), *lake, KEY))
+    assert (first.rows, lake[0].arrow("pairs", KEY).num_rows) == (0, 0)
+    assert plan(Run(Numbers(0), *lake, KEY)).committed
+
+
+def test_a_late_run_cannot_replace_a_newer_commit(lake: Opened) -> None:
+    zombie = Run(Numbers(50, salt="zombie "), *lake, KEY)
+    made = plan(zombie)
+    for chunk in made.chunks:
+        work(zombie, chunk)
+    execute(Run(Numbers(50, salt="newer "), *lake, KEY))
+    quarantined = lake[0].arrow("quarantine").to_pylist()
+    with pytest.raises(Conflict):
+        commit(zombie, made)
+    assert all(text.startswith("newer ") for text in texts(lake[0]))
+    assert lake[0].arrow("quarantine").to_pylist() == quarantined
+
+
+def test_of_16_racers_on_one_key_one_wins_with_one_set_of_rows(lake: Opened, sets: list[str]) -> None:
+    start = Barrier(16)
+
+    def race(i: int) -> str:
+        run = Run(Numbers(20, salt=f"{i} "), *lake_of(sets), KEY)
+        made = plan(run)
+        for chunk in made.chunks:
+            work(run, chunk)
+        start.wait()
+        try:
+            return commit(run, made).fingerprint
+        except Conflict:
+            return ""
+
+    lake[0].table("pairs")
+    with ThreadPoolExecutor(16) as pool:
+        winners = [name for name in pool.map(race, range(16)) if name]
+    rows = texts(lake[0])
+    assert len(winners) == len({text.split()[0] for text in rows}) == 1
+    assert len(rows) == len(set(rows)) == 16
+    assert lake[0].committed("pairs", KEY).fingerprint == winners[0]  # type: ignore[union-attr]
+
+
+def test_a_torn_or_foreign_part_is_found_and_made_again(lake: Opened) -> None:
+    run = Run(Numbers(50), *lake, KEY)
+    made = plan(run)
+    for chunk in made.chunks:
+        work(run, chunk)
+    storage = lake[0].storage
+    whole = storage.read(part_path(run.folder, 1))
+    storage.put(part_path(run.folder, 1), whole[: len(whole) // 2])
+    other = Run(Numbers(50, salt="foreign "), *lake, KEY)
+    work(other, plan(other).chunks[0])
+    storage.put(part_path(run.folder, 2), storage.read(part_path(other.folder, 2)))
+    with pytest.raises(Conflict, match="torn"):
+        commit(run, made)
+    assert {meta.number for meta in work(run, made.chunks[0])} == {1, 2}
+    assert commit(run, made).rows == len(texts(lake[0]))
+    assert not any(text.startswith("foreign") for text in texts(lake[0]))
+
+
+def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
+    run = Run(Numbers(50), *lake, KEY)
+    rows = lake[0].arrow("pairs").slice(0, 0)
+    with pytest.raises(BadData, match="lost rows"):
+        run.writer.write(Part(number=0, rows=rows, rows_in=1))
+
+
+def test_asking_again_makes_a_new_generation_that_then_stands(lake: Opened) -> None:
+    first = execute(Run(Numbers(20), *lake, KEY))
+    again = execute(Run(Numbers(20), *lake, KEY, again=True))
+    assert (again.generation, again.content) == (1, first.content)
+    assert again.fingerprint != first.fingerprint
+    assert plan(Run(Numbers(20), *lake, KEY)).committed
+
+
+def test_another_process_reopens_a_plan_by_its_name(lake: Opened) -> None:
+    made = plan(Run(Numbers(50), *lake, KEY))
+    run, known = reopen(Numbers(50), *lake, (KEY, made.fingerprint, made.base))
+    assert known.chunks == made.chunks
+    for chunk in known.chunks:
+        work(run, chunk)
+    assert commit(run, known).rows_in == 50
+    with pytest.raises(Conflict, match="Plan again"):
+        reopen(Numbers(51), *lake, (KEY, made.fingerprint, None))
