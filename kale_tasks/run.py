@@ -17,7 +17,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.rows import Rows
 from kale_tasks.ledger import Meter, fold_ledger, write_line
 from kale_tasks.progress import Progress, Silent
-from kale_tasks.step import Chunk, Part, Plan, Step, fingerprint
+from kale_tasks.step import AfterCommit, Chunk, Part, Plan, Step, fingerprint
 from kale_tasks.writer import Writer, run_folder
 
 
@@ -116,9 +116,15 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
 
 
 def commit(run: Run, made: Plan) -> Committed:
+    """Make the parts of a plan the rows of the key, then let the step act on that."""
+    committed = run.standing if made.committed and run.standing else _commit(run, made)
+    if isinstance(run.step, AfterCommit):
+        run.step.after_commit(run, committed)
+    return committed
+
+
+def _commit(run: Run, made: Plan) -> Committed:
     """Check that every row is accounted for and swap the key's files; the main table last, it decides."""
-    if made.committed and run.standing:
-        return run.standing
     storage, step = run.lake.storage, run.step
     metas = parts.standing(storage, run.folder, run.fingerprint)
     wanted = [n for chunk in made.chunks for n in chunk.numbers]

@@ -4,14 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from kale_tasks.config.model import Settings
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.parts import PartMeta
 
 if TYPE_CHECKING:
@@ -94,6 +94,14 @@ class Step(Protocol):
 
     def work(self, run: "Run", chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         """Make the given parts of a chunk, in any order; a PartMeta stands for a part already written elsewhere."""
+
+
+@runtime_checkable
+class AfterCommit(Protocol):
+    """What a step may bring besides: something to do once its rows stand."""
+
+    def after_commit(self, run: "Run", committed: Committed) -> None:
+        """Called after each commit, a repeated one too: the second call must change nothing."""
 
 
 def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str], generation: int = 0) -> str:

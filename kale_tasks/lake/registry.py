@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,6 +88,20 @@ def promote(lake: Lake, version: str, why: str, *, refused: bool = False) -> Pro
     return _append(lake, lambda past: _forward(past, student.version, why))
 
 
+def succeed(lake: Lake, version: str, why: str, predecessor: str | None) -> Promoted:
+    """Put a student to use in place of the one that it was judged against; Conflict if that is another by now."""
+
+    def entry(past: list[Promoted]) -> Promoted:
+        if (past[-1].version if past else None) not in (predecessor, version):
+            raise Conflict(
+                f"Student {version} was judged against {predecessor}, but {past[-1].version} is in use now. "
+                f"Compare them with `kale models show`, then promote the better one."
+            )
+        return _forward(past, version, why)
+
+    return _append(lake, entry)
+
+
 def rollback(lake: Lake, why: str) -> Promoted:
     """Put the student that was in use before this one to use again."""
     return _append(lake, lambda past: _backward(past, why))
@@ -145,11 +159,11 @@ def _download(lake: Lake, version: str, target: Path) -> None:
                 raise
 
 
-def _append(lake: Lake, entry: Any) -> Promoted:
+def _append(lake: Lake, entry: Callable[[list[Promoted]], Promoted]) -> Promoted:
     for _ in range(_TRIES):
         tag = lake.storage.tag(_POINTER)  # before reading: a swap in between makes the put fail
         past = history(lake)
-        new: Promoted = entry(past)
+        new = entry(past)
         if past and past[-1] == new:
             return new
         if lake.storage.put_if(_POINTER, json.dumps([asdict(e) for e in [*past, new]], indent=1).encode(), tag):
