@@ -10,8 +10,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from kale_tasks.config.model import Settings
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.lake import Committed, Lake
+from kale_tasks.lake.marks import failed_gate
 from kale_tasks.lake.parts import PartMeta
 
 if TYPE_CHECKING:
@@ -135,4 +136,6 @@ def committed_input(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] 
     found = lake.committed(table, key, slice_)
     if found is None:
         raise Conflict(f"{table} has nothing committed for {key} yet. Run the step that makes it first.")
+    if why := failed_gate(lake, table, key, slice_):
+        raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale gate … --accept 'why'.")
     return found.content

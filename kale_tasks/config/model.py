@@ -10,6 +10,7 @@ from kale_tasks.config.ingest import Ingest
 from kale_tasks.config.images import Images
 from kale_tasks.config.publish import Publish
 from kale_tasks.config.quality import Quality
+from kale_tasks.config.schedule import Schedule
 from kale_tasks.config.section import Section, runtime
 
 
@@ -55,6 +56,7 @@ class Settings(Section):
     quality: Quality
     distill: Distill
     publish: Publish
+    schedule: Schedule
     limit: int | None = Field(ge=1, description="Take only the first rows of each key, for a quick look.")
     log: Literal["auto", "plain", "json"] = runtime("Progress as bars on a terminal, as lines, or as JSON lines.")
 
