@@ -159,6 +159,8 @@ DEDUP_INDEX = TableSpec(
         _KEY,
         Column("kind", STRING, "uid, url, sha256 or band.", required=True),
         Column("hash", LONG, "64-bit hash of the value.", required=True),
+        Column("sketch_a", LONG, "Of a band: first half of the 128 bits by which two texts are compared."),
+        Column("sketch_b", LONG, "Second half."),
     ],
 )
 
