@@ -1,5 +1,6 @@
 """The word lists of the rules."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,11 @@ def pairs(name: str) -> dict[str, str]:
 def _lists() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return loaded
+
+
+@cache
+def pattern(name: str) -> re.Pattern[str]:
+    """One list of regular expressions, any of which may match."""
+    found = _lists()[name]
+    expressions = [found] if isinstance(found, str) else found
+    return re.compile("|".join(f"(?:{one})" for one in expressions), re.IGNORECASE)

@@ -1,0 +1,23 @@
+"""Sentences of a text, well enough for captions."""
+
+import re
+
+_SENTENCE = re.compile(r".*?[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)\s*|.+?$", re.DOTALL)
+_ABBREVIATION = re.compile(r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|St|Mt|No|vs|Jr|Sr|Co|Inc|Ltd|Vol|ca|approx|Ave|Fig)\.)\s*$")
+_WHOLE = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*\s*$")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences with the blanks behind them: joined they are the text."""
+    found: list[str] = []
+    for piece in _SENTENCE.findall(text):
+        if found and _ABBREVIATION.search(found[-1]):
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return found
+
+
+def is_whole(sentence: str) -> bool:
+    """Whether a sentence has its end."""
+    return bool(_WHOLE.search(sentence))
