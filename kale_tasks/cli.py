@@ -21,7 +21,7 @@ def _options(debug: Annotated[bool, typer.Option(help="Show a traceback when som
     _debug = debug
 
 
-for command in (steps.run, steps.plan, steps.work, steps.commit, look.status, look.show, look.history, look.diff,
+for command in (steps.run, steps.plan, steps.work, steps.commit, look.status, look.todo, look.show, look.history, look.diff,
                 upkeep.config, upkeep.maintain, upkeep.doctor):  # fmt: skip
     app.command()(command)
 for name, module in {

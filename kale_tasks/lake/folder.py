@@ -71,6 +71,16 @@ class FolderStorage(Storage):
         # Empty folders stay: removing one could pull it from under somebody who is about to write in it.
         Path(self.root, path).unlink(missing_ok=True)
 
+    def copy(self, source: str, path: str) -> None:
+        target = Path(self.root, path)
+        with _explained(target):
+            _mkdirs(target.parent)
+            temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+            os.link(Path(self.root, source), temporary)
+            os.replace(temporary, target)
+            temporary.unlink(missing_ok=True)  # a rename onto its own file leaves both names
+            _fsync_folder(target.parent)
+
     @cached_property
     def arrow(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(self.root, pafs.LocalFileSystem())

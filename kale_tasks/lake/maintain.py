@@ -39,7 +39,7 @@ def orphans(lake: Lake, grace: timedelta) -> Iterator[Entry]:
         if not candidates:
             continue
         used, runs = _used(lake, name)
-        yield from (e for e in candidates if e.path not in used and _run(e.path) not in runs)
+        yield from (e for e in candidates if e.path not in used and (_half_written(e.path) or _run(e.path) not in runs))
 
 
 def delete(lake: Lake, entries: Iterable[Entry]) -> None:
@@ -61,6 +61,10 @@ def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
         for batch in lake.batches(name, columns=["shard"]):
             runs |= {_run(shard) for shard in batch["shard"].unique().to_pylist() if shard}
     return used, runs
+
+
+def _half_written(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".tmp-")
 
 
 def _run(path: str) -> str:
