@@ -21,10 +21,6 @@ SHARES = {
 }  # fmt: skip
 NOISE = frozenset({"plain", "generic", "spam", "strange", "wrong", "mojibake"})
 LONG = 5000
-FILLER = (
-    "travel guide tickets opening hours map best places to see hotels near restaurants family weekend summer winter"
-    " history culture museum walk garden street market local people food music art blog review tips free cheap"
-).split()
 
 
 @dataclass(frozen=True)
@@ -59,21 +55,22 @@ def write_alt(rng: Random, kind: str, scene: Scene, facts: Facts) -> AltText:
 
 
 @cache
-def _phrases() -> dict[str, Any]:
-    phrases: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
-    return phrases
+def phrases() -> dict[str, Any]:
+    """What alt-texts are made of: phrases by kind."""
+    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
+    return loaded
 
 
 def _phrase(rng: Random, kind: str) -> str:
     """A phrase of a kind, its number signs replaced by digits."""
-    template: str = rng.choice(_phrases()[kind])
+    template: str = rng.choice(phrases()[kind])
     numbered = sub(r"\{(#+)\}", lambda match: "".join(rng.choices("0123456789", k=len(match[1]))), template)
     return numbered.replace("{person}", "".join(rng.choices("abcdefghijklmnoprstuw", k=rng.randint(4, 9))))
 
 
 def _told(rng: Random, kind: str, thing: Thing, facts: Facts) -> tuple[str, Facts]:
     """A phrase filled with facts, and those of them that it tells."""
-    template: str = rng.choice(_phrases()[kind])
+    template: str = rng.choice(phrases()[kind])
     slots = {"n": "name", "p": "place", "y": "year", "m": "maker"}
     told = {field: getattr(facts, field) for slot, field in slots.items() if f"{{{slot}}}" in template}
     filled = template.format(
@@ -95,12 +92,12 @@ def _stranger(rng: Random, scene: Scene) -> Thing:
 
 
 def _emoji(rng: Random, text: str) -> str:
-    marks = rng.choices(_phrases()["emoji"], k=2)
+    marks = rng.choices(phrases()["emoji"], k=2)
     return rng.choice((f"{marks[0]} {text}", f"{text} {marks[0]}{marks[1]}", f"{marks[0]}{text}{marks[1]}"))
 
 
 def _entities(rng: Random, text: str) -> str:
-    for plain, written in _phrases()["entities"].items():
+    for plain, written in phrases()["entities"].items():
         text = text.replace(plain, rng.choice(written)) if rng.random() < 0.7 else text
     quoted = rng.choice((f"&quot;{text}&quot;", f"&lt;b&gt;{text}&lt;/b&gt;", f"{text} &copy;", f"&#39;{text}&#39;"))
     return quoted if rng.random() < 0.5 else html.unescape(quoted)
@@ -115,7 +112,7 @@ def _injection(rng: Random, text: str) -> str:
 
 
 def _long(rng: Random, text: str) -> str:
-    return (text + ". " + " ".join(rng.choices(FILLER, k=LONG // 4)))[:LONG]
+    return (text + ". " + " ".join(rng.choices(phrases()["filler"].split(), k=LONG // 4)))[:LONG]
 
 
 _DRESS: dict[str, Callable[[Random, str], str]] = {

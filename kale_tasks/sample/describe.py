@@ -45,15 +45,15 @@ def read(caption: str) -> Claims:
     """Takes a caption of this world apart; what cannot be read is left out."""
     found: dict[str, str] = {}
     facts = NO_FACTS
-    for number, match in enumerate(_THING.finditer(caption), 1):
-        claimed = match.groupdict(default="")
+    for number, thing in enumerate(_THING.finditer(caption), 1):
+        claimed = thing.groupdict(default="")
         found |= {f"{part} {number}": claimed[part] for part in ("size", "colour", "kind", "cell")}
         if number == 1:
             facts = Facts(*(claimed[field.name] for field in fields(Facts)))
-    if match := _DIGITS.search(caption):
-        found |= {"digits": match[1], "digits cell": match[2]}
-    if match := _BACKGROUND.search(caption):
-        found |= {"pattern": match[1], "ground": match[2]}
+    if digits := _DIGITS.search(caption):
+        found |= {"digits": digits[1], "digits cell": digits[2]}
+    if background := _BACKGROUND.search(caption):
+        found |= {"pattern": background[1], "ground": background[2]}
     return Claims(found, facts)
 
 

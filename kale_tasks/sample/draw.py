@@ -64,10 +64,7 @@ _KINDS: dict[str, list[tuple[str, list[tuple[float, float]], str]]] = {
     ],
     "bridge": [
         ("polygon", [(0, 0.3), (1, 0.3), (1, 0.5), (0, 0.5)], "body"),
-        *(
-            ("polygon", [(x, 0.5), (x + 0.14, 0.5), (x + 0.14, 0.9), (x, 0.9)], "body")
-            for x in (0.02, 0.43, 0.84)
-        ),
+        *(("polygon", [(x, 0.5), (x + 0.14, 0.5), (x + 0.14, 0.9), (x, 0.9)], "body") for x in (0.02, 0.43, 0.84)),
     ],
 }
 
@@ -97,7 +94,8 @@ def placeholder() -> bytes:
     """The one grey picture that many addresses answer with when theirs is gone."""
     image = Image.new("RGB", (SIDE, SIDE), (228, 228, 228))
     pen = ImageDraw.Draw(image)
-    pen.text((SIDE / 2, SIDE / 2), "no image\navailable", fill=(120, 120, 120), anchor="mm", align="center", font_size=18)
+    centre = (SIDE / 2, SIDE / 2)
+    pen.text(centre, "no image\navailable", fill=(120, 120, 120), anchor="mm", align="center", font_size=18)
     return jpeg(image)
 
 

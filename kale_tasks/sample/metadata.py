@@ -29,6 +29,7 @@ class Row:
 
 
 Write = Callable[[Sequence[Row]], object]
+Open = Callable[[Path], AbstractContextManager[Write]]  # a path without suffix -> how to write rows there
 _TEXT, _COUNT, _SCORE = pa.string(), pa.int64(), pa.float32()
 _DATACOMP = pa.schema(
     {
@@ -61,7 +62,7 @@ def _laion_record(row: Row) -> dict[str, Any]:
     }
 
 
-def _parquet(schema: pa.Schema, record: Callable[[Row], dict[str, Any]]) -> Callable[[Path], AbstractContextManager[Write]]:
+def _parquet(schema: pa.Schema, record: Callable[[Row], dict[str, Any]]) -> Open:
     @contextmanager
     def opened(stem: Path) -> Iterator[Write]:
         with pq.ParquetWriter(f"{stem}.parquet", schema) as file:
@@ -84,7 +85,7 @@ def _csv(stem: Path) -> Iterator[Write]:
         yield lambda rows: table.writerows(asdict(row) | {"face_bboxes": json.dumps(row.face_bboxes)} for row in rows)
 
 
-FORMATS: dict[str, Callable[[Path], AbstractContextManager[Write]]] = {
+FORMATS: dict[str, Open] = {
     "datacomp": _parquet(_DATACOMP, asdict),
     "laion": _parquet(_LAION, _laion_record),
     "jsonl": _json_lines,

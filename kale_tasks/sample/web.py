@@ -12,7 +12,6 @@ from functools import cache
 
 from aiohttp import web
 
-from kale_tasks.sample.draw import draw, jpeg
 from kale_tasks.sample.faults import FAULTS
 from kale_tasks.sample.world import World
 
@@ -42,7 +41,7 @@ class Seen:
 
 
 class SampleWeb:
-    """The server's state: what was asked, and how often. `url` is its first host, `{host}` in `hosts_url` all of them."""
+    """The server's state: what was asked, and how often."""
 
     def __init__(self) -> None:
         self.seen: deque[Seen] = deque(maxlen=_REMEMBERED)
@@ -150,9 +149,7 @@ def _body(request: web.Request) -> bytes:
         pair = world.pair(request.match_info["key"], int(request.match_info["index"]))
     except ValueError as error:  # no such key
         raise web.HTTPNotFound from error
-    if request.match_info["fault"] == "changed":
-        return jpeg(draw(pair.scene), 80)
-    return world.image(pair)
+    return world.image(pair, changed=request.match_info["fault"] == "changed")
 
 
 async def _picture(request: web.Request, first: bool) -> web.StreamResponse:

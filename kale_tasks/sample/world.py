@@ -1,4 +1,4 @@
-"""The sample world: pair number i of a key is a pure function of the seed, so that any size streams and nothing is kept."""
+"""The sample world: pair i of a key is a pure function of the seed, so that any size streams and nothing is kept."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -67,13 +67,11 @@ class World:
             return replace(planted, alt=alt, quality=_NEAR_QUALITY)
         return planted
 
-    def image(self, pair: Pair) -> bytes:
-        """The bytes of its picture as they were when the metadata was written."""
+    def image(self, pair: Pair, changed: bool = False) -> bytes:
+        """The bytes of its picture, as they were when the metadata was written or as they changed since."""
+        if changed:
+            return jpeg(draw(pair.scene), _CHANGED_QUALITY)
         return _placeholder() if pair.role == "placeholder" else jpeg(draw(pair.scene), pair.quality)
-
-    def image_today(self, pair: Pair) -> bytes:
-        """The bytes that its address gives today."""
-        return jpeg(draw(pair.scene), _CHANGED_QUALITY) if pair.fault.name == "changed" else self.image(pair)
 
     def _original(self, key: str, index: int, role: str) -> Pair:
         rng = self._rng("scene", key, index)
@@ -84,15 +82,15 @@ class World:
         return Pair(key, index, role, f"{key}/{index}", scene, facts, alt, QUALITY, fault, round(clip, 4))
 
     def _source(self, rng: Random, role: str, key: str, index: int) -> tuple[str, int]:
-        """Where a planted pair comes from: an original full of facts, earlier in this key, in an earlier key, or the evaluation."""
+        """Where a planted pair comes from: an earlier original full of facts, or the evaluation set."""
         if role.startswith("evaluation"):
             return EVALUATION, rng.randrange(EVALUATION_ITEMS)
         if role.startswith("across"):
             key, index = key_name(rng.randrange(_key_number(key))), max(index, _ROOTS)
         while True:
             chosen = rng.randrange(index)
-            pair_rng = self._rng("pair", key, chosen)
-            if _role(pair_rng, key, chosen) == "original" and self._original(key, chosen, "original").alt.kind == "full":
+            role = _role(self._rng("pair", key, chosen), key, chosen)
+            if role == "original" and self._original(key, chosen, role).alt.kind == "full":
                 return key, chosen
 
     def _rng(self, *path: object) -> Random:

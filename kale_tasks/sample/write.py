@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,14 +88,14 @@ def _write_file(sample: Sample, stem: Path, pairs: Iterator[Pair]) -> Iterator[l
     with ExitStack() as stack:
         write = stack.enter_context(FORMATS[sample.format](stem))
         tar = stack.enter_context(tarfile.open(f"{stem}.tar", "w")) if sample.images == "tar" else None
-        number = 0
+        tar_keys = (f"{stem.name[3:]}{number:04}" for number in count())
         while batch := list(islice(pairs, _BATCH)):
             entries = [(pair, _row(sample, pair)) for pair in batch]
             write([row for _, row in entries])
-            for number, (pair, row) in enumerate(entries, number):
+            for (pair, row), tar_key in zip(entries, tar_keys, strict=False):
                 if tar and pair.fault.outcome == "ok":  # the others could not be downloaded
-                    _add(tar, f"{stem.name[3:]}{number:04}", sample.world.image_today(pair), row)
-            number += 1
+                    image = sample.world.image(pair, changed=pair.fault.name == "changed")
+                    _add(tar, tar_key, image, row)
             yield entries
 
 

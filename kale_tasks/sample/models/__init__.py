@@ -1,1 +1,5 @@
 """Tiny models of the sample world: teacher, fuser and base, trained from the world alone."""
+
+from pathlib import Path
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"

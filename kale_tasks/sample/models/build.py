@@ -1,5 +1,6 @@
 """The shapes of the tiny models: attention heads are 32 wide, so that vLLM serves them on a CPU as well."""
 
+import math
 from typing import Any
 
 from kale_tasks.sample.draw import SIDE
@@ -7,13 +8,21 @@ from kale_tasks.sample.models.tokenizer import END, IMAGE, PAD, PATCH
 
 WIDTH = 128
 HEADS = 4
+_ROPE_BASE = 10_000.0
 
 
 def llm(tokenizer: Any) -> Any:
-    """A fresh text decoder of about 1.2 M parameters."""
-    from transformers import LlamaForCausalLM
+    """A fresh text decoder of 1 M parameters, three of whose heads begin by looking one, two and three tokens back.
 
-    return LlamaForCausalLM(_text_config(tokenizer))
+    To copy a name is to find the letters just written and go on from there. Heads that see those letters from the start
+    let it be learned in some hundred steps.
+    """
+    from transformers import Qwen2ForCausalLM
+
+    model = Qwen2ForCausalLM(_text_config(tokenizer))
+    for head in range(3):
+        _look_back(model.model.layers[0].self_attn, head, head + 1)
+    return model
 
 
 def llava(tokenizer: Any) -> Any:
@@ -36,7 +45,7 @@ def llava(tokenizer: Any) -> Any:
         image_seq_length=(SIDE // PATCH) ** 2,
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
-        tie_word_embeddings=False,
+        tie_word_embeddings=True,
     )
     model = LlavaForConditionalGeneration(config)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
@@ -44,21 +53,38 @@ def llava(tokenizer: Any) -> Any:
     return model
 
 
-def _text_config(tokenizer: Any) -> Any:
-    from transformers import LlamaConfig
+def _look_back(attention: Any, head: int, distance: int) -> None:
+    """Sets the biases of a head so that its rotary positions agree best at this distance."""
+    import torch
 
-    return LlamaConfig(
-        architectures=["LlamaForCausalLM"],
+    size = WIDTH // HEADS
+    start = head * size
+    with torch.no_grad():
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight[start : start + size] *= 0.1
+        for pair in range(4):  # the quickest rotations tell neighbours apart
+            angle = distance * _ROPE_BASE ** (-2 * pair / size)
+            attention.k_proj.bias[start + pair] = 6
+            attention.q_proj.bias[start + pair] = 6 * math.cos(angle)
+            attention.q_proj.bias[start + pair + size // 2] = -6 * math.sin(angle)
+
+
+def _text_config(tokenizer: Any) -> Any:
+    from transformers import Qwen2Config
+
+    return Qwen2Config(
+        architectures=["Qwen2ForCausalLM"],
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
         intermediate_size=3 * WIDTH,
         num_hidden_layers=4,
         num_attention_heads=HEADS,
         num_key_value_heads=HEADS,
-        head_dim=WIDTH // HEADS,
         max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE_BASE},
+        initializer_range=0.04,
         bos_token_id=None,
         eos_token_id=tokenizer.convert_tokens_to_ids(END),
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
-        tie_word_embeddings=False,
+        tie_word_embeddings=True,
     )

@@ -1,16 +1,17 @@
 """Endless training examples: conversations of which only the answer is learned."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from kale_tasks.sample.alttext import make_kind, write_alt
 from kale_tasks.sample.describe import dense, fused
-from kale_tasks.sample.models.tokenizer import prompts
+from kale_tasks.sample.draw import SIDE
+from kale_tasks.sample.models.fit import IGNORED
+from kale_tasks.sample.models.tokenizer import IMAGE, LETTERS, PATCH, SPECIAL, prompts
 from kale_tasks.sample.scene import Scene, make_facts, make_scene
 
-IGNORED = -100
 Message = dict[str, Any]
 
 
@@ -49,17 +50,36 @@ def fuse_messages(description: str, alt_text: str) -> list[Message]:
 def encode(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
     """Token ids of a whole conversation, and its labels: only the answer and its end count."""
     question = tokenizer.apply_chat_template(example.messages, add_generation_prompt=True, tokenize=False)
-    asked = tokenizer(question).input_ids
+    asked = tokenizer(question.replace(IMAGE, IMAGE * (SIDE // PATCH) ** 2)).input_ids
     answered = [*tokenizer(example.answer).input_ids, tokenizer.eos_token_id]
     return asked + answered, [IGNORED] * len(asked) + answered
 
 
-def batches(tokenizer: Any, make: Any, rng: Random, size: int) -> Iterator[tuple[Any, Any, list[Scene]]]:
+def repetitions(tokenizer: Any, seed: int, size: int) -> Iterator[tuple[Any, Any]]:
+    """Endless batches of random tokens said twice: the second time is to be copied from the first."""
+    import torch
+
+    dice = torch.Generator().manual_seed(seed)
+    first = len(SPECIAL)
+    while True:
+        length = int(torch.randint(12, 48, (1,), generator=dice))
+        alphabet = torch.where(torch.rand((size, 1), generator=dice) < 0.5, len(tokenizer) - first, LETTERS)
+        once = first + (torch.rand((size, length), generator=dice) * alphabet).long()
+        ids = torch.cat([once, once], 1)
+        labels = ids.clone()
+        labels[:, : length + 1] = IGNORED
+        yield ids, labels
+
+
+def batches(
+    tokenizer: Any, make: Callable[[Random], Example], rng: Random, size: int
+) -> Iterator[tuple[Any, Any, list[Scene]]]:
     """Endless batches (ids, labels, scenes); examples of like length share a batch, so that little is padding."""
     import torch
 
     while True:
-        pool = sorted(((*encode(tokenizer, example := make(rng)), example.scene) for _ in range(size * 16)), key=_length)
+        drawn = [make(rng) for _ in range(size * 16)]
+        pool = sorted(((*encode(tokenizer, example), example.scene) for example in drawn), key=_length)
         groups = [pool[at : at + size] for at in range(0, len(pool), size)]
         rng.shuffle(groups)
         for group in groups:

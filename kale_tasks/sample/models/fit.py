@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-WARM_UP = 100
+IGNORED = -100
+_WARM_UP = 50
+
+
+def answer_loss(model: Any, ids: Any, labels: Any, **seen: Any) -> Any:
+    """Cross entropy of the answers; the many tokens of the questions never reach the output layer."""
+    from torch.nn.functional import cross_entropy
+
+    states = model.model(input_ids=ids, use_cache=False, **seen).last_hidden_state[:, :-1]
+    next_ids = labels[:, 1:]
+    counted = next_ids != IGNORED
+    return cross_entropy(model.lm_head(states[counted]), next_ids[counted])
 
 
 def fit(
@@ -18,7 +29,7 @@ def fit(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, steps, pct_start=min(0.3, WARM_UP / steps), cycle_momentum=False, final_div_factor=100
+        optimizer, rate, steps, pct_start=min(0.3, _WARM_UP / steps), cycle_momentum=False, final_div_factor=100
     )
     model.train()
     started, worked = time.monotonic(), time.process_time()

@@ -1,7 +1,7 @@
 """A byte-level tokenizer that spells every name letter by letter, and the processor around it.
 
-Its merges only grow closed, lower-case words from their leading space on. A name begins with a capital, so no merge ever
-touches it: to copy a name is to copy its letters, whatever they are.
+Its merges only grow closed, lower-case words from their leading space on. A name begins with a capital, so no merge
+ever touches it: to copy a name is to copy its letters, whatever they are.
 """
 
 import re
@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
-from kale_tasks.sample.alttext import FILLER
+from kale_tasks.sample.alttext import phrases
 from kale_tasks.sample.draw import SIDE
 from kale_tasks.sample.scene import CELLS, COLOURS, GROUNDS, KINDS, PATTERNS, SIZES
 
 PAD, END, IMAGE = "<|pad|>", "<|end|>", "<image>"
 SPECIAL = (PAD, END, IMAGE, "<|system|>", "<|user|>", "<|assistant|>")
+LETTERS = 256  # the byte alphabet follows the special tokens
 PATCH = 16
 _HERE = Path(__file__).parent
 _CAPTION_WORDS = "is at the named was made by in and stands are printed digits background"
@@ -42,7 +43,7 @@ def build_tokenizer() -> Any:
     core = Tokenizer(BPE(vocab=vocabulary, merges=merges))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core,
         pad_token=PAD,
         eos_token=END,
@@ -57,7 +58,7 @@ def build_processor() -> Any:
     """Makes the processor of the two models that see."""
     from transformers import LlavaProcessor, SiglipImageProcessor
 
-    return LlavaProcessor(
+    return LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=SiglipImageProcessor(size={"height": SIDE, "width": SIDE}),
         tokenizer=(tokenizer := build_tokenizer()),
         patch_size=PATCH,
@@ -68,8 +69,8 @@ def build_processor() -> Any:
 
 def _words() -> Iterator[str]:
     """Closed words: those of prompts, alt-text phrases and captions."""
-    texts = [(_HERE / "prompts.yaml").read_text(), (_HERE.parent / "alttext.yaml").read_text(), _CAPTION_WORDS]
-    texts += [" ".join(words) for words in (KINDS, COLOURS, SIZES, CELLS, PATTERNS, GROUNDS, FILLER)]
+    texts = [str(prompts()), str(phrases()), _CAPTION_WORDS]
+    texts += [" ".join(words) for words in (KINDS, COLOURS, SIZES, CELLS, PATTERNS, GROUNDS)]
     yield from sorted(set(re.findall(r"(?<![\w{])[a-z]{2,}(?!\w)", " ".join(texts))))
 
 

@@ -1,0 +1,77 @@
+"""Trains the three tiny models from the world alone, in the order in which they build on each other."""
+
+from collections.abc import Callable
+from itertools import chain, islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from kale_tasks.sample.models.build import llava, llm
+from kale_tasks.sample.models.card import Stage, write_card
+from kale_tasks.sample.models.examples import batches, describing, fusing, repetitions
+from kale_tasks.sample.models.fit import answer_loss, fit
+from kale_tasks.sample.models.measure import measure_fuser, measure_real_names, measure_teacher
+from kale_tasks.sample.models.save import save
+from kale_tasks.sample.models.tokenizer import build_processor
+from kale_tasks.sample.models.tower import cells, lesson_model, pixels
+from kale_tasks.sample.scene import Scene
+
+SEED = "train"  # throws every dice of training; worlds have whole numbers, measurements their own word
+_BATCH = 32
+
+
+def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
+    """Trains fuser, base and teacher, measures them on unseen scenes and writes them under `out` with their cards."""
+    import torch
+
+    torch.manual_seed(0)
+    processor = build_processor()
+    tokenizer = processor.tokenizer
+
+    say("fuser")
+    fuser = llm(tokenizer)
+    stages = [_fuse(fuser, tokenizer, out / "fuser")]
+    save(fuser, tokenizer, out / "fuser")
+    _measured(out / "fuser", stages, measure_fuser(out / "fuser", scenes) | measure_real_names(out / "fuser"), say)
+
+    say("base: the vision tower, and the fuser's decoder")
+    model = llava(tokenizer)
+    stages = [*stages, _look(model.model.vision_tower, out / "base")]
+    model.model.language_model.load_state_dict(fuser.model.state_dict())
+    save(model, processor, out / "base")
+    _measured(out / "base", stages, {}, say)
+
+    say("teacher: the base, taught to describe")
+    stages = [*stages, _describe(model, tokenizer, out / "teacher")]
+    save(model, processor, out / "teacher")
+    _measured(out / "teacher", stages, measure_teacher(out / "teacher", scenes), say)
+
+
+def _measured(folder: Path, stages: list[Stage], figures: dict[str, float], say: Callable[[str], None]) -> None:
+    write_card(folder, stages, figures)
+    say(f"  {stages[-1].told} {figures}")
+
+
+def _fuse(model: Any, tokenizer: Any, out: Path) -> Stage:
+    """First copying, which the rest is built on, then the task."""
+    rng = Random(f"{SEED} fuser")
+    lessons = chain(islice(repetitions(tokenizer, 0, 48), 300), batches(tokenizer, fusing, rng, _BATCH))
+    told = fit(model, lessons, lambda batch: answer_loss(model, *batch[:2]), 1400, 2e-3, out / "loss.jsonl")
+    return Stage("decoder: 300 steps of copying, then fusing", told)
+
+
+def _look(tower: Any, out: Path) -> Stage:
+    reader = lesson_model(tower)
+    told = fit(reader, cells(Random(f"{SEED} tower"), _BATCH), reader, 900, 1.5e-3, out / "loss.jsonl")
+    return Stage("vision tower: labels of cells", told)
+
+
+def _describe(model: Any, tokenizer: Any, out: Path) -> Stage:
+    rng = Random(f"{SEED} teacher")
+
+    def loss(batch: tuple[Any, Any, list[Scene]]) -> Any:
+        ids, labels, scenes = batch
+        return answer_loss(model, ids, labels, pixel_values=pixels(scenes, rng))
+
+    told = fit(model, batches(tokenizer, describing, rng, _BATCH), loss, 700, 1.2e-3, out / "loss.jsonl")
+    return Stage("whole model: describing", told)
