@@ -2,7 +2,7 @@
 
 import sys
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import click
@@ -21,15 +21,20 @@ def _options(debug: Annotated[bool, typer.Option(help="Show a traceback when som
     _debug = debug
 
 
-for command in (steps.run, steps.plan, steps.work, steps.commit, look.status, look.todo, look.show, look.history, look.diff,
-                upkeep.config, upkeep.maintain, upkeep.doctor):  # fmt: skip
+for command in (steps.run, steps.plan, steps.work, steps.commit, look.status, look.todo, look.show, look.history,
+                look.diff, upkeep.config, upkeep.maintain, upkeep.doctor):  # fmt: skip
     app.command()(command)
-for name, module in {
-    "sample": "kale_tasks.sample.cli",
-    "models": "kale_tasks.distill.cli",
-}.items():
-    if find_spec(module):
-        app.add_typer(import_module(module).app, name=name)
+# Words that other parts bring; their modules are light until such a word is called.
+for part, words in {"quality": ["gate", "report"], "publish": ["publish", "takedown"], "demo": ["demo", "up", "down"],
+                    "evaluate": ["evaluate"]}.items():  # fmt: skip
+    if (Path(__file__).parent / part / "cli.py").exists():
+        module = import_module(f"kale_tasks.{part}.cli")
+        for word in words:
+            if hasattr(module, word):
+                app.command()(getattr(module, word))
+for name, part in {"sample": "sample", "models": "distill"}.items():
+    if (Path(__file__).parent / part / "cli.py").exists():
+        app.add_typer(import_module(f"kale_tasks.{part}.cli").app, name=name)
 
 
 def main() -> NoReturn:
