@@ -64,6 +64,11 @@ def graduate(run: Run, folder: Path) -> Graduate:
     return Graduate(settings.train.steps * settings.train.batch * settings.train.accumulate, metrics, gate)
 
 
+def forget(run: Run) -> None:
+    """Delete the checkpoints of a run whose student is registered."""
+    resume.clear(run.lake.storage, checkpoints(run))
+
+
 def _learn_again(group: Group, settings: Settings, made: tuple[str, str, str | None]) -> None:
     from kale_tasks.distill.step import Distill as Step
     from kale_tasks.progress import Silent, make

@@ -77,6 +77,9 @@ class Distill:
 
     def after_commit(self, run: Run, committed: Committed) -> None:
         """Promote the student if its gate let it through; BadData, with the verdict, if not."""
+        from kale_tasks.distill.graduate import forget
+
+        forget(run)
         with run.lake.storage.arrow.open_input_file(part_path(run.folder, 0)) as file:
             (version,) = pq.read_table(file, columns=["version"])["version"].to_pylist()
         student = registry.find(run.lake, version)
