@@ -1,0 +1,1 @@
+"""Ingest: landing files of a key become clean, deduplicated pairs."""

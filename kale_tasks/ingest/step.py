@@ -1,0 +1,95 @@
+"""The ingest step: landing files of a key become its rows of `pairs`, found again by later keys in `dedup_index`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from kale_tasks.config import Settings
+from kale_tasks.errors import Conflict
+from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, Cleaner
+from kale_tasks.ingest.cut import Cutter
+from kale_tasks.ingest.dedup import decide
+from kale_tasks.ingest.earlier import TABLE as INDEX
+from kale_tasks.ingest.earlier import earlier_content, earlier_files
+from kale_tasks.ingest.engine import Engine, query
+from kale_tasks.ingest.engines import open_engine
+from kale_tasks.ingest.landing import Piece, content_of, first_pieces, landing_files, pieces_of
+from kale_tasks.ingest.lists import contents, read_lists
+from kale_tasks.ingest.rules import Privacy
+from kale_tasks.ingest.scan import Scan
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.storage import Storage, open_storage
+from kale_tasks.run import Run
+from kale_tasks.step import Chunk, Part
+
+
+class Ingest:
+    """Cleans, deduplicates (within the key and against all earlier ones), decontaminates and splits."""
+
+    name: ClassVar[str] = "ingest"
+    version: ClassVar[int] = 1
+    table: ClassVar[str] = "pairs"
+    slice: ClassVar[Mapping[str, Any]] = {}
+    also: ClassVar[tuple[str, ...]] = (INDEX,)
+    keep: ClassVar[bool] = False
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        """Rules, lists with their content, deduplication, split, columns, size of a part."""
+        lists = contents(_landing(settings), settings.ingest.lists)
+        return {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        """What has landed, and what earlier keys have kept: either changing makes this key stale."""
+        landing = _landing(settings)
+        return {"landing": content_of(landing, landing_files(landing, key)), "earlier_keys": earlier_content(lake, key)}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        """One: the rows of a key are compared with each other, and the engine spreads that itself."""
+        rows = sum(piece.rows for piece in _pieces(run))
+        rows = min(rows, run.settings.limit or rows)
+        return [Chunk(index=0, first_part=0, parts=max(1, -(-rows // run.settings.ingest.part_rows)), stop=rows)]
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        """Scan, decide, cut; scratch files stay until all is done, so that a second try scans nothing twice."""
+        settings, storage = run.settings.ingest, run.lake.storage
+        landing = _landing(run.settings)
+        known = read_lists(landing, settings.lists)
+        folder = f"{run.folder}/scratch"
+        scan = Scan(landing, storage, folder, Cleaner(settings, known, run.key, chunk.parts), run.settings.limit)
+        cutter = Cutter(run.writer, frozenset(numbers), Privacy(known.patterns["pii"]), settings.samples)
+        with closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
+            _load(engine, run, scan)
+            decide(engine, settings)
+            made = set()
+            for meta in engine.consume(query("finish"), cutter):
+                made.add(meta.number)
+                yield meta
+        yield from (Part(number, pa.table({}), rows_in=0) for number in numbers if number not in made)
+        for entry in list(storage.entries(folder)):
+            storage.delete(entry.path)
+
+
+def _load(engine: Engine, run: Run, scan: Scan) -> None:
+    engine.read("earlier", earlier_files(run.lake, run.key), TABLES[INDEX].arrow)
+    if earlier_content(run.lake, run.key) != run.inputs["earlier_keys"]:
+        raise Conflict(f"An earlier key was ingested anew while {run.key} was being planned. Run {run.key} again.")
+    files = list(engine.scan(scan, _pieces(run)))
+    engine.read("landed", files, CLEAN)
+    engine.read("sketches", files, SKETCHES)
+    engine.read("rows", files, FACTS)
+    if run.settings.limit:
+        engine.keep("rows", f"SELECT * FROM rows ORDER BY id LIMIT {run.settings.limit}")
+
+
+def _pieces(run: Run) -> Sequence[Piece]:
+    landing = _landing(run.settings)
+    pieces = pieces_of(landing, landing_files(landing, run.key), run.settings.ingest.piece_rows)
+    return first_pieces(pieces, run.settings.limit)
+
+
+def _landing(settings: Settings) -> Storage:
+    return open_storage(settings.landing, settings.s3)

@@ -1,0 +1,34 @@
+"""Text as rules and prompts see it: repaired for reading, and folded for comparing."""
+
+import html
+import re
+import unicodedata
+
+import ftfy
+
+_TAG = re.compile(r"</?(?:a|b|i|u|p|br|em|strong|span|div|img|font|li|ul|ol|h[1-6]|sup|sub|small|td|tr|table|hr)\b[^<>]{0,300}/?>", re.I)
+_SPACE = re.compile(r"\s+")
+_FOLDED_AWAY = re.compile(r"[\W_]+")
+# Characters that show nothing: controls, zero-width marks, direction overrides, soft hyphen, byte order mark.
+_UNSEEN = dict.fromkeys([*range(0x00, 0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0), 0xAD, *range(0x200B, 0x2010),
+                         *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF, *range(0xE0000, 0xE0080)])  # fmt: skip
+_FIX = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_latin_ligatures=False, explain=False)
+
+
+def repair(text: str) -> str:
+    """The text without HTML, mojibake, unseen characters and needless white space."""
+    if "&" in text:
+        text = html.unescape(html.unescape(text))
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", ftfy.fix_text(text, _FIX))
+    if not text.isprintable():
+        text = text.translate(_UNSEEN)
+    return _SPACE.sub(" ", text).strip()
+
+
+def fold(text: str) -> str:
+    """What is left of a repaired text when case, punctuation and the look of letters do not count."""
+    folded = text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return _FOLDED_AWAY.sub(" ", folded).strip() or text

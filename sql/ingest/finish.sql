@@ -1,0 +1,2 @@
+-- Every row with its fate.
+SELECT landed.*, fates.fate, fates.dups FROM landed JOIN fates ON fates.id = landed.id
