@@ -1,0 +1,62 @@
+"""The `kale` connection: where the lake is and who may write to it, as environment of a command."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from kale_tasks.errors import KaleError
+
+DEFAULT_CONNECTION = "kale_default"
+# A value is read as YAML there; quoted, a key of digits stays text.
+_VARIABLES = {
+    "warehouse": "KALE_WAREHOUSE",
+    "landing": "KALE_LANDING",
+    "catalog": "KALE_CATALOG",
+    "s3_endpoint": "KALE_S3__ENDPOINT",
+    "s3_region": "KALE_S3__REGION",
+    "s3_access_key_id": "KALE_S3__ACCESS_KEY_ID",
+    "s3_secret_access_key": "KALE_S3__SECRET_ACCESS_KEY",
+}
+
+
+class KaleHook(BaseHook):
+    """Reads a `kale` connection; without one, the environment of the Airflow process holds."""
+
+    conn_name_attr = "kale_conn_id"
+    default_conn_name = DEFAULT_CONNECTION
+    conn_type = "kale"
+    hook_name = "KALE"
+
+    def __init__(self, kale_conn_id: str = DEFAULT_CONNECTION) -> None:
+        super().__init__()
+        self.kale_conn_id = kale_conn_id
+
+    def environment(self) -> dict[str, str]:
+        """The variables that a command needs to reach the lake; empty when there is no such connection."""
+        try:
+            connection = self.get_connection(self.kale_conn_id)
+        except AirflowNotFoundException:
+            return {}
+        return variables(connection.extra_dejson)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Opens the lake: what the form's test button does."""
+        from kale_tasks.config import load
+        from kale_tasks.lake.lake import Lake
+
+        try:
+            settings = load(environ={**os.environ, **self.environment()}).settings
+            keys = Lake(settings).keys("pairs")
+        except KaleError as error:
+            return False, str(error)
+        return True, f"{settings.warehouse} answers; {len(keys)} keys have pairs."
+
+
+def variables(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The environment for the fields of a connection that are filled in."""
+    found = {_VARIABLES[name]: json.dumps(value) for name, value in fields.items() if name in _VARIABLES and value}
+    return found | ({"HF_TOKEN": fields["hub_token"]} if fields.get("hub_token") else {})
