@@ -54,13 +54,11 @@ def matcher(lake: Lake) -> Matcher:
 
 def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> str:
     """Add a list to the lake; answers with its name, the same for the same list."""
-    record = {
-        "digests": {kind: sorted({_digest(kind, _normal(kind, v)) for v in wanted.get(kind, ())}) for kind in _COLUMNS},
-        "patterns": sorted({_checked(pattern) for pattern in wanted.get("pattern", ())}),
-    }
-    text = json.dumps(record, sort_keys=True, indent=1).encode()
+    digests = {kind: sorted({_digest(kind, _normal(kind, v)) for v in wanted.get(kind, ())}) for kind in _COLUMNS}
+    patterns = sorted({_checked(pattern) for pattern in wanted.get("pattern", ())})
+    text = json.dumps({"digests": digests, "patterns": patterns}, sort_keys=True, indent=1).encode()
     name = hashlib.sha256(text).hexdigest()[:20]
-    if not any(record["patterns"]) and not any(record["digests"].values()):  # type: ignore[union-attr]
+    if not patterns and not any(digests.values()):
         raise BadConfig(
             "The list names nothing to take down. Give --list, --uid, --url, --host, --sha256 or --pattern."
         )

@@ -98,3 +98,20 @@ FORMATS: Mapping[str, Format] = {
         ),
     )
 }
+_MEANINGS = {
+    "kind": "alt: the alt-text, dense: the dense caption, fused: the finished caption.",
+    "text": "That text.",
+    "sentences": "The caption, cut into sentences.",
+    "messages": "A conversation that asks for the caption and gives it.",
+    "image": "The stored image.",
+}
+
+
+def schema_of(config: str) -> pa.Schema:
+    """The columns of a config of the dataset."""
+    return FORMATS["captions" if config in ("core", "full") else config].schema
+
+
+def meaning(column: str) -> str:
+    """What a released column holds."""
+    return _MEANINGS.get(column) or next(c.meaning for c in TABLES["captions"].columns if c.name == column)

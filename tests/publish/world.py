@@ -4,9 +4,11 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from PIL import Image
 
 from kale_tasks.config import Settings
 from kale_tasks.lake.lake import Committed, Lake
@@ -23,9 +25,16 @@ def uid(key: str, number: int) -> str:
     return hashlib.sha256(f"{key} {number}".encode()).hexdigest()[:32]
 
 
+@cache
+def _jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
 def image(name: str) -> bytes:
-    """Bytes that begin like a JPEG and are found nowhere else."""
-    return b"\xff\xd8\xff" + f"pixels of {name}".encode() * 5
+    """A JPEG whose last bytes are found nowhere else."""
+    return _jpeg() + f"pixels of {name}".encode()
 
 
 class Ingest:
@@ -106,7 +115,7 @@ class _Mapped:
         raise NotImplementedError
 
 
-class Images(_Mapped):
+class Tars(_Mapped):
     """One tar a part."""
 
     name, table, of = "images", "images", "pairs"
@@ -157,7 +166,7 @@ class Captions(_Mapped):
 
 def pipeline(rows: int, salt: Mapping[str, str] | None = None) -> list[Step]:
     """Every step up to the captions, in order."""
-    return [Ingest(rows, salt), Images(), Captions(1), Captions(2)]
+    return [Ingest(rows, salt), Tars(), Captions(1), Captions(2)]
 
 
 def fill(lake: Lake, settings: Settings, keys: Sequence[str], rows: int, salt: Mapping[str, str] | None = None) -> None:

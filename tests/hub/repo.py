@@ -1,0 +1,118 @@
+"""What a repository of the Hub keeps: commits, tags and the bytes of large files."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+LARGE = (".parquet", ".tar", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file of a commit: small ones bring their bytes, large ones name them by their SHA-256."""
+
+    size: int
+    small: bytes | None = None
+    sha256: str | None = None
+
+    @property
+    def oid(self) -> str:
+        if self.small is None:
+            pointer = (
+                f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n".encode()
+            )
+            return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(self.small) + self.small).hexdigest()
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A state of all files, and who put it there."""
+
+    oid: str
+    title: str
+    message: str
+    files: Mapping[str, Blob]
+    date: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+
+
+class ParentMoved(Exception):
+    """The commit was built on another head."""
+
+
+class Repo:
+    """One repository with one branch."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.lock = folder, Lock()
+        self.commits: list[Commit] = []
+        self.tags: dict[str, str] = {}
+        self.commit("initial commit", "", {".gitattributes": Blob(9, b"*.parquet")}, ())
+
+    @property
+    def head(self) -> Commit:
+        return self.commits[-1]
+
+    def at(self, revision: str) -> Commit | None:
+        if revision in ("main", "HEAD", "refs/heads/main"):
+            return self.head
+        wanted = self.tags.get(revision, revision)
+        return next((c for c in self.commits if c.oid == wanted), None)
+
+    def commit(
+        self, title: str, message: str, added: Mapping[str, Blob], deleted: Iterable[str], parent: str | None = None
+    ) -> Commit:
+        """Add a commit, all of it or nothing."""
+        with self.lock:
+            if parent is not None and parent != self.head.oid:
+                raise ParentMoved
+            before = self.commits[-1].files if self.commits else {}
+            files = {n: b for n, b in before.items() if n not in set(deleted)} | dict(added)
+            text = json.dumps([len(self.commits), title, message, sorted((n, b.oid) for n, b in files.items())])
+            made = Commit(hashlib.sha1(text.encode()).hexdigest(), title, message, files)
+            self.commits = [*self.commits, made]
+            return made
+
+    def commit_lines(self, lines: Iterable[dict[str, Any]]) -> Commit:
+        """Add a commit as the Hub's API spells it; a large file must have been uploaded."""
+        added: dict[str, Blob] = {}
+        deleted, header = [], {}
+        for line in lines:
+            value = line["value"]
+            match line["key"]:
+                case "header":
+                    header = value
+                case "file":
+                    data = base64.b64decode(value["content"])
+                    added[value["path"]] = Blob(len(data), data)
+                case "lfsFile":
+                    if not self.large(value["oid"]).exists():
+                        raise KeyError(value["path"])
+                    added[value["path"]] = Blob(value["size"], None, value["oid"])
+                case "deletedFile":
+                    deleted.append(value["path"])
+        return self.commit(header["summary"], header["description"], added, deleted, header.get("parentCommit"))
+
+    def large(self, sha256: str) -> Path:
+        """Where a large file's bytes stand."""
+        return self.folder / sha256
+
+    def read(self, blob: Blob) -> bytes:
+        return blob.small if blob.small is not None else self.large(str(blob.sha256)).read_bytes()
+
+    def forget(self, oids: set[str]) -> None:
+        """Take large files out of every commit and delete their bytes."""
+        with self.lock:
+            self.commits = [
+                Commit(c.oid, c.title, c.message, {n: b for n, b in c.files.items() if b.sha256 not in oids}, c.date)
+                for c in self.commits
+            ]
+            for oid in oids:
+                self.large(oid).unlink(missing_ok=True)
