@@ -33,6 +33,7 @@ class Swap:
     base: str | None
     new: Committed
     keep: bool = False  # add to what stands instead of replacing it (registries and ledgers)
+    rewrites: str | None = None  # the content that this takes the place of: the same run with fewer rows
 
 
 def swap(lake: Lake, wish: Swap) -> bool:
@@ -41,9 +42,10 @@ def swap(lake: Lake, wish: Swap) -> bool:
     for attempt in range(_TRIES):
         table = lake.table(wish.table)
         current = committed_in(table, wish.key, wish.slice)
-        if current and current.fingerprint == wish.new.fingerprint:
+        if current and current.fingerprint == wish.new.fingerprint and wish.rewrites is None:
             return False
-        if (current.fingerprint if current else None) != wish.base:
+        moved = wish.rewrites is not None and (current is None or current.content != wish.rewrites)
+        if moved or (current.fingerprint if current else None) != wish.base:
             raise Conflict(
                 f"{wish.table} {partition_name(wish.key, wish.slice)} was committed by another run since this one "
                 f"planned. Its work is kept; run the step again to build on what stands now."
