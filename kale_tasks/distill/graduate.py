@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kale_tasks.config.distill import Distill
 from kale_tasks.config.model import Settings
 from kale_tasks.distill import resume
 from kale_tasks.distill.curve import loss_curve
@@ -15,7 +14,8 @@ from kale_tasks.distill.lessons import Lesson
 from kale_tasks.distill.model import load, load_base, save, side_of
 from kale_tasks.distill.parallel import Group, alone, device_of, spread
 from kale_tasks.distill.resume import State
-from kale_tasks.distill.train import checkpoints, stream_of, train
+from kale_tasks.distill.step import Distill, checkpoints
+from kale_tasks.distill.train import stream_of, train
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake import registry
 from kale_tasks.lake.lake import Lake
@@ -64,17 +64,11 @@ def graduate(run: Run, folder: Path) -> Graduate:
     return Graduate(settings.train.steps * settings.train.batch * settings.train.accumulate, metrics, gate)
 
 
-def forget(run: Run) -> None:
-    """Delete the checkpoints of a run whose student is registered."""
-    resume.clear(run.lake.storage, checkpoints(run))
-
-
 def _learn_again(group: Group, settings: Settings, made: tuple[str, str, str | None]) -> None:
-    from kale_tasks.distill.step import Distill as Step
     from kale_tasks.progress import Silent, make
 
     progress = make(settings.log) if group.leads else Silent()
-    run, plan = reopen(Step(), Lake(settings), settings, made, progress)
+    run, plan = reopen(Distill(), Lake(settings), settings, made, progress)
     progress.begin(f"distill {run.key}", plan.chunks[0].stop)
     train(group, run)
 

@@ -34,6 +34,11 @@ class Group:
             torch.distributed.all_reduce(value)
         return float(value)
 
+    def meet(self) -> None:
+        """Wait until every process is here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
 
 def device_of(name: str, rank: int = 0) -> torch.device:
     """The device that a setting names, for one of several processes."""

@@ -58,6 +58,7 @@ def save(storage: Storage, folder: str, state: State, learner: nn.Module, optimi
         _put(storage, _path(folder, state.step), tensors, state)
         for old in _standing(storage, folder)[:-_KEPT]:
             storage.delete(old)
+    group.meet()  # nobody may look for the newest checkpoint before it stands
 
 
 def newest(storage: Storage, folder: str) -> State | None:
@@ -83,12 +84,6 @@ def weights(storage: Storage, folder: str) -> dict[str, torch.Tensor]:
     with _opened(storage, folder) as file:
         names = [name for name in file.keys() if name.startswith("weight ")]  # noqa: SIM118 - not a mapping
         return {name.removeprefix("weight "): file.get_tensor(name) for name in names}
-
-
-def clear(storage: Storage, folder: str) -> None:
-    """Delete all checkpoints of a run that is committed."""
-    for path in _standing(storage, folder):
-        storage.delete(path)
 
 
 def thinned(state: State, loss: float, points: int = 200) -> State:

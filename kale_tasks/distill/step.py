@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,9 +76,8 @@ class Distill:
 
     def after_commit(self, run: Run, committed: Committed) -> None:
         """Promote the student if its gate let it through; BadData, with the verdict, if not."""
-        from kale_tasks.distill.graduate import forget
-
-        forget(run)
+        for entry in list(run.lake.storage.entries(checkpoints(run))):
+            run.lake.storage.delete(entry.path)
         with run.lake.storage.arrow.open_input_file(part_path(run.folder, 0)) as file:
             (version,) = pq.read_table(file, columns=["version"])["version"].to_pylist()
         student = registry.find(run.lake, version)
@@ -88,3 +86,8 @@ class Distill:
         if student.version in {entry.version for entry in registry.history(run.lake)}:
             return  # this commit was repeated; what people decided since then stands
         registry.succeed(run.lake, student.version, student.verdict, student.metrics["predecessor"])
+
+
+def checkpoints(run: Run) -> str:
+    """Where the checkpoints of a run stand until its student is registered."""
+    return f"{run.folder}/checkpoints"

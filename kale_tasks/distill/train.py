@@ -20,6 +20,7 @@ from kale_tasks.distill.model import freeze_unused, load_base, side_of
 from kale_tasks.distill.parallel import Group, spread_weights
 from kale_tasks.distill.resume import State
 from kale_tasks.distill.source import Source, taught_keys
+from kale_tasks.distill.step import checkpoints
 from kale_tasks.distill.wording import Wording
 from kale_tasks.errors import BadData
 from kale_tasks.recipe import load_recipe
@@ -50,11 +51,6 @@ def phases(train: Train) -> list[Phase]:
     turn = min(train.connector_steps, train.steps)
     both = [Phase(0, turn, train.connector_rate, True), Phase(turn, train.steps, train.rate, False)]
     return [phase for phase in both if phase.stop > phase.start]
-
-
-def checkpoints(run: Run) -> str:
-    """Where the checkpoints of a run stand."""
-    return f"{run.folder}/checkpoints"
 
 
 def stream_of(run: Run, processor: Any) -> Stream:
