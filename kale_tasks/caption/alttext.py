@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 
+from kale_tasks.caption.sentences import sentences
 from kale_tasks.caption.words import pattern
 
 _WORD = re.compile(r"\w+")
@@ -25,6 +26,14 @@ def noise(alt: str) -> str:
     return ""
 
 
-def gives_orders(alt: str) -> bool:
-    """Whether an alt-text speaks to a model instead of about a picture."""
-    return bool(pattern("orders").search(alt))
+def without_orders(alt: str) -> str:
+    """The alt-text up to the sentence in which it begins to speak to a model instead of about a picture."""
+    found = pattern("orders").search(alt)
+    if not found:
+        return alt
+    kept = ""
+    for sentence in sentences(alt):
+        if len(kept) + len(sentence) > found.start():
+            break
+        kept += sentence
+    return kept.rstrip()
