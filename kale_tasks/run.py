@@ -17,7 +17,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.rows import Rows
 from kale_tasks.ledger import Meter, fold_ledger, write_line
 from kale_tasks.progress import Progress, Silent
-from kale_tasks.step import AfterCommit, Chunk, Part, Plan, Step, fingerprint
+from kale_tasks.step import AfterCommit, BeforeCommit, Chunk, Part, Plan, Step, fingerprint
 from kale_tasks.writer import Writer, run_folder
 
 
@@ -133,6 +133,9 @@ def _commit(run: Run, made: Plan) -> Committed:
             f"{step.name} {run.key}: {len(lacking)} parts are missing or torn, such as {lacking[0]}. Work again."
         )
     _check_still_ours(run, made)
+    if isinstance(step, BeforeCommit):
+        for part in step.before_commit(run, {n: metas[n] for n in wanted}):
+            metas[part.number] = run.writer.write(part)
     new = _account(run, [metas[n] for n in wanted])
     for name in (*step.also, "quarantine"):
         _swap_side(run, name, [metas[n] for n in wanted], new)

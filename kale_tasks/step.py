@@ -98,6 +98,14 @@ class Step(Protocol):
 
 
 @runtime_checkable
+class BeforeCommit(Protocol):
+    """What a step may bring besides: a last look over all its parts."""
+
+    def before_commit(self, run: "Run", metas: Mapping[int, PartMeta]) -> Iterator[Part]:
+        """The parts that must be others now that all stand; called again after a crash, it yields the same."""
+
+
+@runtime_checkable
 class AfterCommit(Protocol):
     """What a step may bring besides: something to do once its rows stand."""
 

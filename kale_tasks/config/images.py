@@ -43,7 +43,7 @@ class Images(Section):
     placeholder_count: int = Field(ge=2, description="So many pairs with the same bytes mean a placeholder picture.")
     near_bits: int = Field(ge=0, le=8, description="Perceptual hashes that differ in no more bits are near duplicates.")
     evaluation: str | None = Field(
-        description="Folder below the landing whose parquet files have an `image` column: an evaluation set, to be marked."
+        description="Folder below the landing of parquet files with an `image` column: an evaluation set, marked."
     )
     spool: str = runtime("Folder of this machine for images on their way into a shard; what a crash leaves is reused.")
     fetch: Fetch

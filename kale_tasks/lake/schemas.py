@@ -71,6 +71,7 @@ IMAGES = TableSpec(
         _KEY,
         Column("status", STRING, "ok, or failed.", required=True),
         Column("reason", STRING, "Why it failed: one word of the reasons; empty when ok."),
+        Column("detail", STRING, "What was seen when it failed, shortened."),
         Column("shard", STRING, "Tar file that holds the image, relative to the warehouse or absolute if adopted."),
         Column("offset", LONG, "Where the image's bytes begin in the shard."),
         Column("length", LONG, "How many bytes the image has."),

@@ -37,11 +37,6 @@ def read_images(lake: Lake, spans: Sequence[Span]) -> list[bytes]:
     return [found[span] for span in spans]
 
 
-def landing(lake: Lake) -> Storage:
-    """The landing as a tree of files."""
-    return _opened(lake.settings.landing, lake.settings.s3)
-
-
 def shard_uri(lake: Lake, shard: str) -> str:
     """The full address of a shard, for readers outside this project."""
     storage, path = _place(lake, shard)
@@ -51,12 +46,12 @@ def shard_uri(lake: Lake, shard: str) -> str:
 def _place(lake: Lake, shard: str) -> tuple[Storage, str]:
     # Rows never name a machine's folders: the prefix says which of the two roots a shard is below.
     if shard.startswith(LANDING):
-        return landing(lake), shard.removeprefix(LANDING)
+        return _landing(lake.settings.landing, lake.settings.s3), shard.removeprefix(LANDING)
     return lake.storage, shard
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(root: str, s3: S3) -> Storage:
+def _landing(root: str, s3: S3) -> Storage:
     return open_storage(root, s3)
 
 

@@ -1,0 +1,151 @@
+"""From a stranger's bytes to a plain JPEG; runs in a bounded worker process only."""
+
+import io
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+from kale_tasks.config.images import Decode
+from kale_tasks.images.reasons import Lost, Reason
+
+_SIGNATURES = [
+    (0, b"\xff\xd8\xff", "image/jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
+    (0, b"GIF87a", "image/gif"),
+    (0, b"GIF89a", "image/gif"),
+    (8, b"WEBP", "image/webp"),
+    (0, b"BM", "image/bmp"),
+    (0, b"II*\x00", "image/tiff"),
+    (0, b"MM\x00*", "image/tiff"),
+    (4, b"ftypavif", "image/avif"),
+    (4, b"ftypavis", "image/avif"),
+]
+_OTHERS = [(4, b"ftyp"), (0, b"\x00\x00\x01\x00"), (0, b"8BPS"), (0, b"\xff\x0a"), (4, b"JXL ")]  # HEIC, ICO, PSD, JXL
+SNIFFED = 32  # bytes that tell the type
+_HASH_SIDE, _HASH_BITS = 32, 8
+_ROWS = np.arange(_HASH_BITS)[:, None] * (2 * np.arange(_HASH_SIDE)[None, :] + 1)
+_COSINES = np.cos(np.pi * _ROWS / (2 * _HASH_SIDE))
+
+
+class Checked(NamedTuple):
+    """What is known of an image once it is decoded."""
+
+    mime: str
+    width: int
+    height: int
+    phash: int
+    flags: list[str]
+    seconds: dict[str, float]
+
+
+def sniff(head: bytes) -> str:
+    """The type of an image by its first bytes."""
+    for offset, magic, mime in _SIGNATURES:
+        if head[offset : offset + len(magic)] == magic:
+            return mime
+    start = head.lstrip()[:5].lower()
+    if start in (b"<svg ", b"<?xml") or any(head[offset : offset + len(m)] == m for offset, m in _OTHERS):
+        raise Lost(Reason.UNSUPPORTED_TYPE, repr(head[:12]))
+    raise Lost(Reason.NOT_AN_IMAGE if head else Reason.EMPTY, repr(head[:12]))
+
+
+def convert(raw: bytes, boxes: Sequence[Sequence[float]], settings: Decode) -> tuple[Checked, bytes]:
+    """The image as a plain JPEG of limited size, upright, with faces blurred: what is stored."""
+    began = time.perf_counter()
+    image, mime, flags = _load(raw, settings, reduce=True)
+    if boxes and settings.blur_faces:
+        image = _blurred(image.convert("RGB") if image.mode != "RGB" else image, boxes)
+        flags.append("faces_blurred")
+    image = ImageOps.exif_transpose(image)
+    if max(image.size) > settings.max_side:
+        image.thumbnail((settings.max_side, settings.max_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    if min(image.size) < settings.min_side:
+        raise Lost(Reason.TOO_SMALL, f"{image.width}x{image.height}")
+    decoded = time.perf_counter()
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=settings.quality, exif=b"", icc_profile=None, comment=b"")
+    seconds = {"decode": decoded - began, "encode": time.perf_counter() - decoded}
+    return Checked(mime, image.width, image.height, perceptual_hash(image), flags, seconds), out.getvalue()
+
+
+def check(raw: bytes, settings: Decode) -> Checked:
+    """What is known of an image that is kept as it is (adopted)."""
+    began = time.perf_counter()
+    image, mime, flags = _load(raw, settings, reduce=False)
+    return Checked(mime, *image.size, perceptual_hash(image), flags, {"decode": time.perf_counter() - began})
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits of the low frequencies of an image: near copies differ in few of them."""
+    small = image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    waves = _COSINES @ np.asarray(small, dtype=np.float64) @ _COSINES.T
+    values = np.rint(waves.ravel())[1:]  # whole numbers: no machine rounds a tie its own way
+    bits = np.append(values > np.median(values), False)
+    return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
+
+
+def _load(raw: bytes, settings: Decode, reduce: bool) -> tuple[Image.Image, str, list[str]]:
+    mime = sniff(raw[:SNIFFED])
+    Image.MAX_IMAGE_PIXELS = settings.max_pixels // 2  # Pillow refuses at twice this number
+    with Image.open(io.BytesIO(raw), formats=[mime.removeprefix("image/").upper()]) as image:
+        _check_size(image.size, settings)
+        if reduce and mime == "image/jpeg":
+            image.draft("RGB" if image.mode != "L" else "L", (settings.max_side, settings.max_side))
+        flags = ["animated"] if getattr(image, "is_animated", False) else []
+        image.load()
+        return _plain(image), mime, flags
+
+
+def _check_size(size: tuple[int, int], settings: Decode) -> None:
+    width, height = size
+    if width * height > settings.max_pixels:
+        raise Lost(Reason.TOO_MANY_PIXELS, f"{width}x{height}")
+    if min(width, height) < settings.min_side:
+        raise Lost(Reason.TOO_SMALL, f"{width}x{height}")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """RGB, or grey as it came; alpha laid on white, deep grey brought to 8 bits; EXIF kept for its orientation."""
+    if image.mode in ("RGB", "L"):
+        return image
+    exif = image.getexif()
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        deep = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if image.mode.startswith("I") else max(float(np.nanmax(deep)), 1e-9)
+        plain = Image.fromarray(np.clip(np.nan_to_num(deep) * (255.0 / top), 0, 255).astype(np.uint8))
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        plain = Image.new("RGB", image.size, "white")
+        plain.paste(layer, mask=layer.getchannel("A"))
+    else:
+        plain = image.convert("RGB")
+    plain.getexif().update(exif)
+    return plain
+
+
+def _blurred(image: Image.Image, boxes: Sequence[Sequence[float]]) -> Image.Image:
+    """Each box, a little enlarged, blurred beyond recognition; boxes are parts of width and height."""
+    for box in boxes:
+        left, top, right, bottom = _pixels(box, image.size)
+        margin = 0.1 * math.hypot(right - left, bottom - top)
+        area = _clipped((left - margin, top - margin, right + margin, bottom + margin), image.size)
+        if area[2] > area[0] and area[3] > area[1]:
+            image.paste(image.crop(area).filter(ImageFilter.GaussianBlur(max(margin, 2.0))), area)
+    return image
+
+
+def _pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        return 0.0, 0.0, float(size[0]), float(size[1])  # a box that cannot be read may be anywhere
+    x = sorted(min(max(float(v), 0.0), 1.0) * size[0] for v in (box[0], box[2]))
+    y = sorted(min(max(float(v), 0.0), 1.0) * size[1] for v in (box[1], box[3]))
+    return x[0], y[0], x[1], y[1]
+
+
+def _clipped(area: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    left, top, right, bottom = area
+    return max(int(left), 0), max(int(top), 0), min(math.ceil(right), size[0]), min(math.ceil(bottom), size[1])

@@ -1,0 +1,80 @@
+"""What the tests of the images step share: a lake with pairs that lead to addresses of our choosing."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from kale_tasks.config import Settings, load
+from kale_tasks.images.step import Images
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.run import Run, execute
+from kale_tasks.step import Chunk, Part, part_span, row_chunks
+
+KEY = "2026-11-01"
+
+
+class Pairs:
+    """Makes `pairs` of given rows: a real ingest is not what is tested here."""
+
+    name, version, table = "ingest", 1, "pairs"
+    slice: Mapping[str, Any] = {}
+    also: tuple[str, ...] = ()
+    keep = False
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = sorted(rows, key=lambda row: str(row["uid"]))
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {"rows": hashlib.sha256(repr(self.rows).encode()).hexdigest()}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return row_chunks(run.settings, len(self.rows))
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        for number in numbers:
+            start, stop = part_span(run.settings, chunk, number)
+            rows = [{"key": run.key, "split": "stage1", "alt_text": "text", **row} for row in self.rows[start:stop]]
+            yield Part(number, pa.Table.from_pylist(rows), len(rows))
+
+
+def uid(url: str) -> str:
+    """The name of the pair with this address."""
+    return hashlib.sha256(url.encode()).hexdigest()[:32]
+
+
+def settings(root: Path, *overrides: str) -> Settings:
+    """Settings of a lake in a folder, allowed to reach this machine."""
+    own = [f"warehouse={root}/warehouse", f"landing={root}/landing", f"images.spool={root}/spool"]
+    fetch = ["contact=https://example.org/kale", "allow=['127.0.0.0/8']", "host_rate=1000", "concurrency=64"]
+    small = ["images.decode.workers=1", "parts.part_rows=100", "parts.chunk_rows=400", "images.evaluation=null"]
+    return load([*own, *(f"images.fetch.{f}" for f in fetch), *small, *overrides], environ={}).settings
+
+
+def lake_with(of: Settings, rows: Sequence[Mapping[str, Any]]) -> Lake:
+    """A lake whose key has these pairs."""
+    lake = Lake(of)
+    execute(Run(Pairs(rows), lake, of, KEY))
+    return lake
+
+
+def pairs_of(urls: Sequence[str]) -> list[dict[str, Any]]:
+    """A pair for each address."""
+    return [{"uid": uid(url), "url": url} for url in urls]
+
+
+def images(lake: Lake, of: Settings, *, again: bool = False) -> dict[str, dict[str, Any]]:
+    """Run the step; its rows by uid."""
+    execute(Run(Images(), lake, of, KEY, again=again))
+    return rows_of(lake)
+
+
+def rows_of(lake: Lake) -> dict[str, dict[str, Any]]:
+    """The committed rows by uid."""
+    return {row["uid"]: row for row in lake.arrow("images", KEY).to_pylist()}
