@@ -1,13 +1,9 @@
 """Links from a task to what it made: the key's report and the rows of its table."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import BaseOperatorLink, XCom
-
-if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator
-    from airflow.sdk.types import TaskInstanceKey
+from airflow.sdk import BaseOperatorLink
 
 
 class ReportLink(BaseOperatorLink):
@@ -15,23 +11,16 @@ class ReportLink(BaseOperatorLink):
 
     name = "Report"
 
-    def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
-        """The address of the page, or nothing when the task never had a key."""
-        key = _told(ti_key).get("key")
-        return f"/kale/report/{quote(key)}" if key else ""
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The address of the page; Airflow asks once the task has ended."""
+        return f"/kale/report/{quote(operator.key)}"
 
 
 class RowsLink(BaseOperatorLink):
-    """The rows that the task's step committed."""
+    """The lake as the task's key stands in it: rows, snapshots, what is stale."""
 
-    name = "Rows"
+    name = "Lake"
 
-    def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
-        """The address of the page, or nothing before the commit."""
-        told = _told(ti_key)
-        return f"/kale/rows/{quote(told['table'])}?key={quote(told['key'])}" if told.get("table") else ""
-
-
-def _told(ti_key: "TaskInstanceKey") -> dict[str, str]:
-    told = XCom.get_value(ti_key=ti_key, key="return_value")
-    return told if isinstance(told, dict) else {}
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """The address of the page; Airflow asks once the task has ended."""
+        return f"/kale/keys/{quote(operator.key)}"

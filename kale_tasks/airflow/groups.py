@@ -1,0 +1,50 @@
+"""A step as a group of tasks: plan, work on each chunk, commit, gate."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.sdk import Asset, TaskGroup, XComArg
+
+from kale_tasks.airflow.operators import KEY, CommitOperator, GateOperator, PlanOperator, WorkOperator
+from kale_tasks.airflow.settings import schedule
+
+_DOCS = {
+    "plan": "Reads what stands committed and cuts what is left to do into chunks; none when all of it is done.",
+    "work": "Makes the missing parts of one chunk. Run again, it makes only those that are still missing.",
+    "commit": "Puts the finished parts in place of the key's rows, in one transaction; every row is accounted for.",
+    "gate": "Examines the committed rows. If it fails, nothing that builds on them starts for this key.",
+}
+
+
+def step_group(
+    step: str, *, does: str, pool: str | None = None, outlets: Sequence[Asset] = (), gate: bool = True, key: str = KEY
+) -> TaskGroup:
+    """The tasks of a step; the outlets are announced by its last task."""
+    with TaskGroup(step, tooltip=does) as group:
+        common: dict[str, Any] = {"step": step, "key": key}
+        announced = {"outlets": list(outlets)}
+        plan = PlanOperator(task_id="plan", **_said("plan", step), **common)
+        fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
+        work = WorkOperator.partial(
+            task_id="work", fingerprint=fingerprint, **_said("work", step), **_where(pool), **common
+        ).expand(chunk=plan.output)
+        commit = CommitOperator(
+            task_id="commit", fingerprint=fingerprint, base=base, **_said("commit", step), **common,
+            **({} if gate else announced),
+        )  # fmt: skip
+        work >> commit
+        if gate:
+            commit >> GateOperator(task_id="gate", **_said("gate", step), **announced, **common)
+    return group
+
+
+def _said(verb: str, step: str) -> dict[str, str]:
+    return {"doc_md": _DOCS[verb], "task_display_name": f"{step}: {verb}"}
+
+
+def _where(pool: str | None) -> dict[str, Any]:
+    """Where heavy work runs; an executor or queue is named only when it is configured, or the Dag would not parse."""
+    of = schedule()
+    queue = of.queue if pool == "gpu" else None
+    wanted = {"pool": pool, "executor": of.executor if pool else None, "queue": queue}
+    return {name: value for name, value in wanted.items() if value}
