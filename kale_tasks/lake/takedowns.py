@@ -1,4 +1,4 @@
-"""What must never come back: lists of rows to take down, kept in the lake as digests, asked by every step that lets rows in."""
+"""What must never come back: lists of rows to take down, kept as digests, asked by every step that lets rows in."""
 
 import hashlib
 import json
@@ -52,19 +52,21 @@ def matcher(lake: Lake) -> Matcher:
     return Matcher(content, digests, patterns)
 
 
-def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> str:
-    """Add a list to the lake; answers with its name, the same for the same list."""
-    digests = {kind: sorted({_digest(kind, _normal(kind, v)) for v in wanted.get(kind, ())}) for kind in _COLUMNS}
-    patterns = sorted({_checked(pattern) for pattern in wanted.get("pattern", ())})
-    text = json.dumps({"digests": digests, "patterns": patterns}, sort_keys=True, indent=1).encode()
-    name = hashlib.sha256(text).hexdigest()[:20]
-    if not patterns and not any(digests.values()):
-        raise BadConfig(
-            "The list names nothing to take down. Give --list, --uid, --url, --host, --sha256 or --pattern."
-        )
-    if not lake.storage.exists(f"{FOLDER}/{name}/list.json"):
-        lake.storage.put(f"{FOLDER}/{name}/list.json", text)
-    return name
+def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
+    """Add a list to the lake; the same list twice is one."""
+    path = f"{FOLDER}/{name_of(wanted)}/list.json"
+    if not lake.storage.exists(path):
+        lake.storage.put(path, _text(wanted))
+
+
+def name_of(wanted: Mapping[str, Iterable[str]]) -> str:
+    """What a list is called: the same for the same list."""
+    return hashlib.sha256(_text(wanted)).hexdigest()[:20]
+
+
+def digest(kind: str, value: str) -> str:
+    """How a value stands in a list: nobody can read it there, but who has it can find it."""
+    return hashlib.sha256(f"{kind} {_NORMAL[kind](value.strip())}".encode()).hexdigest()[:32]
 
 
 def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:
@@ -101,11 +103,10 @@ def _checked(pattern: str) -> str:
 
 def _names(kind: str, value: str) -> set[str]:
     # A host is also found by each domain above it.
-    normal = _normal(kind, _host(value) if kind == "host" else value)
     if kind != "host":
-        return {_digest(kind, normal)}
-    labels = normal.split(".")
-    return {_digest(kind, ".".join(labels[i:])) for i in range(max(1, len(labels) - 1))}
+        return {digest(kind, value)}
+    labels = _host(value).split(".")
+    return {digest(kind, ".".join(labels[i:])) for i in range(max(1, len(labels) - 1))}
 
 
 def _host(url: str) -> str:
@@ -131,9 +132,11 @@ _NORMAL: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def _normal(kind: str, value: str) -> str:
-    return _NORMAL[kind](value.strip())
-
-
-def _digest(kind: str, value: str) -> str:
-    return hashlib.sha256(f"{kind} {value}".encode()).hexdigest()[:32]
+def _text(wanted: Mapping[str, Iterable[str]]) -> bytes:
+    digests = {kind: sorted({digest(kind, value) for value in wanted.get(kind, ())}) for kind in _COLUMNS}
+    patterns = sorted({_checked(pattern) for pattern in wanted.get("pattern", ())})
+    if not patterns and not any(digests.values()):
+        raise BadConfig(
+            "The list names nothing to take down. Give --list, --uid, --url, --host, --sha256 or --pattern."
+        )
+    return json.dumps({"digests": digests, "patterns": patterns}, sort_keys=True, indent=1).encode()

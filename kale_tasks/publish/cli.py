@@ -1,5 +1,6 @@
 """`kale publish`, `kale release diff` and `kale takedown`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -46,3 +47,48 @@ def diff(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     lake = open_lake(of)
     found = compare(lake, read(lake, key), target(of).current())
     say(found.as_json(), json, str(found))
+
+
+def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it has
+    listed: Annotated[Path | None, typer.Option("--list", help="File with a uid, URL, host or SHA-256 a line.")] = None,
+    uid: Annotated[Many, typer.Option(help="A uid to take down. May be repeated, like the others.")] = None,
+    url: Annotated[Many, typer.Option(help="The address of an image.")] = None,
+    host: Annotated[Many, typer.Option(help="A host, with all below it.")] = None,
+    sha256: Annotated[Many, typer.Option(help="SHA-256 of an image's bytes.")] = None,
+    pattern: Annotated[Many, typer.Option(help="A pattern (RE2) that a text matches.")] = None,
+    end: Annotated[
+        str | None, typer.Option(help="End the takedown of this name: old files go, a certificate comes.")
+    ] = None,
+    now: Annotated[bool, typer.Option("--now", help="With --end: before it is due.")] = False,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Take rows out of every table, index and shard, and keep them out."""
+    from kale_tasks.lake.takedowns import read_lines
+    from kale_tasks.progress import make
+    from kale_tasks.publish.certificate import finish
+    from kale_tasks.publish.takedown import read_record, sweep, take_down
+    from kale_tasks.steps import STEPS, find
+
+    of = settings(sets)
+    lake, progress = open_lake(of), make("json" if json else of.log)
+    steps = [find(name) for name in STEPS if name not in ("distill", "release")]
+    if end:
+        record = sweep(lake, of, read_record(lake, end), steps, progress)
+        certificate = finish(lake, of, record, now=now)
+        say(
+            certificate,
+            json,
+            f"Takedown {end} is over: {len(certificate['sha256_of_uids'])} rows are gone without a trace.",
+        )
+        return
+    wanted = read_lines(listed.read_text(encoding="utf-8").splitlines()) if listed else {}
+    for kind, values in {"uid": uid, "url": url, "host": host, "sha256": sha256, "pattern": pattern}.items():
+        wanted.setdefault(kind, []).extend(values or ())
+    record = take_down(lake, of, wanted, steps, progress)
+    rows = sum(len(known["digests"]) for known in record.get("keys", {}).values())
+    say(
+        record,
+        json,
+        f"Takedown {record['name']}: {rows} rows are out of the lake. Release and publish; it ends on {record['due']}.",
+    )

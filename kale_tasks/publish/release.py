@@ -65,6 +65,8 @@ def read(lake: Lake, key: str) -> Built:
         raise Conflict(f"No release of {key} is built yet. Run release first.")
     version = f"{key}-{committed.fingerprint[:8]}"
     rows = lake.arrow("releases", key, where=f"version = '{version}'").to_pylist()
+    if not rows:
+        raise Conflict(f"The release of {key} was withdrawn by a takedown. Run release again.")
     files = {row["name"]: File.of_row(row) for row in rows}
     ordered = [files[name] for name in sorted(files)]
     gates = list(_gates(lake, committed.inputs))

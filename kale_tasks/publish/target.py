@@ -22,10 +22,17 @@ _BLOCK = 1 << 26
 class Published(Protocol):
     """A file to publish: where it stands in the warehouse and what it is called outside."""
 
-    path: str
-    name: str
-    bytes: int
-    sha256: str
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
 
 
 @dataclass(frozen=True)
