@@ -13,7 +13,7 @@ from kale_tasks.airflow.operators import KEY, CommandOperator
 
 
 class AnnounceOperator(CommandOperator):
-    """Emits its outlet for this key, or without a key for every key, that `kale todo` lists under `what`; else skipped."""
+    """Emits its outlet for the key (none: for all) that `kale todo` lists under `what`; skipped if it lists none."""
 
     def __init__(self, *, what: str, outlet: Asset, key: str | None = KEY, **kwargs: Any) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)

@@ -1,4 +1,4 @@
-"""A `kale` command in a process group of its own: its progress as lines, its answer as JSON, its failure as an exception."""
+"""A `kale` command in a process group of its own: progress as lines, an answer as JSON, failure as an exception."""
 
 import json
 import os

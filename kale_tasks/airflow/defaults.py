@@ -1,13 +1,17 @@
 """What all Dags share: owner, retries by the kind of failure, time limits, and whom to tell."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Any
 
-from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, ExceptionRetryPolicy, RetryAction, RetryRule
-from airflow.sdk.module_loading import import_string
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from kale_tasks.airflow.settings import schedule
 
+ALL_KEYS = "all"  # the key of what is made from all keys; as text it comes after every date
 _ERRORS = "kale_tasks.errors"
 
 
@@ -20,7 +24,6 @@ def dag_arguments(*tags: str) -> dict[str, Any]:
         "tags": ["kale", *tags],
         "default_args": _task_arguments(),
         "deadline": _deadline(),
-        "render_template_as_native_obj": False,
     }
 
 
@@ -34,17 +37,25 @@ def _task_arguments() -> dict[str, Any]:
         "max_retry_delay": timedelta(hours=1),
         "retry_policy": _by_kind_of_failure(),
         "execution_timeout": timedelta(hours=of.task_hours),
-        "on_failure_callback": import_string(of.on_failure) if of.on_failure else None,
+        "on_failure_callback": _named(of.on_failure),
     }
 
 
+def _named(name: str | None) -> Callable[..., Any] | None:
+    if not name:
+        return None
+    module, _, attribute = name.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(module), attribute)
+    return found
+
+
 def _by_kind_of_failure() -> ExceptionRetryPolicy:
-    heals = [f"{_ERRORS}.Transient"]
-    never = [f"{_ERRORS}.{name}" for name in ("BadConfig", "BadData", "Conflict")]
+    heals: list[type[BaseException] | str] = [f"{_ERRORS}.Transient"]
+    never: list[type[BaseException] | str] = [f"{_ERRORS}.{name}" for name in ("BadConfig", "BadData", "Conflict")]
     return ExceptionRetryPolicy(
         rules=[
-            RetryRule(exception=list(heals), action=RetryAction.RETRY, reason="This heals: try again later."),
-            RetryRule(exception=list(never), action=RetryAction.FAIL, reason="Trying again cannot help."),
+            RetryRule(exception=heals, action=RetryAction.RETRY, reason="This heals: try again later."),
+            RetryRule(exception=never, action=RetryAction.FAIL, reason="Trying again cannot help."),
         ]
     )
 

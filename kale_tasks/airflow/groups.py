@@ -22,7 +22,7 @@ def step_group(
     """The tasks of a step; the outlets are announced by its last task."""
     with TaskGroup(step, tooltip=does) as group:
         common: dict[str, Any] = {"step": step, "key": key}
-        announced = {"outlets": list(outlets)}
+        announced: dict[str, Any] = {"outlets": list(outlets)}
         plan = PlanOperator(task_id="plan", **_said("plan", step), **common)
         fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
         work = WorkOperator.partial(

@@ -66,7 +66,7 @@ class LandingTrigger(BaseTrigger):
     """Looks at a key's landing files from time to time."""
 
     def __init__(self, *, key: str, kale_conn_id: str, poll_seconds: float, until: float, seen: Look) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.key, self.kale_conn_id, self.poll_seconds, self.until = key, kale_conn_id, poll_seconds, until
         self.seen = seen
 
@@ -78,9 +78,10 @@ class LandingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: how many files are complete (0: the time is over), or what went wrong."""
         try:
-            yield TriggerEvent({"files": await self._complete(), "error": ""})
-        except Exception as error:
-            yield TriggerEvent({"files": 0, "error": str(error)})
+            seen = {"files": await self._complete(), "error": ""}
+        except Exception as error:  # the task shall say it; a trigger that raises only says that it failed
+            seen = {"files": 0, "error": str(error)}
+        yield TriggerEvent(seen)  # type: ignore[no-untyped-call]
 
     async def _complete(self) -> int:
         environment = await self._environment()

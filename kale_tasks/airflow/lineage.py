@@ -13,7 +13,7 @@ class Lineage:
 
     key: str | None
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> "OperatorLineage | None":
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> "OperatorLineage[Any, Any] | None":
         """Inputs and the output with its row count after a commit, assertions after a gate, else nothing."""
         told = task_instance.xcom_pull(task_ids=task_instance.task_id)
         if not isinstance(told, dict) or "table" not in told:
@@ -22,7 +22,7 @@ class Lineage:
         return _examined(name, told) if "status" in told else _committed(name, told)
 
 
-def _committed(name: str, told: dict[str, Any]) -> "OperatorLineage":
+def _committed(name: str, told: dict[str, Any]) -> "OperatorLineage[Any, Any]":
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
     from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
@@ -34,7 +34,7 @@ def _committed(name: str, told: dict[str, Any]) -> "OperatorLineage":
     )
 
 
-def _examined(name: str, told: dict[str, Any]) -> "OperatorLineage":
+def _examined(name: str, told: dict[str, Any]) -> "OperatorLineage[Any, Any]":
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset
     from openlineage.client.facet_v2 import data_quality_assertions_dataset as quality

@@ -36,7 +36,12 @@ class CommandOperator(Lineage, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.arguments, self.key, self.overrides, self.kale_conn_id = list(arguments), key, dict(overrides), kale_conn_id
+        self.arguments, self.key, self.overrides, self.kale_conn_id = (
+            list(arguments),
+            key,
+            dict(overrides),
+            kale_conn_id,
+        )
         self._command: Command | None = None
 
     def execute(self, context: Any) -> Any:
