@@ -33,3 +33,23 @@ def _sentence(result: "GateResult") -> str:
     noted = f"; worth a look: {', '.join(result.warnings)}" if result.warnings else ""
     accepted = f"; accepted: {result.accepted['why']}" if result.accepted else ""
     return f"{result.table} {result.partition} {result.status}: {checked}{noted}{accepted}."
+
+
+def report(key: Key, release: Release = None, open: Open = False, out: Out = None, sets: Sets = None, json: AsJson = False) -> None:
+    """Write the report on a key, or on a release: one page that needs nothing else, and its figures as JSON."""
+    from pathlib import Path
+
+    from kale_tasks.quality.release_report import make_release_report
+    from kale_tasks.quality.report import make_report
+    from kale_tasks.quality.stored import RELEASE, report_path
+
+    of = settings(sets)
+    lake = open_lake(of)
+    made = make_release_report(lake, of, release) if release else make_report(lake, of, key)
+    path = report_path(f"{RELEASE}{release}" if release else key, "html")
+    page = lake.storage.read(path)
+    if out:
+        Path(out).write_bytes(page)
+    if open:
+        _show(page)
+    say({"report": lake.storage.uri(path), **made.summary()}, json, f"Report: {out or lake.storage.uri(path)}")

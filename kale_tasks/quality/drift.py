@@ -68,7 +68,11 @@ def _merged(expected: Sequence[float]) -> list[tuple[int, int]]:
             start, weight = i + 1, 0.0
     if not bins:
         return [(0, len(expected))]
-    return [*bins[:-1], (bins[-1][0], len(expected))] if start < len(expected) and weight == 0 else [*bins, (start, len(expected))]
+    return (
+        [*bins[:-1], (bins[-1][0], len(expected))]
+        if start < len(expected) and weight == 0
+        else [*bins, (start, len(expected))]
+    )
 
 
 def _median_shape(histograms: Sequence[Sequence[int]]) -> list[float]:

@@ -37,15 +37,18 @@ def gate(lake: Lake, settings: Settings, step: str, key: str) -> GateResult:
 def examine(subject: Subject) -> GateResult:
     """The verdict on a committed partition, not stored."""
     started, suite = time.monotonic(), subject.suite
-    frames = _frames(subject)
-    figures = account.account(subject) | _queried(suite, frames)
-    lengths = _lengths(frames) if suite.text else []
-    figures |= suite.more(subject, figures, lengths)
-    drifted, drift_limits = drift.drift(subject, figures, lengths)
-    figures |= drifted
-    expectations = suite.expect(subject)
-    checks = on_figures([*account.LIMITS, *suite.limits(subject), *drift_limits], figures)
-    checks += on_rows(expectations, frames.frame(columns_of(expectations)), frames.engine)
+    frames, figures, lengths = _frames(subject), account.account(subject), list[int]()
+    if figures["files_torn"]:
+        checks = on_figures(account.LIMITS, figures)
+    else:
+        figures |= _queried(suite, frames)
+        lengths = _lengths(frames) if suite.text else []
+        figures |= suite.more(subject, figures, lengths)
+        drifted, drift_limits = drift.drift(subject, figures, lengths)
+        figures |= drifted
+        checks = on_figures([*account.LIMITS, *suite.limits(subject), *drift_limits], figures)
+        expectations = suite.expect()
+        checks += on_rows(expectations, frames.frame(columns_of(expectations)), frames.engine)
     return GateResult(
         step=suite.step,
         table=suite.table,
@@ -55,10 +58,12 @@ def examine(subject: Subject) -> GateResult:
         snapshot_id=subject.committed.snapshot_id,
         engine=frames.engine,
         rows=subject.committed.rows,
-        looked_at=frames.looked_at,
+        looked_at=0 if figures["files_torn"] else frames.looked_at,
         seconds=round(time.monotonic() - started, 3),
         at=datetime.now(UTC).isoformat(timespec="seconds"),
-        checks=sorted(checks, key=lambda c: (["failed", "broken", "passed", "skipped"].index(c.status), c.severity, c.name)),
+        checks=sorted(
+            checks, key=lambda c: (["failed", "broken", "passed", "skipped"].index(c.status), c.severity, c.name)
+        ),
         figures=figures,
         lengths=lengths,
     )

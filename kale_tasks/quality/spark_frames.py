@@ -84,7 +84,9 @@ def read_columns(storage: Storage, path: str, columns: Sequence[str], spec: pa.S
         stored = parquet.read([c for c in columns if c in parquet.schema_arrow.names])
     return pa.table(
         {
-            c: stored[c].cast(spec.field(c).type) if c in stored.column_names else pa.nulls(stored.num_rows, spec.field(c).type)
+            c: stored[c].cast(spec.field(c).type)
+            if c in stored.column_names
+            else pa.nulls(stored.num_rows, spec.field(c).type)
             for c in columns
         }
     )

@@ -40,10 +40,12 @@ class Suite:
     table: str
     columns: Sequence[str]
     features: Callable[[pa.Table], Mapping[str, Any]]
-    expect: Callable[["Subject"], list["Expectation"]]
+    expect: Callable[[], list["Expectation"]]
     limits: Callable[["Subject"], list[Limit]]
     slice: Mapping[str, Any] = field(default_factory=dict)
-    others: Mapping[str, Sequence[str]] = field(default_factory=dict)  # further tables its query reads, and their columns
+    others: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # further tables its query reads, and their columns
     inputs: Sequence[str] = ()  # what its lineage must name
     queries: Sequence[str] = ()  # in sql/gates, each answering with one row of figures
     text: bool = True  # whether it has words whose lengths are watched

@@ -21,10 +21,32 @@ Row = dict[str, Any]
 Rows = list[Row]
 STEPS = {"ingest": "pairs", "images": "images", "dense": "dense", "fuse": "captions", "student": "captions"}
 
-_THINGS = "bridge tower church boat lighthouse mill castle fountain statue station theatre garden harbour library".split()
-_COLOURS = "red white grey green blue yellow brown black golden silver pale dark".split()
-_PLACES = "beside a river|under a cloudy sky|on a low hill|between old houses|at the edge of a forest|near the sea".split("|")
-_SIDES = "people walk past it|a bicycle leans on a wall|two boats lie in front|a flag hangs above the door".split("|")
+_THINGS = [
+    "bridge",
+    "tower",
+    "church",
+    "boat",
+    "lighthouse",
+    "mill",
+    "castle",
+    "fountain",
+    "statue",
+    "station",
+    "theatre",
+    "garden",
+    "harbour",
+    "library",
+]
+_COLOURS = ["red", "white", "grey", "green", "blue", "yellow", "brown", "black", "golden", "silver", "pale", "dark"]
+_PLACES = [
+    "beside a river",
+    "under a cloudy sky",
+    "on a low hill",
+    "between old houses",
+    "at the edge of a forest",
+    "near the sea",
+]
+_SIDES = ["people walk past it", "a bicycle leans on a wall", "two boats lie in front", "a flag hangs above the door"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +97,13 @@ class World:
 
     def rows_of(self, step: str) -> Rows:
         """The rows that a step makes."""
-        return {"ingest": self.pairs, "images": self.images, "dense": self.dense, "fuse": self.stage1, "student": self.stage2}[step]
+        return {
+            "ingest": self.pairs,
+            "images": self.images,
+            "dense": self.dense,
+            "fuse": self.stage1,
+            "student": self.stage2,
+        }[step]
 
     def _pair(self) -> Row:
         draw = self.draw
@@ -179,7 +207,9 @@ def open_world(folder: Path, **settings: Any) -> Lake:
     return Lake(load([f"{name}={value}" for name, value in names.items()], environ={}).settings)
 
 
-def commit(lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **given: Any) -> None:
+def commit(
+    lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **given: Any
+) -> None:
     """Commit the table of one step, spoilt on the way if wished."""
     inputs = {
         "ingest": [],

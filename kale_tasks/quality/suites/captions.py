@@ -10,7 +10,7 @@ from great_expectations.expectations.expectation import Expectation
 from kale_tasks.quality.drift import beside_teacher
 from kale_tasks.quality.features import foreign, loops, text_features
 from kale_tasks.quality.subject import Limit, Subject, Suite
-from kale_tasks.quality.suites.common import between, expect, keyed, never, one_of, there
+from kale_tasks.quality.suites.common import between, expect, named, never, one_of, there
 from kale_tasks.quality.suites.pairs import most_copies
 
 _WRITTEN = ["recipe", "engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason"]
@@ -36,9 +36,9 @@ def _caption_features(rows: pa.Table) -> dict[str, Any]:
     return {**_text(rows["caption"]), "nameless": nameless}
 
 
-def _written(subject: Subject) -> list[Expectation]:
+def _written() -> list[Expectation]:
     return [
-        *keyed(subject),
+        *named(),
         *there("recipe", "engine", "prompt_hash", "finish_reason"),
         one_of("finish_reason", "stop", "length"),
         between("tokens_out", 1),
@@ -46,15 +46,14 @@ def _written(subject: Subject) -> list[Expectation]:
     ]
 
 
-def _dense_expect(subject: Subject) -> list[Expectation]:
-    return [*_written(subject), *there("text", "model")]
+def _dense_expect() -> list[Expectation]:
+    return [*_written(), *there("text", "model")]
 
 
-def _caption_expect(subject: Subject) -> list[Expectation]:
+def _caption_expect() -> list[Expectation]:
     return [
-        *_written(subject),
+        *_written(),
         *there("caption", "alt_text", "url"),
-        one_of("stage", subject.suite.slice["stage"]),
         *never(nameless="Every caption names its models"),
         *(
             expect(f"{part}_within_facts", f"{part} is a part of facts", gxe.ExpectColumnPairValuesAToBeGreaterThanB,
@@ -109,7 +108,7 @@ def _student_limits(subject: Subject) -> list[Limit]:
 DENSE = Suite(
     step="dense",
     table="dense",
-    columns=["uid", "key", "text", "model", *_WRITTEN],
+    columns=["uid", "text", "model", *_WRITTEN],
     features=_dense_features,
     expect=_dense_expect,
     limits=_written_limits,
@@ -118,7 +117,7 @@ DENSE = Suite(
     queries=["text", "dense"],
 )
 
-_CAPTION_COLUMNS = ["uid", "key", "stage", "url", "alt_text", "dense_caption", "caption", "models", *_WRITTEN, *_FACTS]
+_CAPTION_COLUMNS = ["uid", "url", "alt_text", "dense_caption", "caption", "models", *_WRITTEN, *_FACTS]
 
 FUSE = Suite(
     step="fuse",

@@ -3,10 +3,7 @@
 from typing import Any, Literal
 
 import great_expectations.expectations as gxe
-import pyarrow as pa
 from great_expectations.expectations.expectation import Expectation
-
-from kale_tasks.quality.subject import Subject
 
 Severity = Literal["critical", "warning"]
 
@@ -16,13 +13,12 @@ def expect(name: str, says: str, kind: type[Expectation], severity: Severity = "
     return kind(meta={"name": name, "severity": severity}, severity=severity, description=says, **what)
 
 
-def keyed(subject: Subject) -> list[Expectation]:
-    """What holds for the rows of every table."""
+def named() -> list[Expectation]:
+    """Every row has a name of its own."""
     return [
         expect("uid_there", "Every row has a uid", gxe.ExpectColumnValuesToNotBeNull, column="uid"),
         expect("uid_unique", "No uid stands twice", gxe.ExpectColumnValuesToBeUnique, column="uid"),
         expect("uid_form", "A uid is 32 hex digits", gxe.ExpectColumnValuesToMatchRegex, column="uid", regex=r"^[0-9a-f]{32}$"),
-        expect("key_right", "Every row is of this key", gxe.ExpectColumnValuesToBeInSet, column="key", value_set=[subject.key]),
     ]  # fmt: skip
 
 
@@ -59,8 +55,3 @@ def form(column: str, regex: str, says: str, severity: Severity = "critical") ->
     """A text of one form, where there is one."""
     kind = gxe.ExpectColumnValuesToMatchRegex
     return expect(f"{column}_form", says, kind, severity, column=column, regex=regex)
-
-
-def nothing(_: pa.Table) -> dict[str, Any]:
-    """No derived columns."""
-    return {}

@@ -10,7 +10,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from kale_tasks.quality.account import unreadable_members
 from kale_tasks.quality.subject import Figures, Limit, Subject, Suite
-from kale_tasks.quality.suites.common import between, form, keyed, never, one_of
+from kale_tasks.quality.suites.common import between, form, named, never, one_of
 
 _OF_AN_IMAGE = ("shard", "offset", "length", "sha256", "width", "height")
 
@@ -25,9 +25,9 @@ def _features(rows: pa.Table) -> dict[str, Any]:
     }
 
 
-def _expect(subject: Subject) -> list[Expectation]:
+def _expect() -> list[Expectation]:
     return [
-        *keyed(subject),
+        *named(),
         one_of("status", "ok", "failed"),
         form("sha256", r"^[0-9a-f]{64}$", "A sha256 is 64 hex digits"),
         between("width", 1, 65535),
@@ -47,7 +47,9 @@ def _limits(subject: Subject) -> list[Limit]:
         Limit("yield_share", "critical", "Enough images came", low=limit.yield_min),
         Limit("dns_share", "critical", "The resolver works", high=limit.dns_max),
         Limit("unreachable_share", "critical", "The network is alive", high=limit.unreachable_max),
-        Limit("sha256_drift_share", "warning", "Few images changed since they were listed", high=limit.sha256_drift_max),
+        Limit(
+            "sha256_drift_share", "warning", "Few images changed since they were listed", high=limit.sha256_drift_max
+        ),
         Limit("placeholder_share", "critical", "Few addresses give the same picture", high=limit.placeholder_max),
         Limit("orphans", "critical", "Every image belongs to a pair", 0, 0),
         Limit("split_changed", "critical", "Every image is in the split of its pair", 0, 0),
@@ -62,7 +64,7 @@ def _more(subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures
 IMAGES = Suite(
     step="images",
     table="images",
-    columns=["uid", "key", "status", "reason", "split", "sha256_matches", *_OF_AN_IMAGE],
+    columns=["uid", "status", "reason", "split", "sha256_matches", *_OF_AN_IMAGE],
     features=_features,
     expect=_expect,
     limits=_limits,

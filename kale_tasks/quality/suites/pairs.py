@@ -9,7 +9,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from kale_tasks.quality.features import text_features
 from kale_tasks.quality.subject import Figures, Limit, Subject, Suite
-from kale_tasks.quality.suites.common import between, form, keyed, never, one_of, there
+from kale_tasks.quality.suites.common import between, form, named, never, one_of, there
 
 
 def _features(rows: pa.Table) -> dict[str, Any]:
@@ -20,9 +20,9 @@ def _features(rows: pa.Table) -> dict[str, Any]:
     }
 
 
-def _expect(subject: Subject) -> list[Expectation]:
+def _expect() -> list[Expectation]:
     return [
-        *keyed(subject),
+        *named(),
         *there("url", "alt_text", "text"),
         form("url", r"(?i)^https?://[^\s]+$", "url is an http address"),
         form("sha256", r"^[0-9a-fA-F]{32,64}$", "A claimed sha256 is hex digits"),
@@ -60,7 +60,19 @@ def most_copies(subject: Subject) -> float:
 PAIRS = Suite(
     step="ingest",
     table="pairs",
-    columns=["uid", "key", "url", "alt_text", "text", "sha256", "split", "dup_count", "width", "height", "clip_b32", "clip_l14"],
+    columns=[
+        "uid",
+        "url",
+        "alt_text",
+        "text",
+        "sha256",
+        "split",
+        "dup_count",
+        "width",
+        "height",
+        "clip_b32",
+        "clip_l14",
+    ],
     features=_features,
     expect=_expect,
     limits=_limits,

@@ -1,0 +1,187 @@
+"""The report on a key: everything known of it, gathered once, as JSON for machines and as one page for people."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from kale_tasks.config.model import Settings
+from kale_tasks.errors import Conflict
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.rows import Rows
+from kale_tasks.quality import metrics
+from kale_tasks.quality.effort import Effort, efforts
+from kale_tasks.quality.found import Found, find
+from kale_tasks.quality.samples import Sample, samples
+from kale_tasks.quality.stored import report_path
+from kale_tasks.quality.verdict import GateResult
+from kale_tasks.resources import sql
+
+Counted = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A key in full; `samples` alone holds text of rows."""
+
+    key: str
+    at: str
+    status: str
+    funnel: Counted
+    found: Sequence[Found]
+    efforts: Sequence[Effort]
+    image_outcomes: Counted
+    quarantine: Counted
+    metrics: Sequence[Mapping[str, Any]]
+    lengths: Mapping[str, Sequence[int]]
+    courses: Mapping[str, Sequence[float]]
+    measured: int
+    samples: Sequence[Sample]
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines; without pictures."""
+        known = {name: value for name, value in asdict(self).items() if name not in ("found", "samples")}
+        steps = [{"step": f.step, "table": f.table, "status": f.status, **asdict(f.committed)} for f in self.found]
+        gates = [f.gate.as_json() for f in self.found if f.gate]
+        shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
+        return {**known, "steps": steps, "gates": gates, "samples": shown}
+
+    def summary(self) -> dict[str, Any]:
+        """A line of a list."""
+        rows = {f.step: f.committed.rows for f in self.found}
+        stage1: Mapping[str, Any] = next((m for m in self.metrics if m["source"] == "stage 1"), {})
+        shares = {name: stage1.get(name) for name in ("facts_from_alt_share", "facts_invented_share")}
+        known = {"key": self.key, "at": self.at, "status": self.status, "landing_rows": self.funnel.get("landing rows")}
+        counts = {
+            "pairs": rows.get("ingest"),
+            "images": self.funnel.get("images"),
+            "captions": rows.get("fuse", 0) + rows.get("student", 0),
+        }
+        return {**known, **counts, **shares}
+
+
+def make_report(lake: Lake, settings: Settings, key: str) -> Report:
+    """Gather a key's report and put it, page and JSON, beside the lake."""
+    from kale_tasks.quality.page import render
+
+    report = gather(lake, settings, key)
+    put(lake, key, render("key.html", report=report), report.as_json(), report.summary())
+    return report
+
+
+def put(lake: Lake, name: str, page: str, full: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Put a report beside the lake: the page last, so that whoever sees it finds the others."""
+    for kind, content in {"json": full, "summary.json": summary}.items():
+        lake.storage.put(report_path(name, kind), json.dumps(content, indent=1, ensure_ascii=False).encode())
+    lake.storage.put(report_path(name, "html"), page.encode())
+
+
+def gather(lake: Lake, settings: Settings, key: str) -> Report:
+    """Everything known of a key; Conflict when nothing is."""
+    found = find(lake, key)
+    if not found:
+        raise Conflict(f"Nothing is committed for {key}. Run `kale run ingest --key {key}` first.")
+    captions = metrics.captions_of(lake, settings, key)
+    texts = metrics.texts(captions)
+    return Report(
+        key=key,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        status=overall([f.status for f in found]),
+        funnel=_funnel(found),
+        found=found,
+        efforts=efforts(lake, key, found),
+        image_outcomes=_outcomes(lake, key, found),
+        quarantine=_quarantine(lake, key),
+        metrics=_metrics(texts),
+        lengths=_lengths(texts),
+        courses=_courses(lake, found),
+        measured=captions.num_rows,
+        samples=samples(lake, settings, key, captions) if captions.num_rows else [],
+    )
+
+
+def overall(statuses: Sequence[str]) -> str:
+    """The gravest of several gate words."""
+    grave = ("failed", "broken", "accepted", "warned", "not examined")
+    return next((status for status in grave if status in statuses), "passed")
+
+
+def _funnel(found: Sequence[Found]) -> dict[str, int]:
+    committed = {f.step: f.committed for f in found}
+    steps = {"dense": "dense captions", "fuse": "captions, stage 1", "student": "captions, stage 2"}
+    funnel = {}
+    if "ingest" in committed:
+        funnel = {"landing rows": committed["ingest"].rows_in, "pairs": committed["ingest"].rows}
+    images = next((f for f in found if f.step == "images"), None)
+    if images:
+        share = images.gate.figures.get("yield_share") if images.gate else None
+        funnel["images tried" if share is None else "images"] = round(images.committed.rows * (share or 1))
+    return {**funnel, **{title: committed[step].rows for step, title in steps.items() if step in committed}}
+
+
+def _outcomes(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, int]:
+    if "images" not in [f.step for f in found]:
+        return {}
+    tables = Rows(lake, "images", key).batches(["status", "reason"])
+    return _counted("reports/reasons", images=pa.concat_tables(tables))
+
+
+def _quarantine(lake: Lake, key: str) -> dict[str, int]:
+    rows = lake.arrow("quarantine", key, ["step", "reason"])
+    return _counted("reports/quarantine", quarantine=rows) if rows.num_rows else {}
+
+
+def _counted(query: str, **views: pa.Table) -> dict[str, int]:
+    rows = _rows(query, **views)
+    return {" · ".join(str(v) for k, v in row.items() if k != "n"): row["n"] for row in rows}
+
+
+def _metrics(texts: pa.Table) -> list[dict[str, Any]]:
+    rows = _rows("reports/metrics", texts=texts) if texts.num_rows else []
+    return [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+
+
+def _rows(query: str, **views: pa.Table) -> list[dict[str, Any]]:
+    with duckdb.connect() as connection:
+        for name, table in views.items():
+            connection.register(name, table)
+        return list(connection.sql(sql(query)).to_arrow_table().to_pylist())
+
+
+def _lengths(texts: pa.Table) -> dict[str, list[int]]:
+    sources = texts["source"].unique().to_pylist()
+    by_source = {s: texts.filter(pa.compute.equal(texts["source"], s))["words"].to_pylist() for s in sources}
+    return {source: metrics.histogram(words, 5, 51) for source, words in by_source.items()}
+
+
+def _courses(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
+    """Figures of gates over the latest keys up to this one: what a key is compared with."""
+    courses: dict[str, list[float]] = {}
+    for one in found:
+        if one.gate:
+            for name in _WATCHED.get(one.step, ()):
+                values = [v for g in _gates_until(lake, one) if (v := g.figures.get(name)) is not None]
+                if len(values) > 1:
+                    courses[f"{one.step}: {name}"] = values
+    return courses
+
+
+def _gates_until(lake: Lake, one: Found) -> list[GateResult]:
+    assert one.gate
+    gates = []
+    for key in [k for k in lake.keys(one.table) if k <= one.gate.key][-30:]:
+        gates += [f.gate for f in find(lake, key) if f.step == one.step and f.gate]
+    return gates
+
+
+_WATCHED = {
+    "ingest": ("kept_share", "words_mean"),
+    "images": ("yield_share", "dns_share"),
+    "dense": ("words_mean", "truncated_share"),
+    "fuse": ("words_mean", "alt_used_share", "invented_share"),
+    "student": ("words_mean", "alt_used_share", "invented_share"),
+}

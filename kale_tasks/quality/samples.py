@@ -1,0 +1,92 @@
+"""Captions to look at beside their images: some by chance, some from the extremes."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kale_tasks.config.model import Settings
+from kale_tasks.errors import BadData
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.rows import Rows
+from kale_tasks.lake.shards import Span, read_image
+from kale_tasks.quality.features import words
+from kale_tasks.resources import sql
+
+_SIDE = 240
+_FORMATS = ["JPEG", "PNG", "WEBP", "GIF"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One caption with what it was made from; the image as a data URI, if it can be read."""
+
+    uid: str
+    stage: int
+    why: str
+    alt_text: str
+    dense_caption: str
+    caption: str
+    facts: str
+    flags: tuple[str, ...]
+    image: str
+
+
+def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> list[Sample]:
+    """The samples of a key, out of captions already read."""
+    rows = captions.append_column("words", words(captions["caption"]))
+    with duckdb.connect() as connection:
+        connection.register("samples", rows)
+        wanted = {"wanted": settings.quality.samples}
+        picked = connection.execute(sql("reports/samples"), wanted).fetchall()
+    reasons: dict[tuple[str, int], str] = {}
+    for uid, stage, why in picked:
+        reasons.setdefault((uid, stage), why)
+    found = rows.filter(pc.is_in(rows["uid"], pa.array([uid for uid, _ in reasons], pa.string()))).to_pylist()
+    by_name = {(row["uid"], row["stage"]): row for row in found}
+    pictures = Rows(lake, "images", key)
+    return [_sample(by_name[name], why, _picture(lake, pictures, name[0])) for name, why in reasons.items()]
+
+
+def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
+    facts = [f"{row['facts_from_alt']} from the alt-text", f"{row['facts_from_dense']} from the dense caption"]
+    facts += [f"{row['facts_invented']} in neither"] if row["facts_invented"] else []
+    return Sample(
+        uid=row["uid"],
+        stage=row["stage"],
+        why=why,
+        alt_text=row["alt_text"] or "",
+        dense_caption=row["dense_caption"] or "",
+        caption=row["caption"] or "",
+        facts=f"{row['facts']} facts: {', '.join(facts)}" if row["facts"] else "",
+        flags=tuple(row["flags"] or ()),
+        image=image,
+    )
+
+
+def _picture(lake: Lake, images: Rows, uid: str) -> str:
+    for row in images.between(uid, uid, ["status", "shard", "offset", "length"]).to_pylist():
+        if row["status"] == "ok":
+            try:
+                return _thumbnail(read_image(lake, *Span(row["shard"], row["offset"], row["length"])))
+            except (BadData, OSError, ValueError, SyntaxError):
+                return ""
+    return ""
+
+
+def _thumbnail(data: bytes) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            small = image.convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+    small.thumbnail((_SIDE, _SIDE))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -1,0 +1,1 @@
+"""The pages inside Airflow: keys, releases and their reports, behind Airflow's login."""

@@ -1,0 +1,90 @@
+"""The pages: who may read the report Dag may read them; nothing here writes."""
+
+import base64
+import hashlib
+import re
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
+from airflow.models.dagrun import DagRun
+from fastapi import Depends, FastAPI, HTTPException, Path, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import select
+
+from kale_tasks.quality.page import render
+from kale_tasks.ui.shelf import listed, stored
+
+REPORT_DAG = "kale_quality_report"
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+Name = Annotated[str, Path(max_length=80)]
+
+
+def make_app() -> FastAPI:
+    """The application that Airflow mounts."""
+    readers = [Depends(requires_authenticated()), Depends(requires_access_dag("GET", param_dag_id=REPORT_DAG))]
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=readers)
+    app.add_api_route("/", index, response_class=HTMLResponse)
+    app.add_api_route("/report/{name}", report, response_class=HTMLResponse)
+    app.add_api_route("/keys/{name}", lineage)
+    of_a_run = [Depends(requires_access_dag("GET", DagAccessEntity.RUN))]
+    app.add_api_route("/run/{dag_id}/{run_id:path}", of_run, dependencies=of_a_run)
+    return app
+
+
+def index(request: Request) -> Response:
+    """Every key and release with a report."""
+    keys, releases = listed()
+    return page(render("index.html", keys=keys, releases=releases, root=_root(request)))
+
+
+def report(name: Name, request: Request) -> Response:
+    """One report, as it was stored."""
+    if name.endswith(".json"):
+        return report_json(name.removesuffix(".json"))
+    found = stored(name, "html")
+    if found is None:
+        return page(render("absent.html", name=name, root=_root(request)), 404)
+    return page(found.decode())
+
+
+def report_json(name: Name) -> Response:
+    """The same for machines."""
+    found = stored(name, "json")
+    if found is None:
+        raise HTTPException(404, "There is no such report.")
+    return Response(found, media_type="application/json", headers=_GUARDS)
+
+
+def lineage(name: Name, request: Request) -> Response:
+    """What stands committed of a key."""
+    return RedirectResponse(f"{_root(request)}/report/{quote(name)}#lineage")
+
+
+def of_run(dag_id: str, run_id: str, request: Request, session: SessionDep) -> Response:
+    """The report on the key of a Dag run."""
+    run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+    if run is None:
+        raise HTTPException(404, "There is no such run.")
+    key = run.partition_key or (f"{run.logical_date:%Y-%m-%d}" if run.logical_date else "")
+    if not key:
+        return page(render("absent.html", name=run_id, root=_root(request)), 404)
+    return RedirectResponse(f"{_root(request)}/report/{quote(key)}")
+
+
+_GUARDS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "private, no-store"}
+
+
+def page(html: str, status: int = 200) -> Response:
+    """A page that may run no script and fetch nothing; its one style is named by its hash."""
+    styles = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in _STYLE.findall(html)[:1]
+    )
+    policy = f"default-src 'none'; img-src data:; style-src {styles}; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    return HTMLResponse(html, status, headers={"Content-Security-Policy": policy, **_GUARDS})
+
+
+def _root(request: Request) -> Any:
+    return request.scope["root_path"]

@@ -1,0 +1,23 @@
+"""Stands for the pages until somebody asks for one: plugin files are read by every process of Airflow."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Pages:
+    """The application, made at its first request."""
+
+    def __init__(self) -> None:
+        self._app: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._app is None:
+            from kale_tasks.ui.app import make_app
+
+            self._app = make_app()
+        await self._app(scope, receive, send)

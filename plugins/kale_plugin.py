@@ -1,0 +1,21 @@
+"""Registers the KALE pages with Airflow: an entry in the navigation and a tab on each Dag run."""
+
+from airflow.plugins_manager import AirflowPlugin
+
+from kale_tasks.ui.lazy import Pages
+
+
+class KalePlugin(AirflowPlugin):
+    """The pages under /kale."""
+
+    name = "kale"
+    fastapi_apps = [{"app": Pages(), "url_prefix": "/kale", "name": "KALE"}]  # noqa: RUF012 - Airflow's own form
+    external_views = [  # noqa: RUF012
+        {"name": "KALE", "href": "/kale/", "destination": "nav", "url_route": "kale", "nav_top_level": True},
+        {
+            "name": "KALE report",
+            "href": "/kale/run/{DAG_ID}/{RUN_ID}",
+            "destination": "dag_run",
+            "url_route": "kale-report",
+        },
+    ]
