@@ -10,25 +10,18 @@ _ROUNDS = 50  # a chain of n links takes about log n of them
 def decide(engine: Engine, settings: Ingest) -> None:
     """From the tables `rows` and `earlier` makes `fates`: for each row the rule that drops it, or NULL."""
     rules = settings.rules
+    engine.keep("earlier", query("met"))
     engine.view("fates", query("judge", rules.semantic()))
     engine.view("fates", query("earlier"))
-    engine.view("fates", query("same", hash="uid_hash", rule="duplicate_uid"))
-    engine.view("fates", query("same", hash="url_hash", rule="duplicate_url"))
-    for hash_, rule, limit in (
-        ("picture_hash", "placeholder_picture", rules.max_picture_urls),
-        ("text_hash", "shared_text", rules.max_text_urls),
-    ):
-        if limit is not None:
-            engine.view("fates", query("crowd", hash=hash_, rule=rule, limit=limit))
-    engine.view("fates", query("same", hash="picture_hash", rule="duplicate_picture"))
+    for kind in ("uid", "url", "picture"):
+        limit = rules.max_picture_urls if kind == "picture" else None
+        names = {"hash": f"{kind}_hash", "rule": f"duplicate_{kind}", "crowd_rule": f"placeholder_{kind}"}
+        engine.view("fates", query("same", limit=limit or "NULL", **names))
+    if rules.max_text_urls is not None:
+        engine.view("fates", query("crowd", limit=rules.max_text_urls))
+    engine.keep("fates", "SELECT * FROM fates")
     if settings.dedup.near:
-        engine.keep("fates", engine_name("fates"))
         _near(engine, settings.dedup)
-
-
-def engine_name(table: str) -> str:
-    """All of a table, as a query."""
-    return f"SELECT * FROM {table}"
 
 
 def _near(engine: Engine, dedup: Dedup) -> None:

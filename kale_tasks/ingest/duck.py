@@ -52,6 +52,7 @@ class Duck:
     def keep(self, name: str, query: str) -> None:
         """The result as a table, in place of one of that name."""
         self._db.execute(f"CREATE TABLE next AS {query}")
+        self._db.unregister(name)
         self._db.execute(f"DROP TABLE IF EXISTS {name}; ALTER TABLE next RENAME TO {name}")
 
     def count(self, query: str) -> int:
@@ -61,7 +62,7 @@ class Duck:
 
     def consume(self, query: str, consume: Consume) -> Iterator[PartMeta]:
         """One stream of sorted rows."""
-        yield from consume(iter(self._db.execute(f"{query} ORDER BY part, uid, id").to_arrow_reader(_BATCH_ROWS)))
+        yield from consume(iter(self._db.sql(f"{query} ORDER BY part, uid, id").to_arrow_reader(_BATCH_ROWS)))
 
     def close(self) -> None:
         """Close the database and remove what it left on disk."""

@@ -1,10 +1,5 @@
--- {hash} shared by more than {limit} URLs tells nothing of any of them: all its rows go.
+-- An alt-text that more than {limit} living rows share tells nothing of any of them: all go. (Their URLs differ.)
 SELECT
     id, part, uid_hash, url_hash, picture_hash, text_hash, score, pixels, dups,
-    CASE WHEN fate IS NULL AND crowds.hash IS NOT NULL THEN '{rule}' ELSE fate END AS fate
-FROM fates
-LEFT JOIN (
-    SELECT {hash} AS hash FROM fates
-    WHERE fate IS NULL AND {hash} IS NOT NULL
-    GROUP BY {hash} HAVING count(DISTINCT url_hash) > {limit}
-) AS crowds ON crowds.hash = {hash}
+    CASE WHEN fate IS NULL AND crowd > {limit} THEN 'shared_text' ELSE fate END AS fate
+FROM (SELECT *, count(*) OVER (PARTITION BY fate IS NULL, text_hash) AS crowd FROM fates) AS counted
