@@ -41,7 +41,7 @@ class Reader(Thread):
         self._lake, self._over, self.seen = opened[0], Event(), set[tuple[str, ...]]()
 
     def run(self) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(0.02):
             self.seen.add(tuple(self._lake.arrow("pairs", KEY, ["alt_text"])["alt_text"].sort().to_pylist()))
 
     def stop(self) -> set[tuple[str, ...]]:
