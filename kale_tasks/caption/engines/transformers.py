@@ -33,7 +33,9 @@ class TransformersEngine(Engine):
     def start(self) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+        from transformers.utils import logging
 
+        _hush(logging)
         started = time.monotonic()
         self._torch, self._batch = torch, self.settings.batch
         self._waiting: list[_Prompt] = []
@@ -155,6 +157,11 @@ class TransformersEngine(Engine):
         ends = ends if isinstance(ends, list) else [ends if ends is not None else self._tokenizer.eos_token_id]
         pad = self._tokenizer.pad_token_id
         return config(eos_token_id=ends, pad_token_id=ends[0] if pad is None else pad, do_sample=False)
+
+
+def _hush(logging: Any) -> None:
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def _drawing(requests: list[Request], top_p: float) -> Any:
