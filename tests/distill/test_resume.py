@@ -1,0 +1,71 @@
+"""A killed training goes on as if nothing had happened."""
+
+import random
+import signal
+
+from safetensors.torch import load_file
+
+from kale_tasks.distill import resume
+from kale_tasks.distill.lessons import Position
+from kale_tasks.distill.resume import State
+from kale_tasks.distill.step import Distill, checkpoints
+from kale_tasks.errors import BadData
+from kale_tasks.lake import registry
+from kale_tasks.lake.lake import Lake
+from kale_tasks.run import Run
+from tests.distill import school
+from tests.distill.pupils import distill
+
+REFUSED = BadData.exit_code
+
+
+def student_of(lake):
+    (student,) = registry.versions(lake)
+    return student
+
+
+def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
+    undisturbed = school.small_settings(tmp_path / "undisturbed", base)
+    school.teach(Lake(undisturbed), school.KEY, 60)
+    assert distill(undisturbed, school.KEY) == REFUSED
+    kills = [random.randint(2, 4) for _ in range(3)]
+    for steps in kills:  # before, at and after checkpoints, in both phases
+        assert distill(lake.settings, school.KEY, dies_after=steps) == -signal.SIGKILL, kills
+    assert distill(lake.settings, school.KEY) == REFUSED
+    other = Lake(undisturbed)
+    one, two = student_of(lake), student_of(other)
+    assert dict(one.files) == dict(two.files), kills
+    weights = [load_file(registry.local_copy(of, s.version) / "model.safetensors") for of, s in ((lake, one), (other, two))]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+
+
+def test_a_damaged_checkpoint_is_passed_over(lake):
+    assert distill(lake.settings, school.KEY, dies_after=7) == -signal.SIGKILL
+    run = Run(Distill(), lake, lake.settings, school.KEY)
+    last = max(entry.path for entry in lake.storage.entries(checkpoints(run)))
+    known = resume.newest(lake.storage, checkpoints(run))
+    lake.storage.put(last, lake.storage.read(last)[:1000])
+    before = resume.newest(lake.storage, checkpoints(run))
+    assert known and before and before.step < known.step
+
+
+def test_a_registered_student_leaves_no_checkpoints(lake):
+    assert distill(lake.settings, school.KEY) == REFUSED
+    assert not list(lake.storage.entries(checkpoints(Run(Distill(), lake, lake.settings, school.KEY))))
+
+
+def test_a_state_survives_its_text():
+    state = State(7, Position(1, 2, 3), 0.5, 1, 99, ((1, 2.5), (2, 2.25)))
+    assert State.read(state.json()) == state
+
+
+def test_a_curve_stays_short_and_keeps_its_last_point():
+    state = State()
+    for step in range(1, 1001):
+        state = resume.thinned(State(step=step, curve=state.curve), 1 / step)
+        assert state.curve[-1] == (step, round(1 / step, 5))
+    assert len(state.curve) <= 200 and state.curve[0][0] < 20
+
+
+def test_no_checkpoint_is_no_state(lake):
+    assert resume.newest(lake.storage, "models/none") is None

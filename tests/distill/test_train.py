@@ -1,0 +1,134 @@
+"""The training loop learns, ends with a clear word when it must, and is the same in one process and in two."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from kale_tasks.config import load
+from kale_tasks.distill.batches import Batch
+from kale_tasks.distill.graduate import learn
+from kale_tasks.distill.learner import Learner
+from kale_tasks.distill.lessons import Position
+from kale_tasks.distill.model import freeze_unused
+from kale_tasks.distill.model import load as load_model
+from kale_tasks.distill.resume import State, newest
+from kale_tasks.distill.step import Distill, checkpoints
+from kale_tasks.distill.train import Phase, _told, phases
+from kale_tasks.errors import BadConfig, BadData
+from kale_tasks.lake import registry
+from kale_tasks.lake.lake import Lake
+from kale_tasks.progress import Silent
+from kale_tasks.run import Run, execute
+from tests.distill import school
+
+TRAIN = load(environ={}).settings.distill.train
+
+
+def settings_of(lake, **train):
+    of = lake.settings
+    return of.model_copy(update={"distill": of.distill.model_copy(update={"train": of.distill.train.model_copy(update=train)})})
+
+
+def run_of(lake, **train):
+    return Run(Distill(), lake, settings_of(lake, **train), school.KEY, progress=Silent())
+
+
+def test_the_connector_learns_first_then_all():
+    assert phases(TRAIN.model_copy(update={"steps": 10, "connector_steps": 4})) == [
+        Phase(0, 4, TRAIN.connector_rate, True),
+        Phase(4, 10, TRAIN.rate, False),
+    ]
+    assert [p.connector_only for p in phases(TRAIN.model_copy(update={"steps": 3, "connector_steps": 9}))] == [True]
+    assert [p.connector_only for p in phases(TRAIN.model_copy(update={"steps": 3, "connector_steps": 0}))] == [False]
+
+
+def test_the_rate_rises_then_falls_to_a_hundredth():
+    phase = Phase(100, 200, 2.0, False)
+    rates = [phase.rate_at(step, 0.1) for step in range(100, 200)]
+    assert rates.index(max(rates)) in (9, 10) and max(rates) == pytest.approx(2.0, rel=0.01)
+    assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.03
+    assert phase.rate_at(100, 0.0) == pytest.approx(2.0)
+
+
+def test_a_training_learns(lake):
+    run = run_of(lake, steps=12, connector_steps=0, rate=5e-3)
+    learn(run)
+    state = newest(lake.storage, checkpoints(run))
+    assert state.step == 12 and state.curve[-1][1] < 0.9 * state.curve[0][1]
+    assert run.meter.figures["train_tokens"] > 0
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_checkpoint(lake):
+    run = run_of(lake, steps=12, connector_steps=2, rate=1e30)
+    with pytest.raises(BadData, match=r"loss .*last good checkpoint"):
+        learn(run)
+    state = newest(lake.storage, checkpoints(run))
+    assert state.step >= 2 and all(math.isfinite(loss) for _, loss in state.curve)
+
+
+def test_a_loss_that_stays_high_ends_the_run_but_one_spike_does_not():
+    batch = Batch(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1, 1), Position(), 5)
+    state = _told(State(), 1.0, batch, 3.0)
+    spiked = _told(state, 9.0, batch, 3.0)
+    assert spiked.spikes == 1 and spiked.loss == 1.0
+    assert _told(spiked, 1.0, batch, 3.0).spikes == 0
+    with pytest.raises(BadData, match="times its mean"):
+        for _ in range(10):
+            state = _told(state, 9.0, batch, 3.0)
+
+
+def test_weights_that_never_get_a_gradient_are_frozen(base):
+    model, processor = load_model(base)
+    model.config.vision_feature_layer = -2
+    freeze_unused(model)
+    learner = Learner(model, processor)
+    side, image = 128, model.config.image_token_index
+    ids = torch.tensor([[*[image] * 64, 5, 6, 7]])
+    learner(ids, ids.clone(), torch.zeros(1, 3, side, side, dtype=torch.uint8)).backward()
+    assert [name for name, weight in learner.named_parameters() if weight.requires_grad and weight.grad is None] == []
+
+
+def test_the_arithmetic_of_a_step_is_counted_right(base):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, processor = load_model(base)
+    freeze_unused(model)
+    learner = Learner(model, processor)
+    ids = torch.tensor([[*[model.config.image_token_index] * 64, *range(10, 90)]]).repeat(2, 1)
+    with FlopCounterMode(display=False) as counter:
+        hidden = model.model(input_ids=ids, pixel_values=torch.zeros(2, 3, 128, 128), use_cache=False)
+        hidden.last_hidden_state.sum().backward()
+    assert learner.flops(ids) == pytest.approx(counter.get_total_flops(), rel=0.25)
+
+
+def test_two_processes_train_one_model_as_one_does(lake, base, tmp_path):
+    learn(alone := run_of(lake))
+    other = Lake(school.small_settings(tmp_path / "shared", base, processes=2))
+    school.teach(other, school.KEY, 60)
+    with pytest.raises(BadData, match="not promoted"):
+        execute(Run(Distill(), other, other.settings, school.KEY))
+    (student,) = registry.versions(other)
+    one = newest(lake.storage, checkpoints(alone)).curve
+    assert [loss for _, loss in one] == pytest.approx([loss for _, loss in student.metrics["curve"]], rel=1e-3)
+    weights = load_file(registry.local_copy(other, student.version) / "model.safetensors")
+    assert any(name.startswith("vision_tower.vision_model.") for name in weights)
+
+
+def test_an_error_in_one_of_two_processes_keeps_its_kind(lake):
+    with pytest.raises(BadData, match="loss"):
+        learn(_planned(run_of(lake, processes=2, steps=12, connector_steps=0, rate=1e30)))
+
+
+def test_passes_that_do_not_divide_among_processes_are_refused(lake):
+    with pytest.raises(BadConfig, match="multiple"):
+        learn(run_of(lake, processes=2, accumulate=3))
+
+
+def _planned(run):
+    from kale_tasks.run import plan
+
+    plan(run)
+    return run
