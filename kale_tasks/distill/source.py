@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from kale_tasks.caption.alttext import noise, without_orders
 from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.rows import Rows
 from kale_tasks.lake.shards import Span
@@ -22,7 +23,7 @@ class Taught:
     """A stage-1 caption, its sources, and where its picture is."""
 
     uid: str
-    alt: str
+    alt: str  # as a prompt gets it: nothing of what is noise, nothing that gives orders
     dense: str
     caption: str
     invented: int
@@ -77,9 +78,10 @@ class Source:
 
 
 def _taught(row: dict[str, Any], image: dict[str, Any]) -> Taught:
+    alt = without_orders(row["alt_text"] or "")
     return Taught(
         uid=row["uid"],
-        alt=row["alt_text"] or "",
+        alt="" if noise(alt) else alt,
         dense=row["dense_caption"] or "",
         caption=row["caption"] or "",
         invented=row["facts_invented"] or 0,
