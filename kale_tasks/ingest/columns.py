@@ -34,7 +34,11 @@ def column(values: pa.Array | Sequence[Any] | None, type_: pa.DataType, rows: in
         return pa.nulls(rows, type_)
     if isinstance(values, pa.Array):
         try:
-            plain = values.cast(pa.binary()) if pa.types.is_string(values.type) or pa.types.is_large_string(values.type) else values
+            plain = (
+                values.cast(pa.binary())
+                if pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+                else values
+            )
             if plain.type == type_ or not (pa.types.is_binary(plain.type) or type_ == pa.binary()):
                 return plain.cast(type_)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kale_tasks.ingest.clean import SKETCHES
 from kale_tasks.ingest.rules import Privacy
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
@@ -56,18 +58,21 @@ def part_of(number: int, rows: pa.Table) -> Part:
         rows=_pairs(kept),
         rows_in=rows.num_rows,
         dropped={str(entry["values"]): entry["counts"].as_py() for entry in fates},
-        quarantine=[Quarantined(*values) for values in zip(*(faulty[n].to_pylist() for n in ("uid", "fault", "detail")), strict=True)],
+        quarantine=[
+            Quarantined(*values)
+            for values in zip(*(faulty[n].to_pylist() for n in ("uid", "fault", "detail")), strict=True)
+        ],
         also={"dedup_index": index_of(kept)},
     )
 
 
 def index_of(kept: pa.Table) -> pa.Table:
     """Under which hashes a later key finds these pairs again."""
-    entries = [_entries(kept["uid"], kept["key"], kind, kept[name]) for kind, name in _SINGLE.items()]
-    bands = kept["bands"].combine_chunks()
-    owner = pc.list_parent_indices(bands)
-    sketches = [kept[name].take(owner) for name in ("sketch_a", "sketch_b")]
-    entries.append(_entries(kept["uid"].take(owner), kept["key"].take(owner), "band", pc.list_flatten(bands), *sketches))
+    entries = [_entries(kept, kind, kept[name]) for kind, name in _SINGLE.items()]
+    for kind in SKETCHES:
+        bands = kept[f"{kind}_bands"].combine_chunks()
+        owners = kept.take(pc.list_parent_indices(bands))
+        entries.append(_entries(owners, kind, pc.list_flatten(bands), owners[f"{kind}_a"], owners[f"{kind}_b"]))
     table = pa.concat_tables(entries)
     return table.filter(pc.is_valid(table["hash"])).sort_by([(name, "ascending") for name in ("uid", "kind", "hash")])
 
@@ -77,14 +82,12 @@ def _pairs(kept: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _entries(
-    uid: pa.ChunkedArray, key: pa.ChunkedArray, kind: str, hashes: pa.ChunkedArray,
-    sketch_a: pa.ChunkedArray | None = None, sketch_b: pa.ChunkedArray | None = None,
-) -> pa.Table:  # fmt: skip
-    rows, none = len(hashes), pa.nulls(len(hashes), pa.int64())
+def _entries(owners: pa.Table, kind: str, hashes: Any, sketch_a: Any = None, sketch_b: Any = None) -> pa.Table:
+    rows = owners.num_rows
+    none = pa.nulls(rows, pa.int64())
     kinds = pa.array([kind] * rows, pa.string())
-    columns = [uid, key, kinds, hashes, none if sketch_a is None else sketch_a, none if sketch_b is None else sketch_b]
-    return pa.table(columns, schema=_INDEX)
+    columns = [owners["uid"], owners["key"], kinds, hashes, none if sketch_a is None else sketch_a]
+    return pa.table([*columns, none if sketch_b is None else sketch_b], schema=_INDEX)
 
 
 def _by_part(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:

@@ -1,39 +1,60 @@
-"""Decides the fate of every row by queries, the same for every engine: rules, exact, earlier and near duplicates."""
+"""Decides the fate of every row by queries, the same for every engine: rules, then exact, earlier and near duplicates."""
 
-from kale_tasks.config.ingest import Dedup, Ingest
+from dataclasses import dataclass
+
+from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest.engine import Engine, query
-from kale_tasks.ingest.near import SKETCH_BITS
+from kale_tasks.ingest.near import embedding_bits, text_bits
 
-_ROUNDS = 50  # a chain of n links takes about log n of them
+_ROUNDS = 50  # a chain of n links settles in about log n of them
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A way of being nearly the same: rows equal in `same` are one, `kind` names its sketches."""
+
+    kind: str
+    same: str
+    rule: str
+    max_bits: int
+    keep: int
 
 
 def decide(engine: Engine, settings: Ingest) -> None:
-    """From the tables `rows` and `earlier` makes `fates`: for each row the rule that drops it, or NULL."""
+    """From the tables `rows`, `text`, `meaning` and `earlier` makes `fates`: for each row the rule that drops it, or NULL."""
     rules = settings.rules
     engine.keep("earlier", query("met"))
     engine.view("fates", query("judge", rules.semantic()))
     engine.view("fates", query("earlier"))
     for kind in ("uid", "url", "picture"):
-        limit = rules.max_picture_urls if kind == "picture" else None
-        names = {"hash": f"{kind}_hash", "rule": f"duplicate_{kind}", "crowd_rule": f"placeholder_{kind}"}
-        engine.view("fates", query("same", limit=limit or "NULL", **names))
+        engine.view("fates", query("same", kind=kind, limit=(kind == "picture" and rules.max_picture_urls) or "NULL"))
     if rules.max_text_urls is not None:
         engine.view("fates", query("crowd", limit=rules.max_text_urls))
     engine.keep("fates", "SELECT * FROM fates")
-    if settings.dedup.near:
-        _near(engine, settings.dedup)
+    for likeness in likenesses(settings):
+        _drop_near(engine, likeness)
 
 
-def _near(engine: Engine, dedup: Dedup) -> None:
-    # Sketches of texts of similarity s differ in half of (1 - s) of their bits, on average.
-    values = {"max_bits": round(SKETCH_BITS * (1 - dedup.similarity) / 2), "keep": dedup.keep}
-    engine.keep("bands", query("bands"))
+def likenesses(settings: Ingest) -> list[Likeness]:
+    """The ways that are switched on."""
+    dedup, found = settings.dedup, list[Likeness]()
+    if dedup.near:
+        found.append(Likeness("text", "text_hash", "near_duplicate", text_bits(dedup.similarity), dedup.keep))
+    if dedup.embedding_similarity is not None:
+        found.append(Likeness("meaning", "id", "semantic_duplicate", embedding_bits(dedup.embedding_similarity), 1))
+    return found
+
+
+def _drop_near(engine: Engine, likeness: Likeness) -> None:
+    names = {"kind": likeness.kind, "same": likeness.same, "rule": likeness.rule}
+    values = {"max_bits": likeness.max_bits, "keep": likeness.keep}
+    engine.keep("bands", query("bands", **names))
     engine.keep("candidates", query("candidates"))
-    engine.keep("links", query("links", values))
-    engine.keep("matches", query("matches", values))
+    engine.keep("links", query("links", values, **names))
+    engine.keep("matches", query("matches", values, **names))
     for _ in range(_ROUNDS):
         if engine.count(query("unsettled")) == 0:
             break
         engine.keep("links", query("large_star"))
         engine.keep("links", query("small_star"))
-    engine.view("fates", query("near", values))
+    engine.keep("fates", query("near", values, **names))

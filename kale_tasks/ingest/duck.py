@@ -43,7 +43,9 @@ class Duck:
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Files as a table; DuckDB asks Arrow for the columns and rows it needs, on S3 too."""
-        self._db.register(name, ds.dataset(list(paths), schema, "parquet", self._storage.arrow) if paths else schema.empty_table())
+        self._db.register(
+            name, ds.dataset(list(paths), schema, "parquet", self._storage.arrow) if paths else schema.empty_table()
+        )
 
     def view(self, name: str, query: str) -> None:
         """Computed at once: that is cheap here."""

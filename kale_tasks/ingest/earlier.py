@@ -21,5 +21,5 @@ def earlier_files(lake: Lake, key: str) -> list[str]:
     table = lake.table(TABLE)
     if table.current_snapshot() is None:
         return []
-    tasks = table.scan(row_filter=LessThan("key", key)).plan_files()
+    tasks = table.scan(row_filter=LessThan(term="key", value=key)).plan_files()
     return sorted(lake.storage.relative(task.file.file_path) for task in tasks)

@@ -14,13 +14,13 @@ def hash64(value: bytes) -> int:
 
 
 def normal_url(url: str) -> tuple[str, str] | None:
-    """Host and normal form of a web address, or None if it is none: no scheme, `www.`, default port, tracking, fragment."""
+    """Host and normal form (no scheme, `www.`, default port, tracking or fragment) of a web address; None if it is none."""
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "").rstrip(".")
     except ValueError:
         return None
-    if parts.scheme not in _PORTS or "." not in host.strip(".") and host != "localhost" and ":" not in host:
+    if parts.scheme not in _PORTS or not host:
         return None
     place = parts.netloc.rpartition("@")[2].lower().removesuffix(_PORTS[parts.scheme]).removeprefix("www.")
     query = parts.query

@@ -15,7 +15,13 @@ from kale_tasks.lake.storage import Storage
 
 KINDS = ("parquet", "jsonl", "csv", "tsv", "tar")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst")
-_ROW_BYTES = {"": 300, ".gz": 100, ".bz2": 80, ".xz": 80, ".zst": 100}  # of formats that do not say how many rows they hold
+_ROW_BYTES = {
+    "": 300,
+    ".gz": 100,
+    ".bz2": 80,
+    ".xz": 80,
+    ".zst": 100,
+}  # of formats that do not say how many rows they hold
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def _kind(path: str) -> tuple[str, str] | None:
 
 
 def _stem(path: str) -> str:
-    return path.split("/")[-1].partition(".")[0]
+    return PurePosixPath(path).name.partition(".")[0]
 
 
 def _content(storage: Storage, path: str) -> str:

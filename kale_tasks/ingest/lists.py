@@ -88,4 +88,6 @@ def _files(storage: Storage, name: str, ending: str = "") -> list[bytes]:
     try:
         return [storage.read(path) for path in paths]
     except OSError as error:
-        raise BadConfig(f"The list {name} is not in {storage.root}. Put it there, or set its ingest.lists to null.") from error
+        raise BadConfig(
+            f"The list {name} is not in {storage.root}. Put it there, or set its ingest.lists to null."
+        ) from error

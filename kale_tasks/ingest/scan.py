@@ -1,8 +1,8 @@
 """Cleans a piece of the landing into a file of its own in the run's scratch folder, wherever there is a free core."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-import io
 
 import pyarrow as pa
 import pyarrow.parquet as pq

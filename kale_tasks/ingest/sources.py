@@ -22,14 +22,23 @@ from kale_tasks.lake.storage import Storage
 
 _BATCH = 4096
 _Record = Mapping[str, Any] | None  # None: the record cannot be read
-_UNPACK: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+_UNPACK: dict[str, Callable[[Any], Any]] = {
     "": lambda file: file,
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
     ".zst": lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True),
 }
-_BROKEN = (pa.ArrowException, OSError, EOFError, ValueError, csv.Error, tarfile.TarError, lzma.LZMAError, zstandard.ZstdError)
+_BROKEN = (
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    ValueError,
+    csv.Error,
+    tarfile.TarError,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+)
 
 
 def read(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
@@ -49,7 +58,10 @@ def _batches(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
         yield from _parquet(storage, piece, names)
         return
     read_records = {"jsonl": _json_lines, "csv": _table(","), "tsv": _table("\t"), "tar": _tar}[piece.file.kind]
-    with storage.arrow.open_input_stream(piece.file.path, compression=None) as raw, _UNPACK[piece.file.packed](raw) as source:
+    with (
+        storage.arrow.open_input_stream(piece.file.path, compression=None) as raw,
+        _UNPACK[piece.file.packed](raw) as source,
+    ):
         records = read_records(source)
         while some := list(islice(records, _BATCH)):
             yield _batch_of(piece, some, names)
@@ -59,7 +71,9 @@ def _parquet(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
     with storage.arrow.open_input_file(piece.file.path) as file:
         source = pa.BufferReader(_UNPACK[piece.file.packed](file).read()) if piece.file.packed else file
         parquet = pq.ParquetFile(source)
-        found = {name: next((n for n in wanted if n in parquet.schema_arrow.names), None) for name, wanted in names.items()}
+        found = {
+            name: next((n for n in wanted if n in parquet.schema_arrow.names), None) for name, wanted in names.items()
+        }
         wanted = sorted({n for n in found.values() if n})
         groups = list(range(parquet.num_row_groups)) if piece.groups is None else list(piece.groups)
         for batch in parquet.iter_batches(_BATCH, row_groups=groups, columns=wanted):
@@ -87,8 +101,8 @@ def _fault(piece: Piece, row: int, reason: str, detail: str) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([record], RAW)
 
 
-def _json_lines(source: IO[bytes]) -> Iterator[_Record]:
-    for line in io.BufferedReader(source):  # type: ignore[arg-type]
+def _json_lines(source: Any) -> Iterator[_Record]:
+    for line in io.BufferedReader(source):
         if line.strip():
             yield _json(line)
 

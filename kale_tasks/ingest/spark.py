@@ -45,8 +45,7 @@ class Spark:
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
         """Clean every piece, one task each."""
         todo = list(pieces)
-        self._spark.sparkContext.parallelize(todo, len(todo) or 1).foreach(scan)
-        return map(scan.path, todo)
+        return iter(self._spark.sparkContext.parallelize(todo, len(todo) or 1).map(scan).collect())
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Files as a table, some of them to a task."""

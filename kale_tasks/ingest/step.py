@@ -79,7 +79,8 @@ def _load(engine: Engine, run: Run, scan: Scan) -> None:
         raise Conflict(f"An earlier key was ingested anew while {run.key} was being planned. Run {run.key} again.")
     files = list(engine.scan(scan, _pieces(run)))
     engine.read("landed", files, CLEAN)
-    engine.read("sketches", files, SKETCHES)
+    for kind, schema in SKETCHES.items():
+        engine.read(kind, files, schema)
     engine.read("rows", files, FACTS)
     if run.settings.limit:
         engine.keep("rows", f"SELECT * FROM rows ORDER BY id LIMIT {run.settings.limit}")

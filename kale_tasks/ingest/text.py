@@ -6,7 +6,10 @@ import unicodedata
 
 import ftfy
 
-_TAG = re.compile(r"</?(?:a|b|i|u|p|br|em|strong|span|div|img|font|li|ul|ol|h[1-6]|sup|sub|small|td|tr|table|hr)\b[^<>]{0,300}/?>", re.I)
+_TAG = re.compile(
+    r"</?(?:a|b|i|u|p|br|em|strong|span|div|img|font|li|ul|ol|h[1-6]|sup|sub|small|td|tr|table|hr)\b[^<>]{0,300}/?>",
+    re.I,
+)
 _SPACE = re.compile(r"\s+")
 _FOLDED_AWAY = re.compile(r"[\W_]+")
 # Characters that show nothing: controls, zero-width marks, direction overrides, soft hyphen, byte order mark.

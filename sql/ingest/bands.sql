@@ -1,4 +1,4 @@
--- One living row for each text that is left (the first), under each of its band hashes.
-SELECT sketches.id, explode(sketches.bands) AS hash
-FROM sketches
-JOIN (SELECT min(id) AS id FROM fates WHERE fate IS NULL GROUP BY text_hash) AS texts ON texts.id = sketches.id
+-- One living row for all that have the same {same} (the first), under each of its band hashes.
+SELECT {kind}.id, explode({kind}_bands) AS hash
+FROM {kind}
+JOIN (SELECT min(id) AS id FROM fates WHERE fate IS NULL GROUP BY {same}) AS firsts ON firsts.id = {kind}.id

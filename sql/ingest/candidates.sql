@@ -1,4 +1,4 @@
--- Texts that share a band are linked to the first text of that band: few links, no pairs of pairs.
+-- Rows that share a band are linked to the first row of that band: few links, no pairs of pairs.
 SELECT DISTINCT bands.id AS a, first.id AS b
 FROM bands
 JOIN (SELECT hash, min(id) AS id FROM bands GROUP BY hash HAVING count(*) > 1) AS first ON first.hash = bands.hash

@@ -1,8 +1,8 @@
--- For each text, how many pairs of earlier keys are near it.
+-- For each row, how many pairs of earlier keys are near it.
 SELECT bands.id, count(DISTINCT earlier.uid) AS met
 FROM bands
-JOIN earlier ON earlier.kind = 'band' AND earlier.hash = bands.hash
-JOIN sketches ON sketches.id = bands.id
-WHERE bit_count((sketches.sketch_a | earlier.sketch_a) - (sketches.sketch_a & earlier.sketch_a))
-    + bit_count((sketches.sketch_b | earlier.sketch_b) - (sketches.sketch_b & earlier.sketch_b)) <= :max_bits
+JOIN earlier ON earlier.kind = '{kind}' AND earlier.hash = bands.hash
+JOIN {kind} AS x ON x.id = bands.id
+WHERE bit_count((x.{kind}_a | earlier.sketch_a) - (x.{kind}_a & earlier.sketch_a))
+    + bit_count((x.{kind}_b | earlier.sketch_b) - (x.{kind}_b & earlier.sketch_b)) <= :max_bits
 GROUP BY bands.id

@@ -1,0 +1,9 @@
+-- The entries of earlier keys that share any hash with this key: few, and the only pass over the whole index.
+SELECT * FROM earlier
+WHERE hash IN (
+    SELECT uid_hash FROM rows
+    UNION ALL SELECT url_hash FROM rows
+    UNION ALL SELECT picture_hash FROM rows
+    UNION ALL SELECT explode(text_bands) FROM text
+    UNION ALL SELECT explode(meaning_bands) FROM meaning
+)
