@@ -29,7 +29,7 @@ class Swap:
     key: str
     slice: Mapping[str, Any]
     step: str
-    paths: Sequence[str]
+    paths: Sequence[str] | None  # None: the files stay as they are, only what they are called changes
     base: str | None
     new: Committed
     keep: bool = False  # add to what stands instead of replacing it (registries and ledgers)
@@ -50,7 +50,7 @@ def swap(lake: Lake, wish: Swap) -> bool:
                 f"{wish.table} {partition_name(wish.key, wish.slice)} was committed by another run since this one "
                 f"planned. Its work is kept; run the step again to build on what stands now."
             )
-        added = added or _data_files(lake, table, wish.paths)
+        added = added or _data_files(lake, table, wish.paths or ())
         try:
             answered(lambda t=table, a=added: _replace(lake, t, wish, a), lake.catalog_uri)  # type: ignore[misc]
             return True
@@ -68,11 +68,16 @@ def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergF
 
 
 def _replace(lake: Lake, table: Table, wish: Swap, added: Sequence[IcebergFile]) -> None:
+    name = COMMITTED + partition_name(wish.key, wish.slice)
+    if wish.paths is None:
+        with table.transaction() as change:
+            change.set_properties({name: wish.new.as_property()})
+        return
     removed = [] if wish.keep or table.current_snapshot() is None else _standing_files(table, wish)
     with table.transaction() as change:
         producer = change.update_snapshot(snapshot_properties=_summary(wish)).overwrite()
         new = replace(wish.new, snapshot_id=producer.snapshot_id, at=datetime.now(UTC).isoformat(timespec="seconds"))
-        change.set_properties({COMMITTED + partition_name(wish.key, wish.slice): new.as_property()})
+        change.set_properties({name: new.as_property()})
         with producer:
             for file in removed:
                 producer.delete_data_file(file)

@@ -62,29 +62,29 @@ class Rewrite:
         standing = self.lake.committed(table, self.key, slice_)
         if standing is None:
             return
-        folder = f"{run_folder(table, self.key, self.stamp.fingerprint)}-{self.name[:8]}"
-        paths = [file.path for file in self.lake.files(table, self.key, slice_)]
-        shards = _shards(self.lake, paths, self.uids, folder, self.removed) if table == "images" else {}
-        with ThreadPoolExecutor(8) as pool:
-            made = list(pool.map(lambda path: self._part(table, path, shards, folder), paths))
-        gone = standing.rows - sum(part.meta.kept for part in made)
-        if not gone and standing.fingerprint == self.stamp.fingerprint:
-            return
-        new = self._account(standing, made, gone)
-        keeps = [part.path for part in made if part.meta.kept]
-        base, rewrites = standing.fingerprint, standing.content
-        swap(self.lake, Swap(table, self.key, slice_, self.step.name, keeps, base, new, rewrites=rewrites))
+        named = replace(standing, fingerprint=self.stamp.fingerprint, inputs=self.stamp.inputs)
+        paths = [file.path for file in self.lake.files(table, self.key, slice_)] if len(self.uids) else []
+        made, shards = self._parts(table, paths)
+        gone = standing.rows - sum(part.meta.kept for part in made) if paths else 0
         if gone:
+            self._swap(table, slice_, standing, [p.path for p in made if p.meta.kept], _less(named, made, gone))
             self.removed.rows[table] = self.removed.rows.get(table, 0) + gone
             self.removed.replaced += [path for path, part in zip(paths, made, strict=True) if part.path != path]
-            self.removed.replaced += list(shards)
+            self.removed.replaced += shards
+        elif named.fingerprint != standing.fingerprint:
+            self._swap(table, slice_, standing, None, named)
 
-    def _account(self, standing: Committed, made: Sequence["_Part"], gone: int) -> Committed:
-        named = replace(standing, fingerprint=self.stamp.fingerprint, inputs=self.stamp.inputs)
-        if not gone:
-            return named
-        content = hashlib.sha256("".join(part.meta.content for part in made).encode()).hexdigest()[:20]
-        return replace(named, content=content, rows=standing.rows - gone, dropped=_dropped(standing.dropped, gone))
+    def _swap(
+        self, table: str, slice_: Mapping[str, Any], standing: Committed, paths: Sequence[str] | None, new: Committed
+    ) -> None:
+        base, rewrites = standing.fingerprint, standing.content
+        swap(self.lake, Swap(table, self.key, slice_, self.step.name, paths, base, new, rewrites=rewrites))
+
+    def _parts(self, table: str, paths: Sequence[str]) -> tuple[list["_Part"], list[str]]:
+        folder = f"{run_folder(table, self.key, self.stamp.fingerprint)}-{self.name[:8]}"
+        shards = _shards(self.lake, paths, self.uids, folder, self.removed) if table == "images" else {}
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda path: self._part(table, path, shards, folder), paths)), list(shards)
 
     def _part(self, table: str, path: str, shards: Mapping[str, NewShard], folder: str) -> "_Part":
         meta = parts.read_meta(self.lake.storage, path)
@@ -113,6 +113,11 @@ class Rewrite:
 class _Part:
     path: str
     meta: PartMeta
+
+
+def _less(named: Committed, made: Sequence[_Part], gone: int) -> Committed:
+    content = hashlib.sha256("".join(part.meta.content for part in made).encode()).hexdigest()[:20]
+    return replace(named, content=content, rows=named.rows - gone, dropped=_dropped(named.dropped, gone))
 
 
 def _dropped(dropped: Mapping[str, int], gone: int) -> Mapping[str, int]:
