@@ -97,6 +97,7 @@ def _leak(text: str, asked: Asked) -> str:
 
 
 def _loop(text: str, asked: Asked) -> str:
+    text = "".join(_unrepeated(text))
     found = list(_WORD.finditer(text))
     spoken = [word[0].lower() for word in found]
     for start in range(len(spoken)):
@@ -105,7 +106,7 @@ def _loop(text: str, asked: Asked) -> str:
             unit = spoken[start : start + size]
             if spoken[start : start + size * times] == unit * times:
                 return text[: found[start + size - 1].end()]
-    return "".join(_unrepeated(text))
+    return text
 
 
 def _tail(text: str, asked: Asked) -> str:
@@ -145,8 +146,8 @@ RULES: dict[str, Callable[[str, Asked], str]] = {
     "leak": _leak,
     "loop": _loop,
     "tail": _tail,
-    "length": _length,
     "language": _language,
+    "length": _length,
 }
 
 

@@ -76,9 +76,12 @@ class _Source:
         return (
             any(plain.startswith(short) for short in self._abbreviated)
             or (len(plain) >= 5 and plain in self._long)
-            or (word.rstrip("s").isupper() and len(word) >= 3 and plain.rstrip("s") in self._initials)
+            or (word.rstrip("s").isupper() and len(word) >= 3 and self._knows_acronym(plain.rstrip("s")))
             or (len(plain) >= _MISTYPED and any(_one_letter_apart(plain, known) for known in self._forms))
         )
+
+    def _knows_acronym(self, plain: str) -> bool:
+        return plain in self._initials or any(form.startswith(plain) for form in self._forms)
 
     def _knows_form(self, plain: str) -> bool:
         forms = self._forms

@@ -14,6 +14,7 @@ from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.run import Run, execute
+from kale_tasks.sample import describe
 from kale_tasks.sample.alttext import AltText, make_kind, write_alt
 from kale_tasks.sample.draw import draw, jpeg
 from kale_tasks.sample.scene import Scene, make_facts, make_scene
@@ -91,15 +92,32 @@ def give(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) 
         offset += len(pair.image)
     execute(Run(Given("images", "images", rows), lake, settings, key))
     texts = [
-        {"uid": p.uid, "url": f"https://example.org/{p.uid}", "alt_text": p.alt.text, "text": p.alt.text, "split": p.split}
+        {
+            "uid": p.uid,
+            "url": f"https://example.org/{p.uid}",
+            "alt_text": p.alt.text,
+            "text": p.alt.text,
+            "split": p.split,
+        }
         for p in given
     ]
     execute(Run(Given("ingest", "pairs", texts), lake, settings, key))
 
 
+def give_dense(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) -> None:
+    """Commit true dense captions for the pairs of stage 1."""
+    rows = [
+        {"uid": pair.uid, "text": describe.dense(pair.scene), "model": "truth@0", "recipe": "demo"}
+        for pair in given
+        if pair.split == "stage1"
+    ]
+    execute(Run(Given("dense", "dense", rows), lake, settings, key))
+
+
 def untrained(folder: Path) -> Path:
-    """A recipe whose three models have never learnt anything; enough for whatever does not look at the words."""
+    """A folder with a model that sees and one that reads; neither has ever learnt anything."""
     import torch
+
     from kale_tasks.sample.models.build import llava, llm
     from kale_tasks.sample.models.save import save
     from kale_tasks.sample.models.tokenizer import build_processor, build_tokenizer
@@ -108,9 +126,4 @@ def untrained(folder: Path) -> Path:
     tokenizer = build_tokenizer()
     save(llava(tokenizer), build_processor(), folder / "sees")
     save(llm(tokenizer), tokenizer, folder / "reads")
-    text = (Path("config/recipes/demo.yaml").read_text()
-            .replace("sample:teacher", str(folder / "sees")).replace("sample:fuser", str(folder / "reads"))
-            .replace("max_tokens: 160", "max_tokens: 8").replace("max_tokens: 320", "max_tokens: 8")
-            .replace("context: 1024", "context: 1024\n  clean: {languages: [], min_words: 0}\n  retries: 0"))  # fmt: skip
-    (folder / "untrained.yaml").write_text(text)
-    return folder / "untrained.yaml"
+    return folder

@@ -1,0 +1,82 @@
+"""A chat server on loopback with a fixed delay and faults to order; counts what it is asked."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+Reply = Callable[[dict[str, Any]], web.Response | None]
+
+
+class Server:
+    """What a test sees of its server."""
+
+    def __init__(self, delay: float, reply: Reply | None) -> None:
+        self.delay, self.reply = delay, reply
+        self.asked: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
+        self.connections: set[int] = set()
+        self.keep_bodies = True
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """One completion."""
+        body = await request.json()
+        text = spoken(body)
+        self.asked[text] += 1
+        self.connections.add(id(request.transport))
+        if self.keep_bodies:
+            self.bodies.append(body)
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        return (self.reply and self.reply(body)) or said(f"A caption of {len(text)} letters is here for all to see.")
+
+
+def spoken(body: dict[str, Any]) -> str:
+    """The text of the last message."""
+    content = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def said(text: str, finish: str = "stop") -> web.Response:
+    """A completion."""
+    choice = {"message": {"content": text}, "finish_reason": finish}
+    return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}})
+
+
+@contextmanager
+def serving(delay: float = 0.0, reply: Reply | None = None) -> Iterator[Server]:
+    """A running server."""
+    server = Server(delay, reply)
+    loop = asyncio.new_event_loop()
+    ready = threading.Event()
+
+    async def up() -> web.AppRunner:
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_post("/v1/chat/completions", server.answer)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        return runner
+
+    def run() -> None:
+        runner = loop.run_until_complete(up())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
