@@ -1,6 +1,7 @@
-"""Decides the fate of every row by queries, the same for every engine: rules, then exact, earlier and near duplicates."""
+"""Decides the fate of every row by queries, the same for every engine: rules, then duplicates of every kind."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest.engine import Engine, query
@@ -21,7 +22,7 @@ class Likeness:
 
 
 def decide(engine: Engine, settings: Ingest) -> None:
-    """From the tables `rows`, `text`, `meaning` and `earlier` makes `fates`: for each row the rule that drops it, or NULL."""
+    """From `rows`, `text`, `meaning` and `earlier` makes `fates`: for each row the rule that drops it, or NULL."""
     rules = settings.rules
     engine.keep("earlier", query("met"))
     engine.view("fates", query("judge", rules.semantic()))
@@ -46,7 +47,7 @@ def likenesses(settings: Ingest) -> list[Likeness]:
 
 
 def _drop_near(engine: Engine, likeness: Likeness) -> None:
-    names = {"kind": likeness.kind, "same": likeness.same, "rule": likeness.rule}
+    names: dict[str, Any] = {"kind": likeness.kind, "same": likeness.same, "rule": likeness.rule}
     values = {"max_bits": likeness.max_bits, "keep": likeness.keep}
     engine.keep("bands", query("bands", **names))
     engine.keep("candidates", query("candidates"))

@@ -14,7 +14,7 @@ def hash64(value: bytes) -> int:
 
 
 def normal_url(url: str) -> tuple[str, str] | None:
-    """Host and normal form (no scheme, `www.`, default port, tracking or fragment) of a web address; None if it is none."""
+    """Host and normal form (no scheme, `www.`, default port, tracking, fragment) of a web address, or None."""
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "").rstrip(".")
