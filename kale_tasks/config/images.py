@@ -13,6 +13,7 @@ class Fetch(Section):
     concurrency: int = runtime("Requests open at once.", ge=1)
     host_concurrency: int = runtime("Requests open at once to one host.", ge=1)
     host_rate: float = runtime("Requests a second to one host.", gt=0)
+    name_servers: list[str] = runtime("Name servers, each as address or address:port; empty: those of the machine.")
     dns_lookups: int = runtime("Names looked up at once.", ge=1)
     connect_seconds: float = runtime("Longest wait for a connection.", gt=0)
     seconds: float = runtime("Longest time for one request, redirects and body included.", gt=0)

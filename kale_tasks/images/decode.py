@@ -4,7 +4,7 @@ import io
 import math
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
@@ -115,7 +115,7 @@ def _plain(image: Image.Image) -> Image.Image:
     exif = image.getexif()
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         deep = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if image.mode.startswith("I") else max(float(np.nanmax(deep)), 1e-9)
+        top = 65535.0 if image.mode.startswith("I") else _top(deep)
         plain = Image.fromarray(np.clip(np.nan_to_num(deep) * (255.0 / top), 0, 255).astype(np.uint8))
     elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
@@ -125,6 +125,12 @@ def _plain(image: Image.Image) -> Image.Image:
         plain = image.convert("RGB")
     plain.getexif().update(exif)
     return plain
+
+
+def _top(deep: "np.ndarray[Any, Any]") -> float:
+    """What white is in a picture of floating-point numbers: 1, 255, or else its brightest point."""
+    brightest = float(np.nanmax(deep))
+    return next((top for top in (1.0, 255.0) if brightest <= top), brightest)
 
 
 def _blurred(image: Image.Image, boxes: Sequence[Sequence[float]]) -> Image.Image:

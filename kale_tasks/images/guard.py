@@ -14,8 +14,8 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LONGEST = 2048
 _FORBIDDEN = re.compile(r"[\x00-\x1f\\\x7f]|//[^/?#]* ")
 _NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)$")
-# Public by their number, yet answered inside a cloud's own network.
-_INSIDE = [ipaddress.ip_network("168.63.129.16/32")]
+# Global for Python 3.11, yet answered inside a cloud's own network or meant for special uses.
+_INSIDE = [ipaddress.ip_network(block) for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")]
 # Blocks that carry an IPv4 address in their last (or, for 6to4, their second) bits.
 _CARRIES_LAST = [ipaddress.IPv6Network(f"{block}/96") for block in ("64:ff9b::", "64:ff9b:1::", "::", "::ffff:0:0:0")]
 

@@ -100,5 +100,6 @@ class _Worker:
             )
             for pipe in (self._process.stdin, self._process.stdout):
                 fcntl.fcntl(cast(BinaryIO, pipe), _F_SETPIPE_SZ, _PIPE_BYTES)
+            receive(cast(BinaryIO, self._process.stdout))  # it is there: from now on time counts
         self._served += 1
         return self._process

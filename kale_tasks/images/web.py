@@ -33,7 +33,7 @@ class Web:
     def __init__(self, settings: Fetch, measure: Callable[[str, float], None]) -> None:
         self.guard = Guard(settings.allow)
         connector = aiohttp.TCPConnector(
-            resolver=_Resolver(self.guard, settings.dns_lookups, measure),
+            resolver=_Resolver(self.guard, settings, measure),
             use_dns_cache=False,  # the resolver keeps its own, bounded
             limit=settings.concurrency,
             keepalive_timeout=10,
@@ -76,10 +76,10 @@ def agent(settings: Fetch) -> str:
 class _Resolver(AbstractResolver):
     """Looks names up, a bounded number at once, and keeps the answers for a while."""
 
-    def __init__(self, guard: Guard, lookups: int, measure: Callable[[str, float], None]) -> None:
+    def __init__(self, guard: Guard, settings: Fetch, measure: Callable[[str, float], None]) -> None:
         self._guard, self._measure = guard, measure
-        self._dns = aiodns.DNSResolver(timeout=5, tries=2)
-        self._slots = asyncio.Semaphore(lookups)
+        self._dns = aiodns.DNSResolver(settings.name_servers or None, timeout=5, tries=2)
+        self._slots = asyncio.Semaphore(settings.dns_lookups)
         self._kept: OrderedDict[tuple[str, int], tuple[float, list[ResolveResult]]] = OrderedDict()
 
     async def resolve(

@@ -39,6 +39,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    send(sys.stdout.buffer, "ready")
     while (frame := receive(sys.stdin.buffer)) is not None:
         send(sys.stdout.buffer, *_answer(*frame, settings))
 

@@ -1,0 +1,13 @@
+"""Runs the images step in a process of its own, so that a test can kill it: `python -m tests.images.runs FOLDER`."""
+
+import sys
+from pathlib import Path
+
+from kale_tasks.images.step import Images
+from kale_tasks.lake.lake import Lake
+from kale_tasks.run import Run, execute
+from tests.images.world import KEY, settings
+
+if __name__ == "__main__":
+    of = settings(Path(sys.argv[1]), "images.fetch.concurrency=8")
+    execute(Run(Images(), Lake(of), of, KEY))

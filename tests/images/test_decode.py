@@ -1,0 +1,195 @@
+"""What becomes of an image's bytes."""
+
+import hashlib
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from kale_tasks.config import load
+from kale_tasks.config.images import Decode
+from kale_tasks.images.decode import convert
+from kale_tasks.images.marks import near_duplicates, placeholders
+from kale_tasks.images.pool import Pool
+from kale_tasks.images.reasons import Lost, Reason
+
+DECODE = load(["images.decode.workers=1", "images.decode.seconds=5"], environ={}).settings.images.decode
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with Pool(DECODE) as pool:
+        yield pool
+
+
+def test_a_large_picture_is_scaled_down_and_a_small_one_kept() -> None:
+    checked, stored = convert(_saved(_gradient(1400, 700)), [], DECODE)
+    assert (checked.width, checked.height) == (512, 256) == Image.open(io.BytesIO(stored)).size
+    assert convert(_saved(_gradient(100, 60)), [], DECODE)[0][1:3] == (100, 60)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA", "LA", "1", "I;16", "F", "YCbCr"])
+def test_every_kind_of_pixel_becomes_a_plain_picture(mode: str) -> None:
+    kind = {"CMYK": "JPEG", "YCbCr": "JPEG", "F": "TIFF"}.get(mode, "PNG")
+    image = _gradient(64, 48)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    elif mode != "RGB":
+        image = image.convert(mode)
+    stored = Image.open(io.BytesIO(convert(_saved(image, kind), [], DECODE)[1]))
+    assert stored.mode in ("RGB", "L")
+    difference = np.asarray(stored.convert("L"), float) - np.asarray(_gradient(64, 48).convert("L"), float)
+    assert np.abs(difference).mean() < (60 if mode in ("1", "P") else 6)  # those are dithered
+
+
+def test_what_is_transparent_is_white() -> None:
+    stored = Image.open(io.BytesIO(convert(_saved(Image.new("RGBA", (40, 40), (255, 0, 0, 0)), "PNG"), [], DECODE)[1]))
+    assert stored.getpixel((20, 20)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (1, 1)), (6, (1, 0)), (8, (0, 1))])
+def test_a_picture_is_turned_upright_and_loses_its_camera_data(orientation: int, corner: tuple[int, int]) -> None:
+    image = Image.new("RGB", (80, 60), "white")
+    image.paste((0, 0, 0), (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "a camera"
+    out = io.BytesIO()
+    image.save(out, "JPEG", exif=exif)
+    stored = Image.open(io.BytesIO(convert(out.getvalue(), [], DECODE)[1]))
+    at = (corner[0] * (stored.width - 11) + 5, corner[1] * (stored.height - 11) + 5)
+    assert sum(stored.getpixel(at)) < 100  # type: ignore[arg-type]
+    assert not dict(stored.getexif())
+
+
+def test_faces_are_blurred_and_nothing_else() -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (200, 200, 3), dtype=np.uint8))
+    raw = _saved(noise, "PNG")
+    checked, stored = convert(raw, [[0.1, 0.1, 0.4, 0.4]], DECODE)
+    pixels = np.asarray(Image.open(io.BytesIO(stored)).convert("L"), float)
+    assert pixels[30:70, 30:70].std() < 12
+    assert pixels[120:, 120:].std() > 40
+    assert checked.flags == ["faces_blurred"]
+    kept = np.asarray(
+        Image.open(io.BytesIO(convert(raw, [[0.1, 0.1, 0.4, 0.4]], _but(blur_faces=False))[1])).convert("L")
+    )
+    assert kept[30:70, 30:70].std() > 40
+
+
+@given(st.lists(st.lists(st.floats(), max_size=5), min_size=1, max_size=3))
+@hypothesis_settings(max_examples=30)
+def test_no_boxes_break_a_picture(boxes: list[list[float]]) -> None:
+    assert convert(_saved(_gradient(40, 30)), boxes, DECODE)[0][1:3] == (40, 30)
+
+
+def test_the_first_picture_of_many_is_taken() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (50, 50), "red").save(
+        out, "GIF", save_all=True, append_images=[Image.new("RGB", (50, 50), "blue")]
+    )
+    checked, stored = convert(out.getvalue(), [], DECODE)
+    red, _, blue = Image.open(io.BytesIO(stored)).getpixel((25, 25))  # type: ignore[misc]
+    assert (red > 200, blue < 50) == (True, True)
+    assert checked.flags == ["animated"]
+
+
+def test_the_same_bytes_give_the_same_bytes(pool: Pool) -> None:
+    raw = _saved(_gradient(900, 700))
+    digests = {hashlib.sha256(pool.decode(raw)[1]).hexdigest() for _ in range(3)}
+    assert digests == {hashlib.sha256(convert(raw, [], DECODE)[1]).hexdigest()}
+
+
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF0000WEBP", b"II*\x00"]),
+)
+@hypothesis_settings(max_examples=40)
+def test_no_bytes_break_a_worker(pool: Pool, tail: bytes, head: bytes) -> None:
+    try:
+        pool.decode(head + tail)
+    except Lost as lost:
+        assert lost.reason in (Reason.BROKEN_IMAGE, Reason.TOO_MANY_PIXELS, Reason.TOO_SMALL)
+
+
+def test_a_worker_that_hangs_costs_one_image() -> None:
+    with Pool(_but(seconds=1.0)) as pool:
+        pool.decode(_saved(_gradient(20, 20)))
+        process = pool._all[0]._process
+        assert process
+        threading.Timer(0.0, lambda: os.kill(process.pid, signal.SIGSTOP)).start()
+        time.sleep(0.2)
+        with pytest.raises(Lost, match=Reason.DECODE_TIMEOUT):
+            pool.decode(_saved(_gradient(20, 20)))
+        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == [20, 20]
+
+
+def test_a_worker_that_dies_costs_one_image() -> None:
+    with Pool(DECODE) as pool:
+        pool.decode(_saved(_gradient(20, 20)))
+        process = pool._all[0]._process
+        assert process
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(Lost, match=Reason.DECODE_CRASHED):
+            pool.decode(_saved(_gradient(20, 20)))
+        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == [20, 20]
+
+
+def test_a_worker_has_no_more_memory_than_it_is_given() -> None:
+    with Pool(_but(memory_mb=512)) as pool, pytest.raises(Lost, match=Reason.TOO_MANY_PIXELS):
+        pool.decode(_saved(Image.new("RGB", (9900, 9900)), "PNG"))
+
+
+def test_a_near_copy_has_a_near_hash_and_another_picture_has_not() -> None:
+    rng = np.random.default_rng(3)
+    pictures = [
+        Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
+        for _ in range(30)
+    ]
+    copies = [picture.resize((280, 210)) for picture in pictures]
+    hashes = [
+        convert(_saved(picture, quality=q), [], DECODE)[0].phash
+        for ps, q in ((pictures, 90), (copies, 50))
+        for picture in ps
+    ]
+    marked = near_duplicates(np.array(hashes, dtype=np.int64).view(np.uint64), 3)
+    assert not marked[:30].any()
+    assert marked[30:].mean() > 0.9
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 3), st.data())
+def test_a_hash_that_differs_in_few_bits_is_always_found(hashes: list[int], bits: int, data: st.DataObject) -> None:
+    if not hashes:
+        return
+    chosen = data.draw(st.sampled_from(hashes))
+    flips = data.draw(st.sets(st.integers(0, 63), min_size=bits, max_size=bits))
+    near = chosen ^ sum(1 << flip for flip in flips)
+    assert near_duplicates(np.array([*hashes, near], dtype=np.uint64), bits)[-1]
+
+
+@given(st.lists(st.integers(0, 8), max_size=60), st.integers(2, 5))
+def test_a_placeholder_is_what_comes_often(hashes: list[int], count: int) -> None:
+    found = placeholders(np.array(hashes, dtype=np.uint64), count)
+    assert list(found) == [hashes.count(h) >= count for h in hashes]
+
+
+def _but(**changed: object) -> Decode:
+    return DECODE.model_copy(update=changed)
+
+
+def _gradient(width: int, height: int) -> Image.Image:
+    ramp = Image.linear_gradient("L")
+    return Image.merge("RGB", [ramp, ramp.rotate(90), ramp.rotate(180)]).resize((width, height))
+
+
+def _saved(image: Image.Image, kind: str = "JPEG", quality: int = 90) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, quality=quality)
+    return out.getvalue()

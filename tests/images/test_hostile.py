@@ -1,0 +1,83 @@
+"""What strangers' servers may try, and what becomes of it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from kale_tasks.images.reasons import Lost
+from kale_tasks.images.web import Web
+from kale_tasks.lake.shards import read_image
+from tests.images.dns import name_server
+from tests.images.hostile import Hostile, hostile_server
+from tests.images.world import images, lake_with, pairs_of, settings, uid
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str, Hostile, bytes]]:
+    """Every trick in one run: its reason, detail, the server as it is afterwards, and what was stored."""
+    root: Path = tmp_path_factory.mktemp("hostile")
+    with hostile_server() as hostile:
+        cases = hostile.cases()
+        of = settings(root, "images.fetch.allow=['127.0.0.1/32']", "images.fetch.seconds=4", "images.fetch.tries=1")
+        lake = lake_with(of, pairs_of([case.url for case in cases]))
+        rows = images(lake, of)
+    ended = {}
+    for case in cases:
+        row = rows[uid(case.url)]
+        stored = read_image(lake, row["shard"], row["offset"], row["length"]) if row["status"] == "ok" else b""
+        ended[case.name] = (row["reason"] or "ok", row["detail"] or "", hostile, stored)
+    return ended
+
+
+@pytest.mark.parametrize("case", Hostile(1, 2).cases(), ids=lambda case: case.name)
+def test_every_trick_ends_in_its_reason(case, ended) -> None:  # type: ignore[no-untyped-def]
+    assert ended[case.name][0] in case.right, ended[case.name][1]
+
+
+def test_there_are_tricks_enough() -> None:
+    assert len(Hostile().cases()) >= 50
+
+
+def test_nothing_inside_was_ever_reached(ended) -> None:  # type: ignore[no-untyped-def]
+    assert ended["honest"][2].inside_hits == []
+
+
+def test_what_is_stored_is_a_plain_picture_without_its_passengers(ended) -> None:  # type: ignore[no-untyped-def]
+    stored = ended["jpeg that is a zip"][3]
+    assert stored.startswith(b"\xff\xd8")
+    assert stored.endswith(b"\xff\xd9")
+    assert b"payload" not in stored
+
+
+def test_names_that_lead_inside_are_refused_and_a_second_answer_changes_nothing(tmp_path: Path) -> None:
+    with hostile_server() as hostile, name_server() as names:
+        names.known = {
+            "inside.test": ["127.0.0.2"],
+            "metadata.test": ["169.254.169.254"],
+            "rebinding.test": ["127.0.0.1", "127.0.0.2"],  # public when checked, inside when asked again
+        }
+        urls = [f"http://{name}:{hostile.inside_port}/a.jpg" for name in ("inside.test", "metadata.test")]
+        urls += [f"http://rebinding.test:{hostile.port}/{name}.jpg" for name in ("honest", "many frames")]
+        of = settings(tmp_path, "images.fetch.allow=['127.0.0.1/32']", f"images.fetch.name_servers=['{names.address}']")
+        rows = images(lake_with(of, pairs_of(urls)), of)
+        assert [rows[uid(url)]["reason"] for url in urls] == ["private_address", "private_address", None, None]
+        assert names.asked.count("rebinding.test") == 1
+        assert hostile.inside_hits == []
+
+
+def test_the_socket_itself_refuses_an_address_inside(tmp_path: Path) -> None:
+    async def ask(url: str) -> None:
+        web = Web(settings(tmp_path, "images.fetch.allow=['127.0.0.1/32']").images.fetch, lambda name, value: None)
+        try:
+            async with web.get(URL(url)):  # past the check of the name, and numbers are never resolved
+                pass
+        finally:
+            await web.close()
+
+    with hostile_server() as hostile:
+        asyncio.run(ask(hostile.url("honest")))
+        with pytest.raises(Lost, match="private_address"):
+            asyncio.run(ask(f"http://127.0.0.2:{hostile.inside_port}/a.jpg"))
+        assert hostile.inside_hits == []
