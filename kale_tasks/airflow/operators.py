@@ -15,8 +15,8 @@ from kale_tasks.airflow.settings import schedule
 
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start else '') }}"
 # What the form of a run may set. A Dag that does not ask for one of these leaves it empty.
-OVERRIDES = {"limit": "{{ params.limit or '' }}", "caption.recipe": "{{ params.recipe or '' }}"}
-AGAIN = "{{ params.force or params.redrive or '' }}"
+OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "caption.recipe": "{{ params.get('recipe') or '' }}"}
+AGAIN = "{{ params.get('force') or params.get('redrive') or '' }}"
 
 
 class CommandOperator(Lineage, BaseOperator):
