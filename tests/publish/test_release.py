@@ -1,0 +1,146 @@
+"""What a release is made of."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kale_tasks.errors import Conflict
+from kale_tasks.publish import files as files_module
+from kale_tasks.publish.files import File
+from kale_tasks.publish.formats import COLUMNS
+from kale_tasks.publish.release import manifest, read
+from kale_tasks.publish.step import Release
+from kale_tasks.run import Run, execute, plan, work
+from tests.publish.conftest import World, world
+from tests.publish.world import image, uid
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
+    """Two keys, released in every form."""
+    formats = "publish.formats=[mix,sentences,chat,images,webdataset]"
+    made = world("folder", tmp_path_factory.mktemp("release"), request, formats)
+    made.fill("a", "b")
+    made.release("b")
+    return made
+
+
+def rows(it: World, files: list[File]) -> pa.Table:
+    return pa.concat_tables(pq.read_table(Path(it.settings.warehouse, file.path)) for file in files)
+
+
+def test_a_release_holds_every_caption_up_to_its_key_once(both: World) -> None:
+    built = read(both.lake, "b")
+    full, core = rows(both, built.of("full")), rows(both, built.of("core"))
+    assert sorted(full["uid"].to_pylist()) == sorted(uid(key, n) for key in "ab" for n in range(120))
+    assert set(core["stage"].to_pylist()) == {1} and all(core["dense_caption"].to_pylist())
+    assert full.column_names == list(COLUMNS)
+    want = {r["uid"]: r for r in both.lake.arrow("captions").select(list(COLUMNS)).to_pylist()}
+    assert {r["uid"]: r for r in full.to_pylist()} == want
+
+
+def test_each_file_is_sorted_and_named_by_its_bytes(both: World) -> None:
+    for file in read(both.lake, "b").files:
+        assert file.sha256[:16] in file.name
+        if file.format == "captions":
+            names = rows(both, [file])["uid"].to_pylist()
+            assert names == sorted(names) and len(names) == file.rows <= 50
+
+
+def test_the_same_captions_give_the_same_bytes_anywhere(
+    both: World, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    other = world("folder", tmp_path, request, "publish.formats=[mix,sentences,chat,images,webdataset]")
+    other.fill("a", "b")
+    other.release("b")
+    assert manifest(read(other.lake, "b")) == manifest(read(both.lake, "b"))
+
+
+def test_the_mix_tells_where_each_text_comes_from(both: World) -> None:
+    kinds = rows(both, read(both.lake, "b").of("mix")).to_pylist()
+    captions = both.lake.arrow("captions").to_pylist()
+    wanted = {(c["uid"], kind, c[name]) for c in captions
+              for kind, name in (("alt", "alt_text"), ("dense", "dense_caption"), ("fused", "caption")) if c[name]}  # fmt: skip
+    assert {(r["uid"], r["kind"], r["text"]) for r in kinds} == wanted and len(kinds) == len(wanted)
+
+
+def test_sentences_put_together_are_the_caption(both: World) -> None:
+    found = rows(both, read(both.lake, "b").of("sentences")).to_pylist()
+    captions = {c["uid"]: c["caption"] for c in both.lake.arrow("captions").to_pylist()}
+    assert {r["uid"]: " ".join(r["sentences"]) for r in found} == captions
+    assert all(len(r["sentences"]) == 2 for r in found)
+
+
+def test_images_travel_with_their_captions(both: World) -> None:
+    built = read(both.lake, "b")
+    for row in rows(both, built.of("images")).to_pylist():
+        assert row["image"]["bytes"] == image(row["uid"])
+    tars = [both.lake.storage.read(file.path) for file in built.of("webdataset")]
+    members = {m.name: tar for data in tars for tar in [tarfile.open(fileobj=io.BytesIO(data))] for m in tar}
+    assert len(members) == 3 * built.rows("full")
+    some = uid("a", 3)
+    data = members[f"{some}.jpg"].extractfile(f"{some}.jpg")
+    assert data is not None and data.read() == image(some)
+
+
+def test_no_captions_no_release(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(Conflict, match="Run fuse first"):
+        world("folder", tmp_path, request).release("a")
+
+
+def test_a_release_that_was_cut_short_goes_on_where_it_stopped(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = world("folder", tmp_path, request)
+    it.fill("a")
+    run = Run(Release(), it.lake, it.settings, "a")
+    (chunk,) = plan(run).chunks
+    written: list[int] = []
+    real = files_module.write_cut
+
+    def write_and_die(run: Run, cut: Any) -> Any:
+        if len(written) == 2:
+            raise OSError("the machine dies")
+        written.append(cut.number)
+        return real(run, cut)
+
+    monkeypatch.setattr("kale_tasks.publish.step.write_cut", write_and_die)
+    with pytest.raises(OSError, match="dies"):
+        work(run, chunk)
+    monkeypatch.setattr("kale_tasks.publish.step.write_cut", lambda r, c: written.append(c.number) or real(r, c))
+    execute(Run(Release(), it.lake, it.settings, "a"))
+    assert sorted(written) == list(chunk.numbers)
+
+
+def test_a_later_release_writes_only_what_changed(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = world("folder", tmp_path, request)
+    it.fill("a", "b")
+    it.release("b")
+    it.fill("c")
+    it.fill("b", b="Mary ")
+    sources: list[str] = []
+    real = files_module.write_cut
+    monkeypatch.setattr("kale_tasks.publish.step.write_cut", lambda r, c: sources.append(c.source) or real(r, c))
+    it.release("c")
+    assert set(sources) == {"b", "c"}
+    assert read(it.lake, "c").rows("full") == 360
+
+
+def test_files_stay_near_their_bound(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("folder", tmp_path, request, "publish.shard_bytes=2000", "publish.formats=[images]")
+    it.fill("a", rows=1200)
+    wide = it.with_("publish.shard_rows=1200")
+    wide.release("a")
+    images = read(wide.lake, "a").of("images")
+    assert len(images) > 1 and sum(file.rows for file in images) == 1200
+
+
+def test_a_release_that_stands_is_not_made_again(both: World) -> None:
+    assert plan(Run(Release(), both.lake, both.settings, "b")).committed

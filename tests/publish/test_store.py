@@ -1,0 +1,150 @@
+"""Releases in a folder and on S3."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.errors import BadData, Conflict
+from kale_tasks.lake.storage import Storage, open_storage
+from kale_tasks.progress import Silent
+from kale_tasks.publish.card import pages
+from kale_tasks.publish.diff import diff
+from kale_tasks.publish.release import read
+from kale_tasks.publish.send import publish, target
+from kale_tasks.publish.target import Publication
+from tests.lakes import KINDS
+from tests.publish.conftest import World, world
+from tests.publish.readers import State, load_dataset, watching
+from tests.publish.world import uid
+
+
+@pytest.fixture(params=KINDS)
+def it(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """A lake of a kind with two keys, which publishes beside itself."""
+    made = world(request.param, tmp_path, request)
+    made = made.with_(f"publish.target={made.settings.warehouse}-out")
+    made.fill("a", "b")
+    made.release("b")
+    return made
+
+
+def outside(it: World) -> Storage:
+    return open_storage(str(it.settings.publish.target), it.settings.s3)
+
+
+def reader(place: Storage) -> State:
+    """What a reader who follows the pointer finds; every file that the manifest lists must be there."""
+    try:
+        version = json.loads(place.read("latest.json"))["version"]
+    except FileNotFoundError:
+        return frozenset()
+    files = json.loads(place.read(f"{version}/manifest.json"))["files"]
+    standing = {e.path.removeprefix(f"{version}/"): e.size for e in place.entries(version)}
+    assert all(standing[f["name"]] == f["bytes"] for f in files)
+    return frozenset(f["name"] for f in files)
+
+
+def names(it: World, key: str) -> State:
+    return frozenset(file.name for file in read(it.lake, key).files)
+
+
+def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_bytes_travel(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = outside(it)
+    with watching(lambda: reader(place)) as seen:
+        it.publish("b")
+        first = names(it, "b")
+        it.fill("b", b="Mary ")
+        it.release("b")
+        sent: list[str] = []
+        real = type(place).put
+        monkeypatch.setattr(type(place), "put", lambda s, p, d: sent.append(p) or real(s, p, d))
+        it.publish("b")
+        monkeypatch.undo()
+    assert seen == [frozenset(), first, names(it, "b")]
+    assert {p.partition("/")[2] for p in sent if p.endswith(".parquet")} == names(it, "b") - first
+
+
+def test_publishing_again_changes_nothing(it: World) -> None:
+    address = it.publish("b")
+    before = {e.path: e.size for e in outside(it).entries("")}
+    assert it.publish("b") == address
+    assert {e.path: e.size for e in outside(it).entries("")} == before
+
+
+def test_a_publication_that_died_halfway_sends_each_file_once(it: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, sent = outside(it), list[str]()
+    real = type(place).put
+
+    def put(storage: Storage, path: str, data: bytes | Path) -> None:
+        if path.endswith(".parquet"):
+            if len(sent) == 3:
+                raise OSError("the line is dead")
+            sent.append(path)
+        real(storage, path, data)
+
+    alone = it.with_("publish.upload_workers=1")
+    monkeypatch.setattr(type(place), "put", put)
+    with pytest.raises(OSError, match="dead"):
+        alone.publish("b")
+    assert reader(place) == frozenset()
+    monkeypatch.setattr(type(place), "put", lambda s, p, d: sent.append(p) or real(s, p, d))
+    alone.publish("b")
+    files = [p for p in sent if p.endswith(".parquet")]
+    assert len(files) == len(set(files)) == len(names(it, "b"))
+    assert reader(place) == names(it, "b")
+
+
+def test_somebody_elses_release_in_between_is_a_conflict_and_stays(it: World) -> None:
+    place, built = target(it.settings), read(it.lake, "b")
+    base = place.current()
+    outside(it).put("other/manifest.json", json.dumps({"version": "other", "files": []}).encode())
+    outside(it).put("other/README.md", b"")
+    outside(it).put("latest.json", json.dumps({"version": "other"}).encode())
+    publication = Publication(built.version, it.lake.storage, built.files, pages(built, it.settings.publish))
+    with pytest.raises(Conflict, match="Nothing was overwritten"):
+        place.publish(publication, base, Silent())
+    assert place.current().version == "other"
+
+
+def test_a_file_that_was_damaged_is_not_published(it: World) -> None:
+    file = read(it.lake, "b").files[0]
+    it.lake.storage.put(file.path, b"torn")
+    with pytest.raises(BadData, match="made anew"):
+        it.publish("b")
+    it.lake.storage.delete(file.path)
+
+
+def test_the_diff_counts_rows_by_what_happens_to_them(it: World) -> None:
+    it.publish("b")
+    same = diff(it.lake, read(it.lake, "b"), target(it.settings).current())
+    assert (same.rows_same, same.rows_in, same.rows_out, same.rows_changed, same.files_new) == (240, 0, 0, 0, 0)
+    it.fill("c")
+    it.fill("b", b="Mary ")
+    it.fill("a", rows=100)
+    it.release("c")
+    found = diff(it.lake, read(it.lake, "c"), target(it.settings).current())
+    assert (found.rows_in, found.rows_out, found.rows_changed, found.rows_same) == (120, 20, 120, 100)
+    assert "120 rows in, 20 out, 120 changed" in str(found)
+
+
+def test_notes_on_the_published_card_are_kept(it: World) -> None:
+    place, where = outside(it), it.publish("b").rpartition("/")[2]
+    card = place.read(f"{where}/README.md").decode()
+    place.put(f"{where}/README.md", card.replace("-->\n\n<!-- end", "-->\nAsk Ann.\n<!-- end").encode())
+    it.fill("b", b="Mary ")
+    new = it.release("b")
+    it.publish("b")
+    assert "\nAsk Ann.\n" in place.read(f"{new}/README.md").decode()
+
+
+def test_load_dataset_reads_a_published_folder_whole_and_streamed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("folder", tmp_path, request, f"publish.target={tmp_path / 'out'}")
+    it.fill("a")
+    it.release("a")
+    where = publish(it.lake, it.settings, "a", Silent())
+    got = load_dataset(where, "full", tmp_path / "cache", HF_HUB_OFFLINE="1")
+    assert got["whole"] == got["streamed"] == sorted(uid("a", n) for n in range(120))
+    assert got["types"]["models"] == "List(Value('string'))" and got["types"]["stage"] == "Value('int32')"
