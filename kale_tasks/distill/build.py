@@ -16,7 +16,7 @@ def build(vision: Path, llm: Path) -> tuple[Any, Any]:
     tower = SiglipVisionModel.from_pretrained(vision, config=seen, dtype=torch.float32, use_safetensors=True)
     text = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32, **_OWN_FILES_ONLY)
     tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
-    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]}, replace_additional_special_tokens=False)
+    tokenizer.add_tokens([IMAGE], special_tokens=True)
     text.resize_token_embeddings(max(len(tokenizer), text.config.vocab_size), mean_resizing=False)
     model = LlavaForConditionalGeneration(_config(seen, text.config, tokenizer))
     model.model.vision_tower.load_state_dict(tower.state_dict())
@@ -53,9 +53,10 @@ def _config(seen: Any, text: Any, tokenizer: Any) -> Any:
 def _processor(seen: Any, tokenizer: Any) -> Any:
     from transformers import LlavaProcessor, SiglipImageProcessor
 
+    make: Any = LlavaProcessor
     flatten = Path(__file__).with_name("image_parts.jinja").read_text(encoding="utf-8")
     tokenizer.chat_template = flatten + tokenizer.chat_template
-    return LlavaProcessor(
+    return make(
         image_processor=SiglipImageProcessor(size={"height": seen.image_size, "width": seen.image_size}),
         tokenizer=tokenizer,
         patch_size=seen.patch_size,

@@ -6,6 +6,8 @@ import typer
 
 from kale_tasks.commands.options import AsJson, Sets, open_lake, say, say_table, settings
 
+_SHOWN = ("facts_carried", "facts_invented", "description", "bits")
+
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 Version = Annotated[str, typer.Argument(help="A version, or how it begins.")]
@@ -25,7 +27,7 @@ def list_(sets: Sets = None, json: AsJson = False) -> None:
             "key": student.key,
             "recipe": student.recipe,
             "state": "in use" if in_use and in_use.version == student.version else _state(student.accepted),
-            **{name: student.metrics["student"][name] for name in ("facts_carried", "facts_invented", "description", "bits")},
+            **{name: student.metrics["student"][name] for name in _SHOWN},
         }
         for student in registry.versions(lake)
     ]

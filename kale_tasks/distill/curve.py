@@ -25,7 +25,8 @@ def loss_curve(points: Sequence[tuple[int, float]]) -> str:
         f'<path d="M{_LEFT} {y(loss):.1f}H{_WIDTH - 12}" stroke="#ddd"/>' for loss in _round_losses(low, high)
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="Loss by step">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
+        f"<title>Loss by step</title>"
         f'<rect width="100%" height="100%" fill="#fff"/>{grid}'
         f'<polyline points="{line}" fill="none" stroke="#2a6fbb" stroke-width="1.5"/>'
         f'<g font-family="sans-serif" font-size="11" fill="#444">{"".join(marks)}</g></svg>\n'

@@ -10,7 +10,6 @@ from kale_tasks.distill import resume
 from kale_tasks.distill.curve import loss_curve
 from kale_tasks.distill.gate import Verdict, verdict
 from kale_tasks.distill.judge import Answer, Figures, answers, figures
-from kale_tasks.distill.lessons import Lesson
 from kale_tasks.distill.model import load, load_base, save, side_of
 from kale_tasks.distill.parallel import Group, alone, device_of, spread
 from kale_tasks.distill.resume import State
@@ -79,13 +78,12 @@ def _judged(run: Run, folder: Path) -> tuple[dict[str, Any], Verdict]:
     in_use = registry.promoted(run.lake)
     other = _examined(run, registry.local_copy(run.lake, in_use.version), said)[1] if in_use else None
     gate = verdict(student, teacher, other, run.settings.distill.gate)
-    samples = [{"uid": a.taught.uid, "alt": a.taught.alt, "teacher": a.taught.caption, "student": a.text} for a in said[:_SAMPLES]]
     metrics = {
         "student": asdict(student),
         "teacher": asdict(teacher),
         "in_use": asdict(other) if other else None,
         "predecessor": in_use.version if in_use else None,
-        "samples": samples,
+        "samples": [asdict(answer) for answer in said[:_SAMPLES]],
     }
     return metrics, gate
 

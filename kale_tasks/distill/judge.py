@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -82,7 +83,9 @@ def figures(said: Sequence[Answer], bits: float | None = None) -> Figures:
     )
 
 
-def _generated(learner: Learner, lessons: Sequence[Lesson], pixels: torch.Tensor, pad: int, most: int) -> list[list[int]]:
+def _generated(
+    learner: Learner, lessons: Sequence[Lesson], pixels: torch.Tensor, pad: int, most: int
+) -> list[list[int]]:
     longest = max(len(lesson.question) for lesson in lessons)
     ids = torch.full((len(lessons), longest), pad)
     mask = torch.zeros_like(ids)
@@ -106,7 +109,7 @@ def _found(dense: str, text: str) -> Iterator[bool]:
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     words = text.lower().split()
-    return list(zip(words, words[1:], strict=False))
+    return list(pairwise(words))
 
 
 def _repetition(words: Sequence[str]) -> float:

@@ -33,14 +33,15 @@ class Learner(nn.Module):
         """Pictures in the scale that the vision tower knows."""
         return ((pixels.float() - self.mean) / self.deviation).to(self.model.dtype)
 
-    def flops(self, ids: torch.Tensor) -> float:
-        """Arithmetic of one forward and backward pass, by parameters and attention, recomputation not counted."""
+    def flops(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
+        """Arithmetic of one forward and backward pass, by weights and attention; recomputation is not counted."""
         config, model = self.model.config, self.model.model
         rows, length = ids.shape
         patches = config.image_seq_length
         text, seen = config.text_config, config.vision_config
-        work = _matmuls(model.vision_tower, 2) * rows * patches + _matmuls(model.multi_modal_projector, 2) * rows * patches
+        work = (_matmuls(model.vision_tower, 2) + _matmuls(model.multi_modal_projector, 2)) * rows * patches
         work += _matmuls(model.language_model.layers, 4) * rows * length
+        work += _matmuls(self.model.lm_head, 4) * int((labels != IGNORED).sum())
         attention = seen.num_hidden_layers * seen.hidden_size * patches**2
         attention += text.num_hidden_layers * text.hidden_size * length**2 // 2  # causal
         return float(work + 12 * rows * attention)

@@ -25,12 +25,18 @@ class Lesson(NamedTuple):
         return len(self.question) + len(self.answer)
 
 
+Word = Callable[[Taught, str], Lesson | None]
+
+
 class Position(NamedTuple):
     """A place in the stream."""
 
     epoch: int = 0
     pool: int = 0
     step: int = 0
+
+
+START = Position()
 
 
 class Share(NamedTuple):
@@ -44,7 +50,7 @@ class Share(NamedTuple):
 class Stream:
     """The lessons of a run; every process sees all of it and takes its own share."""
 
-    def __init__(self, source: Source, word: "Callable[[Taught, str], Lesson | None]", lessons: Lessons, train: Train) -> None:
+    def __init__(self, source: Source, word: Word, lessons: Lessons, train: Train) -> None:
         self._source, self._word, self._lessons, self._train = source, word, lessons, train
 
     def shares(self, start: Position, rank: int = 0, world: int = 1) -> Iterator[Share]:

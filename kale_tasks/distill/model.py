@@ -28,7 +28,8 @@ def load(folder: Path) -> tuple[Any, Any]:
     model = LlavaForConditionalGeneration.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
     )
-    return model, AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    processor: Any = AutoProcessor
+    return model, processor.from_pretrained(folder, trust_remote_code=False)
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:

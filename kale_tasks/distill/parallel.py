@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from kale_tasks import errors
 from kale_tasks.config.distill import Train
@@ -56,9 +56,10 @@ def alone(train: Train) -> Group:
 
 def spread(task: Callable[..., None], train: Train, *args: Any) -> None:
     """Call the task with a group and the arguments in each of the processes, and wait for all."""
+    start: Any = spawn
     with tempfile.TemporaryDirectory() as folder:
         try:
-            torch.multiprocessing.spawn(_process, (task, train, Path(folder), args), nprocs=train.processes)
+            start(_process, (task, train, Path(folder), args), nprocs=train.processes)
         except (ProcessExitedException, ProcessRaisedException) as error:
             raise _told(Path(folder), error) from error
 

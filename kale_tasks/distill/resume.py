@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from kale_tasks.distill.lessons import Position
+from kale_tasks.distill.lessons import START, Position
 from kale_tasks.distill.parallel import Group, fill, whole
 from kale_tasks.errors import Transient
 from kale_tasks.lake.storage import Storage
@@ -28,7 +28,7 @@ class State:
     """How far a training is."""
 
     step: int = 0
-    position: Position = Position()
+    position: Position = START
     loss: float = 0.0  # running mean
     spikes: int = 0  # steps in a row whose loss was far above it
     tokens: int = 0  # caption tokens learned
@@ -98,7 +98,7 @@ def _put(storage: Storage, path: str, tensors: dict[str, torch.Tensor], state: S
         try:
             save_file({name: t.contiguous() for name, t in tensors.items()}, file, metadata={"state": state.json()})
         except (OSError, SafetensorError) as error:
-            raise Transient(f"No checkpoint could be written to {temporary}: {error}. Free space and run again.") from error
+            raise Transient(f"No checkpoint fits into {temporary}: {error}. Free space and run again.") from error
         storage.put(path, file)
 
 

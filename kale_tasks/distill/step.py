@@ -36,8 +36,12 @@ class Distill:
 
         recipe = load_recipe(settings.caption.recipe)
         prompts = {"student": recipe.student.prompt.hash, "dense": recipe.dense.prompt.hash}
-        longest = recipe.student.sampling.max_tokens
-        return {**settings.distill.semantic(), "base": base_name(settings.distill), "prompts": prompts, "longest": longest}
+        return {
+            **settings.distill.semantic(),
+            "base": base_name(settings.distill),
+            "prompts": prompts,
+            "longest": recipe.student.sampling.max_tokens,
+        }
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
         keys = taught_keys(lake, key)

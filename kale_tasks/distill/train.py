@@ -106,8 +106,10 @@ def _prepared(learner: Learner, phase: Phase, settings: Train, group: Group) -> 
 
 def _optimizer(learner: nn.Module, settings: Train) -> torch.optim.Optimizer:
     weights = [weight for weight in learner.parameters() if weight.requires_grad]
-    decayed = [weight for weight in weights if weight.ndim > 1]
-    groups = [{"params": decayed, "weight_decay": settings.decay}, {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0}]
+    groups = [
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings.decay},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=weights[0].device.type == "cuda")
 
 
@@ -133,7 +135,7 @@ def _step(
             loss = learner(ids, labels, pixels) / batch.step_tokens
         (loss * group.world).backward()  # FSDP takes the mean over processes; the loss is a sum
         total += loss.detach()
-        flops, tokens = flops + learner.flops(ids), tokens + ids.numel()
+        flops, tokens = flops + learner.flops(ids, batch.labels), tokens + ids.numel()
     nn.utils.clip_grad_norm_([weight for weight in learner.parameters() if weight.requires_grad], settings.clip)
     for weights in optimizer.param_groups:
         weights["lr"] = rate
@@ -160,7 +162,8 @@ def _told(state: State, loss: float, batch: Batch, spike: float) -> State:
         tokens=state.tokens + batch.step_tokens,
     )
     if after.spikes >= _PATIENCE:
-        raise BadData(f"The loss stands at {loss:.3g}, {loss / mean:.1f} times its mean, since {_PATIENCE} steps. {advice}")
+        times = f"{loss / mean:.1f} times its mean, since {_PATIENCE} steps"
+        raise BadData(f"The loss stands at {loss:.3g}, {times}. {advice}")
     return resume.thinned(after, loss)
 
 

@@ -19,11 +19,11 @@ class Wording:
 
     def lesson(self, taught: Taught, kind: str) -> Lesson | None:
         """One lesson of a kind of the mixture; None when this caption cannot give one."""
-        question, answer = self._question(self._messages(taught, kind)), taught.caption if kind == "fused" else taught.dense
-        if question is None or not answer.strip():
+        question = self._question(self._messages(taught, kind))
+        answer = self._ids((taught.caption if kind == "fused" else taught.dense).strip())
+        if question is None or not answer or self._image in answer:
             return None
-        ids = self._ids(answer)
-        return None if self._image in ids else Lesson(question, [*ids, self._tokenizer.eos_token_id], taught.span, taught)
+        return Lesson(question, [*answer, self._tokenizer.eos_token_id], taught.span, taught)
 
     def text(self, ids: list[int]) -> str:
         """Generated ids as text."""

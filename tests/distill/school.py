@@ -66,7 +66,7 @@ def teach(lake: Lake, key: str, rows: int) -> list[dict]:
         images.append({"uid": uid, "key": key, "status": "ok", "sha256": sha256, "shard": f"{SHARD}.{key}",
                        "offset": len(shard), "length": len(data)})  # fmt: skip
         captions.append({"uid": uid, "key": key, "stage": 1, "sha256": sha256, "alt_text": alt.text,
-                         "dense_caption": dense(scene), "caption": fused(scene, alt.facts), "facts_invented": 0})  # fmt: skip
+                         "dense_caption": dense(scene), "caption": fused(scene, alt.facts)})  # fmt: skip
         shard += data
     lake.storage.put(f"{SHARD}.{key}", shard)
     images, captions = (sorted(some, key=lambda row: row["uid"]) for some in (images, captions))

@@ -1,6 +1,6 @@
 """A student is judged by what it carries, invents and describes; the gate says by how much it fails."""
 
-import xml.etree.ElementTree as ElementTree
+from xml.etree import ElementTree
 
 from hypothesis import given
 from hypothesis import strategies as st

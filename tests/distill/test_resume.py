@@ -24,6 +24,10 @@ def student_of(lake):
     return student
 
 
+def weights_of(lake, student):
+    return load_file(registry.local_copy(lake, student.version) / "model.safetensors")
+
+
 def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
     undisturbed = school.small_settings(tmp_path / "undisturbed", base)
     school.teach(Lake(undisturbed), school.KEY, 60)
@@ -35,8 +39,8 @@ def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
     other = Lake(undisturbed)
     one, two = student_of(lake), student_of(other)
     assert dict(one.files) == dict(two.files), kills
-    weights = [load_file(registry.local_copy(of, s.version) / "model.safetensors") for of, s in ((lake, one), (other, two))]
-    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+    weights, expected = weights_of(lake, one), weights_of(other, two)
+    assert all(weights[name].equal(expected[name]) for name in expected)
 
 
 def test_a_damaged_checkpoint_is_passed_over(lake):

@@ -32,7 +32,7 @@ def run(lake, key=school.KEY, **gate):
 
 def test_a_student_that_is_not_good_enough_is_refused_and_registered(lake):
     for _ in range(2):  # the second run finds it committed, and is as red
-        with pytest.raises(BadData, match=r"not promoted. Too far off: facts carried 0.000 of its teacher's, at least 0.9"):
+        with pytest.raises(BadData, match=r"not promoted\. Too far off: facts carried 0\.000 of"):
             run(lake)
     (student,) = registry.versions(lake)
     assert not student.accepted and "Too far off" in student.verdict
@@ -44,7 +44,8 @@ def test_a_student_that_passes_is_promoted_once_and_what_people_decide_stands(la
     run(lake, **LAX)
     (first,) = registry.versions(lake)
     assert registry.promoted(lake).version == first.version
-    assert first.metrics["in_use"] is None and first.parents == {school.KEY: lake.committed("captions", school.KEY, {"stage": 1}).content}
+    captions = lake.committed("captions", school.KEY, {"stage": 1})
+    assert first.metrics["in_use"] is None and first.parents == {school.KEY: captions.content}
     assert (registry.local_copy(lake, first.version) / "README.md").read_text().count("held-out captions") == 1
     run(lake, **LAX)
     assert len(registry.history(lake)) == 1

@@ -27,8 +27,9 @@ TRAIN = load(environ={}).settings.distill.train
 
 
 def settings_of(lake, **train):
-    of = lake.settings
-    return of.model_copy(update={"distill": of.distill.model_copy(update={"train": of.distill.train.model_copy(update=train)})})
+    distill = lake.settings.distill
+    changed = distill.model_copy(update={"train": distill.train.model_copy(update=train)})
+    return lake.settings.model_copy(update={"distill": changed})
 
 
 def run_of(lake, **train):
@@ -97,11 +98,11 @@ def test_the_arithmetic_of_a_step_is_counted_right(base):
     model, processor = load_model(base)
     freeze_unused(model)
     learner = Learner(model, processor)
+    model.set_attn_implementation("eager")  # the other kinds are not seen by the counter
     ids = torch.tensor([[*[model.config.image_token_index] * 64, *range(10, 90)]]).repeat(2, 1)
     with FlopCounterMode(display=False) as counter:
-        hidden = model.model(input_ids=ids, pixel_values=torch.zeros(2, 3, 128, 128), use_cache=False)
-        hidden.last_hidden_state.sum().backward()
-    assert learner.flops(ids) == pytest.approx(counter.get_total_flops(), rel=0.25)
+        learner(ids, ids, torch.zeros(2, 3, 128, 128, dtype=torch.uint8)).backward()
+    assert learner.flops(ids, ids) == pytest.approx(counter.get_total_flops(), rel=0.2)
 
 
 def test_two_processes_train_one_model_as_one_does(lake, base, tmp_path):

@@ -1,0 +1,41 @@
+"""`kale models` lists, shows, promotes and takes back."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from kale_tasks.distill.cli import app
+from kale_tasks.errors import BadData
+from kale_tasks.lake import registry
+from tests.distill.test_step import LAX, run
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def ask(lake, monkeypatch):
+    monkeypatch.setenv("KALE_WAREHOUSE", lake.settings.warehouse)
+
+    def asked(*words):
+        answer = RUNNER.invoke(app, [*words, "--json"], catch_exceptions=False)
+        assert answer.exit_code == 0, answer.output
+        return json.loads(answer.output)
+
+    return asked
+
+
+def test_students_are_listed_shown_promoted_and_taken_back(lake, ask):
+    run(lake, **LAX)
+    with pytest.raises(BadData):
+        run(lake, rows=5)
+    listed = {row["state"]: row["version"] for row in ask("list")}
+    assert set(listed) == {"in use", "refused"}
+    assert ask("show", listed["refused"][:8])["verdict"].startswith("Too far off")
+    with pytest.raises(BadData, match="--refused"):
+        ask("promote", listed["refused"], "--why", "?")
+    assert ask("promote", listed["refused"], "--why", "trial", "--refused")["version"] == listed["refused"]
+    assert ask("rollback", "--why", "worse")["version"] == listed["in use"] == registry.promoted(lake).version
+    assert [entry["why"] for entry in ask("history")][1:] == ["trial", "worse"]
+    assert RUNNER.invoke(app, ["show", listed["in use"]]).output.count("teacher") == 1
+    assert RUNNER.invoke(app, ["list"]).exit_code == 0
