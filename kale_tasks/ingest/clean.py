@@ -61,14 +61,14 @@ class Cleaner:
         )
 
     def _row(self, file: LandingFile, raw: Mapping[str, Any]) -> dict[str, Any]:
-        fault, detail = raw["fault"], raw["detail"]
+        fault, place = raw["fault"], f"{file.name}: row {raw['row']}"
         try:
             alt_text, url, sha256 = ((raw[name] or b"").decode() for name in ("alt_text", "url", "sha256"))
         except UnicodeDecodeError:
-            fault, detail = "not_utf8", f"{file.name}: row {raw['row']}"
+            fault = "not_utf8"
             alt_text = url = sha256 = ""
         # A row that cannot be read has no better name than its place.
-        uid = _uid(raw["uid"], f"{file.name}\0{raw['row']}" if fault else f"{url}\0{alt_text}")
+        uid = _uid(raw["uid"], place if fault else f"{url}\0{alt_text}")
         return {
             "id": (file.number << _ROW_BITS) | raw["row"],
             "uid": uid,
@@ -81,7 +81,7 @@ class Cleaner:
             "part": int(uid[:8], 16) * self.parts >> 32,
             "uid_hash": hash64(uid.encode()),
             "fault": fault,
-            "detail": detail,
+            "detail": (raw["detail"] or place) if fault else None,
             **self._judged(uid, url, sha256.strip().lower(), repair(alt_text)),
         }
 

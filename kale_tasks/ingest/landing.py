@@ -131,7 +131,7 @@ def _content(storage: Storage, path: str) -> str:
     if not isinstance(storage, FolderStorage):
         return str(storage.tag(path))  # S3 tells a hash of the content
     known = hashlib.sha256()
-    with storage.arrow.open_input_stream(path) as source:
+    with storage.arrow.open_input_stream(path, compression=None) as source:
         while block := source.read(1 << 22):
             known.update(block)
     return known.hexdigest()

@@ -1,0 +1,171 @@
+"""Whatever form a data set has, the same pairs come out of it; what is broken is named and costs nothing else."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from kale_tasks.errors import BadData
+from kale_tasks.lake.lake import Lake
+from tests.ingest.world import KEY, Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
+
+ROWS = [pair(n, original_width=640 + n, original_height=480, sha256=f"{n:064x}") for n in range(30)]
+ROWS[3]["text"] = 'A "quoted", comma-ridden view\nof the old harbour\tat dawn'
+
+
+def _json_lines(rows: list[Record]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _table(delimiter: str) -> Callable[[list[Record]], bytes]:
+    def written(rows: list[Record]) -> bytes:
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue().encode()
+
+    return written
+
+
+def _tar(rows: list[Record]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number, row in enumerate(rows):
+            for suffix, content in (("jpg", b"\xff\xd8picture"), ("txt", b"text"), ("json", json.dumps(row).encode())):
+                member = tarfile.TarInfo(f"{number:09}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _parquet(rows: list[Record]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+def _laion(rows: list[Record]) -> bytes:
+    names = {"url": "URL", "text": "TEXT", "original_width": "WIDTH", "original_height": "HEIGHT", "sha256": "sha256"}
+    return _parquet([{names[name]: value for name, value in row.items()} for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.parquet", _parquet),
+        ("a.parquet.gz", lambda rows: gzip.compress(_parquet(rows))),
+        ("laion.parquet", _laion),
+        ("a.jsonl", _json_lines),
+        ("a.jsonl.gz", lambda rows: gzip.compress(_json_lines(rows))),
+        ("a.jsonl.zst", lambda rows: zstandard.compress(_json_lines(rows))),
+        ("a.csv", _table(",")),
+        ("a.csv.bz2", lambda rows: bz2.compress(_table(",")(rows))),
+        ("a.tsv.xz", lambda rows: lzma.compress(_table("\t")(rows))),
+        ("a.tar", _tar),
+        ("a.tar.gz", lambda rows: gzip.compress(_tar(rows))),
+    ],
+)
+def test_every_format_gives_the_same_pairs(tmp_path: Path, name: str, write: Callable[[list[Record]], bytes]) -> None:
+    path = tmp_path / "landing" / KEY / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(write(ROWS))
+    settings = settings_for(tmp_path)
+    ingest(settings)
+    found = {(r["url"], r["alt_text"], r["width"], r["height"], r["sha256"], r["source"]) for r in kept(settings)}
+    assert found == {
+        (r["url"], r["text"], r["original_width"], r["original_height"], r["sha256"], name) for r in ROWS
+    }
+
+
+def test_files_of_one_key_may_differ_in_names_and_types(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    land(landing, [pair(1, original_width="640", similarity=0.3)], name="a")
+    land(landing, [{"URL": pair(2)["url"], "TEXT": pair(2)["text"], "WIDTH": 640.0, "extra": [1]}], name="b")
+    land_lines(landing, [pair(3, original_width="wide"), pair(4, face_bboxes=[[0, 0, 0.5, 1]])], name="c")
+    settings = settings_for(tmp_path)
+    ingest(settings)
+    rows = {r["url"]: r for r in kept(settings)}
+    assert [rows[pair(n)["url"]]["width"] for n in (1, 2, 3, 4)] == [640, 640, None, None]
+    assert rows[pair(1)["url"]]["clip_b32"] == 0.3
+    assert rows[pair(4)["url"]]["face_boxes"] == [[0, 0, 0.5, 1]]
+
+
+def test_a_broken_file_is_named_in_quarantine_and_the_rest_goes_on(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    land(landing, [pair(n) for n in range(5)], name="good")
+    (landing / KEY / "broken.parquet").write_bytes(b"PAR1 no such luck")
+    whole = gzip.compress(_json_lines([pair(n) for n in range(5, 9)]))
+    (landing / KEY / "cut.jsonl.gz").write_bytes(whole[:-12])
+    settings = settings_for(tmp_path)
+    (committed,) = ingest(settings)
+    assert balanced(committed)
+    found = Lake(settings).arrow("quarantine", KEY).to_pylist()
+    assert {(q["reason"], q["detail"].split(":")[0]) for q in found} == {
+        ("broken_file", "broken.parquet"),
+        ("broken_file", "cut.jsonl.gz"),
+    }
+    assert committed.rows >= 5
+
+
+def test_a_record_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+    path = land_lines(tmp_path / "landing", [pair(1), pair(2)])
+    lone_surrogate = b'{"url": "https://pictures.example/8.jpg", "text": "a half \\ud83d of a sign"}'
+    with path.open("ab") as file:
+        file.write(b'{"url": "https://x.example/a.jpg", "text": "torn\n[1, 2]\n' + lone_surrogate + b"\n")
+        file.write(b'{"url": "https://x.example/b.jpg", "text": "latin \xe9t\xe9 text"}\n' + b"[" * 100_000 + b"\n")
+    settings = settings_for(tmp_path)
+    (committed,) = ingest(settings)
+    reasons = sorted(Lake(settings).arrow("quarantine", KEY)["reason"].to_pylist())
+    assert (committed.rows, committed.rows_in) == (2, 7)
+    assert reasons == ["bad_record", "bad_record", "bad_record", "bad_record", "not_utf8"]
+
+
+def test_text_that_is_no_utf8_is_quarantined_in_parquet_too(tmp_path: Path) -> None:
+    path = tmp_path / "landing" / KEY / "a.parquet"
+    path.parent.mkdir(parents=True)
+    bad = pa.array([b"a caf\xe9 by the sea", b"a house by the sea"]).view(pa.string())
+    pq.write_table(pa.table({"url": [pair(1)["url"], pair(2)["url"]], "text": bad}), path)
+    settings = settings_for(tmp_path)
+    ingest(settings)
+    assert texts(settings) == ["a house by the sea"]
+    assert Lake(settings).arrow("quarantine", KEY)["reason"].to_pylist() == ["not_utf8"]
+
+
+def test_a_tar_beside_a_table_of_its_name_holds_only_pictures(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1)], name="00000")
+    (tmp_path / "landing" / KEY / "00000.tar").write_bytes(_tar([pair(2)]))
+    (tmp_path / "landing" / KEY / "00000_stats.json").write_text("{}")
+    (tmp_path / "landing" / KEY / "_SUCCESS.csv").write_text("url,text\n")
+    settings = settings_for(tmp_path)
+    assert ingest(settings)[0].rows_in == 1
+
+
+def test_a_key_without_files_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"no landing files for 2026-11-01 in .*landing"):
+        ingest(settings_for(tmp_path))
+
+
+def test_a_key_without_rows_is_committed_empty(tmp_path: Path) -> None:
+    land_lines(tmp_path / "landing", [])
+    (committed,) = ingest(settings_for(tmp_path))
+    assert (committed.rows_in, committed.rows) == (0, 0)
+
+
+def test_limit_takes_the_first_rows_of_the_files_in_order(tmp_path: Path) -> None:
+    for number in range(4):
+        rows = [pair(n) for n in range(number * 10, number * 10 + 10)]
+        land(tmp_path / "landing", rows, name=f"{number}")
+    settings = settings_for(tmp_path, "limit=15", "ingest.piece_rows=3")
+    (committed,) = ingest(settings)
+    assert (committed.rows_in, texts(settings)) == (15, sorted(pair(n)["text"] for n in range(15)))

@@ -1,0 +1,74 @@
+"""Landing files of any kind and lakes to ingest them into."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kale_tasks.config import Settings, load
+from kale_tasks.ingest.step import Ingest
+from kale_tasks.lake.lake import Committed, Lake
+from kale_tasks.run import Run, execute
+
+KEY = "2026-11-01"
+Record = dict[str, Any]
+
+
+def pair(number: int, text: str | None = None, **more: Any) -> Record:
+    """A landing row that no rule minds; texts of different numbers have little in common."""
+    words = [f"{name}{chr(97 + number * step % 26)}{chr(97 + number // 26 % 26)}" for step, name in enumerate(_WORDS, 1)]
+    return {"url": f"https://pictures.example/{number}.jpg", "text": text or f"The {' '.join(words)} by the river", **more}
+
+
+_WORDS = ("castel", "mounta", "bridge", "garden", "villag", "temple")
+
+
+def land(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: str = "00000") -> Path:
+    """Rows as a Parquet file of a key."""
+    path = folder / key / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def land_lines(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: str = "00000") -> Path:
+    """Rows as a JSONL file of a key."""
+    path = folder / key / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def settings_for(folder: Path, *sets: str) -> Settings:
+    """Settings of a lake in a folder, landing beside it."""
+    own = [f"landing={folder / 'landing'}", f"warehouse={folder / 'lake'}", "ingest.workers=1", "ingest.part_rows=50", "ingest.lists.evaluation=null"]
+    return load([*own, *sets], environ={}).settings
+
+
+def ingest(settings: Settings, *keys: str) -> list[Committed]:
+    """Runs the step on keys, one after the other."""
+    lake = Lake(settings)
+    return [execute(Run(Ingest(), lake, settings, key)) for key in keys or (KEY,)]
+
+
+def kept(settings: Settings, key: str = KEY) -> list[Record]:
+    """The rows of `pairs` of a key."""
+    return Lake(settings).arrow("pairs", key).to_pylist()
+
+
+def texts(settings: Settings, key: str = KEY) -> list[str]:
+    """The alt-texts of a key that were kept."""
+    return sorted(row["alt_text"] for row in kept(settings, key))
+
+
+def balanced(committed: Committed) -> bool:
+    """Whether every row that came in is accounted for."""
+    return committed.rows_in == committed.rows + sum(committed.dropped.values()) + committed.quarantined
+
+
+def numbers(rows: Sequence[Record]) -> list[int]:
+    """The numbers of pairs made by `pair`."""
+    return sorted(int(row["url"].rpartition("/")[2].removesuffix(".jpg")) for row in rows)
