@@ -52,10 +52,10 @@ class Quality(Section):
     """Gates after every commit, and the reports."""
 
     engine: Literal["auto", "pandas", "spark"] = runtime(
-        "Where gates run: pandas takes a stated sample of a key above pandas_rows, spark takes all, auto changes over."
+        "Where gates run: pandas takes a stated sample of a key above pandas_rows; spark, as set up for ingest, takes all; "
+        "auto changes over."
     )
     pandas_rows: int = runtime("Rows of a key that pandas takes whole.", ge=1)
-    spark_master: str = runtime("Spark master for gates beyond pandas_rows; an active session is used as it is.")
     members: int = runtime("Images read back from their shards by the gate of a key.", ge=0)
     samples: int = runtime("Rows shown side by side in a report.", ge=1)
     metric_rows: int = runtime("Captions measured for the metrics of a report; a stated sample above.", ge=1)

@@ -40,9 +40,10 @@ def failed_gate(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | No
         if name.split("/")[0] != key or not set(_parts(slice_)) <= set(name.split("/")):
             continue
         verdict = read_mark(lake, gate_path(table, key, committed.fingerprint))
-        if verdict and verdict["status"] == "failed":
-            if read_mark(lake, accepted_path(table, key, committed.fingerprint)) is None:
-                return f"{table} {name} failed its gate: {', '.join(verdict['failed'])}"
+        if not verdict or verdict["status"] != "failed":
+            continue
+        if read_mark(lake, accepted_path(table, key, committed.fingerprint)) is None:
+            return f"{table} {name} failed its gate: {', '.join(verdict['failed'])}"
     return None
 
 

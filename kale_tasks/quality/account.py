@@ -1,4 +1,4 @@
-"""What the commit and the files say of a key, before any text is looked at: nothing lost, nothing foreign, nothing torn."""
+"""What the commit and the files say of a key before any text is looked at: nothing lost, foreign or torn."""
 
 import io
 from collections.abc import Sequence

@@ -13,10 +13,11 @@ def bars(values: Mapping[str, float], note: str = "") -> Markup:
     most = max(values.values(), default=0) or 1
     rows = []
     for i, (name, value) in enumerate(values.items()):
-        y, length = i * 26, max(1.0, 330 * value / most)
+        y, length, said = i * 26, max(1.0, 330 * value / most), escape(name)
         rows.append(
             f'<text class="name" x="190" y="{y + 16}" text-anchor="end">{escape(name[:34])}</text>'
-            f'<rect class="bar" x="200" y="{y + 4}" width="{length:.1f}" height="16" rx="3"><title>{escape(name)}: {value:,.0f}</title></rect>'
+            f'<rect class="bar" x="200" y="{y + 4}" width="{length:.1f}" height="16" rx="3">'
+            f"<title>{said}: {value:,.0f}</title></rect>"
             f'<text class="value" x="{206 + length:.1f}" y="{y + 16}">{value:,.0f}</text>'
         )
     return _svg("".join(rows), 26 * len(values), note or "bars")

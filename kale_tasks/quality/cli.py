@@ -1,10 +1,12 @@
 """`kale gate` and `kale report`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kale_tasks.commands.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
     from kale_tasks.quality.verdict import GateResult
@@ -38,21 +40,28 @@ def _sentence(result: "GateResult") -> str:
     return f"{result.table} {result.partition} {result.status}: {checked}{noted}{accepted}."
 
 
-def report(key: Key, release: Release = None, open: Open = False, out: Out = None, sets: Sets = None, json: AsJson = False) -> None:
+def report(
+    key: Annotated[str | None, typer.Option("--key", help="The partition, such as 2026-11-01.")] = None,
+    release: Annotated[str | None, typer.Option("--release", help="A release instead of a key.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the page to this file too.")] = None,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
     """Write the report on a key, or on a release: one page that needs nothing else, and its figures as JSON."""
-    from pathlib import Path
-
     from kale_tasks.quality.release_report import make_release_report
     from kale_tasks.quality.report import make_report
     from kale_tasks.quality.stored import RELEASE, report_path
 
+    if (key is None) == (release is None):
+        raise BadConfig("Name one of --key and --release.")
     of = settings(sets)
     lake = open_lake(of)
-    made = make_release_report(lake, of, release) if release else make_report(lake, of, key)
-    path = report_path(f"{RELEASE}{release}" if release else key, "html")
-    page = lake.storage.read(path)
+    made = make_report(lake, of, key) if key else make_release_report(lake, of, str(release))
+    path = report_path(key or f"{RELEASE}{release}", "html")
+    place = str(out or lake.storage.uri(path))
     if out:
-        Path(out).write_bytes(page)
-    if open:
-        _show(page)
-    say({"report": lake.storage.uri(path), **made.summary()}, json, f"Report: {out or lake.storage.uri(path)}")
+        out.write_bytes(lake.storage.read(path))
+    if open_:
+        typer.launch(place)
+    say({"report": place, **made.summary()}, json, f"Report: {place}")

@@ -86,14 +86,15 @@ def _shift(share: float | None, earlier: Sequence[Any], subject: Subject) -> flo
     if share is None or not known:
         return None
     usual = median(known)
-    return max(0.0, abs(share - usual) - _chance(usual, subject.committed.rows))
+    return max(0.0, abs(share - usual) - chance(usual, subject.committed.rows))
 
 
 def _lack(more: float | None, less: float | None, rows: int) -> float | None:
     if more is None or less is None:
         return None
-    return max(0.0, more - less - _chance(less, rows))
+    return max(0.0, more - less - chance(less, rows))
 
 
-def _chance(share: float, rows: int) -> float:
+def chance(share: float, rows: int) -> float:
+    """How far a share of some rows may lie from what it is of all, by chance alone."""
     return _SURE * math.sqrt(max(share * (1 - share), 0.25 / max(rows, 1)) / max(rows, 1))

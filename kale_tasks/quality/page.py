@@ -7,6 +7,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kale_tasks.quality import charts
+from kale_tasks.quality.verdict import Outcome
+
+_NONE = "\N{EN DASH}"
 
 
 def render(template: str, **what: Any) -> str:
@@ -19,20 +22,20 @@ def _environment() -> Environment:
     folder = FileSystemLoader(Path(__file__).with_name("templates"))
     made = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.globals |= {"bars": charts.bars, "histogram": charts.histogram, "line": charts.line}
-    made.filters |= {"number": number, "share": share, "duration": duration, "words": name_in_words}
+    made.filters |= {"number": number, "share": share, "duration": duration, "words": name_in_words, "seen": seen}
     return made
 
 
 def number(value: float | None) -> str:
     """1234567 as 1,234,567; 0.12345 as 0.123."""
     if value is None:
-        return "–"
+        return _NONE
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def share(value: float | None) -> str:
     """0.1234 as 12.3 %."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return _NONE if value is None else f"{100 * value:.1f} %"
 
 
 def duration(seconds: float) -> str:
@@ -45,3 +48,9 @@ def duration(seconds: float) -> str:
 def name_in_words(name: str) -> str:
     """rows_mean as rows mean."""
     return name.replace("_", " ")
+
+
+def seen(check: Outcome, part: str = "seen") -> str:
+    """A figure of a check: what was seen or a bound, shares in percent."""
+    value: float | None = getattr(check, part)
+    return share(value) if check.name.endswith(("_share", "_gap", "_shift")) else number(value)

@@ -13,7 +13,7 @@ from kale_tasks.config.model import Settings
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.rows import Rows
-from kale_tasks.quality import metrics
+from kale_tasks.quality import metrics, verdict
 from kale_tasks.quality.effort import Effort, efforts
 from kale_tasks.quality.found import Found, find
 from kale_tasks.quality.samples import Sample, samples
@@ -96,7 +96,7 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
         efforts=efforts(lake, key, found),
         image_outcomes=_outcomes(lake, key, found),
         quarantine=_quarantine(lake, key),
-        metrics=_metrics(texts),
+        metrics=measured(texts),
         lengths=_lengths(texts),
         courses=_courses(lake, found),
         measured=captions.num_rows,
@@ -136,16 +136,18 @@ def _quarantine(lake: Lake, key: str) -> dict[str, int]:
 
 
 def _counted(query: str, **views: pa.Table) -> dict[str, int]:
-    rows = _rows(query, **views)
+    rows = queried(query, **views)
     return {" · ".join(str(v) for k, v in row.items() if k != "n"): row["n"] for row in rows}
 
 
-def _metrics(texts: pa.Table) -> list[dict[str, Any]]:
-    rows = _rows("reports/metrics", texts=texts) if texts.num_rows else []
+def measured(texts: pa.Table) -> list[dict[str, Any]]:
+    """The figures of texts, by where they come from."""
+    rows = queried("reports/metrics", texts=texts) if texts.num_rows else []
     return [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
 
 
-def _rows(query: str, **views: pa.Table) -> list[dict[str, Any]]:
+def queried(query: str, **views: pa.Table) -> list[dict[str, Any]]:
+    """The answer to a shipped query over tables by name."""
     with duckdb.connect() as connection:
         for name, table in views.items():
             connection.register(name, table)
@@ -162,22 +164,25 @@ def _courses(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
     """Figures of gates over the latest keys up to this one: what a key is compared with."""
     courses: dict[str, list[float]] = {}
     for one in found:
-        if one.gate:
-            for name in _WATCHED.get(one.step, ()):
-                values = [v for g in _gates_until(lake, one) if (v := g.figures.get(name)) is not None]
-                if len(values) > 1:
-                    courses[f"{one.step}: {name}"] = values
+        gates = _gates_until(lake, one)
+        for name in _WATCHED[one.step]:
+            values = [value for gate in gates if (value := gate.figures.get(name)) is not None]
+            if len(values) > 1:
+                courses[f"{one.step}: {name}"] = values
     return courses
 
 
 def _gates_until(lake: Lake, one: Found) -> list[GateResult]:
-    assert one.gate
-    gates = []
-    for key in [k for k in lake.keys(one.table) if k <= one.gate.key][-30:]:
-        gates += [f.gate for f in find(lake, key) if f.step == one.step and f.gate]
-    return gates
+    if one.gate is None:
+        return []
+    slice_ = one.gate.partition.removeprefix(one.gate.key)
+    named = {name: c for name, c in lake.partitions(one.table).items() if name.endswith(slice_)}
+    names = [name for name in named if name <= one.gate.partition][-_COURSE:]
+    gates = (verdict.read(lake, one.table, name.split("/")[0], named[name].fingerprint) for name in names)
+    return [gate for gate in gates if gate]
 
 
+_COURSE = 30
 _WATCHED = {
     "ingest": ("kept_share", "words_mean"),
     "images": ("yield_share", "dns_share"),

@@ -62,7 +62,7 @@ def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
         alt_text=row["alt_text"] or "",
         dense_caption=row["dense_caption"] or "",
         caption=row["caption"] or "",
-        facts=f"{row['facts']} facts: {', '.join(facts)}" if row["facts"] else "",
+        facts=f"facts: {', '.join(facts)}" if row["facts"] else "",
         flags=tuple(row["flags"] or ()),
         image=image,
     )

@@ -1,4 +1,4 @@
-"""Rows of keys beyond one process, on Spark: files are read by executors through the lake's own storage, no jar needed."""
+"""Rows of keys beyond one process, on Spark: executors read the files through the lake's own storage, without a jar."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,6 +15,8 @@ from kale_tasks.quality.subject import Suite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+_ROWS_A_SLOT = 50_000  # of a shuffle
 
 
 class SparkFrames(Frames):
@@ -51,8 +53,12 @@ class SparkFrames(Frames):
         from pyspark.sql import SparkSession
 
         active = SparkSession.getActiveSession()
-        builder = SparkSession.builder.master(self.subject.settings.quality.spark_master).appName("kale gate")
-        return active or builder.config("spark.ui.enabled", "false").getOrCreate()
+        of = self.subject.settings.ingest
+        slots = max(1, min(200, self.subject.committed.rows // _ROWS_A_SLOT))
+        quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+        set_up = {**quiet, "spark.sql.shuffle.partitions": str(slots), **of.spark.conf}
+        builder = SparkSession.builder.master(of.spark.master).appName("kale gate")
+        return active or builder.config(map=set_up).getOrCreate()
 
     def _read(
         self, table: str, files: Sequence[DataFile], columns: Sequence[str], schema: pa.Schema, suite: Suite | None

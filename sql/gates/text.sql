@@ -7,6 +7,6 @@ select
     avg(case when loop then 1.0 else 0.0 end) as loop_share,
     avg(case when foreign_text then 1.0 else 0.0 end) as foreign_share,
     avg(case when finish_reason = 'length' then 1.0 else 0.0 end) as truncated_share,
-    count(distinct concat(recipe, ' ', prompt_hash)) as models_mixed,
+    count(distinct prompt_hash) as prompts,
     (select max(n) from (select count(*) as n from batch group by said) as texts) as text_copies
 from batch

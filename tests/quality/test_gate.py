@@ -52,6 +52,15 @@ def shuffled(rows: Rows) -> Rows:
     return [*rows[150:], *rows[:150]]
 
 
+def last_part_elsewhere(rows: Rows) -> Rows:
+    return [*rows[:200], *each(key="1999-01-01")(rows[200:])]
+
+
+def shifted(column: str) -> Spoil:
+    """Each row with the value of the next one."""
+    return lambda rows: [a | {column: b[column]} for a, b in zip(rows, [*rows[1:], rows[0]], strict=True)]
+
+
 def failing(part: float, reason: str) -> Spoil:
     lost = dict.fromkeys(("shard", "offset", "length", "sha256", "sha256_matches", "width", "height", "mime"))
     return share(part, status="failed", reason=reason, **lost)
@@ -67,7 +76,7 @@ DEFECTS: dict[str, tuple[str, Spoil, str]] = {
     "a row twice": ("ingest", first_twice, "uid_unique"),
     "parts out of order": ("ingest", shuffled, "order_breaks"),
     "uid in upper case": ("ingest", each(uid=lambda r: r["uid"].upper()), "uid_form"),
-    "a part of another key": ("ingest", lambda rows: [*rows[:200], *each(key="1999-01-01")(rows[200:])], "rows_missing"),
+    "a part of another key": ("ingest", last_part_elsewhere, "rows_missing"),
     "unknown split": ("ingest", share(0.05, split="test"), "split_known"),
     "empty alt-text": ("ingest", share(0.05, alt_text="", text=" "), "blank_never"),
     "no url": ("ingest", share(0.02, url=None), "url_there"),
@@ -101,7 +110,7 @@ DEFECTS: dict[str, tuple[str, Spoil, str]] = {
     "invented facts": ("fuse", each(facts=9, facts_invented=4), "invented_share"),
     "alt-text never used": ("fuse", each(facts_from_alt=0), "alt_used_share"),
     "alt-text as caption": ("fuse", share(0.2, caption=lambda r: r["alt_text"]), "copied_share"),
-    "captions of the neighbour": ("fuse", lambda rows: [a | {"dense_caption": b["dense_caption"]} for a, b in zip(rows, [*rows[1:], rows[0]], strict=True)], "dense_changed"),
+    "captions of the neighbour": ("fuse", shifted("dense_caption"), "dense_changed"),
     "alt-text rewritten": ("fuse", each(alt_text=lambda r: r["alt_text"].lower()), "alt_changed"),
     "more facts from the alt-text than facts": ("fuse", each(facts_from_alt=5), "facts_from_alt_within_facts"),
     "no caption": ("fuse", share(0.02, caption=None), "caption_there"),
@@ -302,7 +311,7 @@ def test_a_large_key_is_looked_at_by_a_stated_sample(tmp_path: Path) -> None:
 
 
 def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
-    lake, world = open_world(tmp_path, **{"quality.engine": "spark", "quality.spark_master": "local[1]"}), World("k")
+    lake, world = open_world(tmp_path, **{"quality.engine": "spark", "ingest.spark.master": "local[1]"}), World("k")
     commit(lake, world, "ingest")
     commit(lake, world, "images")
     commit(lake, world, "dense", share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0))

@@ -171,10 +171,13 @@ class World:
         }
 
     def _scene(self) -> str:
-        draw, thing = self.draw, self.draw.choice(_THINGS)
-        said = f"A {draw.choice(_COLOURS)} {thing} stands {draw.choice(_PLACES)}, and {draw.choice(_SIDES)}."
-        more = f" To the {draw.choice(['left', 'right'])} is a {draw.choice(_COLOURS)} {draw.choice(_THINGS)} with {draw.randint(2, 99)} windows."
-        return said + (more if draw.random() < 0.8 else "")
+        draw = self.draw
+        colour, thing, place, side = (draw.choice(of) for of in (_COLOURS, _THINGS, _PLACES, _SIDES))
+        said = f"A {colour} {thing} stands {place}, and {side}."
+        if draw.random() < 0.2:
+            return said
+        hand, colour, thing = (draw.choice(of) for of in (["left", "right"], _COLOURS, _THINGS))
+        return f"{said} To the {hand} is a {colour} {thing} with {draw.randint(2, 99)} windows."
 
     def _name(self) -> str:
         return "".join(self.draw.choices("abcdefghijklmnoprstuvz", k=self.draw.randint(4, 8))).title()

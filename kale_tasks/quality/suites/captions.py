@@ -1,5 +1,6 @@
 """What must hold for `dense` and for `captions` of both stages."""
 
+from functools import reduce
 from typing import Any
 
 import great_expectations.expectations as gxe
@@ -33,13 +34,17 @@ def _dense_features(rows: pa.Table) -> dict[str, Any]:
 
 def _caption_features(rows: pa.Table) -> dict[str, Any]:
     nameless = pc.equal(pc.fill_null(pc.list_value_length(rows["models"]), 0), 0)
-    return {**_text(rows["caption"]), "nameless": nameless}
+    lacking = reduce(pc.or_, [pc.is_null(rows[column]) for column in ("engine", "prompt_hash", "finish_reason")])
+    plain = pc.fill_null(
+        pc.equal(rows["caption"], rows["dense_caption"]), False
+    )  # noise beside it: the dense caption stands
+    return {**_text(rows["caption"]), "nameless": nameless, "unexplained": pc.and_(lacking, pc.invert(plain))}
 
 
 def _written() -> list[Expectation]:
     return [
         *named(),
-        *there("recipe", "engine", "prompt_hash", "finish_reason"),
+        *there("recipe"),
         one_of("finish_reason", "stop", "length"),
         between("tokens_out", 1),
         *never(blank="No caption is empty"),
@@ -47,14 +52,14 @@ def _written() -> list[Expectation]:
 
 
 def _dense_expect() -> list[Expectation]:
-    return [*_written(), *there("text", "model")]
+    return [*_written(), *there("text", "model", "engine", "prompt_hash", "finish_reason")]
 
 
 def _caption_expect() -> list[Expectation]:
     return [
         *_written(),
         *there("caption", "alt_text", "url"),
-        *never(nameless="Every caption names its models"),
+        *never(nameless="Every caption names its models", unexplained="A caption that is not the dense one says how it was made"),
         *(
             expect(f"{part}_within_facts", f"{part} is a part of facts", gxe.ExpectColumnPairValuesAToBeGreaterThanB,
                    column_A="facts", column_B=part, or_equal=True, ignore_row_if="either_value_is_missing")
@@ -74,7 +79,7 @@ def _written_limits(subject: Subject) -> list[Limit]:
         Limit("mojibake_share", "critical", "Captions were decoded rightly", high=limit.mojibake_max),
         Limit("text_copies", "critical", "No caption stands for all", high=most_copies(subject)),
         Limit("words_mean", "critical", "Captions have a sound length", limit.words_mean_min, limit.words_mean_max),
-        Limit("models_mixed", "warning", "One recipe and prompt made all", high=1),
+        Limit("prompts", "warning", "One prompt made all", high=1),
         Limit("orphans", "critical", "Every caption belongs to an image that came", 0, 0),
         Limit("wrong_split", "critical", "Only images of the right split are captioned", 0, 0),
     ]
@@ -96,13 +101,13 @@ def _fuse_limits(subject: Subject) -> list[Limit]:
 
 
 def _student_limits(subject: Subject) -> list[Limit]:
-    gap = subject.limit.student_gap
+    gap, psi = subject.limit.student_gap, subject.settings.quality.drift.psi_critical
     return [
         *_caption_limits(subject),
         Limit("student_alt_gap", "critical", "The student carries facts as its teacher does", high=gap),
         Limit("student_invented_gap", "critical", "The student invents no more than its teacher", high=gap),
-        Limit("student_length_psi", "warning", "The student writes as long as its teacher", high=subject.settings.quality.drift.psi_critical),
-    ]  # fmt: skip
+        Limit("student_length_psi", "warning", "The student writes as long as its teacher", high=psi),
+    ]
 
 
 DENSE = Suite(

@@ -16,10 +16,10 @@ def expect(name: str, says: str, kind: type[Expectation], severity: Severity = "
 def named() -> list[Expectation]:
     """Every row has a name of its own."""
     return [
-        expect("uid_there", "Every row has a uid", gxe.ExpectColumnValuesToNotBeNull, column="uid"),
+        *there("uid"),
+        form("uid", r"^[0-9a-f]{32}$", "A uid is 32 hex digits"),
         expect("uid_unique", "No uid stands twice", gxe.ExpectColumnValuesToBeUnique, column="uid"),
-        expect("uid_form", "A uid is 32 hex digits", gxe.ExpectColumnValuesToMatchRegex, column="uid", regex=r"^[0-9a-f]{32}$"),
-    ]  # fmt: skip
+    ]
 
 
 def there(*columns: str, severity: Severity = "critical") -> list[Expectation]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from great_expectations.expectations.expectation import Expectation
 
+from kale_tasks.quality.drift import chance
 from kale_tasks.quality.features import text_features
 from kale_tasks.quality.subject import Figures, Limit, Subject, Suite
 from kale_tasks.quality.suites.common import between, form, named, never, one_of, there
@@ -43,12 +44,22 @@ def _limits(subject: Subject) -> list[Limit]:
         Limit("mojibake_share", "critical", "Texts were decoded rightly", high=limit.mojibake_max),
         Limit("placeholder_share", "warning", "Few alt-texts are placeholders", high=limit.placeholder_max),
         Limit("text_copies", "critical", "No alt-text stands for all", high=most_copies(subject)),
+        Limit("stage1_gap", "critical", "The share of stage 1 is the configured one", high=limit.split_gap),
+        Limit("holdout_gap", "critical", "The share of the holdout is the configured one", high=limit.split_gap),
     ]
 
 
 def _more(subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
-    committed = subject.committed
-    return {"kept_share": committed.rows / committed.rows_in if committed.rows_in else 0.0}
+    committed, split = subject.committed, subject.settings.ingest.split
+    return {
+        "kept_share": committed.rows / committed.rows_in if committed.rows_in else 0.0,
+        "stage1_gap": _gap(figures["stage1_share"], split.stage1, committed.rows),
+        "holdout_gap": _gap(figures["holdout_share"], split.holdout, committed.rows),
+    }
+
+
+def _gap(share: float | None, wanted: float, rows: int) -> float | None:
+    return None if share is None else max(0.0, abs(share - wanted) - chance(wanted, rows))
 
 
 def most_copies(subject: Subject) -> float:

@@ -1,0 +1,92 @@
+"""The report on a release: what it holds of each key, and what the gates and texts of those keys were like."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kale_tasks.config.model import Settings
+from kale_tasks.errors import BadConfig
+from kale_tasks.lake.lake import Lake
+from kale_tasks.quality import metrics
+from kale_tasks.quality.found import find
+from kale_tasks.quality.report import measured, overall, put, queried
+from kale_tasks.quality.samples import Sample, samples
+from kale_tasks.quality.stored import RELEASE
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a release holds of one key."""
+
+    key: str
+    stage1: int
+    stage2: int
+    files: int
+    bytes: int
+    status: str
+    figures: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class ReleaseReport:
+    """A release in full; texts are measured and shown for its latest key."""
+
+    version: str
+    at: str
+    status: str
+    parts: Sequence[Part]
+    metrics: Sequence[Mapping[str, Any]]
+    samples: Sequence[Sample]
+
+    @property
+    def rows(self) -> int:
+        """Captions in it."""
+        return sum(part.stage1 + part.stage2 for part in self.parts)
+
+    def summary(self) -> dict[str, Any]:
+        """A line of a list."""
+        return {
+            "version": self.version,
+            "at": self.at,
+            "status": self.status,
+            "keys": len(self.parts),
+            "rows": self.rows,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines; without pictures."""
+        shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
+        return {**asdict(self), "rows": self.rows, "samples": shown}
+
+
+def make_release_report(lake: Lake, settings: Settings, version: str) -> ReleaseReport:
+    """Gather a release's report and put it beside the lake."""
+    from kale_tasks.quality.page import render
+
+    files = lake.arrow("releases")
+    files = files.filter([one == version for one in files["version"].to_pylist()])
+    if not files.num_rows:
+        known = sorted(set(lake.arrow("releases", columns=["version"])["version"].to_pylist()))
+        raise BadConfig(f"There is no release '{version}'. Releases: {', '.join(known) or 'none yet'}.")
+    parts = [_part(lake, row) for row in queried("reports/release", files=files)]
+    captions = metrics.captions_of(lake, settings, parts[0].key)
+    report = ReleaseReport(
+        version=version,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        status=overall([part.status for part in parts]),
+        parts=parts,
+        metrics=measured(metrics.texts(captions)),
+        samples=samples(lake, settings, parts[0].key, captions) if captions.num_rows else [],
+    )
+    put(lake, f"{RELEASE}{version}", render("release.html", report=report), report.as_json(), report.summary())
+    return report
+
+
+def _part(lake: Lake, row: Mapping[str, Any]) -> Part:
+    found = [one for one in find(lake, row["source"]) if one.table == "captions"]
+    names = ("words_mean", "alt_used_share", "invented_share")
+    gates = [one.gate for one in found if one.gate]
+    figures = {f"{g.step} {name}": g.figures.get(name) for g in gates for name in names}
+    counts = {name: int(row[name]) for name in ("stage1", "stage2", "files", "bytes")}
+    return Part(key=row["source"], **counts, status=overall([one.status for one in found]), figures=figures)

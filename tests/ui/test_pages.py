@@ -1,0 +1,94 @@
+"""The pages inside Airflow: who may see them, what they show, and that nothing in them runs or leaks."""
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.ui.conftest import KEY, RUN, Airflow
+
+ROUTES = [
+    "/kale/",
+    f"/kale/report/{KEY}",
+    f"/kale/report/{KEY}.json",
+    f"/kale/keys/{KEY}",
+    f"/kale/run/kale_quality_report/{RUN}",
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_nobody_sees_nothing(route: str, airflow: Airflow) -> None:
+    with airflow.client(None) as client:
+        assert client.get(route).status_code == 401
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_forged_token_sees_nothing(route: str, airflow: Airflow) -> None:
+    with airflow.client(None) as client:
+        assert client.get(route, headers={"Authorization": "Bearer forged"}).status_code == 403
+
+
+@pytest.mark.parametrize("user", ["viewer", "admin"])
+@pytest.mark.parametrize("route", ROUTES)
+def test_who_may_read_the_dag_may_read_the_pages(user: str, route: str, airflow: Airflow) -> None:
+    with airflow.client(user) as client:
+        answer = client.get(route, follow_redirects=True)
+        assert answer.status_code == 200
+        assert KEY in answer.text
+
+
+@pytest.mark.parametrize("user", ["viewer", "admin"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_changed_through_the_pages(user: str, method: str, airflow: Airflow) -> None:
+    with airflow.client(user) as client:
+        assert client.request(method, f"/kale/report/{KEY}").status_code == 405
+
+
+@pytest.mark.parametrize("name", ["2099-01-01", "..%2f..%2fcatalog", "%2e%2e", "a" * 70])
+def test_a_report_that_is_not_there_says_how_to_make_it(name: str, airflow: Airflow) -> None:
+    with airflow.client("viewer") as client:
+        answer = client.get(f"/kale/report/{name}")
+        assert answer.status_code == 404
+
+
+def test_a_run_that_is_not_there_is_not_found(airflow: Airflow) -> None:
+    with airflow.client("viewer") as client:
+        assert client.get("/kale/run/kale_quality_report/never").status_code == 404
+
+
+@pytest.mark.parametrize("route", ["/kale/docs", "/kale/redoc", "/kale/openapi.json"])
+def test_the_pages_do_not_describe_themselves(route: str, airflow: Airflow) -> None:
+    with airflow.client("admin") as client:
+        assert client.get(route).status_code == 404
+
+
+def test_pages_allow_no_script_and_no_request(airflow: Airflow) -> None:
+    with airflow.client("viewer") as client:
+        headers = client.get(f"/kale/report/{KEY}").headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "script" not in policy
+    assert headers["cache-control"] == "private, no-store"
+
+
+def test_the_list_and_the_tab_are_seen_in_a_running_airflow(airflow: Airflow, chromium: Browser) -> None:
+    with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
+        page = context.new_page()
+        _login(page, airflow)
+        page.goto(f"{airflow.url}/plugin/kale")
+        frame = page.frame_locator("iframe")
+        frame.get_by_role("link", name=KEY).click()
+        frame.get_by_role("heading", name=KEY).wait_for()
+        page.goto(f"{airflow.url}/dags/kale_quality_report/runs/{RUN}")
+        page.get_by_role("link", name="KALE report").click()
+        frame = page.frame_locator("iframe")
+        frame.get_by_role("heading", name=KEY).wait_for()
+        assert frame.locator("article").count() > 3
+        assert page.frames[-1].title() == f"{KEY} · KALE", "a script of a caption ran"
+        assert page.frames[-1].evaluate("getComputedStyle(document.querySelector('section')).borderRadius") == "12px"
+
+
+def _login(page: Page, airflow: Airflow) -> None:
+    page.goto(airflow.url)
+    page.locator("input[name=username]").fill("viewer")
+    page.locator("input[name=password]").fill(airflow.passwords["viewer"])
+    page.locator("button[type=submit]").click()
+    page.wait_for_url("**/")
+    page.get_by_role("link", name="KALE").first.wait_for()
