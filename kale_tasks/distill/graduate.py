@@ -7,6 +7,7 @@ from typing import Any
 
 from kale_tasks.config.model import Settings
 from kale_tasks.distill import resume
+from kale_tasks.distill.batches import Pictures
 from kale_tasks.distill.curve import loss_curve
 from kale_tasks.distill.gate import Verdict, verdict
 from kale_tasks.distill.judge import Answer, Figures, answers, figures
@@ -14,7 +15,8 @@ from kale_tasks.distill.model import load, load_base, save, side_of
 from kale_tasks.distill.parallel import Group, alone, device_of, spread
 from kale_tasks.distill.resume import State
 from kale_tasks.distill.step import Distill, checkpoints
-from kale_tasks.distill.train import stream_of, train
+from kale_tasks.distill.train import log_of, stream_of, train
+from kale_tasks.distill.wording import Wording
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake import registry
 from kale_tasks.lake.lake import Lake
@@ -58,6 +60,10 @@ def graduate(run: Run, folder: Path) -> Graduate:
             weight.copy_(trained[f"model.{name}"])
     save(model.to(getattr(torch, settings.train.dtype)), processor, folder)
     metrics, gate = _judged(run, folder)
+    log = log_of(run, alone(settings.train))
+    for sample in metrics["samples"]:
+        log.say(state.step, "held out", "{taught[alt]} | {taught[caption]} | {text}".format(**sample))
+    log.keep()
     metrics |= {"curve": state.curve, "caption_tokens": state.tokens}
     _describe(run, folder, metrics)
     return Graduate(settings.train.steps * settings.train.batch * settings.train.accumulate, metrics, gate)
@@ -90,9 +96,6 @@ def _judged(run: Run, folder: Path) -> tuple[dict[str, Any], Verdict]:
 
 def _examined(run: Run, folder: Path, like: list[Answer] | None) -> tuple[list[Answer], Figures]:
     """A student's answers and figures: on the held-out captions, or on the very ones that another answered."""
-    from kale_tasks.distill.batches import Pictures
-    from kale_tasks.distill.wording import Wording
-
     settings = run.settings.distill
     recipe = load_recipe(run.settings.caption.recipe)
     model, processor = load(folder)

@@ -53,6 +53,11 @@ def phases(train: Train) -> list[Phase]:
     return [phase for phase in both if phase.stop > phase.start]
 
 
+def log_of(run: Run, group: Group) -> Log:
+    """Where the figures and samples of a run are noted."""
+    return Log(run.lake.storage, f"{run.folder}/tensorboard", group)
+
+
 def stream_of(run: Run, processor: Any) -> Stream:
     """The lessons of a run, worded for a model."""
     settings = run.settings.distill
@@ -63,8 +68,11 @@ def stream_of(run: Run, processor: Any) -> Stream:
 
 def train(group: Group, run: Run) -> None:
     """Train to the last step, from wherever the newest checkpoint stands."""
-    log = Log(run.lake.storage, f"{run.folder}/tensorboard", group)
-    for phase in phases(run.settings.distill.train):
+    settings = run.settings.distill.train
+    log = log_of(run, group)
+    begun = resume.newest(run.lake.storage, checkpoints(run)) or State()
+    run.progress.advance(begun.step * settings.batch * settings.accumulate, resumed=True)
+    for phase in phases(settings):
         state = resume.newest(run.lake.storage, checkpoints(run)) or State()
         if state.step < phase.stop:
             _train(group, run, phase, state, log)
@@ -78,7 +86,6 @@ def _train(group: Group, run: Run, phase: Phase, state: State, log: Log) -> None
     if state.step:
         resume.restore(run.lake.storage, checkpoints(run), learner, optimizer, state, phase.start)
     stream = _batches(group, run, processor, state)
-    run.progress.advance(state.step * settings.batch * settings.accumulate, resumed=True)
     for step in range(state.step, phase.stop):
         rate = phase.rate_at(step, settings.warm_up)
         began = time.monotonic()

@@ -1,10 +1,9 @@
-"""The training loop learns, ends with a clear word when it must, and is the same in one process and in two."""
+"""The training loop learns, and ends with a clear word when it must."""
 
 import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from kale_tasks.config import load
 from kale_tasks.distill.batches import Batch
@@ -16,11 +15,9 @@ from kale_tasks.distill.model import load as load_model
 from kale_tasks.distill.resume import State, newest
 from kale_tasks.distill.step import Distill, checkpoints
 from kale_tasks.distill.train import Phase, _told, phases
-from kale_tasks.errors import BadConfig, BadData
-from kale_tasks.lake import registry
-from kale_tasks.lake.lake import Lake
+from kale_tasks.errors import BadData
 from kale_tasks.progress import Silent
-from kale_tasks.run import Run, execute
+from kale_tasks.run import Run
 from tests.distill import school
 
 TRAIN = load(environ={}).settings.distill.train
@@ -103,33 +100,3 @@ def test_the_arithmetic_of_a_step_is_counted_right(base):
     with FlopCounterMode(display=False) as counter:
         learner(ids, ids, torch.zeros(2, 3, 128, 128, dtype=torch.uint8)).backward()
     assert learner.flops(ids, ids) == pytest.approx(counter.get_total_flops(), rel=0.2)
-
-
-def test_two_processes_train_one_model_as_one_does(lake, base, tmp_path):
-    learn(alone := run_of(lake))
-    other = Lake(school.small_settings(tmp_path / "shared", base, processes=2))
-    school.teach(other, school.KEY, 60)
-    with pytest.raises(BadData, match="not promoted"):
-        execute(Run(Distill(), other, other.settings, school.KEY))
-    (student,) = registry.versions(other)
-    one = newest(lake.storage, checkpoints(alone)).curve
-    assert [loss for _, loss in one] == pytest.approx([loss for _, loss in student.metrics["curve"]], rel=1e-3)
-    weights = load_file(registry.local_copy(other, student.version) / "model.safetensors")
-    assert any(name.startswith("vision_tower.vision_model.") for name in weights)
-
-
-def test_an_error_in_one_of_two_processes_keeps_its_kind(lake):
-    with pytest.raises(BadData, match="loss"):
-        learn(_planned(run_of(lake, processes=2, steps=12, connector_steps=0, rate=1e30)))
-
-
-def test_passes_that_do_not_divide_among_processes_are_refused(lake):
-    with pytest.raises(BadConfig, match="multiple"):
-        learn(run_of(lake, processes=2, accumulate=3))
-
-
-def _planned(run):
-    from kale_tasks.run import plan
-
-    plan(run)
-    return run
