@@ -26,7 +26,12 @@ def step_group(
         plan = PlanOperator(task_id="plan", **_said("plan", step), **common)
         fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
         work = WorkOperator.partial(
-            task_id="work", fingerprint=fingerprint, **_said("work", step), **_where(pool), **common
+            task_id="work",
+            map_index_template="chunk {{ task.chunk }}",
+            fingerprint=fingerprint,
+            **_said("work", step),
+            **_where(pool),
+            **common,
         ).expand(chunk=plan.output)
         commit = CommitOperator(
             task_id="commit", fingerprint=fingerprint, base=base, **_said("commit", step), **common,

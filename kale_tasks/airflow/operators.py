@@ -100,7 +100,7 @@ class WorkOperator(CommandOperator):
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "chunk")
 
     def __init__(self, *, step: str, fingerprint: Any, chunk: Any, **kwargs: Any) -> None:
-        super().__init__(map_index_template="chunk {{ task.chunk }}", **kwargs)
+        super().__init__(**kwargs)
         self.step, self.fingerprint, self.chunk = step, fingerprint, chunk
 
     def execute(self, context: Any) -> Any:
