@@ -1,4 +1,8 @@
-"""Landing files of a day become its pairs. Backfill this Dag: the others follow."""
+"""Landing files of a day become its pairs. Backfill this Dag: the others follow.
+
+A key is deduplicated against the keys before it, so they run one at a time, the oldest first:
+give a backfill one active run.
+"""
 
 from airflow.sdk import DAG, CronPartitionTimetable
 
@@ -16,6 +20,7 @@ with DAG(
     description="Clean, deduplicate and split the alt-text pairs of a day.",
     doc_md=__doc__,
     params=form("force", "limit"),
+    max_active_runs=1,
     **dag_arguments("ingest") | {"catchup": schedule().catchup},
 ):
     landed = LandingSensor(

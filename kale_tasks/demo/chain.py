@@ -8,7 +8,15 @@ from kale_tasks.demo.rest import Rest
 from kale_tasks.errors import KaleError
 
 ALL_KEYS = "all"
-DAGS = ("kale_ingest", "kale_images", "kale_stage1", "kale_distill", "kale_stage2", "kale_release", "kale_quality_report")
+DAGS = (
+    "kale_ingest",
+    "kale_images",
+    "kale_stage1",
+    "kale_distill",
+    "kale_stage2",
+    "kale_release",
+    "kale_quality_report",
+)
 _DONE = ("success", "failed", "skipped", "upstream_failed", "removed")
 _BUSY = ("queued", "running")
 
@@ -39,7 +47,7 @@ class Chain:
             "from_date": f"{min(self.keys)}T00:00:00Z",
             "to_date": f"{max(self.keys)}T00:00:00Z",
             "reprocess_behavior": "completed",
-            "max_active_runs": len(self.keys),
+            "max_active_runs": 1,  # a key is deduplicated against those before it
         }
         self._rest.send("POST", "/backfills", body)
 
@@ -55,7 +63,7 @@ class Chain:
         ]
 
     def finished(self, cells: Sequence[Cell]) -> bool:
-        """Whether every key has been through the first Dag and nothing is left to run; KaleError if something failed."""
+        """Whether every key has begun and nothing is left to run; KaleError if something failed."""
         if failed := [cell for cell in cells if cell.state == "failed"]:
             cell = failed[0]
             raise KaleError(f"{cell.dag} failed for {cell.key}{f' in {cell.task}' if cell.task else ''}; see its log.")

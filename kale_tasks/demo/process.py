@@ -40,7 +40,7 @@ class Group:
         """Whether the first process still runs."""
         try:
             process = psutil.Process(self.pid)
-            return process.create_time() == self.born and process.status() != psutil.STATUS_ZOMBIE
+            return bool(process.create_time() == self.born and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
 

@@ -1,0 +1,74 @@
+"""What the demonstration shows at its end: rows by step, facts carried and invented, and what it took."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from kale_tasks.config import Settings
+from kale_tasks.evaluate.truth import scores
+from kale_tasks.lake.lake import Lake
+from kale_tasks.state import state
+from kale_tasks.steps import STEPS, find
+
+
+def results(lake: Lake, settings: Settings, keys: Sequence[str]) -> Iterator[Table]:
+    """The tables, one after the other."""
+    yield _rows(lake, settings, keys)
+    yield _facts(lake, settings, keys)
+    yield _cost(lake)
+
+
+def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
+    table = Table("key", *STEPS, title="Rows kept by each step", title_justify="left")
+    for key in (*keys, "all"):
+        cells = [state(lake, settings, find(step), key) for step in STEPS]
+        table.add_row(key, *(f"{cell['rows']:,}" if cell["rows"] is not None else "" for cell in cells))
+    return table
+
+
+def _facts(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
+    table = Table(title="Texts against the truth of the sample world", title_justify="left")
+    for name in (
+        "text",
+        "texts",
+        "words each",
+        "facts of the alt-text carried",
+        "visible details right",
+        "facts invented",
+    ):
+        table.add_column(name, justify="left" if name == "text" else "right")
+    for score in scores(lake, Path(settings.landing), keys):
+        table.add_row(
+            score.kind,
+            f"{score.texts:,}",
+            f"{score.words / max(score.texts, 1):.1f}",
+            _share(score.told_carried, score.told),
+            _share(score.visible_carried, score.visible),
+            f"{score.invented / max(score.texts, 1):.2f} each",
+        )
+    return table
+
+
+def _cost(lake: Lake) -> Table:
+    table = Table(title="What it took, as the ledger has it", title_justify="left")
+    for name in ("step", "rows in", "seconds", "CPU seconds", "peak MB"):
+        table.add_column(name, justify="left" if name == "step" else "right")
+    spent: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
+    columns = ["step", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb"]
+    for row in lake.arrow("runs", columns=columns).to_pylist():
+        of = spent[row["step"]]
+        of["rows"] += row["rows_in"] if row["verb"] == "commit" else 0
+        of["seconds"] += row["seconds"]
+        of["cpu"] += row["cpu_seconds"]
+        of["peak"] = max(of["peak"], row["peak_mb"])
+    for step in (step for step in STEPS if step in spent):
+        of = spent[step]
+        table.add_row(step, f"{of['rows']:,.0f}", f"{of['seconds']:.1f}", f"{of['cpu']:.1f}", f"{of['peak']:,.0f}")
+    return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else ""

@@ -1,0 +1,93 @@
+"""The demonstration from beginning to end."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from kale_tasks.config import Settings, load
+from kale_tasks.demo.airflow import PASSWORD, USER, Airflow
+from kale_tasks.demo.chain import DAGS, Chain
+from kale_tasks.demo.results import results
+from kale_tasks.demo.seed import seed
+from kale_tasks.demo.view import View
+from kale_tasks.lake.lake import Lake
+
+_LOOK_SECONDS = 2
+_QUIET_LOOKS = 3  # an announcement becomes a run within a second or two
+
+
+def show(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) -> None:
+    """Seed, start Airflow, backfill, watch, show the results; everything ends with it, however it ends."""
+    started, console = time.monotonic(), Console()
+    environment = _environment(folder)
+    settings = load(environ=environment).settings
+    with _ends_in_order():
+        console.print(f"Sample world: {keys} keys of {pairs} pairs, in {settings.landing}")
+        names = seed(Path(settings.landing), keys, pairs)
+        airflow = Airflow(folder / "airflow", environment, port)
+        try:
+            console.print("Airflow starts: half a minute on an idle machine ...")
+            airflow.start()
+            console.print(f"Airflow: {airflow.url} (user {USER}, password {PASSWORD})")
+            _watch(airflow, names, console)
+            console.print(f"The chain took {time.monotonic() - started:.0f} s, start included.")
+            _tell(settings, names, folder, console)
+            if sys.stdout.isatty() if stay is None else stay:
+                console.print(f"The pages stay open at {airflow.url}/kale/ until you press ctrl-C.")
+                threading.Event().wait()
+        except KeyboardInterrupt:
+            console.print("Stopping Airflow ...")
+        finally:
+            airflow.stop()
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "KALE_PROFILE": "demo",
+        "KALE_LANDING": str(folder / "landing"),
+        "KALE_WAREHOUSE": str(folder / "warehouse"),
+        "KALE_PUBLISH__TARGET": str(folder / "published"),
+        "OMP_NUM_THREADS": "2",
+    }
+
+
+def _watch(airflow: Airflow, keys: Sequence[str], console: Console) -> None:
+    while len(airflow.rest.get("/dags")["dags"]) < len(DAGS):
+        time.sleep(_LOOK_SECONDS)
+    chain = Chain(airflow.rest, keys)
+    chain.start()
+    quiet = 0
+    with View(console, keys, airflow.url) as view:
+        while quiet < _QUIET_LOOKS:
+            time.sleep(_LOOK_SECONDS)
+            cells = chain.look()
+            view.show(cells)
+            quiet = quiet + 1 if chain.finished(cells) else 0
+
+
+def _tell(settings: Settings, keys: Sequence[str], folder: Path, console: Console) -> None:
+    for table in results(Lake(settings), settings, keys):
+        console.print(table)
+    console.print(f"The release: {settings.publish.target}")
+    console.print(f"The lake:    KALE_WAREHOUSE={settings.warehouse} KALE_LANDING={settings.landing} kale status")
+    console.print(f"The logs:    {folder / 'airflow'}")
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """A termination request ends the demonstration like ctrl-C."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
