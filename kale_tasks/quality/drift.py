@@ -85,7 +85,7 @@ def _shift(share: float | None, earlier: Sequence[Any], subject: Subject) -> flo
     known = [one for one in earlier if one is not None]
     if share is None or not known:
         return None
-    usual = median(known)
+    usual = float(median(known))
     return max(0.0, abs(share - usual) - chance(usual, subject.committed.rows))
 
 
@@ -97,4 +97,4 @@ def _lack(more: float | None, less: float | None, rows: int) -> float | None:
 
 def chance(share: float, rows: int) -> float:
     """How far a share of some rows may lie from what it is of all, by chance alone."""
-    return _SURE * math.sqrt(max(share * (1 - share), 0.25 / max(rows, 1)) / max(rows, 1))
+    return float(_SURE) * math.sqrt(max(share * (1 - share), 0.25 / max(rows, 1)) / max(rows, 1))

@@ -9,6 +9,7 @@ import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 from kale_tasks.quality.subject import Limit
 from kale_tasks.quality.verdict import Outcome
@@ -59,9 +60,13 @@ def _name(configured: Any) -> tuple[str, str]:
 def _bound(limit: Limit) -> Expectation:
     # A frame of one row: its largest value is the figure.
     return gxe.ExpectColumnMaxToBeBetween(
-        meta={"name": limit.name, "severity": limit.severity}, severity=limit.severity, description=limit.says,
-        column=limit.name, min_value=limit.low, max_value=limit.high,
-    )  # fmt: skip
+        meta={"name": limit.name, "severity": limit.severity},
+        severity=FailureSeverity(limit.severity),
+        description=limit.says,
+        column=limit.name,
+        min_value=limit.low,
+        max_value=limit.high,
+    )
 
 
 def _outcome(result: Any, expectation: Expectation) -> Outcome:
@@ -69,16 +74,19 @@ def _outcome(result: Any, expectation: Expectation) -> Outcome:
     raised = _raised(result.exception_info)
     status = "broken" if raised else "passed" if result.success else "failed"
     found = result.result or {}
-    bound = isinstance(expectation, gxe.ExpectColumnMaxToBeBetween)
-    seen = found.get("observed_value") if bound else found.get("unexpected_count")
+    low: Any = None
+    high: Any = 0
+    seen = found.get("unexpected_count")
+    if isinstance(expectation, gxe.ExpectColumnMaxToBeBetween):
+        low, high, seen = expectation.min_value, expectation.max_value, found.get("observed_value")
     return Outcome(
         name=name,
         severity=severity,
         status=status,
         says=expectation.description or name,
         seen=None if seen is None else float(seen),
-        low=expectation.min_value if bound else None,
-        high=expectation.max_value if bound else 0,
+        low=low,
+        high=high,
         detail=raised,
     )
 

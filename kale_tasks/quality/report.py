@@ -1,5 +1,6 @@
 """The report on a key: everything known of it, gathered once, as JSON for machines and as one page for people."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from kale_tasks.quality.samples import Sample, samples
 from kale_tasks.quality.stored import report_path
 from kale_tasks.quality.verdict import GateResult
 from kale_tasks.resources import sql
+from kale_tasks.writer import run_folder
 
 Counted = Mapping[str, int]
 
@@ -36,6 +38,7 @@ class Report:
     efforts: Sequence[Effort]
     image_outcomes: Counted
     quarantine: Counted
+    dropped_texts: Mapping[str, Sequence[str]]
     metrics: Sequence[Mapping[str, Any]]
     lengths: Mapping[str, Sequence[int]]
     courses: Mapping[str, Sequence[float]]
@@ -44,7 +47,9 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """For machines; without pictures."""
-        known = {name: value for name, value in asdict(self).items() if name not in ("found", "samples")}
+        known = {
+            name: value for name, value in asdict(self).items() if name not in ("found", "samples", "dropped_texts")
+        }
         steps = [{"step": f.step, "table": f.table, "status": f.status, **asdict(f.committed)} for f in self.found]
         gates = [f.gate.as_json() for f in self.found if f.gate]
         shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
@@ -96,6 +101,7 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
         efforts=efforts(lake, key, found),
         image_outcomes=_outcomes(lake, key, found),
         quarantine=_quarantine(lake, key),
+        dropped_texts=_dropped_texts(lake, key, found),
         metrics=measured(texts),
         lengths=_lengths(texts),
         courses=_courses(lake, found),
@@ -133,6 +139,18 @@ def _outcomes(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, int]:
 def _quarantine(lake: Lake, key: str) -> dict[str, int]:
     rows = lake.arrow("quarantine", key, ["step", "reason"])
     return _counted("reports/quarantine", quarantine=rows) if rows.num_rows else {}
+
+
+def _dropped_texts(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, list[str]]:
+    """A few alt-texts that each rule of ingest dropped, as ingest put them aside: what may be private is masked."""
+    texts: dict[str, list[str]] = {}
+    for one in found:
+        if one.step == "ingest":
+            folder = f"{run_folder(one.table, key, one.committed.fingerprint)}/dropped"
+            for entry in itertools.islice(lake.storage.entries(folder), _DROPPED_FILES):
+                for rule, rows in json.loads(lake.storage.read(entry.path)).items():
+                    texts.setdefault(rule, []).extend(row["text"] for row in rows)
+    return {rule: few[:_DROPPED_TEXTS] for rule, few in sorted(texts.items())}
 
 
 def _counted(query: str, **views: pa.Table) -> dict[str, int]:
@@ -182,7 +200,8 @@ def _gates_until(lake: Lake, one: Found) -> list[GateResult]:
     return [gate for gate in gates if gate]
 
 
-_COURSE = 30
+_COURSE = 30  # keys
+_DROPPED_FILES, _DROPPED_TEXTS = 8, 4
 _WATCHED = {
     "ingest": ("kept_share", "words_mean"),
     "images": ("yield_share", "dns_share"),

@@ -55,7 +55,10 @@ class SparkFrames(Frames):
         active = SparkSession.getActiveSession()
         of = self.subject.settings.ingest
         slots = max(1, min(200, self.subject.committed.rows // _ROWS_A_SLOT))
-        quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+        quiet: dict[str, bool | float | int | str | None] = {
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+        }
         set_up = {**quiet, "spark.sql.shuffle.partitions": str(slots), **of.spark.conf}
         builder = SparkSession.builder.master(of.spark.master).appName("kale gate")
         return active or builder.config(map=set_up).getOrCreate()
@@ -79,7 +82,7 @@ class SparkFrames(Frames):
         return (
             self._session.createDataFrame(paths, "path string")
             .repartition(slots)
-            .mapInArrow(read, from_arrow_schema(schema))  # type: ignore[arg-type]
+            .mapInArrow(read, from_arrow_schema(schema))
         )
 
 

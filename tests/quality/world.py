@@ -3,9 +3,8 @@
 import io
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 from PIL import Image
@@ -15,7 +14,7 @@ from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.run import Run, execute
-from kale_tasks.step import Chunk, Part, Quarantined, committed_input, part_span, row_chunks
+from kale_tasks.step import Chunk, Part, Quarantined, Step, committed_input, part_span, row_chunks
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -49,20 +48,24 @@ _PLACES = [
 _SIDES = ["people walk past it", "a bicycle leans on a wall", "two boats lie in front", "a flag hangs above the door"]
 
 
-@dataclass(frozen=True)
 class Given:
     """A step that commits given rows: its parts hold what it was handed."""
 
-    name: str
-    table: str
-    rows: Sequence[Row]
-    built_on: Sequence[tuple[str, Mapping[str, Any]]] = ()
-    slice: Mapping[str, Any] = field(default_factory=dict)
-    dropped: int = 0
-    quarantined: int = 0
-    version: int = 1
+    version = 1
     also: tuple[str, ...] = ()
-    keep: bool = False
+    keep = False
+
+    def __init__(
+        self,
+        step: str,
+        rows: Rows,
+        built_on: Sequence[tuple[str, Mapping[str, Any]]],
+        dropped: int,
+        quarantined: int = 0,
+    ) -> None:
+        self.name, self.table = step, STEPS[step]
+        self.slice: Mapping[str, Any] = {"fuse": {"stage": 1}, "student": {"stage": 2}}.get(step, {})
+        self.rows, self.built_on, self.dropped, self.quarantined = rows, built_on, dropped, quarantined
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": hash(str(self.rows)), "part_rows": settings.parts.part_rows}
@@ -214,22 +217,21 @@ def commit(
     lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **given: Any
 ) -> None:
     """Commit the table of one step, spoilt on the way if wished."""
-    inputs = {
+    inputs: dict[str, list[tuple[str, Mapping[str, Any]]]] = {
         "ingest": [],
         "images": [("pairs", {})],
         "dense": [("images", {})],
         "fuse": [("dense", {})],
         "student": [("images", {})],
-    }[step]
-    stage = {"fuse": {"stage": 1}, "student": {"stage": 2}}.get(step, {})
+    }
     rows = spoil([dict(row) for row in world.rows_of(step)])
     if step == "images":
         pictures = b"".join(_picture(i).ljust(_SLOT, b"\0") for i in range(len(world.pairs)))
         lake.storage.put(shard_path(world.key), pictures)
     read = {"ingest": len(rows) + 40, "images": len(world.pairs), "dense": len(world.images)}
     read |= {"fuse": len(world.dense), "student": len(world.images)}
-    what = {"built_on": inputs, "slice": stage, "dropped": max(0, read[step] - len(rows)), **given}
-    execute(Run(Given(step, STEPS[step], rows, **what), lake, lake.settings, world.key))
+    what = {"built_on": inputs[step], "dropped": max(0, read[step] - len(rows)), **given}
+    execute(Run(cast("Step", Given(step, rows, **what)), lake, lake.settings, world.key))
 
 
 def commit_all(lake: Lake, world: World, until: str = "student") -> None:

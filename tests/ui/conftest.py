@@ -54,7 +54,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     world = World(KEY, pairs=120)
     for step in STEPS:
         commit(lake, world, step, lambda rows: [rows[0] | _hostile(rows[0]), *rows[1:]])
-        gate(lake, lake.settings, step, KEY)
+        if step in ("ingest", "images"):  # the hostile captions would be stopped, rightly
+            gate(lake, lake.settings, step, KEY)
     make_report(lake, lake.settings, KEY)
     return lake
 

@@ -59,7 +59,10 @@ def _caption_expect() -> list[Expectation]:
     return [
         *_written(),
         *there("caption", "alt_text", "url"),
-        *never(nameless="Every caption names its models", unexplained="A caption that is not the dense one says how it was made"),
+        *never(
+            nameless="Every caption names its models",
+            unexplained="A caption that is not the dense one says how it was made",
+        ),
         *(
             expect(f"{part}_within_facts", f"{part} is a part of facts", gxe.ExpectColumnPairValuesAToBeGreaterThanB,
                    column_A="facts", column_B=part, or_equal=True, ignore_row_if="either_value_is_missing")

@@ -4,13 +4,15 @@ from typing import Any, Literal
 
 import great_expectations.expectations as gxe
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 
 Severity = Literal["critical", "warning"]
 
 
 def expect(name: str, says: str, kind: type[Expectation], severity: Severity = "critical", **what: Any) -> Expectation:
     """One expectation on rows, with its name and severity in `meta`."""
-    return kind(meta={"name": name, "severity": severity}, severity=severity, description=says, **what)
+    meta = {"name": name, "severity": severity}
+    return kind(meta=meta, severity=FailureSeverity(severity), description=says, **what)
 
 
 def named() -> list[Expectation]:

@@ -1,0 +1,148 @@
+"""What a gate costs: ours beside bare Great Expectations on the same expectations and rows, by engine.
+
+python bench/quality.py --rows 100000 --out bench/quality.md
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+
+from kale_tasks.config import Settings, load
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.quality.expectations import columns_of, on_figures, on_rows
+from kale_tasks.quality.frames import ArrowFrames, Frames
+from kale_tasks.quality.gate import examine
+from kale_tasks.quality.spark_frames import SparkFrames
+from kale_tasks.quality.subject import Subject
+from kale_tasks.quality.suites import find_suite
+from kale_tasks.run import Run, execute
+from kale_tasks.step import Chunk, Part, Step, part_span, row_chunks
+
+KEY = "bench"
+Kind = type[ArrowFrames] | type[SparkFrames]
+
+
+class Pairs:
+    """Commits clean pairs in bulk."""
+
+    name, version, table = "ingest", 1, "pairs"
+    slice: Mapping[str, Any] = {}
+    also: tuple[str, ...] = ()
+    keep = False
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {"rows": self.rows}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return row_chunks(run.settings, self.rows)
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        for number in numbers:
+            start, stop = part_span(run.settings, chunk, number)
+            rows = [_pair(i) for i in range(start, stop)]
+            yield Part(number, pa.Table.from_pylist(rows, schema=TABLES["pairs"].arrow), len(rows))
+
+
+def _pair(i: int) -> dict[str, Any]:
+    text = f"Harbour number {i} at the old town of Rovik, photographed in {1900 + i % 120} by a walker"
+    draw = (i * 2654435761) % 1000
+    split = "holdout" if draw < 10 else "stage1" if draw < 470 else "stage2"
+    known = {"uid": f"{i:032x}", "key": KEY, "alt_text": text, "text": text, "split": split, "dup_count": 1}
+    return {**known, "url": f"https://a.example.org/{i}.jpg", "width": 640, "height": 480, "sha256": f"{i:064x}"}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the clock and of the processor, of this process; Spark's JVM is not in the latter."""
+
+    wall: float
+    cpu: float
+
+
+def spent(work: Callable[[], Any]) -> Spent:
+    """What a call takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def bare(subject: Subject, frames: Frames) -> Callable[[], None]:
+    """Great Expectations alone: rows are in the engine already, figures are known."""
+    expectations, result = subject.suite.expect(), examine(subject)
+    frame, limits = frames.frame(columns_of(expectations)), subject.suite.limits(subject)
+
+    def run() -> None:
+        on_rows(expectations, frame, frames.engine)
+        on_figures(limits, result.figures)
+
+    return run
+
+
+def measure(subject: Subject, kind: Kind, tries: int) -> tuple[Spent, Spent]:
+    """The best of several: the whole gate, and the bare engine."""
+    engine = {"quality": subject.settings.quality.model_copy(update={"engine": kind.engine})}
+    of = Subject(subject.lake, subject.settings.model_copy(update=engine), subject.suite, KEY)
+    alone = bare(of, kind(of))
+    gates = [spent(lambda: examine(of)) for _ in range(tries)]
+    alones = [spent(alone) for _ in range(tries)]
+    return min(gates, key=lambda s: s.wall), min(alones, key=lambda s: s.wall)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("bench/quality.md"))
+    parser.add_argument("--no-spark", action="store_true")
+    asked = parser.parse_args()
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"warehouse={folder}/lake", f"landing={folder}", "parts.part_rows=1000", "parts.chunk_rows=100000"]
+        settings = load(names, environ={}).settings
+        lake = Lake(settings)
+        step = spent(lambda: execute(Run(cast("Step", Pairs(asked.rows)), lake, settings, KEY)))
+        subject = Subject(lake, settings, find_suite("ingest"), KEY)
+        lines = []
+        kinds: list[Kind] = [ArrowFrames] if asked.no_spark else [ArrowFrames, SparkFrames]
+        for kind in kinds:
+            ours, alone = measure(subject, kind, asked.tries)
+            lines.append(
+                f"| {kind.engine} | {ours.wall:.2f} | {ours.cpu:.2f} | {alone.wall:.2f} | {alone.cpu:.2f} "
+                f"| {ours.wall / alone.wall:.2f} | {ours.cpu / alone.cpu:.2f} |"
+            )
+    checks = len(subject.suite.expect())
+    asked.out.write_text(_PAGE.format(rows=asked.rows, checks=checks, lines="\n".join(lines), step=step.wall))
+    print(asked.out.read_text())
+
+
+_PAGE = """# What a gate costs
+
+`python bench/quality.py --rows {rows}`, 2 cores, 24 GB. The gate of `pairs`: {checks} expectations on rows, and bounds
+on figures. *Gate* is all of it: footers and order of files, rows read, derived columns, queries, drift, expectations.
+*Bare* is Great Expectations alone on the same expectations, with the rows already in the engine and the figures known.
+Seconds; the best of the tries. CPU seconds are of the Python process: Spark's JVM is not in them.
+
+| engine | gate, wall | gate, CPU | bare, wall | bare, CPU | ratio, wall | ratio, CPU |
+|---|---|---|---|---|---|---|
+{lines}
+
+For scale: writing these rows (no cleaning, no deduplication, nothing fetched or generated) took {step:.0f} s.
+"""
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""A report is one page that needs nothing else, and shows what there is to see."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.lake.lake import Lake
+from kale_tasks.quality.gate import gate
+from kale_tasks.quality.release_report import make_release_report
+from kale_tasks.quality.report import Report, make_report
+from kale_tasks.quality.stored import report_path
+from tests.quality.world import STEPS, World, commit, open_world
+
+KEY = "2026-11-02"
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    lake = open_world(tmp_path_factory.mktemp("report"))
+    for key in ("2026-11-01", KEY):
+        for step in STEPS:
+            commit(lake, World(key, pairs=120), step, quarantined=2 if step == "ingest" else 0)
+            gate(lake, lake.settings, step, key)
+    return lake
+
+
+@pytest.fixture(scope="module")
+def report(lake: Lake) -> Report:
+    return make_report(lake, lake.settings, KEY)
+
+
+def test_the_funnel_is_what_was_committed(lake: Lake, report: Report) -> None:
+    rows = {f.step: f.committed.rows for f in report.found}
+    came = lake.arrow("images", KEY, ["status"])["status"].to_pylist().count("ok")
+    assert report.funnel == {
+        "landing rows": 162,
+        "pairs": 120,
+        "images": came,
+        "dense captions": rows["dense"],
+        "captions, stage 1": rows["fuse"],
+        "captions, stage 2": rows["student"],
+    }
+    assert report.quarantine == {"ingest · broken": 2}
+    assert sum(report.image_outcomes.values()) == 120
+
+
+def test_metrics_are_those_of_the_texts(lake: Lake, report: Report) -> None:
+    found = {row["source"]: row for row in report.metrics}
+    captions = lake.arrow("captions", KEY, ["stage", "caption", "facts", "facts_from_alt"]).to_pylist()
+    stage1 = [row for row in captions if row["stage"] == 1]
+    assert found["stage 1"]["words_mean"] == pytest.approx(
+        sum(len(row["caption"].split()) for row in stage1) / len(stage1), abs=1e-3
+    )
+    carried = sum(row["facts_from_alt"] for row in stage1) / sum(row["facts"] for row in stage1)
+    assert found["stage 1"]["facts_from_alt_share"] == pytest.approx(carried, abs=1e-3)
+    assert found["stage 1"]["overlap_with_dense"] > 0.8 and found["stage 2"]["overlap_with_dense"] is None
+
+
+def test_samples_are_some_by_chance_and_the_extremes_with_their_images(report: Report) -> None:
+    assert {"by chance", "most facts of the alt-text"} <= {sample.why for sample in report.samples}
+    assert all(sample.image.startswith("data:image/jpeg;base64,") for sample in report.samples)
+
+
+def test_the_json_beside_it_holds_the_same_figures_and_no_picture(lake: Lake, report: Report) -> None:
+    text = lake.storage.read(report_path(KEY, "json"))
+    found = json.loads(text)
+    assert found["funnel"] == report.funnel and len(found["gates"]) == 5 and b"base64" not in text
+    assert json.loads(lake.storage.read(report_path(KEY, "summary.json")))["status"] == report.status
+
+
+def test_the_page_asks_nothing_of_anybody(lake: Lake, report: Report) -> None:
+    class Links(HTMLParser):
+        found: list[str]
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in ("script", "iframe", "object", "embed", "base")
+            self.found += [str(v) for k, v in attrs if k in ("src", "href", "action", "srcset")]
+
+    links = Links()
+    links.found = []
+    links.feed(lake.storage.read(report_path(KEY, "html")).decode())
+    assert links.found and all(link.startswith(("#", "data:")) for link in links.found)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_whole_without_a_network(
+    width: int, scheme: str, lake: Lake, report: Report, chromium: Browser, tmp_path: Path
+) -> None:
+    page_file = tmp_path / "report.html"
+    page_file.write_bytes(lake.storage.read(report_path(KEY, "html")))
+    view = {"width": width, "height": 900}
+    with chromium.new_context(viewport=view, offline=True, color_scheme=scheme) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda r: said.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+        page.goto(page_file.as_uri())
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "wider than the screen"
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        for heading in ("Gates", "Captions beside their images", "Texts in figures", "Time and cost", "Lineage"):
+            assert page.get_by_role("heading", name=heading, exact=True).is_visible()
+        assert page.locator("svg.chart").count() >= 4
+
+
+def test_a_release_that_is_not_there_and_a_key_without_rows_say_so(lake: Lake) -> None:
+    with pytest.raises(BadConfig, match="Releases: none yet"):
+        make_release_report(lake, lake.settings, "v1")
+    with pytest.raises(Conflict, match="kale run ingest --key 1999-01-01"):
+        make_report(lake, lake.settings, "1999-01-01")
