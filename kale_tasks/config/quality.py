@@ -59,6 +59,5 @@ class Quality(Section):
     members: int = runtime("Images read back from their shards by the gate of a key.", ge=0)
     samples: int = runtime("Rows shown side by side in a report.", ge=1)
     metric_rows: int = runtime("Captions measured for the metrics of a report; a stated sample above.", ge=1)
-    encoder: str | None = runtime("Folder of a CLIP or SigLIP model for image-text scores; empty: no scores.")
     limits: Limits
     drift: Drift
