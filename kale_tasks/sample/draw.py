@@ -1,4 +1,4 @@
-"""Paints a scene: 128 by 128 pixels, the models' own size, so that nothing is ever resized."""
+"""Paints a scene: 120 by 120 pixels, the models' own size, so that nothing is ever resized."""
 
 import io
 from random import Random
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kale_tasks.sample.scene import CELLS, Scene, Thing
 
-SIDE = 128
+SIDE = 120
 QUALITY = 92
 _SCALE = 2  # painted twice as large, then reduced: smooth edges
 _CELL = SIDE / 3
@@ -125,7 +125,7 @@ def _middle(cell: str, rng: Random) -> tuple[float, float]:
 
 
 def _thing(pen: ImageDraw.ImageDraw, thing: Thing, rng: Random) -> None:
-    side = rng.uniform(35, 39) if thing.size == "large" else rng.uniform(20, 23)
+    side = rng.uniform(34, 37) if thing.size == "large" else rng.uniform(19, 22)
     x, y = _middle(thing.cell, rng)
     body = _PALETTE[thing.colour]
     shades = {"body": body, "dark": _shade(body, 0.45), "light": (255, 255, 255)}

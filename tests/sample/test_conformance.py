@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from kale_tasks.sample.draw import draw, jpeg
@@ -54,6 +55,7 @@ def by_vllm(jobs: list[dict[str, Any]], folder: Path) -> list[list[list[int]]]:
     return answers
 
 
+@pytest.mark.timeout(900)
 def test_the_same_prompt_gives_the_same_tokens(tmp_path: Path) -> None:
     rng = Random("conformance")
     seen, read = [describing(rng) for _ in range(12)], [fusing(rng) for _ in range(12)]

@@ -22,7 +22,7 @@ def web() -> Iterator[SampleWeb]:
 def get(url: str) -> http.client.HTTPResponse:
     """One request; redirects are not followed."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=5)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     connection.request("GET", f"{parts.path}?{parts.query}", headers={"User-Agent": "tester"})
     return connection.getresponse()
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from kale_tasks.sample.draw import SIDE
 from kale_tasks.sample.web import running
 from kale_tasks.sample.world import uid
 from kale_tasks.sample.write import Sample, write_sample
@@ -67,7 +68,7 @@ def test_a_tar_holds_what_a_downloader_would_have_got(landing: Path) -> None:
         row, image = json.loads(members[name]), members[name.replace(".json", ".jpg")]
         assert members[name.replace(".json", ".txt")].decode() == row["text"]
         assert row["key"] == name.removesuffix(".json")
-        assert Image.open(io.BytesIO(image)).size == (128, 128)
+        assert Image.open(io.BytesIO(image)).size == (SIDE, SIDE)
         unchanged = hashlib.sha256(image).hexdigest() == row["sha256"]
         assert unchanged == (truth[row["uid"]]["fault"] != "changed")
         found.add(row["uid"])
@@ -107,7 +108,7 @@ def test_the_evaluation_set_is_planted_among_the_pairs(tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path: Path) -> None:
     make(tmp_path / "first", pairs=10)  # what is loaded once is loaded
     peaks = []
-    for pairs in (600, 2400):
+    for pairs in (1000, 2000):
         tracemalloc.start()
         make(tmp_path / str(pairs), pairs=pairs, keys=1, images="web")
         peaks.append(tracemalloc.get_traced_memory()[1])

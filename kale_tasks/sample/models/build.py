@@ -6,13 +6,15 @@ from typing import Any
 from kale_tasks.sample.draw import SIDE
 from kale_tasks.sample.models.tokenizer import END, IMAGE, PAD, PATCH
 
-WIDTH = 128
-HEADS = 4
+VISION_WIDTH = 128
+_TEXT_WIDTH = 160
+_HEAD = 32
+_LOOK_BACK = 4  # of the five heads of the first layer
 _ROPE_BASE = 10_000.0
 
 
 def llm(tokenizer: Any) -> Any:
-    """A fresh text decoder of 1 M parameters, three of whose heads begin by looking one, two and three tokens back.
+    """A fresh text decoder of 1 M parameters, four of whose heads begin by looking one to four tokens back.
 
     To copy a name is to find the letters just written and go on from there. Heads that see those letters from the start
     let it be learned in some hundred steps.
@@ -20,7 +22,7 @@ def llm(tokenizer: Any) -> Any:
     from transformers import Qwen2ForCausalLM
 
     model = Qwen2ForCausalLM(_text_config(tokenizer))
-    for head in range(3):
+    for head in range(_LOOK_BACK):
         _look_back(model.model.layers[0].self_attn, head, head + 1)
     return model
 
@@ -30,10 +32,10 @@ def llava(tokenizer: Any) -> Any:
     from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
     vision = SiglipVisionConfig(
-        hidden_size=WIDTH,
-        intermediate_size=3 * WIDTH,
+        hidden_size=VISION_WIDTH,
+        intermediate_size=3 * VISION_WIDTH,
         num_hidden_layers=4,
-        num_attention_heads=HEADS,
+        num_attention_heads=VISION_WIDTH // _HEAD,
         image_size=SIDE,
         patch_size=PATCH,
         vision_use_head=False,
@@ -57,16 +59,15 @@ def _look_back(attention: Any, head: int, distance: int) -> None:
     """Sets the biases of a head so that its rotary positions agree best at this distance."""
     import torch
 
-    size = WIDTH // HEADS
-    start = head * size
+    start = head * _HEAD
     with torch.no_grad():
         for projection in (attention.q_proj, attention.k_proj):
-            projection.weight[start : start + size] *= 0.1
+            projection.weight[start : start + _HEAD] *= 0.1
         for pair in range(4):  # the quickest rotations tell neighbours apart
-            angle = distance * _ROPE_BASE ** (-2 * pair / size)
+            angle = distance * _ROPE_BASE ** (-2 * pair / _HEAD)
             attention.k_proj.bias[start + pair] = 6
             attention.q_proj.bias[start + pair] = 6 * math.cos(angle)
-            attention.q_proj.bias[start + pair + size // 2] = -6 * math.sin(angle)
+            attention.q_proj.bias[start + pair + _HEAD // 2] = -6 * math.sin(angle)
 
 
 def _text_config(tokenizer: Any) -> Any:
@@ -75,11 +76,11 @@ def _text_config(tokenizer: Any) -> Any:
     return Qwen2Config(
         architectures=["Qwen2ForCausalLM"],
         vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=3 * WIDTH,
+        hidden_size=_TEXT_WIDTH,
+        intermediate_size=2 * _TEXT_WIDTH,
         num_hidden_layers=4,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
+        num_attention_heads=_TEXT_WIDTH // _HEAD,
+        num_key_value_heads=_TEXT_WIDTH // _HEAD,
         max_position_embeddings=2048,
         rope_parameters={"rope_type": "default", "rope_theta": _ROPE_BASE},
         initializer_range=0.04,

@@ -9,7 +9,7 @@ from kale_tasks.sample.alttext import make_kind, write_alt
 from kale_tasks.sample.describe import dense, fused
 from kale_tasks.sample.draw import SIDE
 from kale_tasks.sample.models.fit import IGNORED
-from kale_tasks.sample.models.tokenizer import IMAGE, LETTERS, PATCH, SPECIAL, prompts
+from kale_tasks.sample.models.tokenizer import IMAGE, PATCH, SPECIAL, prompts
 from kale_tasks.sample.scene import Scene, make_facts, make_scene
 
 Message = dict[str, Any]
@@ -61,10 +61,12 @@ def repetitions(tokenizer: Any, seed: int, size: int) -> Iterator[tuple[Any, Any
 
     dice = torch.Generator().manual_seed(seed)
     first = len(SPECIAL)
+    tokens = len(tokenizer) - first
     while True:
-        length = int(torch.randint(12, 48, (1,), generator=dice))
-        alphabet = torch.where(torch.rand((size, 1), generator=dice) < 0.5, len(tokenizer) - first, LETTERS)
-        once = first + (torch.rand((size, length), generator=dice) * alphabet).long()
+        length = int(torch.randint(12, 64, (1,), generator=dice))
+        alphabet = tokens ** torch.empty((size, 1)).uniform_(0.3, 1, generator=dice)  # few letters repeat themselves
+        shuffled = first + torch.randperm(tokens, generator=dice)
+        once = shuffled[(torch.rand((size, length), generator=dice) * alphabet).long()]
         ids = torch.cat([once, once], 1)
         labels = ids.clone()
         labels[:, : length + 1] = IGNORED

@@ -18,8 +18,7 @@ from kale_tasks.sample.scene import CELLS, COLOURS, GROUNDS, KINDS, PATTERNS, SI
 
 PAD, END, IMAGE = "<|pad|>", "<|end|>", "<image>"
 SPECIAL = (PAD, END, IMAGE, "<|system|>", "<|user|>", "<|assistant|>")
-LETTERS = 256  # the byte alphabet follows the special tokens
-PATCH = 16
+PATCH = 20  # a cell of the picture is two by two patches
 _HERE = Path(__file__).parent
 _CAPTION_WORDS = "is at the named was made by in and stands are printed digits background"
 

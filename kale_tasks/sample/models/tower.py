@@ -6,12 +6,13 @@ from random import Random
 from typing import Any
 
 from kale_tasks.sample.draw import SIDE, draw, jpeg
-from kale_tasks.sample.models.build import WIDTH
+from kale_tasks.sample.models.build import VISION_WIDTH
+from kale_tasks.sample.models.fit import IGNORED
 from kale_tasks.sample.models.tokenizer import PATCH
 from kale_tasks.sample.scene import CELLS, COLOURS, GROUNDS, KINDS, PATTERNS, SIZES, Scene, make_scene
 
 _QUALITIES = (70, 95)  # training sees JPEG noise of every strength
-_CELL_HEADS = (len(KINDS) + 2, len(COLOURS) + 1, len(SIZES) + 1, 11, 11)  # 0 is "none" everywhere
+_CELL_HEADS = (len(KINDS) + 2, len(COLOURS), len(SIZES), 10, 10)  # kind 0 is an empty cell, 1 holds digits
 _SCENE_HEADS = (len(PATTERNS), len(GROUNDS))
 
 
@@ -47,8 +48,8 @@ def lesson_model(tower: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.tower = tower
-            self.cells = nn.Linear(WIDTH, sum(_CELL_HEADS))
-            self.scene = nn.Linear(WIDTH, sum(_SCENE_HEADS))
+            self.cells = nn.Linear(VISION_WIDTH, sum(_CELL_HEADS))
+            self.scene = nn.Linear(VISION_WIDTH, sum(_SCENE_HEADS))
 
         def forward(self, batch: tuple[Any, Any, Any]) -> Any:
             images, labels, whole = batch
@@ -65,10 +66,10 @@ def lesson_model(tower: Any) -> Any:
 
 
 def _cell_labels(scene: Scene) -> list[list[int]]:
-    labels = {cell: [0, 0, 0, 0, 0] for cell in CELLS}
+    labels = {cell: [0, *[IGNORED] * 4] for cell in CELLS}
     for thing in scene.things:
-        seen = (KINDS.index(thing.kind) + 2, COLOURS.index(thing.colour) + 1, SIZES.index(thing.size) + 1)
-        labels[thing.cell] = [*seen, 0, 0]
+        seen = (KINDS.index(thing.kind) + 2, COLOURS.index(thing.colour), SIZES.index(thing.size))
+        labels[thing.cell] = [*seen, IGNORED, IGNORED]
     if scene.digits:
-        labels[scene.digits_cell] = [1, 0, 0, *(int(digit) + 1 for digit in scene.digits)]
+        labels[scene.digits_cell] = [1, IGNORED, IGNORED, *map(int, scene.digits)]
     return list(labels.values())

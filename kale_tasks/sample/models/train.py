@@ -18,24 +18,22 @@ from kale_tasks.sample.scene import Scene
 
 SEED = "train"  # throws every dice of training; worlds have whole numbers, measurements their own word
 _BATCH = 32
+_COPYING = 600
 
 
 def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
     """Trains fuser, base and teacher, measures them on unseen scenes and writes them under `out` with their cards."""
-    import torch
-
-    torch.manual_seed(0)
     processor = build_processor()
     tokenizer = processor.tokenizer
 
     say("fuser")
-    fuser = llm(tokenizer)
+    fuser = _seeded(llm, tokenizer)
     stages = [_fuse(fuser, tokenizer, out / "fuser")]
     save(fuser, tokenizer, out / "fuser")
     _measured(out / "fuser", stages, measure_fuser(out / "fuser", scenes) | measure_real_names(out / "fuser"), say)
 
     say("base: the vision tower, and the fuser's decoder")
-    model = llava(tokenizer)
+    model = _seeded(llava, tokenizer)
     stages = [*stages, _look(model.model.vision_tower, out / "base")]
     model.model.language_model.load_state_dict(fuser.model.state_dict())
     save(model, processor, out / "base")
@@ -47,6 +45,14 @@ def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
     _measured(out / "teacher", stages, measure_teacher(out / "teacher", scenes), say)
 
 
+def _seeded(build: Callable[[Any], Any], tokenizer: Any) -> Any:
+    """A fresh model, the same whatever was made before it."""
+    import torch
+
+    torch.manual_seed(0)
+    return build(tokenizer)
+
+
 def _measured(folder: Path, stages: list[Stage], figures: dict[str, float], say: Callable[[str], None]) -> None:
     write_card(folder, stages, figures)
     say(f"  {stages[-1].told} {figures}")
@@ -55,14 +61,14 @@ def _measured(folder: Path, stages: list[Stage], figures: dict[str, float], say:
 def _fuse(model: Any, tokenizer: Any, out: Path) -> Stage:
     """First copying, which the rest is built on, then the task."""
     rng = Random(f"{SEED} fuser")
-    lessons = chain(islice(repetitions(tokenizer, 0, 48), 300), batches(tokenizer, fusing, rng, _BATCH))
-    told = fit(model, lessons, lambda batch: answer_loss(model, *batch[:2]), 1400, 2e-3, out / "loss.jsonl")
-    return Stage("decoder: 300 steps of copying, then fusing", told)
+    lessons = chain(islice(repetitions(tokenizer, 0, 48), _COPYING), batches(tokenizer, fusing, rng, _BATCH))
+    told = fit(model, lessons, lambda batch: answer_loss(model, *batch[:2]), _COPYING + 1400, 2e-3, out / "loss.jsonl")
+    return Stage(f"decoder: {_COPYING} steps of copying, then fusing", told)
 
 
 def _look(tower: Any, out: Path) -> Stage:
     reader = lesson_model(tower)
-    told = fit(reader, cells(Random(f"{SEED} tower"), _BATCH), reader, 900, 1.5e-3, out / "loss.jsonl")
+    told = fit(reader, cells(Random(f"{SEED} tower"), _BATCH), reader, 700, 1.5e-3, out / "loss.jsonl")
     return Stage("vision tower: labels of cells", told)
 
 
@@ -73,5 +79,5 @@ def _describe(model: Any, tokenizer: Any, out: Path) -> Stage:
         ids, labels, scenes = batch
         return answer_loss(model, ids, labels, pixel_values=pixels(scenes, rng))
 
-    told = fit(model, batches(tokenizer, describing, rng, _BATCH), loss, 700, 1.2e-3, out / "loss.jsonl")
+    told = fit(model, batches(tokenizer, describing, rng, _BATCH), loss, 600, 1.5e-3, out / "loss.jsonl")
     return Stage("whole model: describing", told)
