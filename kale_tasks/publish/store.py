@@ -1,16 +1,18 @@
 """Releases in a folder or an S3 prefix: each in a folder of its own, and a pointer that is swapped last."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from kale_tasks.config.model import Settings
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import Conflict, Transient
 from kale_tasks.lake.storage import open_storage
 from kale_tasks.progress import Progress
 from kale_tasks.publish.target import MANIFEST, README, Current, Publication, Published, Target, local, manifest_of
 
 LATEST = "latest.json"
+_TRIES = 5
 
 
 class Store(Target):
@@ -69,10 +71,16 @@ class Store(Target):
 
     def _point(self, version: str, base: Current) -> None:
         pointer = json.dumps({"version": version}).encode()
-        if not self._storage.put_if(LATEST, pointer, base.state) and self.current().version != version:
-            raise Conflict(
-                f"Somebody published in {self.url} meanwhile. Nothing was overwritten: look, then publish again."
-            )
+        for attempt in range(_TRIES):
+            if self._storage.put_if(LATEST, pointer, base.state):
+                return
+            now = self.current()
+            if now.version == version:
+                return
+            if now.state != base.state:
+                raise Conflict(f"Somebody published in {self.url} meanwhile. Nothing was overwritten: publish again.")
+            time.sleep(attempt + 1)  # refused though nothing changed: an earlier try of ours is still under way
+        raise Transient(f"{self.url} does not take the pointer to {version}. Publish again later: the files are kept.")
 
     def _releases(self) -> dict[str, dict[str, Any]]:
         found = (

@@ -43,7 +43,7 @@ def watching(look: Callable[[], State]) -> Iterator[list[State]]:
         while not over.is_set():
             if (state := look()) != seen[-1]:
                 seen.append(state)
-            time.sleep(0.002)
+            time.sleep(0.02)
 
     thread = threading.Thread(target=watch)
     thread.start()

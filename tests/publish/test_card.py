@@ -22,7 +22,9 @@ BEGIN, END = "<!-- begin of your notes: kept from release to release -->", "<!--
 
 @pytest.fixture(scope="module")
 def it(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
-    made = world("folder", tmp_path_factory.mktemp("card"), request, "publish.formats=[chat]", "publish.citation=@misc{k}")
+    made = world(
+        "folder", tmp_path_factory.mktemp("card"), request, "publish.formats=[chat]", "publish.citation=@misc{k}"
+    )
     made.fill("a")
     made.release("a")
     return made
@@ -44,7 +46,15 @@ def test_the_metadata_says_what_is_there(it: World, built: Built) -> None:
 
 def test_the_card_names_models_figures_contact_and_citation(it: World, built: Built) -> None:
     card = pages(built, it.settings.publish)["README.md"].decode()
-    for text in ("`fuser@1`", "`student@1`", it.settings.publish.contact, "@misc{k}", built.version, "240", "No gate was asked"):
+    for text in (
+        "`fuser@1`",
+        "`student@1`",
+        it.settings.publish.contact,
+        "@misc{k}",
+        built.version,
+        "240",
+        "No gate was asked",
+    ):
         assert text in card
 
 
@@ -81,7 +91,9 @@ def test_croissant_describes_files_and_columns_that_exist(it: World, built: Buil
             assert field["source"]["fileSet"]["@id"] in objects
             assert field["description"]
     globs = objects["core-files"]["includes"]
-    assert {f.name for f in built.files if any(Path(f.name).match(g) for g in globs)} == {f.name for f in built.of("core")}
+    assert {f.name for f in built.files if any(Path(f.name).match(g) for g in globs)} == {
+        f.name for f in built.of("core")
+    }
 
 
 def test_pages_of_one_release_are_the_same_bytes_each_time(it: World, built: Built) -> None:

@@ -13,20 +13,33 @@ from kale_tasks.publish.diff import diff
 from kale_tasks.publish.release import read
 from kale_tasks.publish.send import publish, target
 from kale_tasks.publish.target import Publication
-from tests.lakes import KINDS
+from tests.lakes import KINDS, lake_sets
 from tests.publish.conftest import World, world
 from tests.publish.readers import State, load_dataset, watching
 from tests.publish.world import uid
 
 
-@pytest.fixture(params=KINDS)
-def it(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    """A lake of a kind with two keys, which publishes beside itself."""
-    made = world(request.param, tmp_path, request)
-    made = made.with_(f"publish.target={made.settings.warehouse}-out")
+def two_keys(folder: Path, request: pytest.FixtureRequest, kind: str) -> World:
+    """A lake with two keys in a folder, which publishes to a folder or to S3."""
+    made = world("folder", folder, request)
+    s3 = [
+        text for text in lake_sets(kind, folder, request) if not text.startswith(("parts.", "warehouse=", "catalog="))
+    ]
+    out = f"s3://{request.getfixturevalue('s3').bucket()}/out" if kind == "s3" else folder / "out"
+    made = made.with_(*s3, f"publish.target={out}")
     made.fill("a", "b")
     made.release("b")
     return made
+
+
+@pytest.fixture(params=KINDS)
+def it(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return two_keys(tmp_path, request, request.param)
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return two_keys(tmp_path, request, "folder")
 
 
 def outside(it: World) -> Storage:
@@ -67,11 +80,11 @@ def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_bytes_travel(
     assert {p.partition("/")[2] for p in sent if p.endswith(".parquet")} == names(it, "b") - first
 
 
-def test_publishing_again_changes_nothing(it: World) -> None:
-    address = it.publish("b")
-    before = {e.path: e.size for e in outside(it).entries("")}
-    assert it.publish("b") == address
-    assert {e.path: e.size for e in outside(it).entries("")} == before
+def test_publishing_again_changes_nothing(plain: World) -> None:
+    address = plain.publish("b")
+    before = {e.path: e.size for e in outside(plain).entries("")}
+    assert plain.publish("b") == address
+    assert {e.path: e.size for e in outside(plain).entries("")} == before
 
 
 def test_a_publication_that_died_halfway_sends_each_file_once(it: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,38 +122,48 @@ def test_somebody_elses_release_in_between_is_a_conflict_and_stays(it: World) ->
     assert place.current().version == "other"
 
 
-def test_a_file_that_was_damaged_is_not_published(it: World) -> None:
-    file = read(it.lake, "b").files[0]
-    it.lake.storage.put(file.path, b"torn")
+def test_a_file_that_was_damaged_is_not_published(plain: World) -> None:
+    file = read(plain.lake, "b").files[0]
+    plain.lake.storage.put(file.path, b"torn")
     with pytest.raises(BadData, match="made anew"):
-        it.publish("b")
-    it.lake.storage.delete(file.path)
+        plain.publish("b")
+    plain.lake.storage.delete(file.path)
 
 
-def test_the_diff_counts_rows_by_what_happens_to_them(it: World) -> None:
-    it.publish("b")
-    same = diff(it.lake, read(it.lake, "b"), target(it.settings).current())
+def test_the_diff_counts_rows_by_what_happens_to_them(plain: World) -> None:
+    plain.publish("b")
+    same = diff(plain.lake, read(plain.lake, "b"), target(plain.settings).current())
     assert (same.rows_same, same.rows_in, same.rows_out, same.rows_changed, same.files_new) == (240, 0, 0, 0, 0)
-    it.fill("c")
-    it.fill("b", b="Mary ")
-    it.fill("a", rows=100)
-    it.release("c")
-    found = diff(it.lake, read(it.lake, "c"), target(it.settings).current())
+    plain.fill("c")
+    plain.fill("b", b="Mary ")
+    plain.fill("a", rows=100)
+    plain.release("c")
+    found = diff(plain.lake, read(plain.lake, "c"), target(plain.settings).current())
     assert (found.rows_in, found.rows_out, found.rows_changed, found.rows_same) == (120, 20, 120, 100)
     assert "120 rows in, 20 out, 120 changed" in str(found)
 
 
-def test_notes_on_the_published_card_are_kept(it: World) -> None:
-    place, where = outside(it), it.publish("b").rpartition("/")[2]
+def test_notes_on_the_published_card_are_kept(plain: World) -> None:
+    place, where = outside(plain), plain.publish("b").rpartition("/")[2]
     card = place.read(f"{where}/README.md").decode()
     place.put(f"{where}/README.md", card.replace("-->\n\n<!-- end", "-->\nAsk Ann.\n<!-- end").encode())
-    it.fill("b", b="Mary ")
-    new = it.release("b")
-    it.publish("b")
+    plain.fill("b", b="Mary ")
+    new = plain.release("b")
+    plain.publish("b")
     assert "\nAsk Ann.\n" in place.read(f"{new}/README.md").decode()
 
 
-def test_load_dataset_reads_a_published_folder_whole_and_streamed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_lake_on_s3_is_published_as_well(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("s3", tmp_path, request, f"publish.target={tmp_path / 'out'}")
+    it.fill("a", rows=40)
+    it.release("a")
+    it.publish("a")
+    assert reader(outside(it)) == names(it, "a")
+
+
+def test_load_dataset_reads_a_published_folder_whole_and_streamed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     it = world("folder", tmp_path, request, f"publish.target={tmp_path / 'out'}")
     it.fill("a")
     it.release("a")
