@@ -37,5 +37,5 @@ def test_students_are_listed_shown_promoted_and_taken_back(lake, ask):
     assert ask("promote", listed["refused"], "--why", "trial", "--refused")["version"] == listed["refused"]
     assert ask("rollback", "--why", "worse")["version"] == listed["in use"] == registry.promoted(lake).version
     assert [entry["why"] for entry in ask("history")][1:] == ["trial", "worse"]
-    assert RUNNER.invoke(app, ["show", listed["in use"]]).output.count("teacher") == 1
-    assert RUNNER.invoke(app, ["list"]).exit_code == 0
+    for words in (["show", listed["in use"]], ["list"], ["history"]):
+        assert RUNNER.invoke(app, words).exit_code == 0
