@@ -38,11 +38,11 @@ class Spool:
     def __exit__(self, _: type | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._file.close()
 
-    def add(self, uid: str, told: Mapping[str, Any], image: bytes) -> None:
-        """Keep one image."""
-        text = json.dumps({"uid": uid, **told}).encode()
+    def add(self, told: Mapping[str, Any], image: bytes) -> None:
+        """Keep one image under the `uid` in what is told of it."""
+        text = json.dumps(told).encode()
         checksum = zlib.crc32(image, zlib.crc32(text))
-        self._end = self._remember(uid, told, self._end, len(text), len(image))
+        self._end = self._remember(told, self._end, len(text), len(image))
         self._file.write(b"".join((_RECORD.pack(checksum, len(text), len(image)), text, image)))
         self._file.flush()
 
@@ -55,10 +55,10 @@ class Spool:
         """Forget all of it: the part is written."""
         self.path.unlink(missing_ok=True)
 
-    def _remember(self, uid: str, told: Mapping[str, Any], start: int, text: int, image: int) -> int:
+    def _remember(self, told: Mapping[str, Any], start: int, text: int, image: int) -> int:
         offset = start + _RECORD.size + text
-        self.told[uid] = told
-        self._places[uid] = (offset, image)
+        self.told[told["uid"]] = told
+        self._places[told["uid"]] = (offset, image)
         return offset + image
 
     def _recover(self) -> None:
@@ -69,7 +69,6 @@ class Spool:
             text, image = self._file.read(text_length), self._file.read(length)
             if len(image) != length or zlib.crc32(image, zlib.crc32(text)) != checksum:
                 break
-            told = json.loads(text)
-            self._end = self._remember(told.pop("uid"), told, self._end, text_length, length)
+            self._end = self._remember(json.loads(text), self._end, text_length, length)
         self._file.truncate(self._end)
         self._file.seek(self._end)

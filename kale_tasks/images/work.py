@@ -89,7 +89,7 @@ class Crew:
         facts = {made.get("reason") or "ok": 1.0, "mb": len(got.body) / 1e6}
         self._run.progress.advance(0, resumed=False, **facts)
         if not (made["status"] == "failed" and Reason(made["reason"]).transient):
-            batch.spool.add(row["uid"], made, image)  # what may heal is asked for again after a crash
+            batch.spool.add(made, image)  # what may heal is asked for again after a crash
         return made
 
     async def _decoded(self, got: Got, row: Row) -> tuple[dict[str, Any], bytes]:
