@@ -1,0 +1,100 @@
+"""What every Dag must be: light to parse, documented, whole after serialization."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+HEAVY = ("torch", "vllm", "pyspark", "pandas", "pyarrow", "great_expectations", "transformers", "duckdb")
+_PARSE = f"""
+import json, sys, time
+import airflow.sdk
+started = time.process_time()
+import importlib.util
+for path in {sorted(map(str, DAGS.glob("*.py")))!r}:
+    spec = importlib.util.spec_from_file_location("parsed", path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+spent = time.process_time() - started
+print(json.dumps({{"seconds": spent, "heavy": [m for m in {HEAVY!r} if m in sys.modules]}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def dags() -> dict[str, Any]:
+    """Every Dag, loaded as Airflow loads it."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(DAGS), bundle_path=DAGS)
+    assert not bag.import_errors
+    return dict(bag.dags)
+
+
+def test_every_file_makes_the_dag_of_its_name(dags: dict[str, Any]) -> None:
+    assert sorted(dags) == sorted(path.stem for path in DAGS.glob("*.py"))
+
+
+def test_all_dags_parse_in_five_seconds_and_load_nothing_heavy() -> None:
+    done = subprocess.run([sys.executable, "-c", _PARSE], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["heavy"] == []
+    assert told["seconds"] < 5
+
+
+def test_every_dag_and_task_is_documented(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        assert dag.doc_md and dag.description and dag.dag_display_name.startswith("KALE") and "kale" in dag.tags
+        assert [task.task_id for task in dag.tasks if not task.doc_md] == [], dag.dag_id
+
+
+def test_a_dag_survives_serialization(dags: dict[str, Any]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in dags.values():
+        written = DagSerialization.to_dict(dag)
+        read = DagSerialization.from_dict(json.loads(json.dumps(written)))
+        assert sorted(read.task_ids) == sorted(dag.task_ids)
+        assert {t: sorted(read.get_task(t).downstream_task_ids) for t in read.task_ids} == {
+            t: sorted(dag.get_task(t).downstream_task_ids) for t in dag.task_ids
+        }
+
+
+def test_the_event_of_a_step_comes_after_its_gate(dags: dict[str, Any]) -> None:
+    emitting = {(dag.dag_id, t.task_id) for dag in dags.values() for t in dag.tasks if t.outlets}
+    gates = {(dag, task) for dag, task in emitting if not task.startswith("announce") and task != "tick"}
+    assert gates == {
+        ("kale_ingest", "ingest.gate"),
+        ("kale_images", "images.gate"),
+        ("kale_stage1", "fuse.gate"),
+        ("kale_stage2", "student.gate"),
+    }
+
+
+def test_what_wants_a_gpu_waits_in_its_pool(dags: dict[str, Any]) -> None:
+    pools = {t.task_id: t.pool for dag in dags.values() for t in dag.tasks if t.task_id.endswith(".work")}
+    assert {task for task, pool in pools.items() if pool == "gpu"} == {
+        "dense.work",
+        "fuse.work",
+        "distill.work",
+        "student.work",
+    }
+    assert pools["ingest.work"] == "spark"
+
+
+def test_keys_that_build_on_each_other_never_run_side_by_side(dags: dict[str, Any]) -> None:
+    for dag in ("kale_ingest", "kale_distill", "kale_release"):
+        assert dags[dag].max_active_runs == 1
+
+
+def test_bad_data_is_never_tried_again_and_what_heals_is(dags: dict[str, Any]) -> None:
+    from airflow.sdk import RetryAction
+
+    from kale_tasks.errors import BadConfig, BadData, Conflict, Transient
+
+    policy = dags["kale_ingest"].get_task("ingest.plan").retry_policy
+    for error in (BadConfig("x"), BadData("x"), Conflict("x")):
+        assert policy.evaluate(error, 1, 3).action is RetryAction.FAIL
+    assert policy.evaluate(Transient("x"), 1, 3).action is RetryAction.RETRY
