@@ -1,6 +1,5 @@
 """The operators: each is one word of the `kale` command for one key, run as a process of its own."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,9 +53,7 @@ class CommandOperator(Lineage, BaseOperator):
         environment = {**KaleHook(self.kale_conn_id).environment(), "KALE_ATTEMPT": str(context["ti"].try_number)}
         self.log.info("kale %s", " ".join(line))
         self._command = Command(line, environment, schedule().python)
-        answer = self._command.run(self.log.info)
-        self.log.info("%s", json.dumps(answer))
-        return answer
+        return self._command.run(self.log.info)
 
     def on_kill(self) -> None:
         """End the command and all that it started."""
