@@ -1,2 +1,4 @@
--- Links that end in a text which is itself linked onwards: none are left when every cluster is a star.
-SELECT count(*) FROM links AS x JOIN links AS y ON y.a = x.b
+-- How far the links are from stars: rows that are linked onwards, or to more than one other. None are left at the end.
+SELECT
+    (SELECT count(*) FROM links AS x JOIN links AS y ON y.a = x.b)
+    + (SELECT count(*) - count(DISTINCT a) FROM links)

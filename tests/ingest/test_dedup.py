@@ -1,0 +1,156 @@
+"""What counts as the same pair, which one stays, and what later keys know of earlier ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kale_tasks.ingest.engine import query
+from kale_tasks.ingest.near import text_bits, text_sketches
+from kale_tasks.lake.lake import Lake
+from kale_tasks.run import Run, plan
+from kale_tasks.ingest.step import Ingest
+from tests.ingest.world import balanced, ingest, kept, land, numbers, pair, settings_for
+
+LONG = "The old stone bridge over the river Neretva in Mostar, rebuilt by divers and masons in 2004 after the war"
+
+
+def bits(one: str, other: str, tmp_path: Path) -> int:
+    _, sketch = text_sketches([one, other], settings_for(tmp_path).ingest.dedup)
+    return int(np.bitwise_count(sketch[0] ^ sketch[1]).sum())
+
+
+def test_sketches_tell_near_texts_from_others(tmp_path: Path) -> None:
+    assert bits(LONG, LONG, tmp_path) == 0
+    assert bits(LONG, LONG + "s", tmp_path) <= text_bits(0.8)
+    assert bits(LONG, "A recipe for plum dumplings with poppy seeds", tmp_path) > 2 * text_bits(0.8)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
+def test_a_sketch_does_not_depend_on_its_neighbours(texts: list[str]) -> None:
+    dedup = settings_for(Path("unused")).ingest.dedup
+    together, alone = text_sketches(texts, dedup), [text_sketches([text], dedup) for text in texts]
+    for kind in (0, 1):
+        assert (together[kind] == np.concatenate([one[kind] for one in alone])).all()
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).filter(lambda p: p[0] > p[1]), max_size=60))
+def test_links_of_any_shape_settle_into_stars_around_the_least(links: list[tuple[int, int]]) -> None:
+    with duckdb.connect() as db:
+        db.execute("CREATE TABLE links (a BIGINT, b BIGINT)")
+        if links:
+            db.executemany("INSERT INTO links VALUES (?, ?)", links)
+        rounds = 0
+        while db.execute(query("unsettled")).fetchone() != (0,):
+            for star in ("large_star", "small_star"):
+                db.execute(f"CREATE OR REPLACE TABLE links AS {query(star)}")
+            rounds += 1
+        assert rounds <= 12
+        found = dict(db.execute("SELECT a, min(b) FROM links GROUP BY a HAVING count(DISTINCT b) = 1").fetchall())
+    assert found == dict(_least_of_each(links))
+
+
+def _least_of_each(links: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    groups: list[set[int]] = []
+    for link in links:
+        meeting = [g for g in groups if g & set(link)]
+        groups = [g for g in groups if g not in meeting] + [set(link).union(*meeting)]
+    for group in groups:
+        yield from ((member, min(group)) for member in group if member != min(group))
+
+
+def test_the_best_of_equal_rows_stays_and_stands_for_the_others(tmp_path: Path) -> None:
+    rows = [
+        pair(1, similarity=0.2), pair(1, similarity=0.4, text="A better text about the same old castle"),  # one URL
+        pair(2, sha256="ab" * 32), pair(3, sha256="AB" * 32, original_width=900, original_height=900),  # one picture
+        pair(4, uid="c" * 32), pair(5, uid="C" * 32),  # one uid
+        pair(6, text=LONG), pair(7, text=LONG.upper() + "!"), pair(8, text=f"{LONG}."),  # one text
+        pair(9),
+    ]  # fmt: skip
+    land(tmp_path / "landing", rows)
+    settings = settings_for(tmp_path)
+    (committed,) = ingest(settings)
+    assert balanced(committed)
+    found = {numbers([row])[0]: (row["dup_count"], row["alt_text"]) for row in kept(settings)}
+    assert {n: count for n, (count, _) in found.items()} == {1: 2, 3: 2, 4: 2, 6: 3, 9: 1}
+    assert found[1][1].startswith("A better text")
+    assert committed.dropped == {"duplicate_url": 1, "duplicate_picture": 1, "duplicate_uid": 1, "near_duplicate": 2}
+
+
+def test_as_many_of_a_cluster_stay_as_wanted_earlier_keys_counted_in(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(n, text=f"{LONG}{'.' * n}") for n in range(2)], "k1")
+    land(tmp_path / "landing", [pair(n, text=f"{LONG}{'!' * n}") for n in range(10, 15)], "k2")
+    settings = settings_for(tmp_path, "ingest.dedup.keep=3")
+    first, second = ingest(settings, "k1", "k2")
+    assert (first.rows, second.rows) == (2, 1)
+    assert second.dropped == {"near_duplicate": 2, "earlier_text": 2}
+
+
+def test_what_too_many_urls_share_tells_nothing(tmp_path: Path) -> None:
+    shared = [pair(n, text=LONG) for n in range(11)]
+    grey = [pair(n, sha256="00" * 32) for n in range(20, 31)]
+    land(tmp_path / "landing", [*shared, *grey, pair(40), pair(41)])
+    (committed,) = ingest(settings_for(tmp_path))
+    assert committed.dropped == {"shared_text": 11, "placeholder_picture": 11}
+    assert committed.rows == 2
+
+
+def test_a_key_of_nothing_but_copies_ends_with_one_row(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(n, text="Five thousand letters about a harbour " * 130) for n in range(3000)])
+    loose = ["ingest.rules.max_text_urls=null", "ingest.rules.max_chars=null", "ingest.rules.max_repetition=null"]
+    settings = settings_for(tmp_path, *loose)
+    (committed,) = ingest(settings)
+    assert (committed.rows, committed.dropped) == (1, {"near_duplicate": 2999})
+    assert kept(settings)[0]["dup_count"] == 3000
+
+
+def test_given_embeddings_find_pictures_of_the_same_meaning(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    one, other = rng.standard_normal(64), rng.standard_normal(64)
+    near = one + 0.02 * rng.standard_normal(64)
+    vectors = [one.tolist(), near.tolist(), other.tolist(), None, None]
+    land(tmp_path / "landing", [pair(n, clip_embedding=vector) for n, vector in enumerate(vectors)], "k1")
+    land(tmp_path / "landing", [pair(10, clip_embedding=(other * 3).tolist())], "k2")
+    settings = settings_for(tmp_path, "ingest.dedup.embedding_similarity=0.95")
+    first, second = ingest(settings, "k1", "k2")
+    assert (first.dropped, second.dropped) == ({"semantic_duplicate": 1}, {"earlier_meaning": 1})
+
+
+@pytest.fixture
+def three_keys(tmp_path: Path) -> Path:
+    """Keys that repeat each other by uid, URL, picture and text."""
+    landing = tmp_path / "landing"
+    land(landing, [pair(1, sha256="aa" * 32), pair(2), pair(3, text=LONG), pair(4)], "k1")
+    land(landing, [pair(1, text="New words for a known address"), pair(12, sha256="aa" * 32), pair(2), pair(20)], "k2")
+    land(landing, [pair(13, text=f"{LONG} !"), pair(20), pair(30)], "k3")
+    return tmp_path
+
+
+def test_a_key_knows_what_earlier_keys_kept(three_keys: Path) -> None:
+    settings = settings_for(three_keys)
+    _, second, third = ingest(settings, "k1", "k2", "k3")
+    assert second.dropped == {"earlier_url": 1, "earlier_picture": 1, "earlier_uid": 1}
+    assert third.dropped == {"earlier_text": 1, "earlier_uid": 1}
+    assert numbers(kept(settings, "k3")) == [30]
+
+
+def test_the_rows_do_not_depend_on_the_order_of_the_keys(three_keys: Path, tmp_path: Path) -> None:
+    straight = [c.content for c in ingest(settings_for(three_keys), "k1", "k2", "k3")]
+    other = settings_for(three_keys, f"warehouse={tmp_path / 'other'}")
+    ingest(other, "k3", "k2", "k1")
+    assert [c.content for c in ingest(other, "k1", "k2", "k3")] == straight
+
+
+def test_a_backfilled_key_makes_later_ones_stale_and_no_earlier_one(three_keys: Path) -> None:
+    settings = settings_for(three_keys)
+    ingest(settings, "k1", "k3")
+    lake = Lake(settings)
+    assert [plan(Run(Ingest(), lake, settings, key)).committed for key in ("k1", "k3")] == [True, True]
+    ingest(settings, "k2")
+    assert [plan(Run(Ingest(), lake, settings, key)).committed for key in ("k1", "k2", "k3")] == [True, True, False]

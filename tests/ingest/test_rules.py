@@ -1,0 +1,117 @@
+"""Each rule drops what it names, counts it under its name, and can be switched off."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ingest.world import Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
+
+SAMPLES: dict[str, tuple[Record, str]] = {
+    "no_url": ({"url": "ftp://pictures.example/1.jpg"}, ""),
+    "no_text": ({"text": " <br> "}, ""),
+    "placeholder_text": ({"text": "IMG_20231104_1200.jpg"}, "ingest.rules.placeholder_text=false"),
+    "spam": ({"text": "Buy cheap watches online, free shipping, best price 70% off"}, "ingest.rules.spam=false"),
+    "pii": ({"text": "The harbour at dawn, photo sent by jane@mail.example"}, "ingest.rules.pii=keep"),
+    "nsfw": ({"text": "an old xxx video shop in the harbour"}, "ingest.lists.nsfw=null"),
+    "language": ({"text": "Ein Blick auf das alte Schloss an einem sonnigen Tag im Sommer"}, "ingest.rules.languages=[]"),
+    "too_few_words": ({"text": "Harbourside lighthouse"}, "ingest.rules.min_words=null"),
+    "too_short": ({"text": "a b c"}, "ingest.rules.min_chars=null"),
+    "too_long": ({"text": "The view of the old harbour of the town. " * 125}, "ingest.rules.max_chars=null"),
+    "repetition": ({"text": "boat boat boat boat boat boat boat"}, "ingest.rules.max_repetition=null"),
+    "too_small": ({"original_width": 640, "original_height": 120}, "ingest.rules.min_side=null"),
+    "too_narrow": ({"original_width": 1600, "original_height": 400}, "ingest.rules.max_aspect=null"),
+}  # fmt: skip
+PLACEHOLDERS = [
+    "photo", "Image 12", "1920x1080", "DSC_0042", "untitled-1", "Photo 3 of 12", "Click to enlarge", "!!! 2019 ---",
+    "https://a.example/x", "product image 4", "no image available", "image may contain: outdoor", "logo.", "stock photo",
+]  # fmt: skip
+FACTS = [
+    "Photo of Mount Fuji at dawn, 1923", "Logo of the Royal Dutch football club", "1920 Rolls Royce Silver Ghost",
+    "Order of the Garter, star of 1840", "Image of the old bridge at Mostar", "HMS Victory, 104 guns, launched 1765",
+    "The view 555-1234 was named after", "ISBN 978-3-16-148410-0 first edition cover", "Essex cottage, built in 1602",
+]  # fmt: skip
+
+
+def rows_of(changes: Iterable[Record]) -> list[Record]:
+    return [pair(number) | change for number, change in enumerate(changes)]
+
+
+def test_each_rule_drops_under_its_name(tmp_path: Path) -> None:
+    land_lines(tmp_path / "landing", rows_of(change for change, _ in SAMPLES.values()))
+    (committed,) = ingest(settings_for(tmp_path, "ingest.rules.min_side=200"))
+    assert balanced(committed)
+    assert (committed.rows, committed.dropped) == (0, dict.fromkeys(SAMPLES, 1))
+
+
+def test_each_rule_has_a_switch(tmp_path: Path) -> None:
+    switched = {rule: change for rule, (change, switch) in SAMPLES.items() if switch}
+    land_lines(tmp_path / "landing", rows_of(switched.values()))
+    off = settings_for(tmp_path, "ingest.rules.min_side=200", *(switch for _, switch in SAMPLES.values() if switch))
+    (committed,) = ingest(off)
+    assert (committed.rows, committed.dropped) == (len(switched), {})
+
+
+def test_placeholders_go_and_facts_stay(tmp_path: Path) -> None:
+    land(tmp_path / "landing", rows_of({"text": text} for text in [*PLACEHOLDERS, *FACTS]))
+    settings = settings_for(tmp_path)
+    (committed,) = ingest(settings)
+    assert committed.dropped == {"placeholder_text": len(PLACEHOLDERS)}
+    assert texts(settings) == sorted(FACTS)
+
+
+def test_personal_data_is_masked_where_prompts_read_it(tmp_path: Path) -> None:
+    text = "The harbour at dawn, write to jane.doe@mail.example or call +44 20 7946 0123"
+    land(tmp_path / "landing", [pair(1, text=text)])
+    settings = settings_for(tmp_path, "ingest.rules.pii=mask")
+    ingest(settings)
+    (row,) = kept(settings)
+    assert row["text"] == "The harbour at dawn, write to [email] or call [phone]"
+    assert (row["alt_text"], row["flags"]) == (text, ["pii"])
+
+
+def test_no_sample_of_a_dropped_row_holds_personal_data(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1, text="Written to jane.doe@mail.example by the harbour")])
+    ingest(settings_for(tmp_path))
+    (sample,) = (tmp_path / "lake" / "pairs").rglob("dropped/*.json")
+    assert "[email]" in sample.read_text() and "jane" not in sample.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "row", "rule"),
+    [
+        ("domains", "*.Bad.example # asked for it", {"url": "https://cdn.bad.example/1.jpg"}, "blocked_domain"),
+        ("takedown", "http://www.pictures.example/1.jpg", {}, "takedown"),
+        ("takedown", "AB" * 32, {"sha256": "ab" * 32}, "takedown"),
+        ("takedown", "0123456789abcdef0123456789abcdef", {"uid": "0123456789ABCDEF0123456789abcdef"}, "takedown"),
+    ],
+)
+def test_listed_rows_go_and_an_edited_list_makes_the_key_stale(
+    tmp_path: Path, name: str, line: str, row: dict[str, Any], rule: str
+) -> None:
+    land(tmp_path / "landing", [pair(1) | row, pair(2)])
+    listed = tmp_path / "landing" / "listed.txt"
+    listed.write_text("# nobody yet\n")
+    settings = settings_for(tmp_path, f"ingest.lists.{name}=listed.txt")
+    (before,) = ingest(settings)
+    listed.write_text(f"{line}\n")
+    (after,) = ingest(settings)
+    assert (before.rows, after.rows, after.dropped) == (2, 1, {rule: 1})
+    assert before.fingerprint != after.fingerprint
+
+
+def test_evaluation_items_never_get_in(tmp_path: Path) -> None:
+    text = "A lighthouse keeper waves to the crew of a passing herring drifter off Wick"
+    land(tmp_path / "landing", [{"text": text, "sha256": "aa" * 32, "url": "https://e.example/1.jpg"}], key="_eval")
+    rows = [
+        pair(1, text=f"Postcard: {text.lower()}!"),
+        pair(2, sha256="AA" * 32),
+        pair(3, text="A lighthouse keeper waves to the crew of another boat"),
+        {"url": "http://e.example/1.jpg", "text": "Something else altogether by the river"},
+    ]
+    land(tmp_path / "landing", rows)
+    settings = settings_for(tmp_path, "ingest.lists.evaluation=_eval")
+    (committed,) = ingest(settings)
+    assert committed.dropped == {"evaluation": 3}
+    assert [row["url"] for row in kept(settings)] == [pair(3)["url"]]
