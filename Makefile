@@ -24,9 +24,10 @@ up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 down:  ## Stop what `make up` started
 	@.venv/bin/kale down
 
-env:  ## The Python environment and Java, all that a run needs
+env:  ## The Python environment and Java, all that a run needs; secrets for docker-compose.yml
 	@scripts/system
 	@scripts/env
+	@scripts/dotenv
 
 vllm: env  ## vLLM for CPUs in an environment of its own
 	@scripts/vllm

@@ -3,11 +3,13 @@
 import json
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from typing import Any
 
 from kale_tasks.errors import KaleError
 
 _SECONDS = 60
+_TRIES = 5
 
 
 class Rest:
@@ -28,7 +30,10 @@ class Rest:
         return all(said[name]["status"] == "healthy" for name in wanted)
 
     def get(self, path: str) -> Any:
-        """What stands at a path of /api/v2."""
+        """What stands at a path of /api/v2; a busy machine is given more time."""
+        for _ in range(_TRIES - 1):
+            with suppress(OSError):
+                return self.send("GET", path)
         return self.send("GET", path)
 
     def send(self, method: str, path: str, body: Any = None) -> Any:

@@ -1,0 +1,91 @@
+"""The compose file: whole, pinned, without root, and saying only what this package understands."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kale_tasks.config import load
+from kale_tasks.demo.airflow import COMPONENTS
+
+ROOT = Path(__file__).parents[2]
+_KNOWN = {
+    "image", "build", "restart", "user", "security_opt", "cap_drop", "environment", "volumes", "depends_on", "command",
+    "configs", "healthcheck", "ports", "profiles", "shm_size", "deploy",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """The file as a reader of YAML sees it."""
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def dotenv(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The `.env` that the script writes for a new checkout."""
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / "scripts").mkdir()
+    for name in ("dotenv", "common.sh"):
+        shutil.copy(ROOT / "scripts" / name, folder / "scripts" / name)
+    subprocess.run([folder / "scripts" / "dotenv"], check=True, capture_output=True)
+    assert (folder / ".env").stat().st_mode & 0o077 == 0
+    lines = [line for line in (folder / ".env").read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_every_service_is_known_in_all_its_parts(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert {*COMPONENTS, "init", "postgres", "seaweedfs", "gpu-worker", "spark-master", "spark-worker"} <= set(services)
+    for name, service in services.items():
+        assert set(service) <= _KNOWN, name
+        assert set(service.get("depends_on", {})) <= set(services), name
+        assert {m.split(":")[0] for m in service.get("volumes", [])} <= set(compose["volumes"]), name
+        assert {c["source"] for c in service.get("configs", [])} <= set(compose["configs"]), name
+
+
+def test_images_are_pinned_and_nobody_is_root(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        tag = service["image"].rpartition(":")[2]
+        assert re.match(r"\d+\.\d+", tag), name
+        assert service["user"] not in ("root", "0", "0:0"), name
+
+
+def test_whatever_keeps_running_has_a_health_check(compose: dict[str, Any]) -> None:
+    running = {n: s for n, s in compose["services"].items() if s["restart"] != "no"}
+    assert [name for name, service in running.items() if "healthcheck" not in service] == []
+
+
+def test_every_variable_is_in_the_file_that_make_env_writes(dotenv: dict[str, str]) -> None:
+    named = set(re.findall(r"(?<!\$)\$\{(\w+)\}", (ROOT / "docker-compose.yml").read_text()))
+    assert named == set(dotenv)
+    assert all(len(dotenv[name]) >= 32 for name in dotenv if re.search("PASSWORD|SECRET|FERNET", name))
+
+
+def test_no_secret_stands_in_the_file_itself(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|TOKEN|FERNET|CONN$|BACKEND|CATALOG", name) and "FILE" not in name:
+                assert "${" in value, name
+
+
+def test_settings_are_accepted_by_the_package(compose: dict[str, Any], dotenv: dict[str, str]) -> None:
+    given = compose["services"]["scheduler"]["environment"]
+    filled = {name: re.sub(r"\$\{(\w+)\}", lambda m: dotenv[m[1]], value) for name, value in given.items()}
+    settings = load(environ=filled).settings
+    assert settings.warehouse == "s3://kale/warehouse"
+    assert settings.schedule.queue is None
+
+
+def test_every_airflow_command_exists(compose: dict[str, Any]) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    parser = get_parser()
+    commands = [s["command"] for s in compose["services"].values() if s.get("command", [""])[0] == "airflow"]
+    assert len(commands) == 6
+    for command in commands:
+        parser.parse_args(command[1:])
