@@ -9,7 +9,7 @@ from kale_tasks.caption.words import words
 WORD = re.compile(r"[^\W_]+(?:['\u2019.&/,-][^\W_]+)*")
 JOINERS = frozenset(words("joiners"))
 _PLAIN = frozenset(words("plain"))
-_SENTENCE_END = re.compile(r"(?:^|[.!?:;\n\"\u201c\u201d(]|--| - )\W*$")
+_SENTENCE_END = re.compile(r"(?:^|(?<!\b[A-Z])\.|[!?:;\n\"\u201c\u201d(]|--| - )\W*$")
 _LOOK_BACK = 12  # characters before a word in which the end of a sentence is looked for
 
 

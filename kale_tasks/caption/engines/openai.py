@@ -42,13 +42,14 @@ class OpenAIEngine(Engine):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: list[Answer] = []
+        self._open = 0
         self._load: Counter[str] = Counter({endpoint.rstrip("/"): 0 for endpoint in model.endpoints})
         self._last_success = time.monotonic()
         self._fault: KaleError | None = None
 
     @property
     def pending(self) -> int:
-        return len(self._tasks) + len(self._done)
+        return self._open
 
     def start(self) -> None:
         started = time.monotonic()
@@ -59,26 +60,25 @@ class OpenAIEngine(Engine):
 
     def submit(self, request: Request) -> None:
         assert self._loop
+        self._open += 1
         task = self._loop.create_task(self._ask(request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def finished(self) -> list[Answer]:
         assert self._loop
-        if self.pending:
+        if self._open:
             self._loop.run_until_complete(self._some())
         if self._fault:
             raise self._fault
         done, self._done = self._done, []
+        self._open -= len(done)
         return done
 
     def stop(self) -> None:
         if self._loop is None:
             return
-        for task in self._tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
-        self._loop.run_until_complete(self._session.close())
+        self._loop.run_until_complete(self._disconnect())
         self._loop.close()
         self._loop = None
 
@@ -91,6 +91,12 @@ class OpenAIEngine(Engine):
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
         )
 
+    async def _disconnect(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
+
     async def _some(self) -> None:
         while not self._done and not self._fault:
             self._news.clear()
@@ -99,9 +105,12 @@ class OpenAIEngine(Engine):
 
     async def _ask(self, request: Request) -> None:
         try:
-            self._done.append(await self._answer(request))
+            answer = await self._answer(request)
+            self._done.append(answer)  # not in one line: by the time it comes, the list may be another
         except KaleError as error:
             self._fault = error
+        except Exception as error:  # whatever one request does must stay its own affair
+            self._done.append(Answer(request.id, reason=ENGINE_ERROR, detail=f"{type(error).__name__}: {error}"[:200]))
         self._news.set()
 
     async def _answer(self, request: Request) -> Answer:
