@@ -5,7 +5,7 @@ from html import escape
 
 from markupsafe import Markup
 
-_WIDTH = 640
+_WIDTH, _NARROW = 640, 480
 
 
 def bars(values: Mapping[str, float], note: str = "") -> Markup:
@@ -13,14 +13,14 @@ def bars(values: Mapping[str, float], note: str = "") -> Markup:
     most = max(values.values(), default=0) or 1
     rows = []
     for i, (name, value) in enumerate(values.items()):
-        y, length, said = i * 26, max(1.0, 330 * value / most), escape(name)
+        y, length, said = i * 26, max(1.0, 240 * value / most), escape(name)
         rows.append(
-            f'<text class="name" x="190" y="{y + 16}" text-anchor="end">{escape(name[:34])}</text>'
-            f'<rect class="bar" x="200" y="{y + 4}" width="{length:.1f}" height="16" rx="3">'
+            f'<text class="name" x="160" y="{y + 16}" text-anchor="end">{escape(name[:24])}</text>'
+            f'<rect class="bar" x="170" y="{y + 4}" width="{length:.1f}" height="16" rx="3">'
             f"<title>{said}: {value:,.0f}</title></rect>"
-            f'<text class="value" x="{206 + length:.1f}" y="{y + 16}">{value:,.0f}</text>'
+            f'<text class="value" x="{176 + length:.1f}" y="{y + 16}">{value:,.0f}</text>'
         )
-    return _svg("".join(rows), 26 * len(values), note or "bars")
+    return _svg("".join(rows), 26 * len(values), note or "bars", _NARROW)
 
 
 def histogram(series: Mapping[str, Sequence[int]], width: int, unit: str) -> Markup:
@@ -60,7 +60,7 @@ def line(values: Sequence[float], label: str) -> Markup:
 _BASE = 134
 
 
-def _svg(drawn: str, height: float, label: str) -> Markup:
+def _svg(drawn: str, height: float, label: str, width: int = _WIDTH) -> Markup:
     return Markup(
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{escape(label)}">{drawn}</svg>'
+        f'<svg class="chart" viewBox="0 0 {width} {height:g}" role="img" aria-label="{escape(label)}">{drawn}</svg>'
     )

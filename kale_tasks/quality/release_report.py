@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow.compute as pc
+
 from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.lake import Lake
@@ -64,10 +66,10 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
     """Gather a release's report and put it beside the lake."""
     from kale_tasks.quality.page import render
 
-    files = lake.arrow("releases")
-    files = files.filter([one == version for one in files["version"].to_pylist()])
+    every = lake.arrow("releases")
+    files = every.filter(pc.equal(every["version"], version))
     if not files.num_rows:
-        known = sorted(set(lake.arrow("releases", columns=["version"])["version"].to_pylist()))
+        known = sorted(set(every["version"].to_pylist()))
         raise BadConfig(f"There is no release '{version}'. Releases: {', '.join(known) or 'none yet'}.")
     parts = [_part(lake, row) for row in queried("reports/release", files=files)]
     captions = metrics.captions_of(lake, settings, parts[0].key)

@@ -39,12 +39,12 @@ class Airflow:
 
     def client(self, user: str | None) -> httpx.Client:
         """A client logged in as a user, or as nobody."""
-        client = httpx.Client(base_url=self.url, timeout=60)
-        if user:
-            login = {"username": user, "password": self.passwords[user]}
-            token = client.post("/auth/token", json=login).json()["access_token"]
-            client.headers["Authorization"] = f"Bearer {token}"
-        return client
+        return httpx.Client(base_url=self.url, timeout=60, headers=self._token(user) if user else {})
+
+    def _token(self, user: str) -> dict[str, str]:
+        login = {"username": user, "password": self.passwords[user]}
+        answer = httpx.post(f"{self.url}/auth/token", json=login, timeout=60).json()
+        return {"Authorization": f"Bearer {answer['access_token']}"}
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +104,7 @@ def _hostile(row: dict[str, object]) -> dict[str, object]:
 def _wait(airflow: Airflow, log: Path) -> None:
     for _ in range(600):
         try:
-            if httpx.get(f"{airflow.url}/api/v2/version").is_success:
+            if httpx.get(f"{airflow.url}/api/v2/version", timeout=60).is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.2)
