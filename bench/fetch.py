@@ -1,7 +1,7 @@
 """Fetching beside img2dataset: speed on the same honest server, and what each does with a hostile one.
 
-    python bench/fetch.py            both measurements, written to bench/fetch.md
-    python bench/fetch.py speed 2000 only the speed, with so many images
+python bench/fetch.py            both measurements, written to bench/fetch.md
+python bench/fetch.py speed 2000 only the speed, with so many images
 """
 
 import io
@@ -69,7 +69,10 @@ def speed(wanted: int) -> list[str]:
         rate, each = cost.images / cost.wall, cost.images / cost.cpu
         rows.append(f"| {name} | {cost.images} | {rate:.0f} | {cost.cpu:.1f} | {each:.0f} | {cost.peak_mb:.0f} |")
     ours, theirs = mid["kale"], mid["img2dataset"]
-    ratio = (ours.images / ours.cpu) / (theirs.images / theirs.cpu), (ours.images / ours.wall) / (theirs.images / theirs.wall)
+    ratio = (
+        (ours.images / ours.cpu) / (theirs.images / theirs.cpu),
+        (ours.images / ours.wall) / (theirs.images / theirs.wall),
+    )
     return [
         "## Speed",
         "",
@@ -82,7 +85,11 @@ def speed(wanted: int) -> list[str]:
         f"Images per CPU second: {ratio[0]:.2f} times img2dataset's; images per second: {ratio[1]:.2f} times.",
         "",
         "Where kale's time goes, in seconds of one run (workers decode side by side, requests wait side by side): "
-        + ", ".join(f"{name.removesuffix('_seconds')} {value:.1f}" for name, value in sorted(figures.items()) if "_seconds" in name),
+        + ", ".join(
+            f"{name.removesuffix('_seconds')} {value:.1f}"
+            for name, value in sorted(figures.items())
+            if "_seconds" in name
+        ),
     ]
 
 
@@ -93,7 +100,9 @@ def probe() -> list[str]:
 
     with hostile_server() as hostile, tempfile.TemporaryDirectory() as folder:
         cases = hostile.cases()
-        of = settings(Path(folder), "images.fetch.allow=['127.0.0.1/32']", "images.fetch.seconds=5", "images.fetch.tries=1")
+        of = settings(
+            Path(folder), "images.fetch.allow=['127.0.0.1/32']", "images.fetch.seconds=5", "images.fetch.tries=1"
+        )
         rows = images(lake_with(of, pairs_of([case.url for case in cases])), of)
         ours_inside = len(hostile.inside_hits)
         peer = {}
@@ -105,14 +114,25 @@ def probe() -> list[str]:
     for case in cases:
         reason = rows[uid(case.url)]["reason"] or "ok"
         said, inside = peer[case.name]
-        good = reason in case.right, not inside and said.startswith("ok" if case.right == ("ok",) else ("failed", "ok")[:1 + ("ok" in case.right)])
+        good = (
+            reason in case.right,
+            not inside
+            and said.startswith("ok" if case.right == ("ok",) else ("failed", "ok")[: 1 + ("ok" in case.right)]),
+        )
         right["kale"] += good[0]
         right["img2dataset"] += good[1]
         marks = ["yes" if g else "no" for g in good]
-        lines.append(f"| {case.name} | {reason} | {marks[0]} | {said}{', reached the inside' if inside else ''} | {marks[1]} |")
+        lines.append(
+            f"| {case.name} | {reason} | {marks[0]} | {said}{', reached the inside' if inside else ''} | {marks[1]} |"
+        )
     count = len(cases)
     summary = f"Right: kale {right['kale']} of {count} (inside reached {ours_inside} times), img2dataset {right['img2dataset']} of {count}."
-    return [*lines, "", summary, "For img2dataset any failure counts as right where a failure is, if it ends within 20 s."]
+    return [
+        *lines,
+        "",
+        summary,
+        "For img2dataset any failure counts as right where a failure is, if it ends within 20 s.",
+    ]
 
 
 @contextmanager
@@ -193,7 +213,9 @@ def _settings(folder: Path) -> Any:
     workers = f"images.decode.workers={os.cpu_count()}"
     sets = [f"images.fetch.{f}" for f in fast]
     # The same few pictures come often here, and would be taken for placeholders.
-    return settings(folder, *sets, workers, "parts.part_rows=500", "parts.chunk_rows=20000", "images.placeholder_count=1000000")
+    return settings(
+        folder, *sets, workers, "parts.part_rows=500", "parts.chunk_rows=20000", "images.placeholder_count=1000000"
+    )
 
 
 def _pairs(folder: Path, urls: Sequence[str]) -> None:

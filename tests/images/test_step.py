@@ -94,7 +94,7 @@ def test_a_killed_run_asks_for_little_again_and_ends_in_the_same_rows(tmp_path: 
 
 
 def test_a_redrive_asks_only_for_what_may_heal(tmp_path: Path, server: Plain) -> None:
-    fine, healing = [server.url(i) for i in range(60)], [server.url(i, "heals") for i in range(60)]
+    fine, healing = [server.url(i) for i in range(60)], [server.url(100 + i, "heals") for i in range(60)]
     gone = [server.url(i, "gone") for i in range(60)]
     of = settings(tmp_path, "images.fetch.tries=1")
     lake = lake_with(of, pairs_of(fine + healing + gone))
@@ -108,7 +108,7 @@ def test_a_redrive_asks_only_for_what_may_heal(tmp_path: Path, server: Plain) ->
     assert {second[uid(url)]["status"] for url in fine + healing} == {"ok"}
     assert {second[uid(url)]["attempts"] for url in healing} == {2}
     assert [second[uid(url)] for url in fine + gone] == [first[uid(url)] for url in fine + gone]
-    assert len(set(_stored(lake, second, fine + healing))) == 60
+    assert len(set(_stored(lake, second, fine + healing))) == 120
 
 
 def test_new_pairs_do_not_make_known_images_come_again(tmp_path: Path, server: Plain) -> None:

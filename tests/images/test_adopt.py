@@ -1,0 +1,110 @@
+"""Images that are here already, in tars as img2dataset writes them."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.images.tars import read_members
+from kale_tasks.lake.shards import Span, read_images
+from tests.images.plain import image, plain_server
+from tests.images.world import KEY, images, lake_with, settings
+
+
+def test_images_are_found_by_uid_where_they_stand(tmp_path: Path) -> None:
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(0, 40)})
+    write_tar(tmp_path, "00000001", {i: image(i) for i in range(40, 60)})
+    of = settings(tmp_path, "parts.part_rows=25", "parts.chunk_rows=50")
+    lake = lake_with(of, [pair(i) for i in range(70)])
+    rows = images(lake, of)
+    found = [rows[name(i)] for i in range(60)]
+    spans = [Span(row["shard"], row["offset"], row["length"]) for row in found]
+    assert read_images(lake, spans) == [image(i) for i in range(60)]
+    assert {row["shard"] for row in found} == {f"landing:{KEY}/0000000{n}.tar" for n in (0, 1)}
+    assert all(row["sha256_matches"] and (row["width"], row["height"]) == (120, 90) for row in found)
+    assert {rows[name(i)]["reason"] for i in range(60, 70)} == {"not_in_tars"}
+    assert not [entry for entry in lake.storage.entries("images") if entry.path.endswith(".tar")], "nothing is copied"
+
+
+def test_broken_members_and_torn_tars_are_quarantined_and_the_rest_is_taken(tmp_path: Path) -> None:
+    members = {i: image(i) for i in range(20)} | {3: b"<html>gone</html>", 4: image(4)[:800]}
+    write_tar(tmp_path, "00000000", members)
+    torn = write_tar(tmp_path, "00000001", {i: image(i) for i in range(20, 40)})
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    of = settings(tmp_path)
+    lake = lake_with(of, [pair(i, "00000000" if i < 20 else "00000001") for i in range(40)])
+    rows = images(lake, of)
+    out = {row["uid"]: row["reason"] for row in lake.arrow("quarantine", KEY).to_pylist()}
+    assert out[name(3)] == "not_an_image"
+    assert out[name(4)] == "broken_image"
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert 25 <= len(rows) < 38
+    lost = {name(i) for i in range(40)} - set(rows) - {name(3), name(4)}
+    assert {out[u] for u in lost} == {"tar_broken"}
+
+
+def test_what_the_tars_lack_is_fetched_if_wanted(tmp_path: Path) -> None:
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
+    with plain_server() as server:
+        of = settings(tmp_path, "images.fetch_missing=true")
+        lake = lake_with(of, [pair(i) | {"url": server.url(i)} for i in range(15)])
+        rows = images(lake, of)
+        assert {row["status"] for row in rows.values()} == {"ok"}
+        assert server.pictures == 5
+
+
+def test_a_tar_that_changes_makes_another_run(tmp_path: Path) -> None:
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
+    of = settings(tmp_path)
+    lake = lake_with(of, [pair(i) for i in range(12)])
+    assert sum(row["status"] == "ok" for row in images(lake, of).values()) == 10
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(12)})
+    assert sum(row["status"] == "ok" for row in images(lake, of).values()) == 12
+
+
+@pytest.mark.parametrize("order", [("jpg", "txt", "json"), ("json", "jpg"), ("txt", "json", "png")])
+def test_members_are_found_in_any_order_of_their_files(order: tuple[str, ...]) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for i in range(3):
+            for suffix in order:
+                _add(tar, f"{i:09}.{suffix}", json.dumps({"uid": f"u{i}"}).encode() if suffix == "json" else b"x" * 9)
+    out.seek(0)
+    assert [(m.told["uid"], m.length) for m in read_members(out)] == [("u0", 9), ("u1", 9), ("u2", 9)]
+
+
+def name(number: int) -> str:
+    """The uid of a pair."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def pair(number: int, source: str = "00000000") -> dict[str, str]:
+    """A pair as ingest leaves it."""
+    return {
+        "uid": name(number),
+        "url": f"http://gone.test/{number}",
+        "source": f"{source}.parquet",
+        "sha256": hashlib.sha256(image(number)).hexdigest(),
+    }
+
+
+def write_tar(root: Path, stem: str, members: Mapping[int, bytes]) -> Path:
+    """A tar beside which ingest found `<stem>.parquet`."""
+    path = root / "landing" / KEY / f"{stem}.tar"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for number, content in members.items():
+            told = {"uid": name(number), "sha256": hashlib.sha256(image(number)).hexdigest(), "status": "success"}
+            _add(tar, f"{number:09}.jpg", content)
+            _add(tar, f"{number:09}.json", json.dumps(told).encode())
+    return path
+
+
+def _add(tar: tarfile.TarFile, member: str, content: bytes) -> None:
+    info = tarfile.TarInfo(member)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
