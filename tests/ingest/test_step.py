@@ -1,0 +1,145 @@
+"""The step as a whole: nothing lost, nothing done twice, and the same rows from every engine and every store."""
+
+import json
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from kale_tasks.config import Settings
+from kale_tasks.errors import Conflict
+from kale_tasks.ingest.step import Ingest
+from kale_tasks.lake.lake import Lake
+from kale_tasks.run import Run, commit, execute, plan, work
+from tests.ingest.world import KEY, balanced, ingest, kept, land, land_lines, pair, settings_for
+from tests.lakes import lake_sets
+from tests.services.server import wait_until
+from tests.services.spark import SparkCluster
+
+# Duplicates of every kind, faults, and rows that rules drop.
+MIXED = [
+    *(pair(n, sha256=f"{n % 150:064x}", similarity=n % 7 / 10) for n in range(200)),
+    *(pair(n, text=pair(n)["text"].upper() + "!") for n in range(0, 60, 3)),
+    *({**pair(n), "url": pair(n)["url"] + f"?{n}"} for n in range(60, 80)),
+    *(pair(300 + n, text="The same old story of a harbour") for n in range(12)),
+    *(pair(400 + n, text="IMG_2034.jpg") for n in range(5)),
+]
+
+
+def land_mixed(landing: Path) -> None:
+    """Three files over two keys."""
+    for number in range(2):
+        land_lines(landing, MIXED[number::3], "k1", f"{number}")
+    land_lines(landing, [*MIXED[2::3], *MIXED[:40]], "k2")
+    (landing / "k1" / "9.parquet").write_bytes(b"torn")
+
+
+def test_parts_are_in_uid_order_and_account_for_all_their_rows(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(n, text=None if n % 10 else "logo") for n in range(300)])
+    settings = settings_for(tmp_path)
+    (committed,) = ingest(settings)
+    uids = Lake(settings).arrow("pairs", KEY)["uid"].to_pylist()
+    assert (committed.parts, committed.rows_in, committed.dropped) == (6, 300, {"placeholder_text": 30})
+    assert uids == sorted(set(uids)) and len(uids) == 270
+
+
+def test_a_late_or_changed_file_replaces_the_key(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    land(tmp_path / "landing", [pair(1)])
+    (first,) = ingest(settings)
+    land(tmp_path / "landing", [pair(2)], name="late")
+    (second,) = ingest(settings)
+    land(tmp_path / "landing", [pair(3)], name="late")
+    (third,) = ingest(settings)
+    assert len({first.fingerprint, second.fingerprint, third.fingerprint}) == 3
+    assert {row["url"] for row in kept(settings)} == {pair(1)["url"], pair(3)["url"]}
+
+
+def test_only_what_is_missing_is_made_again(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(n) for n in range(200)])
+    settings = settings_for(tmp_path)
+    lake = Lake(settings)
+    run = Run(Ingest(), lake, settings, KEY)
+    made = plan(run)
+    (chunk,) = made.chunks
+    whole = work(run, chunk)
+    lake.storage.delete(f"{run.folder}/part-00002.parquet")
+    again = work(run, chunk)
+    assert [meta.number for meta in again] == [2]
+    assert again[0] == whole[[meta.number for meta in whole].index(2)]
+    assert commit(run, made).rows == 200
+    assert not list(lake.storage.entries(f"{run.folder}/scratch"))
+
+
+def test_an_earlier_key_that_changes_under_a_run_is_a_conflict(tmp_path: Path) -> None:
+    for key, number in (("k1", 1), ("k2", 2)):
+        land(tmp_path / "landing", [pair(number)], key)
+    settings = settings_for(tmp_path)
+    lake = Lake(settings)
+    late = Run(Ingest(), lake, settings, "k2")
+    made = plan(late)
+    execute(Run(Ingest(), lake, settings, "k1"))
+    with pytest.raises(Conflict, match="Run k2 again"):
+        work(late, made.chunks[0])
+
+
+def test_splits_come_in_the_wanted_shares_and_never_move(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(n) for n in range(2000)])
+    settings = settings_for(tmp_path, "ingest.part_rows=1000", "ingest.split.holdout=0.1", "ingest.split.stage1=0.3")
+    ingest(settings)
+    found = [row["split"] for row in kept(settings)]
+    shares = {split: found.count(split) / len(found) for split in ("holdout", "stage1", "stage2")}
+    assert shares == pytest.approx({"holdout": 0.1, "stage1": 0.3, "stage2": 0.6}, abs=0.03)
+
+
+def contents(settings: Settings) -> list[str]:
+    """What two keys of mixed rows come to."""
+    found = ingest(settings, "k1", "k2")
+    assert all(balanced(committed) for committed in found)
+    return [committed.content for committed in found]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder whose landing holds two keys of mixed rows."""
+    land_mixed(tmp_path / "landing")
+    return tmp_path
+
+
+def test_spark_and_duckdb_make_the_same_bytes(mixed: Path) -> None:
+    small = [f"ingest.spark.conf={json.dumps({'spark.sql.shuffle.partitions': '2', 'spark.driver.host': '127.0.0.1'})}"]
+    spark = settings_for(mixed, f"warehouse={mixed}/spark", "ingest.engine=spark", "ingest.spark.master=local[2]", *small)
+    assert contents(spark) == contents(settings_for(mixed, "ingest.piece_rows=50", "ingest.workers=2"))
+
+
+def test_s3_and_a_folder_hold_the_same_rows(mixed: Path, request: pytest.FixtureRequest) -> None:
+    sets = lake_sets("s3", mixed, request)
+    bucket = next(s for s in sets if s.startswith("warehouse=")).removeprefix("warehouse=").removesuffix("/lake")
+    far = settings_for(mixed, *sets, f"landing={bucket}/landing", "ingest.part_rows=50")
+    storage = Lake(far).storage
+    for path in sorted((mixed / "landing").rglob("*.*")):
+        name = f"landing/{path.relative_to(mixed / 'landing')}"
+        storage.client.put_object(Bucket=storage.bucket, Key=name, Body=path.read_bytes())  # type: ignore[attr-defined]
+    assert contents(far) == contents(settings_for(mixed))
+
+
+def test_a_cluster_that_loses_a_worker_makes_the_same_rows(mixed: Path, spark_cluster: SparkCluster) -> None:
+    conf = {"spark.sql.shuffle.partitions": "2", "spark.driver.host": "127.0.0.1", "spark.executor.memory": "512m"}
+    cluster = [f"ingest.spark.master={spark_cluster.url}", f"ingest.spark.conf={json.dumps(conf)}"]
+    settings = settings_for(mixed, f"warehouse={mixed}/cluster", "ingest.engine=spark", *cluster)
+    killed = _kill_once(spark_cluster, mixed / "cluster" / "pairs")
+    assert contents(settings) == contents(settings_for(mixed))
+    killed.join()
+    assert sum(worker.is_alive() for worker in spark_cluster.workers) == 1
+
+
+def _kill_once(cluster: SparkCluster, tables: Path) -> Thread:
+    """Takes the first worker away as soon as the run has its first intermediate table."""
+
+    def watch() -> None:
+        wait_until(lambda: any(tables.rglob("scratch/fates-*")), "the fates of the rows", seconds=250)
+        cluster.workers[0].kill()
+
+    thread = Thread(target=watch)
+    thread.start()
+    return thread
