@@ -65,7 +65,8 @@ class S3Storage(Storage):
     def tag(self, path: str) -> str | None:
         with _explained(self.root):
             try:
-                return str(self.client.head_object(Bucket=self.bucket, Key=self._key(path))["ETag"])
+                head = self.client.head_object(Bucket=self.bucket, Key=self._key(path))
+                return str(head["ETag"]).strip('"')  # Ceph compares If-Match with the bare hash, AWS takes both
             except self.client.exceptions.ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                     return None
