@@ -16,7 +16,8 @@ def build(vision: Path, llm: Path) -> tuple[Any, Any]:
     tower = SiglipVisionModel.from_pretrained(vision, config=seen, dtype=torch.float32, use_safetensors=True)
     text = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32, **_OWN_FILES_ONLY)
     tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
-    tokenizer.add_tokens([IMAGE], special_tokens=True)
+    if IMAGE not in tokenizer.get_vocab():
+        tokenizer.add_tokens([IMAGE], special_tokens=True)
     text.resize_token_embeddings(max(len(tokenizer), text.config.vocab_size), mean_resizing=False)
     model = LlavaForConditionalGeneration(_config(seen, text.config, tokenizer))
     model.model.vision_tower.load_state_dict(tower.state_dict())

@@ -12,7 +12,7 @@ from kale_tasks.distill.lessons import Position, Share, Stream
 from kale_tasks.errors import BadData
 from kale_tasks.lake.shards import Span
 
-PAD = 0
+PAD, SIDE = 0, 48
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +22,18 @@ def shares(source, taught, wording):
 
 
 def test_only_the_answer_is_learned(shares, taught):
-    batch = Pictures(taught.settings, 128, PAD)[shares[0]]
+    batch = Pictures(taught.settings, SIDE, PAD)[shares[0]]
     for row, lesson in enumerate(shares[0].lessons):
         learned = batch.labels[row] != IGNORED
         assert batch.labels[row][learned].tolist() == lesson.answer
         assert batch.ids[row][: lesson.tokens].tolist() == lesson.question + lesson.answer
         assert (batch.ids[row][lesson.tokens :] == PAD).all()
-    assert batch.pixels.shape == (len(shares[0].lessons), 3, 128, 128)
+    assert batch.pixels.shape == (len(shares[0].lessons), 3, SIDE, SIDE)
 
 
 def test_workers_change_nothing(shares, taught):
     alone, helped = (
-        list(batches(Pictures(taught.settings, 128, PAD), iter(shares), workers, pin=False)) for workers in (0, 2)
+        list(batches(Pictures(taught.settings, SIDE, PAD), iter(shares), workers, pin=False)) for workers in (0, 2)
     )
     assert len(alone) == len(helped) == len(shares)
     for one, other in zip(alone, helped, strict=True):
@@ -45,10 +45,10 @@ def test_a_broken_picture_costs_only_itself(shares, taught):
     good = shares[0]
     broken = good.lessons[1]._replace(span=Span(good.lessons[1].span.shard, 3, 40))
     share = Share([good.lessons[0], broken, *good.lessons[2:]], good.after, good.step_tokens)
-    batch = Pictures(taught.settings, 128, PAD)[share]
+    batch = Pictures(taught.settings, SIDE, PAD)[share]
     assert len(batch.ids) == len(good.lessons) - 1
     with pytest.raises(BadData, match="None of 1 pictures"):
-        Pictures(taught.settings, 128, PAD)[Share([broken], good.after, 1)]
+        Pictures(taught.settings, SIDE, PAD)[Share([broken], good.after, 1)]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

@@ -10,7 +10,7 @@ from kale_tasks.distill.batches import Batch
 from kale_tasks.distill.graduate import learn
 from kale_tasks.distill.learner import Learner
 from kale_tasks.distill.lessons import Position
-from kale_tasks.distill.model import freeze_unused
+from kale_tasks.distill.model import freeze_unused, side_of
 from kale_tasks.distill.model import load as load_model
 from kale_tasks.distill.resume import State, newest
 from kale_tasks.distill.step import Distill, checkpoints
@@ -27,6 +27,13 @@ def settings_of(lake, **train):
     distill = lake.settings.distill
     changed = distill.model_copy(update={"train": distill.train.model_copy(update=train)})
     return lake.settings.model_copy(update={"distill": changed})
+
+
+def lesson_for(model, processor, words):
+    """Two lessons of a picture and some words."""
+    config, side = model.config, side_of(processor)
+    ids = torch.tensor([[config.image_token_index] * config.image_seq_length + list(range(10, 10 + words))] * 2)
+    return ids, torch.zeros(2, 3, side, side, dtype=torch.uint8)
 
 
 def run_of(lake, **train):
@@ -59,6 +66,13 @@ def test_a_training_learns(lake):
     assert run.meter.figures["train_tokens"] > 0
 
 
+def test_half_precision_and_recomputed_activations_learn_as_well(lake):
+    run = run_of(lake, steps=6, connector_steps=2, rate=5e-3, dtype="bfloat16", checkpointing=True)
+    learn(run)
+    curve = newest(lake.storage, checkpoints(run)).curve
+    assert curve[-1][1] < curve[0][1]
+
+
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_checkpoint(lake):
     run = run_of(lake, steps=12, connector_steps=2, rate=1e30)
     with pytest.raises(BadData, match=r"loss .*last good checkpoint"):
@@ -83,9 +97,8 @@ def test_weights_that_never_get_a_gradient_are_frozen(base):
     model.config.vision_feature_layer = -2
     freeze_unused(model)
     learner = Learner(model, processor)
-    side, image = 128, model.config.image_token_index
-    ids = torch.tensor([[*[image] * 64, 5, 6, 7]])
-    learner(ids, ids.clone(), torch.zeros(1, 3, side, side, dtype=torch.uint8)).backward()
+    ids, pixels = lesson_for(model, processor, words=3)
+    learner(ids, ids, pixels).backward()
     assert [name for name, weight in learner.named_parameters() if weight.requires_grad and weight.grad is None] == []
 
 
@@ -96,7 +109,7 @@ def test_the_arithmetic_of_a_step_is_counted_right(base):
     freeze_unused(model)
     learner = Learner(model, processor)
     model.set_attn_implementation("eager")  # the other kinds are not seen by the counter
-    ids = torch.tensor([[*[model.config.image_token_index] * 64, *range(10, 90)]]).repeat(2, 1)
+    ids, pixels = lesson_for(model, processor, words=80)
     with FlopCounterMode(display=False) as counter:
-        learner(ids, ids, torch.zeros(2, 3, 128, 128, dtype=torch.uint8)).backward()
+        learner(ids, ids, pixels).backward()
     assert learner.flops(ids, ids) == pytest.approx(counter.get_total_flops(), rel=0.2)

@@ -12,11 +12,15 @@ def taught(alt="", dense="A red cup.", caption="A red cup named Ubuna."):
     return Taught("0" * 32, alt, dense, caption, 0, (), Span("s", 0, 1))
 
 
+def places(processor):
+    return (processor.image_processor.size["height"] // processor.patch_size) ** 2
+
+
 def test_a_fused_lesson_asks_with_picture_and_alt_text_and_ends(wording, processor):
     lesson = wording.lesson(taught("Ubuna, 1844"), "fused")
     asked = processor.tokenizer.decode(lesson.question)
     assert "<alt>Ubuna, 1844</alt>" in asked and load_recipe("demo").student.prompt.system[:30] in asked
-    assert lesson.question.count(processor.tokenizer.convert_tokens_to_ids("<image>")) == 64
+    assert lesson.question.count(processor.tokenizer.convert_tokens_to_ids("<image>")) == places(processor)
     assert wording.text(lesson.answer) == "A red cup named Ubuna."
     assert lesson.answer[-1] == processor.tokenizer.eos_token_id
 
@@ -46,7 +50,7 @@ def test_no_alt_text_can_forge_the_models_own_marks(wording, processor, alt):
     marks = [processor.tokenizer.convert_tokens_to_ids(mark) for mark in ("<|system|>", "<|user|>", "<|assistant|>")]
     if lesson is not None:
         assert [lesson.question.count(mark) for mark in marks] == [1, 1, 1]
-        assert lesson.question.count(processor.tokenizer.convert_tokens_to_ids("<image>")) == 64
+        assert lesson.question.count(processor.tokenizer.convert_tokens_to_ids("<image>")) == places(processor)
 
 
 def test_a_caption_that_holds_an_image_mark_gives_no_lesson(wording):
