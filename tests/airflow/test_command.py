@@ -1,0 +1,116 @@
+"""A command of an operator: what it says, what it answers, how it fails, and that nothing of it is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kale_tasks.airflow.command import Command
+from kale_tasks.errors import BadConfig, Conflict, Transient
+from tests.services.server import wait_until
+
+# Stands in for the command: starts a child of its own, tells both process numbers, then sleeps.
+_SLEEPER = """#!/bin/bash
+sleep 600 &
+echo "$$ $!" >&2
+wait
+"""
+# Stands in for a task process: runs a command until it is killed.
+_TASK = """
+import sys
+from kale_tasks.airflow.command import Command
+Command(["sample", "web", "--port", "0"], {}).run(lambda line: print(line, flush=True))
+"""
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> dict[str, str]:
+    """The environment of an empty lake."""
+    return {"KALE_WAREHOUSE": str(tmp_path / "lake"), "KALE_LANDING": str(tmp_path / "landing"), "KALE_PROFILE": "demo"}
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> str:
+    """An interpreter that never ends."""
+    path = tmp_path / "sleeper"
+    path.write_text(_SLEEPER)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_answer_is_the_json_that_the_command_prints(lake: dict[str, str]) -> None:
+    answer = Command(["todo", "--json"], lake).run(lambda line: None)
+    assert answer["stage1"] == []
+
+
+def test_the_exit_code_decides_what_kind_of_failure_it_is(lake: dict[str, str]) -> None:
+    said: list[str] = []
+    with pytest.raises(BadConfig, match="There is no step 'nonsense'"):
+        Command(["plan", "nonsense", "--key", "k", "--json"], lake).run(said.append)
+    assert said[-1].startswith("kale: There is no step")
+    with pytest.raises(Conflict):
+        Command(["plan", "dense", "--key", "2026-11-01", "--json"], lake).run(said.append)
+
+
+def test_killing_ends_the_whole_group(sleeper: str) -> None:
+    said: list[str] = []
+    command = Command(["work"], {}, python=sleeper)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            command.run(said.append)
+        except Transient as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: bool(said), "the process numbers")
+    command.kill()
+    thread.join(30)
+    assert "SIGTERM" in str(failures[0])
+    wait_until(lambda: not any(map(_runs, said[0].split())), "the end of both", 10)
+
+
+def test_a_command_does_not_outlive_a_task_that_is_killed_outright() -> None:
+    with subprocess.Popen([sys.executable, "-c", _TASK], stdout=subprocess.PIPE, text=True) as task:
+        wait_until(lambda: bool(psutil.Process(task.pid).children()), "the command", 60)
+        (child,) = psutil.Process(task.pid).children()
+        wait_until(lambda: child.num_threads() > 1, "the watch over the parent", 60)
+        os.kill(task.pid, signal.SIGKILL)
+        wait_until(lambda: not _runs(str(child.pid)), "the end of the command", 20)
+
+
+def test_a_task_without_its_supervisor_gives_up(sleeper: str, tmp_path: Path) -> None:
+    script = tmp_path / "supervisor.py"
+    note = tmp_path / "note"
+    script.write_text(
+        "import os, time\n"
+        "from kale_tasks.airflow.command import Command\n"
+        "if os.fork():\n"
+        "    time.sleep(600)\n"
+        "try:\n"
+        f"    Command(['work'], {{}}, python={sleeper!r}).run(lambda line: open({str(note)!r}, 'a').write(line))\n"
+        "except Exception as error:\n"
+        f"    open({str(note)!r}, 'a').write('|' + str(error))\n"
+    )
+    with subprocess.Popen([sys.executable, str(script)]) as supervisor:
+        wait_until(note.exists, "the process numbers", 60)
+        time.sleep(0.2)
+        supervisor.kill()
+    wait_until(lambda: "supervisor of this task is gone" in note.read_text(), "the task to notice", 30)
+    numbers = note.read_text().split("|")[0].split()
+    wait_until(lambda: not any(map(_runs, numbers)), "the end of both", 30)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
