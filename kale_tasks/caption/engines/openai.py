@@ -138,9 +138,8 @@ class OpenAIEngine(Engine):
         try:
             async with self._session.post(f"{endpoint}/chat/completions", json=body) as response:
                 if response.status == 200:
-                    answer = self._read(request, await response.json())
                     self._last_success = time.monotonic()
-                    return answer, None
+                    return self._read(request, await response.json()), None
                 said = (await response.text(errors="replace"))[:200]
                 return self._refused(request, endpoint, response, said)
         except TimeoutError:
