@@ -20,12 +20,12 @@ from tests.services.server import free_port
 
 ROOT = Path(__file__).parents[2]
 KEY = "2026-11-01"
-RUN = "asset_triggered__1"
+RUN = "by_hand"
 _DAG = """
-from airflow.sdk import DAG
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 
-with DAG("kale_quality_report", schedule=None):
+with DAG("kale_quality_report", schedule=PartitionedAssetTimetable(assets=Asset("captions"))):
     EmptyOperator(task_id="report")
 """
 
