@@ -40,6 +40,9 @@ class Chain:
 
     def start(self) -> None:
         """Unpause the Dags and backfill the keys, those that were made before too."""
+        for backfill in self._rest.get(f"/backfills?dag_id={DAGS[0]}")["backfills"]:
+            if not backfill["completed_at"]:  # one that was interrupted
+                self._rest.send("PUT", f"/backfills/{backfill['id']}/cancel")
         for dag in DAGS:
             self._rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
         body = {
