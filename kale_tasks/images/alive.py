@@ -1,5 +1,7 @@
 """Tells a dead network from dead addresses, so that a run without a network never passes for a finished one."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,23 +19,31 @@ _PARTS_LOOKED_AT = 20
 _NOT_TRIED = {Reason.BAD_URL, Reason.PRIVATE_ADDRESS}
 
 
-async def check_alive(run: Run, batch: Batch, fetcher: Fetcher) -> None:
-    """Transient, if no server answered for a whole batch and none answers that once did."""
+def unanswered(batch: Batch) -> bool:
+    """Whether addresses were asked for a batch and no server said anything."""
     reasons = [Reason(name) for name in batch.reasons if name != "ok"]
     tried = [reason for reason in reasons if reason not in _NOT_TRIED]
-    if "ok" in batch.reasons or not tried or not all(reason.unanswered for reason in tried):
-        return
-    for address in _once_good(run):
+    return "ok" not in batch.reasons and bool(tried) and all(reason.unanswered for reason in tried)
+
+
+async def alive(fetcher: Fetcher, addresses: Sequence[str]) -> bool:
+    """Whether one of some servers says anything."""
+    for address in addresses:
         if await fetcher.answers(address):
-            return
+            return True
+    return False
+
+
+def dead(batch: Batch) -> Transient:
+    """What to say of a dead network."""
     most = batch.reasons.most_common(1)[0][0]
-    raise Transient(
+    return Transient(
         f"The network seems dead: {sum(batch.reasons.values())} images of part {batch.number} were asked for and no "
         f"server answered (mostly {most}). Check resolver and network, then run again: what came is kept."
     )
 
 
-def _once_good(run: Run) -> list[str]:
+def once_good(run: Run) -> list[str]:
     """Some addresses that images came from, in this run or the standing one."""
     numbers = list(standing(run.lake.storage, run.folder, run.fingerprint))[:_PARTS_LOOKED_AT]
     for number in numbers:

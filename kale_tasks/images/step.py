@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from kale_tasks.config import Settings
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.adopt import content, tar_files
-from kale_tasks.images.alive import check_alive
+from kale_tasks.images.alive import alive, dead, once_good, unanswered
 from kale_tasks.images.batches import Batches
 from kale_tasks.images.fetch import Fetcher
 from kale_tasks.images.finish import finish
@@ -81,8 +81,16 @@ def _fetched(run: Run, batches: Iterator[Batch], pool: Pool) -> Iterator[Batch]:
     with asyncio.Runner() as runner:
         web, fetcher, crew = runner.run(start())
         try:
+            held: list[Batch] = []  # no server answered: let out once one is known to live
             while batch := runner.run(crew.next()):
-                runner.run(check_alive(run, batch, fetcher))
-                yield batch
+                held.append(batch)
+                known = crew.came or once_good(run) if unanswered(batch) else []
+                if known and not runner.run(alive(fetcher, known)):
+                    raise dead(batch)
+                if known or not unanswered(batch):
+                    yield from held
+                    held.clear()
+            if held:
+                raise dead(held[0])
         finally:
             runner.run(web.close())

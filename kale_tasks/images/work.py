@@ -40,6 +40,7 @@ class Crew:
         self._rows = self._each(batches)
         self._finished: asyncio.Queue[Batch | BaseException | None] = asyncio.Queue()
         self._working = width
+        self.came: list[str] = []  # an address that an image came from lately
         self._tasks = [asyncio.create_task(self._work()) for _ in range(width)]
 
     async def next(self) -> Batch | None:
@@ -85,6 +86,7 @@ class Crew:
                 image = b""
             else:
                 made |= done
+                self.came = [str(got.final_url)]
         batch.reasons[made.get("reason") or "ok"] += 1
         facts = {made.get("reason") or "ok": 1.0, "mb": len(got.body) / 1e6}
         self._run.progress.advance(0, resumed=False, **facts)

@@ -44,29 +44,35 @@ class Hostile:
         return f"http://127.0.0.1:{self.port}/{name}.jpg"
 
     def _inside(self) -> list[Case]:
-        path = f":{self.inside_port}/secret.jpg"
-        private, bad = ("private_address",), ("bad_url",)
+        def at(name: str, host: str, right: str = "private_address", scheme: str = "http", tail: str = "") -> Case:
+            return Case(name, f"{scheme}://{host}:{self.inside_port}/{slug(name)}.jpg{tail}", (right,))
+
         return [
-            Case("loopback", f"http://127.0.0.2{path}", private),
-            Case("whole number", f"http://2130706434{path}", private),
-            Case("hex", f"http://0x7f000002{path}", private),
-            Case("octal", f"http://0177.0.0.2{path}", private),
-            Case("short form", f"http://127.2{path}", private),
-            Case("trailing dot", f"http://127.0.0.2.{path}", private),
-            Case("full-width digits", f"http://\uff11\uff12\uff17.\uff10.\uff10.\uff12{path}", private),
-            Case("IPv6 loopback", f"http://[::1]{path}", private),
-            Case("IPv4 in IPv6", f"http://[::ffff:127.0.0.2]{path}", private),
-            Case("NAT64", f"http://[64:ff9b::7f00:2]{path}", private),
-            Case("6to4", f"http://[2002:7f00:2::]{path}", private),
-            Case("unspecified", f"http://0.0.0.0{path}", private),
-            Case("cloud metadata", "http://169.254.169.254/latest/meta-data/", private),
-            Case("user part", f"http://example.org@127.0.0.2{path}", bad),
-            Case("backslash", f"http://127.0.0.2{path}\\@example.org/", bad),
-            Case("file", "file:///etc/hostname", bad),
-            Case("gopher", f"gopher://127.0.0.2{path}", bad),
-            Case("line break", f"http://127.0.0.1:{self.port}/a\r\nHost: inside", bad),
-            Case("mail port", "http://127.0.0.1:25/a.jpg", private),
+            at("loopback", "127.0.0.2"),
+            at("whole number", "2130706434"),
+            at("hex", "0x7f000002"),
+            at("octal", "0177.0.0.2"),
+            at("short form", "127.2"),
+            at("trailing dot", "127.0.0.2."),
+            at("full-width digits", "\uff11\uff12\uff17.\uff10.\uff10.\uff12"),
+            at("IPv6 loopback", "[::1]"),
+            at("IPv4 in IPv6", "[::ffff:127.0.0.2]"),
+            at("NAT64", "[64:ff9b::7f00:2]"),
+            at("6to4", "[2002:7f00:2::]"),
+            at("unspecified", "0.0.0.0"),
+            Case("cloud metadata", "http://169.254.169.254/latest/meta-data/", ("private_address",)),
+            at("user part", "example.org@127.0.0.2", "bad_url"),
+            at("backslash", "127.0.0.2", "bad_url", tail="\\@example.org/"),
+            Case("file", "file:///etc/hostname", ("bad_url",)),
+            at("gopher", "127.0.0.2", "bad_url", "gopher"),
+            Case("line break", f"http://127.0.0.1:{self.port}/a\r\nHost: inside", ("bad_url",)),
+            Case("mail port", "http://127.0.0.1:25/a.jpg", ("private_address",)),
         ]
+
+
+def slug(name: str) -> str:
+    """A case's name in an address."""
+    return name.replace(" ", "-")
 
 
 @contextmanager
@@ -83,7 +89,7 @@ def hostile_server() -> Iterator[Hostile]:
                 hostile.inside_hits.append(name)
             _, answer = ANSWERS.get(name, ((), _status(404)))
             if name == "redirect inside":
-                answer = _redirect(f"http://127.0.0.2:{hostile.inside_port}/secret.jpg")
+                answer = _redirect(f"http://127.0.0.2:{hostile.inside_port}/redirect-inside.jpg")
             await answer(writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
