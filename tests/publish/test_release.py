@@ -64,8 +64,8 @@ def test_the_same_captions_give_the_same_bytes_anywhere(
 def test_the_mix_tells_where_each_text_comes_from(both: World) -> None:
     kinds = rows(both, read(both.lake, "b").of("mix")).to_pylist()
     captions = both.lake.arrow("captions").to_pylist()
-    wanted = {(c["uid"], kind, c[name]) for c in captions
-              for kind, name in (("alt", "alt_text"), ("dense", "dense_caption"), ("fused", "caption")) if c[name]}  # fmt: skip
+    columns = {"alt": "alt_text", "dense": "dense_caption", "fused": "caption"}
+    wanted = {(c["uid"], kind, c[name]) for c in captions for kind, name in columns.items() if c[name]}
     assert {(r["uid"], r["kind"], r["text"]) for r in kinds} == wanted and len(kinds) == len(wanted)
 
 
@@ -80,12 +80,12 @@ def test_images_travel_with_their_captions(both: World) -> None:
     built = read(both.lake, "b")
     for row in rows(both, built.of("images")).to_pylist():
         assert row["image"]["bytes"] == image(row["uid"])
-    tars = [both.lake.storage.read(file.path) for file in built.of("webdataset")]
-    members = {m.name: tar for data in tars for tar in [tarfile.open(fileobj=io.BytesIO(data))] for m in tar}
+    members: dict[str, bytes] = {}
+    for file in built.of("webdataset"):
+        with tarfile.TarFile(fileobj=io.BytesIO(both.lake.storage.read(file.path))) as tar:
+            members |= {m.name: found.read() for m in tar if (found := tar.extractfile(m))}
     assert len(members) == 3 * built.rows("full")
-    some = uid("a", 3)
-    data = members[f"{some}.jpg"].extractfile(f"{some}.jpg")
-    assert data is not None and data.read() == image(some)
+    assert members[f"{uid('a', 3)}.jpg"] == image(uid("a", 3))
 
 
 def test_no_captions_no_release(tmp_path: Path, request: pytest.FixtureRequest) -> None:

@@ -156,7 +156,8 @@ class Captions(_Mapped):
                 "uid": row["uid"], "key": run.key, "stage": self.stage, "sha256": row["sha256"], **known[row["uid"]],
                 "dense_caption": f"A thing on {row['uid'][:2]} fields. It is blue." if self.stage == 1 else None,
                 "caption": f"{known[row['uid']]['alt_text']} shows a thing on fields. It is blue, and seen from afar.",
-                "recipe": "test", "models": MODELS[self.stage], "prompt_hash": "p1", "flags": ["short"] if row["uid"][0] == "0" else [],
+                "recipe": "test", "models": MODELS[self.stage], "prompt_hash": "p1",
+                "flags": ["short"] if row["uid"][0] == "0" else [],
                 "facts": 2, "facts_from_alt": 1, "facts_from_dense": 1, "facts_invented": 0,
             }
             for row in rows
