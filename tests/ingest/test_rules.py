@@ -107,7 +107,7 @@ def test_evaluation_items_never_get_in(tmp_path: Path) -> None:
     rows = [
         pair(1, text=f"Postcard: {text.lower()}!"),
         pair(2, sha256="AA" * 32),
-        pair(3, text="A lighthouse keeper waves to the crew of another boat"),
+        pair(3, text="A lighthouse keeper waves to a crew of another boat"),
         {"url": "http://e.example/1.jpg", "text": "Something else altogether by the river"},
     ]
     land(tmp_path / "landing", rows)

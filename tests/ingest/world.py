@@ -30,7 +30,9 @@ def land(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: 
     """Rows as a Parquet file of a key."""
     path = folder / key / f"{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+    known = list(rows)
+    names = dict.fromkeys(name for row in known for name in row)
+    pq.write_table(pa.table({name: [row.get(name) for row in known] for name in names}), path)
     return path
 
 
