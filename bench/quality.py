@@ -112,7 +112,7 @@ def main() -> None:
     asked = parser.parse_args()
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     with tempfile.TemporaryDirectory() as folder:
-        names = [f"warehouse={folder}/lake", f"landing={folder}", "parts.part_rows=1000", "parts.chunk_rows=100000"]
+        names = [f"warehouse={folder}/lake", f"landing={folder}", "parts.part_rows=5000", "parts.chunk_rows=100000"]
         settings = load(names, environ={}).settings
         lake = Lake(settings)
         step = spent(lambda: execute(Run(cast("Step", Pairs(asked.rows)), lake, settings, KEY)))
