@@ -1,0 +1,83 @@
+"""One real Airflow, its landing files and its lake, for all end-to-end tests."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.config import Settings, load
+from kale_tasks.demo.airflow import Airflow, free_port
+from kale_tasks.demo.chain import DAGS, Chain
+from kale_tasks.demo.seed import seed
+from kale_tasks.lake.lake import Lake
+from tests.services.server import wait_until
+
+# The smallest student there can be: four steps, and a gate that lets it through.
+_SMALL = {
+    "KALE_DISTILL__TRAIN__STEPS": "4",
+    "KALE_DISTILL__TRAIN__CONNECTOR_STEPS": "1",
+    "KALE_DISTILL__GATE__ROWS": "8",
+    "KALE_DISTILL__GATE__FACTS_CARRIED": "0",
+    "KALE_DISTILL__GATE__FACTS_INVENTED": "1",
+    "KALE_DISTILL__GATE__DESCRIPTION": "0",
+    "KALE_SCHEDULE__DISTILL_NEW_ROWS": "20",
+    "KALE_SCHEDULE__RETRIES": "5",
+    "KALE_SCHEDULE__RETRY_MINUTES": "0.05",
+    "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.005",
+    "KALE_PARTS__CHUNK_ROWS": "20",
+    "KALE_PARTS__PART_ROWS": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+}
+_CHAIN_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a test of the whole plays on."""
+
+    airflow: Airflow
+    keys: list[str]
+    settings: Settings
+    environment: dict[str, str]
+
+    @property
+    def lake(self) -> Lake:
+        """The lake as it is now."""
+        return Lake(self.settings)
+
+    def begin(self) -> Chain:
+        """Backfill every key, those that were made before too."""
+        chain = Chain(self.airflow.rest, self.keys)
+        chain.start()
+        return chain
+
+    def finish(self, chain: Chain) -> None:
+        """Wait until nothing is left to run."""
+        quiet = iter(range(10_000))
+
+        def ended() -> bool:
+            return chain.finished(chain.look()) and next(quiet) >= 60
+
+        wait_until(ended, "the chain to end", _CHAIN_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Airflow with three keys on its landing; nothing has run yet."""
+    folder: Path = tmp_path_factory.mktemp("e2e")
+    environment = _SMALL | {
+        "KALE_PROFILE": "demo",
+        "KALE_LANDING": str(folder / "landing"),
+        "KALE_WAREHOUSE": str(folder / "warehouse"),
+        "KALE_PUBLISH__TARGET": str(folder / "published"),
+    }
+    settings = load(environ={n: v for n, v in environment.items() if n.startswith("KALE_")}).settings
+    keys = seed(folder / "landing", 3, 40)
+    airflow = Airflow(folder / "airflow", environment, free_port())
+    try:
+        airflow.start()
+        wait_until(lambda: len(airflow.rest.get("/dags")["dags"]) > len(DAGS), "the Dags", 120)
+        yield Stage(airflow, keys, settings, environment)
+    finally:
+        airflow.stop()
