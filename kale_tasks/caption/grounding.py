@@ -85,7 +85,8 @@ class _Source:
 
     def _knows_form(self, plain: str) -> bool:
         forms = self._forms
-        return plain in forms or plain.lstrip("0") in forms or f"{plain}s" in forms or bool(_stems(plain) & self._stems)
+        year = plain[2:] if re.fullmatch(r"(19|20)\d\d", plain) else plain  # a '95 Mustang is of 1995
+        return not forms.isdisjoint((plain, plain.lstrip("0"), f"{plain}s", year)) or bool(_stems(plain) & self._stems)
 
     def _knows_parts(self, word: str) -> bool:
         # "3-bedroom" is known by its number, "Mouse-themed" by its name: what is written small is no fact.

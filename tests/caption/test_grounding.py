@@ -1,13 +1,18 @@
 """Facts are found in captions, and their sources are known."""
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kale_tasks.caption.clean import Cleaner
 from kale_tasks.caption.facts import facts, find_facts
 from kale_tasks.caption.grounding import ground, invented
+from kale_tasks.caption.sentences import is_whole
+from kale_tasks.recipe import Clean, load_recipe
 
 REAL = Path(__file__).parents[2] / "../shared/data/real_triplets.jsonl"
 JUDGED = Path(__file__).with_name("judged_grounding.yaml")
@@ -77,3 +82,22 @@ def test_every_fact_has_its_place_and_one_account(caption: str, dense: str, alt:
     found = ground(caption, dense, alt)
     assert found.from_alt | found.from_dense | found.invented == found.facts
     assert not found.invented & (found.from_alt | found.from_dense)
+
+
+if REAL.exists():  # real web text, where it is at hand; it may not be passed on
+
+    def test_on_real_captions_most_flags_are_right_and_few_facts_are_missed() -> None:
+        rows = [json.loads(line) for line in REAL.read_text(encoding="utf-8").splitlines()]
+        judged = yaml.safe_load(JUDGED.read_text())
+        cleaner = Cleaner(Clean(min_words=3), load_recipe("kale").dense.prompt)
+
+        def flagged(number: int) -> bool:
+            row = rows[number]
+            cleaned = cleaner.clean(row["fused"], "stop" if is_whole(row["fused"]) else "length")
+            return bool(invented(cleaned.text, row["short_caption"], row["alt_text"]))
+
+        real = {number for kind in ("invented", "expanded") for number in judged[kind]}
+        flags = {number for kind in judged for number in judged[kind] if flagged(number)}
+        assert sum(map(len, judged.values())) == 200
+        assert len(flags & real) / len(flags) >= 0.8
+        assert len(flags & real) / len(real) >= 0.9
