@@ -111,6 +111,6 @@ def test_a_task_without_its_supervisor_gives_up(sleeper: str, tmp_path: Path) ->
 
 def _runs(pid: str) -> bool:
     try:
-        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
