@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -19,11 +20,9 @@ Record = dict[str, Any]
 
 def pair(number: int, text: str | None = None, **more: Any) -> Record:
     """A landing row that no rule minds; texts of different numbers have little in common."""
-    words = [f"{name}{chr(97 + number * step % 26)}{chr(97 + number // 26 % 26)}" for step, name in enumerate(_WORDS, 1)]
-    return {"url": f"https://pictures.example/{number}.jpg", "text": text or f"The {' '.join(words)} by the river", **more}
-
-
-_WORDS = ("castel", "mounta", "bridge", "garden", "villag", "temple")
+    one, two, three = ("".join(Random(f"{number} {n}").choices("bdegilnorstu", k=9)).title() for n in range(3))
+    own = f"The castle of {one} and the {two} bridge near {three}"
+    return {"url": f"https://pictures.example/{number}.jpg", "text": own if text is None else text, **more}
 
 
 def land(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: str = "00000") -> Path:
