@@ -1,0 +1,59 @@
+"""The sample web with all its faults, in a process of its own, and what must become of each address."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kale_tasks.sample.faults import FAULTS
+
+HOSTS = 8
+# By fault: how it ends at first, when an address is asked once only, and how after a redrive.
+ENDS = {
+    "ok": "ok", "hops": "ok", "changed": "ok", "busy": ("busy", "ok"), "flaky": ("server_error", "ok"),
+    "missing": "not_found", "gone": "not_found", "forbidden": "forbidden", "broken": "server_error",
+    "slow": "timed_out", "cut": "cut_short", "pdf": "not_an_image", "html": "not_an_image",
+    "maze": "too_many_redirects", "loop": "too_many_redirects", "private": "private_address", "huge": "too_large",
+    "bomb": "too_many_pixels", "robots": "robots_disallowed", "noai": "noai", "noimageai": "noai", "noml": "noai",
+    "tdm": "tdm_reserved", "tdmrep": "tdm_reserved",
+}  # fmt: skip
+NEVER_ASKED = ("robots", "tdmrep")
+
+
+@contextmanager
+def faulty_web() -> Iterator[str]:
+    """The address of the web, with `{host}` for 1 to 8."""
+    command = [sys.executable, "-m", "kale_tasks.sample.cli", "web", "--port", "0", "--hosts", str(HOSTS)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout
+    try:
+        base = process.stdout.readline().split()[-1]
+        # Its bomb takes seconds to build, in which nobody else is answered: have it built now.
+        urllib.request.urlopen(address(base, "bomb", 0)).read()
+        yield base
+    finally:
+        process.kill()
+        process.wait()
+
+
+def address(base: str, fault: str, index: int) -> str:
+    """The address of a picture with a fault."""
+    return f"{base.replace('{host}', str(index % HOSTS + 1))}/{fault}/0/2026-11-01/{index:08}.jpg"
+
+
+def seen(base: str) -> list[dict[str, Any]]:
+    """What the web was asked, in order."""
+    with urllib.request.urlopen(f"{base.replace('{host}', '1')}/_seen") as answer:
+        return list(json.load(answer))
+
+
+def ends(fault: str, again: bool) -> str:
+    """How an address with this fault must end, at first or after a redrive."""
+    end = ENDS[fault]
+    return end if isinstance(end, str) else end[again]
+
+
+assert ENDS.keys() == FAULTS.keys()
