@@ -1,0 +1,111 @@
+"""The processes of docker-compose.yml, started by hand from its own commands and environment, make a key."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kale_tasks.config import load
+from kale_tasks.demo.airflow import free_port
+from kale_tasks.demo.process import Group, stop
+from kale_tasks.demo.rest import Rest
+from kale_tasks.demo.seed import seed
+from kale_tasks.lake.lake import Lake
+from kale_tasks.resources import resource
+from tests.services.postgres import Postgres
+from tests.services.server import wait_until
+
+pytestmark = pytest.mark.timeout(900)
+SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "celery-worker")
+COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def environment(postgres: Postgres, redis: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The scheduler's environment from the file, with the addresses of servers that stand here instead."""
+    folder = tmp_path_factory.mktemp("compose")
+    shared, port = folder / "shared", free_port()
+    airflow, lake = postgres.database(), postgres.database()
+    given = {
+        **COMPOSE["services"]["scheduler"]["environment"],
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__FERNET_KEY": "",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": airflow,
+        "AIRFLOW__CELERY__BROKER_URL": redis,
+        "AIRFLOW__CELERY__RESULT_BACKEND": "db+" + airflow.replace("+psycopg2", ""),
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of thirty-two letters or more, for this test",
+        "KALE_PROFILE": "demo",
+        "KALE_CATALOG": lake,
+        "KALE_INGEST__SPARK__MASTER": "local[*]",
+    }
+    of_image = {  # what the Dockerfile sets
+        "AIRFLOW_HOME": str(folder / "home"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(resource("dags")),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(resource("plugins")),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    here = {
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        "KALE_LANDING": str(folder / "landing"),
+        "KALE_WAREHOUSE": str(folder / "warehouse"),
+        "ADMIN_PASSWORD": "kale",
+    }
+    kept = {n: v for n, v in given.items() if "${" not in v and not n.startswith("KALE_S3__")}
+    moved = {n: v.replace("/opt/airflow/shared", str(shared)) for n, v in kept.items()}
+    shared.mkdir()
+    return {**os.environ, **moved, **of_image, **here}
+
+
+@pytest.fixture(scope="module")
+def rest(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
+    """The API of an Airflow made of the file's services."""
+    logs = tmp_path_factory.mktemp("logs")
+    with ExitStack() as stack:
+        groups: list[Group] = []
+        stack.callback(lambda: stop(groups))
+        init = Group.start("init", ["bash", "-c", _init(environment)], environment, logs / "init.log")
+        groups.append(init)
+        wait_until(lambda: not init.alive, "the init service", 240)
+        for name in SERVICES:
+            command = COMPOSE["services"][name]["command"]
+            groups.append(Group.start(name, command, environment, logs / f"{name}.log"))
+        answers = Rest(f"http://127.0.0.1:{environment['AIRFLOW__API__PORT']}", "admin", "kale")
+        wait_until(lambda: answers.healthy, "Airflow", 240, alive=lambda: all(g.alive for g in groups[1:]))
+        wait_until(lambda: len(answers.get("/dags")["dags"]) >= 10, "the Dags", 120)
+        yield answers
+
+
+def test_a_key_goes_through_the_same_processes_as_in_containers(rest: Rest, environment: dict[str, str]) -> None:
+    settings = load(environ={n: v for n, v in environment.items() if n.startswith("KALE_")}).settings
+    (key,) = seed(Path(settings.landing), 1, 30)
+    for dag in ("kale_ingest", "kale_images"):
+        rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
+    rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": key})
+
+    def images_made() -> bool:
+        runs = rest.get("/dags/kale_images/dagRuns")["dag_runs"]
+        assert not [run for run in runs if run["state"] == "failed"]
+        return any(run["state"] == "success" and run["partition_key"] == key for run in runs)
+
+    wait_until(images_made, "the images of the key", 400)
+    lake = Lake(settings)
+    pairs, images = lake.committed("pairs", key), lake.committed("images", key)
+    assert pairs and images and pairs.rows == images.rows > 0
+
+
+def _init(environment: dict[str, str]) -> str:
+    """What the init service does, without the folder of the image and without the S3 store."""
+    script = Path(__file__).parents[2].joinpath(*COMPOSE["services"]["init"]["command"][1:]).read_text()
+    shared = str(Path(environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).parent)
+    return re.sub(r"python - <<'END'.*", "", script, flags=re.DOTALL).replace("/opt/airflow/shared", shared)
