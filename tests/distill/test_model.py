@@ -47,8 +47,9 @@ def test_the_parts_are_as_they_were(parts, built):
     from transformers import AutoModelForCausalLM, SiglipVisionModel
 
     model, _ = built
-    text = AutoModelForCausalLM.from_pretrained(parts / "llm")
-    assert all(torch.equal(w, model.model.language_model.state_dict()[n]) for n, w in text.model.state_dict().items())
+    text = AutoModelForCausalLM.from_pretrained(parts / "llm").model.state_dict()
+    kept = model.model.language_model.state_dict()
+    assert all(torch.equal(weight, kept[name][: len(weight)]) for name, weight in text.items())
     tower = SiglipVisionModel.from_pretrained(parts / "vision").state_dict()
     kept = model.model.vision_tower.state_dict()
     assert kept and all(torch.equal(weight, tower[name]) for name, weight in kept.items())

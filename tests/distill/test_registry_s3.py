@@ -27,6 +27,7 @@ def test_a_student_is_fetched_once_checked_and_promoted(lake, tmp_path):
     first, second = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
     assert [registry.promote(lake, version, "newer").version for version in (first, second)] == [first, second]
     assert registry.rollback(lake, "worse").version == first == registry.promoted(lake).version
+    assert read(lake, first) == "a"
     lake.storage.put(f"students/{first}/weights", b"forged")
     assert read(lake, first) == "a"  # from the cache
 
