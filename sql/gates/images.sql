@@ -1,9 +1,9 @@
 -- Figures of `images`; runs as it is on DuckDB and on Spark.
 select
-    avg(case when batch.status = 'ok' then 1.0 else 0.0 end) as yield_share,
-    avg(case when batch.reason like 'dns%' then 1.0 else 0.0 end) as dns_share,
-    avg(case when batch.reason like '%unreachable%' then 1.0 else 0.0 end) as unreachable_share,
-    avg(case when batch.sha256_matches then 0.0 when batch.sha256_matches is null then null else 1.0 end)
+    avg(case when batch.status = 'ok' then 1e0 else 0e0 end) as yield_share,
+    avg(case when batch.reason like 'dns%' then 1e0 else 0e0 end) as dns_share,
+    avg(case when batch.reason like '%unreachable%' then 1e0 else 0e0 end) as unreachable_share,
+    avg(case when batch.sha256_matches then 0e0 when batch.sha256_matches is null then null else 1e0 end)
         as sha256_drift_share,
     (select coalesce(sum(n - 1), 0) / cast(greatest(sum(n), 1) as double) from (
         select count(*) as n from batch where status = 'ok' group by sha256
