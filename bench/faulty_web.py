@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 from random import Random
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,11 +33,7 @@ def main() -> None:
         log = seen(base)
         second = images(lake, of, again=True)
         asked_again = len(seen(base)) - len(log)
-        # A placeholder stands in quarantine: its address gave what it should.
-        found = [
-            {url: (rows[uid(url)]["reason"] or "ok") if uid(url) in rows else "ok" for url in urls}
-            for rows in (first, second)
-        ]
+        found = [{url: _end(rows.get(uid(url))) for url in urls} for rows in (first, second)]
     right = [sum(found[again][url] == ends(fault, bool(again)) for url, fault in urls.items()) for again in (0, 1)]
     wrong = Counter((urls[url], end) for url, end in found[1].items() if end != ends(urls[url], True))
     by_host: dict[str, list[float]] = defaultdict(list)
@@ -47,14 +44,19 @@ def main() -> None:
     lines = [
         f"# The sample web, {count} addresses",
         "",
-        f"First run, each address asked once: {right[0]} of {count} end as they must ({wall:.0f} s, {cpu:.0f} CPU s of the "
-        f"main process). After a redrive, which made {asked_again} requests: {right[1]} of {count}.",
+        f"First run, each address asked once: {right[0]} of {count} end as they must ({wall:.0f} s, {cpu:.0f} CPU s of "
+        f"the main process). After a redrive, which made {asked_again} requests: {right[1]} of {count}.",
         f"Wrong ends after the redrive: {dict(wrong) or 'none'}.",
         f"Of one host at most {most} requests in a second ({RATE} allowed, a quarter of a second of burst); "
         f"{forbidden} requests for what robots.txt or tdmrep.json forbid.",
     ]
     (ROOT / "bench/faulty_web.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def _end(row: dict[str, Any] | None) -> str:
+    # A placeholder stands in quarantine: its address gave what it should.
+    return (row["reason"] or "ok") if row else "ok"
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def run_kale(folder: str) -> None:
     print(json.dumps(run.meter.figures))
 
 
-def run_peer(folder: str, timeout: str, memory: str = "") -> None:
+def run_peer(folder: str, timeout: str, threads: str, memory: str = "") -> None:
     """The peer's side, run by its own Python."""
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
@@ -195,7 +195,8 @@ def run_peer(folder: str, timeout: str, memory: str = "") -> None:
     download(
         url_list=f"{folder}/urls.txt", output_folder=f"{folder}/out", input_format="txt", output_format="webdataset",
         image_size=512, resize_mode="keep_ratio_largest", resize_only_if_bigger=True, encode_quality=95,
-        compute_hash="sha256", extract_exif=False, processes_count=2, thread_count=64, number_sample_per_shard=500,
+        compute_hash="sha256", extract_exif=False, processes_count=2, thread_count=int(threads),
+        number_sample_per_shard=500,
         timeout=int(timeout), disallowed_header_directives=["noai", "noimageai", "noml"],
     )  # fmt: skip
 
@@ -220,20 +221,21 @@ def _pairs(folder: Path, urls: Sequence[str]) -> None:
 
 def _peer(folder: Path, urls: Sequence[str], timeout: float) -> Cost:
     (folder / "urls.txt").write_text("\n".join(urls))
-    cost, _ = _spent([str(PEER), __file__, "peer", str(folder), "10"], len(urls), timeout)
+    cost, _ = _spent([str(PEER), __file__, "peer", str(folder), "10", "64"], len(urls), timeout)
     stats = [json.loads(p.read_text()) for p in (folder / "out").glob("*_stats.json")]
     return Cost(sum(s["successes"] for s in stats), cost.wall, cost.cpu, cost.peak_mb)
 
 
 def _tried(urls: Sequence[str]) -> dict[str, str]:
-    """What img2dataset says of some addresses, with 3 GB to do so."""
+    """What img2dataset says of some addresses, with 5 GB to do so."""
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "urls.txt").write_text("\n".join(urls))
-        command = [str(PEER), __file__, "peer", folder, "5", str(3 << 30)]
+        command = [str(PEER), __file__, "peer", folder, "5", "16", str(5 << 30)]
         quiet = subprocess.DEVNULL
-        process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+        few = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # or its threads alone fill the allowance
+        process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True, env=few)
         try:
             process.wait(60 if len(urls) == 1 else 300)
         except subprocess.TimeoutExpired:
