@@ -27,7 +27,7 @@ from kale_tasks.lake.lake import Lake
 from kale_tasks.run import Run, plan
 from tests.distill import school
 
-ROUNDS, STEPS, ROWS = 5, 40, 1500
+ROUNDS, STEPS, ROWS = 3, 24, 600
 
 
 @dataclass(frozen=True)
