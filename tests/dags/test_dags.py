@@ -1,6 +1,7 @@
 """What every Dag must be: light to parse, documented, whole after serialization."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,43 @@ def test_bad_data_is_never_tried_again_and_what_heals_is(dags: dict[str, Any]) -
     for error in (BadConfig("x"), BadData("x"), Conflict("x")):
         assert policy.evaluate(error, 1, 3).action is RetryAction.FAIL
     assert policy.evaluate(Transient("x"), 1, 3).action is RetryAction.RETRY
+
+
+_ALL_SET = """
+import json
+import os
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+bag = DagBag("dags", bundle_path="dags")
+assert not bag.import_errors, bag.import_errors
+for dag in bag.dags.values():
+    DagSerialization.from_dict(DagSerialization.to_dict(dag))
+release, distill = bag.dags["kale_release"], bag.dags["kale_distill"]
+print(json.dumps({
+    "approve": [release.get_task("approve").execution_timeout, sorted(release.get_task("approve").downstream_task_ids)],
+    "late": [len(dag.deadline) for dag in bag.dags.values()],
+    "failure": [task.on_failure_callback[0].__name__ for task in release.tasks],
+    "queue": distill.get_task("distill.work").queue,
+    "executor": distill.get_task("distill.work").executor,
+}))
+"""
+
+
+def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
+    given = {
+        "KALE_SCHEDULE__APPROVE": "true",
+        "KALE_SCHEDULE__ON_LATE": "tests.dags.callbacks.late",
+        "KALE_SCHEDULE__ON_FAILURE": "tests.dags.callbacks.failed",
+        "KALE_SCHEDULE__QUEUE": "gpu",
+        "KALE_SCHEDULE__EXECUTOR": "LocalExecutor",
+    }
+    command = [sys.executable, "-c", _ALL_SET]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **given}, cwd=DAGS.parent
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["approve"] == [None, ["publish"]]  # a person may take longer than any task
+    assert set(told["late"]) == {1}
+    assert set(told["failure"]) == {"failed"}
+    assert (told["queue"], told["executor"]) == ("gpu", "LocalExecutor")
