@@ -2,7 +2,7 @@
 
     python bench/dedup.py --rows 200000 1000000
 
-Each contender runs in a process of its own; its CPU seconds include all its children. A table is written to bench/dedup.md.
+Each contender runs in a process of its own; its CPU seconds include its children. The table goes to bench/dedup.md.
 """
 
 import argparse
@@ -22,18 +22,19 @@ import pyarrow.parquet as pq
 KEY, SEED = "k", 7
 NEAR = ("{}.", "{} !", "* {}")
 # All rules off: what is measured is reading, folding, sketching, deduplicating and writing.
-PLAIN = """
-rules.min_words=null rules.min_chars=null rules.max_chars=null rules.max_repetition=null rules.max_text_urls=null
-rules.placeholder_text=false rules.spam=false rules.pii=keep rules.languages=[] lists.nsfw=null lists.evaluation=null
-""".split()
+PLAIN = [
+    *("rules.min_words=null", "rules.min_chars=null", "rules.max_chars=null", "rules.max_repetition=null"),
+    *("rules.max_text_urls=null", "rules.placeholder_text=false", "rules.spam=false", "rules.pii=keep"),
+    *("rules.languages=[]", "lists.nsfw=null", "lists.evaluation=null"),
+]
 
 
 def texts(rows: int) -> Iterator[tuple[str, int]]:
-    """Alt-texts of about ten words, and for each the number of the text that it repeats nearly (one in ten), or its own."""
+    """Alt-texts of about ten words, each with the number of the text that it nearly repeats (one in ten) or its own."""
     rng = random.Random(SEED)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvwz", k=rng.randint(3, 9))) for _ in range(50_000)]
     originals: list[str] = []
-    for number in range(rows):
+    for _ in range(rows):
         if originals and rng.random() < 0.1:
             source = rng.randrange(len(originals))
             yield rng.choice(NEAR).format(originals[source]), source
@@ -93,7 +94,9 @@ CONTENDERS: dict[str, Callable[[Path], int]] = {
 def measured(name: str, folder: Path) -> dict[str, float]:
     """One contender in a process of its own."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    out = subprocess.run([sys.executable, __file__, "--run", name, str(folder)], check=True, capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, __file__, "--run", name, str(folder)], check=True, capture_output=True, text=True
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"wall": time.monotonic() - started, "cpu": cpu, **json.loads(out.stdout.splitlines()[-1])}
@@ -111,7 +114,10 @@ def main() -> None:
         peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         print(json.dumps({"kept": kept, "peak": peak / 1024}))
         return
-    lines = ["| rows | contender | CPU s | wall s | peak MB of one process | kept | planted originals |", "|" + "---|" * 7]
+    lines = [
+        "| rows | contender | CPU s | wall s | peak MB of one process | kept | planted originals |",
+        "|" + "---|" * 7,
+    ]
     for rows in given.rows:
         with tempfile.TemporaryDirectory(prefix="kale-bench-") as name:
             lines += [_line(rows, contender, Path(name)) for contender in CONTENDERS if given.only in contender]
@@ -121,7 +127,15 @@ def main() -> None:
 def _line(rows: int, contender: str, folder: Path) -> str:
     originals = _land(rows, folder)
     found = measured(contender, folder)
-    cells = [rows, contender, f"{found['cpu']:.1f}", f"{found['wall']:.1f}", f"{found['peak']:.0f}", found["kept"], originals]
+    cells = [
+        rows,
+        contender,
+        f"{found['cpu']:.1f}",
+        f"{found['wall']:.1f}",
+        f"{found['peak']:.0f}",
+        found["kept"],
+        originals,
+    ]
     line = f"| {' | '.join(map(str, cells))} |"
     print(line, flush=True)
     return line

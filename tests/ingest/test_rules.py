@@ -15,7 +15,7 @@ SAMPLES: dict[str, tuple[Record, str]] = {
     "spam": ({"text": "Buy cheap watches online, free shipping, best price 70% off"}, "ingest.rules.spam=false"),
     "pii": ({"text": "The harbour at dawn, photo sent by jane@mail.example"}, "ingest.rules.pii=keep"),
     "nsfw": ({"text": "an old xxx video shop in the harbour"}, "ingest.lists.nsfw=null"),
-    "language": ({"text": "Ein Blick auf das alte Schloss an einem sonnigen Tag im Sommer"}, "ingest.rules.languages=[]"),
+    "language": ({"text": "Ein Blick auf das alte Schloss an einem sonnigen Tag"}, "ingest.rules.languages=[]"),
     "too_few_words": ({"text": "Harbourside lighthouse"}, "ingest.rules.min_words=null"),
     "too_short": ({"text": "a b c"}, "ingest.rules.min_chars=null"),
     "too_long": ({"text": "The view of the old harbour of the town. " * 125}, "ingest.rules.max_chars=null"),
@@ -25,7 +25,7 @@ SAMPLES: dict[str, tuple[Record, str]] = {
 }  # fmt: skip
 PLACEHOLDERS = [
     "photo", "Image 12", "1920x1080", "DSC_0042", "untitled-1", "Photo 3 of 12", "Click to enlarge", "!!! 2019 ---",
-    "https://a.example/x", "product image 4", "no image available", "image may contain: outdoor", "logo.", "stock photo",
+    "https://a.example/x", "product image 4", "no image available", "image may contain: outdoor", "logo.", "thumb 2",
 ]  # fmt: skip
 FACTS = [
     "Photo of Mount Fuji at dawn, 1923", "Logo of the Royal Dutch football club", "1920 Rolls Royce Silver Ghost",

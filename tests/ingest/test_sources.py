@@ -83,9 +83,7 @@ def test_every_format_gives_the_same_pairs(tmp_path: Path, name: str, write: Cal
     settings = settings_for(tmp_path)
     ingest(settings)
     found = {(r["url"], r["alt_text"], r["width"], r["height"], r["sha256"], r["source"]) for r in kept(settings)}
-    assert found == {
-        (r["url"], r["text"], r["original_width"], r["original_height"], r["sha256"], name) for r in ROWS
-    }
+    assert found == {(r["url"], r["text"], r["original_width"], r["original_height"], r["sha256"], name) for r in ROWS}
 
 
 def test_files_of_one_key_may_differ_in_names_and_types(tmp_path: Path) -> None:

@@ -106,9 +106,20 @@ def mixed(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def on_spark(master: str, **conf: str) -> list[str]:
+    """Settings for a Spark that does little and starts fast."""
+    quick = {
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+    }
+    return ["ingest.engine=spark", f"ingest.spark.master={master}", f"ingest.spark.conf={json.dumps(quick | conf)}"]
+
+
+@pytest.mark.timeout(900)
 def test_spark_and_duckdb_make_the_same_bytes(mixed: Path) -> None:
-    small = [f"ingest.spark.conf={json.dumps({'spark.sql.shuffle.partitions': '2', 'spark.driver.host': '127.0.0.1'})}"]
-    spark = settings_for(mixed, f"warehouse={mixed}/spark", "ingest.engine=spark", "ingest.spark.master=local[2]", *small)
+    spark = settings_for(mixed, f"warehouse={mixed}/spark", *on_spark("local[2]"))
     assert contents(spark) == contents(settings_for(mixed, "ingest.piece_rows=50", "ingest.workers=2"))
 
 
@@ -123,10 +134,10 @@ def test_s3_and_a_folder_hold_the_same_rows(mixed: Path, request: pytest.Fixture
     assert contents(far) == contents(settings_for(mixed))
 
 
+@pytest.mark.timeout(900)
 def test_a_cluster_that_loses_a_worker_makes_the_same_rows(mixed: Path, spark_cluster: SparkCluster) -> None:
-    conf = {"spark.sql.shuffle.partitions": "2", "spark.driver.host": "127.0.0.1", "spark.executor.memory": "512m"}
-    cluster = [f"ingest.spark.master={spark_cluster.url}", f"ingest.spark.conf={json.dumps(conf)}"]
-    settings = settings_for(mixed, f"warehouse={mixed}/cluster", "ingest.engine=spark", *cluster)
+    cluster = on_spark(spark_cluster.url, **{"spark.executor.memory": "512m"})
+    settings = settings_for(mixed, f"warehouse={mixed}/cluster", *cluster)
     killed = _kill_once(spark_cluster, mixed / "cluster" / "pairs")
     assert contents(settings) == contents(settings_for(mixed))
     killed.join()
@@ -137,7 +148,7 @@ def _kill_once(cluster: SparkCluster, tables: Path) -> Thread:
     """Takes the first worker away as soon as the run has its first intermediate table."""
 
     def watch() -> None:
-        wait_until(lambda: any(tables.rglob("scratch/fates-*")), "the fates of the rows", seconds=250)
+        wait_until(lambda: any(tables.rglob("scratch/fates-*")), "the fates of the rows", seconds=600)
         cluster.workers[0].kill()
 
     thread = Thread(target=watch)

@@ -28,9 +28,8 @@ def cleaner(tmp_path_factory: pytest.TempPathFactory) -> Cleaner:
 
 def raw(**values: object) -> pa.RecordBatch:
     rows = len(next(iter(values.values())))  # type: ignore[arg-type]
-    columns = {f.name: column(values.get(f.name), f.type, rows) for f in RAW if f.name not in ("row", "fault", "detail")}  # type: ignore[arg-type]
-    columns |= {"row": pa.array(range(rows)), "fault": pa.nulls(rows, pa.string()), "detail": pa.nulls(rows, pa.string())}
-    return pa.RecordBatch.from_pydict(columns, RAW)
+    columns = {f.name: column(values.get(f.name), f.type, rows) for f in RAW}  # type: ignore[arg-type]
+    return pa.RecordBatch.from_pydict(columns | {"row": pa.array(range(rows))}, RAW)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_repair_takes_away_what_nobody_sees(written: str, repaired: str) -> None
 
 
 def test_texts_that_read_alike_fold_alike() -> None:
-    assert len({fold(t) for t in ("The Old Mill.", "the  old mill !", "THE OLD_MILL", "The Old Mıll"[:-3] + "ill")}) == 1
+    assert len({fold(t) for t in ("The Old Mill.", "the  old mill !", "THE OLD_MILL")}) == 1
     assert fold("The Old Mill 1901") != fold("The Old Mill 1902")
 
 
@@ -65,7 +64,9 @@ def test_no_text_makes_repair_or_fold_fail_and_repair_is_done_in_one_go(text: st
         st.fixed_dictionaries(
             {
                 "url": st.none() | st.binary(max_size=40) | st.just(b"https://a.example/x.jpg"),
-                "alt_text": st.none() | st.binary(max_size=80) | st.text(max_size=80).map(lambda t: t.encode("utf-8", "ignore")),
+                "alt_text": st.none()
+                | st.binary(max_size=80)
+                | st.text(max_size=80).map(lambda t: t.encode("utf-8", "ignore")),
                 "uid": st.none() | st.binary(max_size=40) | st.just(b"0" * 32),
                 "sha256": st.none() | st.binary(max_size=8),
                 "width": st.none() | st.integers(-10, 10_000),
@@ -96,10 +97,18 @@ def test_no_url_makes_its_normal_form_fail(url: str) -> None:
 
 
 def test_copies_of_a_url_have_one_normal_form() -> None:
-    same = ["http://www.A.example:80/p.jpg?a=1&utm_source=x#top", "https://a.example/p.jpg?a=1", "https://a.example:443/p.jpg?a=1"]
-    assert {normal_url(url) for url in same} == {("a.example", "a.example/p.jpg?a=1")} | {("www.a.example", "a.example/p.jpg?a=1")}
+    same = [
+        "http://www.A.example:80/p.jpg?a=1&utm_source=x#top",
+        "https://a.example/p.jpg?a=1",
+        "https://a.example:443/p.jpg?a=1",
+    ]
+    assert {normal_url(url) for url in same} == {("a.example", "a.example/p.jpg?a=1")} | {
+        ("www.a.example", "a.example/p.jpg?a=1")
+    }
     assert normal_url("https://a.example/p.jpg?a=2") != normal_url(same[1])
-    assert [normal_url(url) for url in ("", "ftp://a.example/x", "javascript:alert(1)", "http://", "http://[::1")] == [None] * 5
+    assert [normal_url(url) for url in ("", "ftp://a.example/x", "javascript:alert(1)", "http://", "http://[::1")] == [
+        None
+    ] * 5
 
 
 def test_the_alt_text_stays_byte_for_byte_as_it_came(tmp_path: Path) -> None:

@@ -45,7 +45,13 @@ def land_lines(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, 
 
 def settings_for(folder: Path, *sets: str) -> Settings:
     """Settings of a lake in a folder, landing beside it."""
-    own = [f"landing={folder / 'landing'}", f"warehouse={folder / 'lake'}", "ingest.workers=1", "ingest.part_rows=50", "ingest.lists.evaluation=null"]
+    own = [
+        f"landing={folder / 'landing'}",
+        f"warehouse={folder / 'lake'}",
+        "ingest.workers=1",
+        "ingest.part_rows=50",
+        "ingest.lists.evaluation=null",
+    ]
     return load([*own, *sets], environ={}).settings
 
 
