@@ -42,7 +42,7 @@ class Images(Section):
 
     fetch_missing: bool = Field(description="Where the key has tars: fetch the images that are not in them.")
     placeholder_count: int = Field(ge=2, description="So many pairs with the same bytes mean a placeholder picture.")
-    near_bits: int = Field(ge=0, le=8, description="Perceptual hashes that differ in no more bits are near duplicates.")
+    near_bits: int = Field(ge=0, le=3, description="Perceptual hashes that differ in no more bits are near duplicates.")
     evaluation: str | None = Field(
         description="Folder below the landing of parquet files with an `image` column: an evaluation set, marked."
     )

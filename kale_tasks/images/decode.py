@@ -145,7 +145,7 @@ def _blurred(image: Image.Image, boxes: Sequence[Sequence[float]]) -> Image.Imag
 
 
 def _pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    if len(box) != 4 or not all(map(math.isfinite, box)):
+    if not box or len(box) != 4 or not all(v is not None and math.isfinite(v) for v in box):
         return 0.0, 0.0, float(size[0]), float(size[1])  # a box that cannot be read may be anywhere
     x = sorted(min(max(float(v), 0.0), 1.0) * size[0] for v in (box[0], box[2]))
     y = sorted(min(max(float(v), 0.0), 1.0) * size[1] for v in (box[1], box[3]))

@@ -7,6 +7,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,6 +55,8 @@ class Spool:
     def remove(self) -> None:
         """Forget all of it: the part is written."""
         self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # other parts are still in it
+            self.path.parent.rmdir()
 
     def _remember(self, told: Mapping[str, Any], start: int, text: int, image: int) -> int:
         offset = start + _RECORD.size + text

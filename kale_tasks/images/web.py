@@ -46,6 +46,7 @@ class Web:
             headers={"User-Agent": agent(settings), "Accept": "image/*,*/*;q=0.1", "Accept-Encoding": "identity"},
             max_line_size=8190,
             max_field_size=8190,
+            trace_configs=[_connections(measure)],
         )
 
     async def close(self) -> None:
@@ -71,6 +72,21 @@ class Web:
 def agent(settings: Fetch) -> str:
     """What we call ourselves, with a way to reach whoever runs this."""
     return f"Mozilla/5.0 (compatible; {PRODUCT}/{__version__}; +{settings.contact})"
+
+
+def _connections(measure: Callable[[str, float], None]) -> aiohttp.TraceConfig:
+    """Measures the seconds of making connections, names included."""
+
+    async def begin(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+        context.began = time.perf_counter()
+
+    async def end(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+        measure("connect_seconds", time.perf_counter() - context.began)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(begin)
+    trace.on_connection_create_end.append(end)
+    return trace
 
 
 class _Resolver(AbstractResolver):

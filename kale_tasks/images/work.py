@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,19 @@ class Batch:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
+class _Rate:
+    """So much a second since the beginning, told as changes, since progress sums what it is told."""
+
+    def __init__(self) -> None:
+        self._began, self._total, self._said = time.monotonic(), 0.0, 0.0
+
+    def more(self, amount: float) -> float:
+        """The change of the rate with so much more."""
+        self._total += amount
+        before, self._said = self._said, self._total / max(time.monotonic() - self._began, 0.1)
+        return self._said - before
+
+
 class Crew:
     """Fetches and decodes the rows of batches, in their order as far as hosts allow."""
 
@@ -39,6 +53,7 @@ class Crew:
         self._fetcher, self._pool, self._run = fetcher, pool, run
         self._rows = self._each(batches)
         self._finished: asyncio.Queue[Batch | BaseException | None] = asyncio.Queue()
+        self._images, self._megabytes = _Rate(), _Rate()
         self._working = width
         self.came: list[str] = []  # an address that an image came from lately
         self._tasks = [asyncio.create_task(self._work()) for _ in range(width)]
@@ -88,8 +103,8 @@ class Crew:
                 made |= done
                 self.came = [str(got.final_url)]
         batch.reasons[made.get("reason") or "ok"] += 1
-        facts = {made.get("reason") or "ok": 1.0, "mb": len(got.body) / 1e6}
-        self._run.progress.advance(0, resumed=False, **facts)
+        rates = {"images_per_s": self._images.more(1), "mb_per_s": self._megabytes.more(len(got.body) / 1e6)}
+        self._run.progress.advance(0, resumed=False, **rates, **{str(made.get("reason") or "ok"): 1.0})
         if not (made["status"] == "failed" and Reason(made["reason"]).transient):
             batch.spool.add(made, image)  # what may heal is asked for again after a crash
         return made
