@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from kale_tasks.caption.desks import DenseDesk, FuseDesk, StudentDesk
+from kale_tasks.caption.dense import DenseDesk
 from kale_tasks.caption.engine import Model, open_engine
-from kale_tasks.caption.stream import Desk, Stream
+from kale_tasks.caption.fuse import FuseDesk
+from kale_tasks.caption.stream import Judge, Stream
+from kale_tasks.caption.student import StudentDesk
 from kale_tasks.checkpoint import locate, pinned
 from kale_tasks.config import Settings
 from kale_tasks.errors import Conflict
@@ -59,7 +61,7 @@ class _Captioner:
     def _task(self, recipe: Recipe) -> Task | None:
         raise NotImplementedError
 
-    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Desk:
+    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Judge:
         raise NotImplementedError
 
 
@@ -72,7 +74,7 @@ class Dense(_Captioner):
     def _task(self, recipe: Recipe) -> Task | None:
         return recipe.dense
 
-    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Desk:
+    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Judge:
         return DenseDesk(run, chunk, model)
 
 
@@ -89,7 +91,7 @@ class Fuse(_Captioner):
     def _task(self, recipe: Recipe) -> Task | None:
         return recipe.fuse
 
-    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Desk:
+    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Judge:
         return FuseDesk(run, chunk, model, fuses=recipe.fuse is not None)
 
 
@@ -111,7 +113,7 @@ class Student(_Captioner):
         endpoints = run.settings.caption.endpoints.student
         return Model(f"student@{version}", task, lambda: registry.local_copy(run.lake, version), endpoints)
 
-    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Desk:
+    def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Judge:
         return StudentDesk(run, chunk, model)
 
 

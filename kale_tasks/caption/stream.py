@@ -69,7 +69,7 @@ class Draft:
     open: int = 0
 
 
-class Desk(Protocol):
+class Judge(Protocol):
     """What a step brings: its rows, and its judgement of the answers."""
 
     table: str
@@ -86,7 +86,7 @@ class Desk(Protocol):
 class Stream:
     """One chunk's way through an engine."""
 
-    def __init__(self, run: Run, engine: Engine, desk: Desk) -> None:
+    def __init__(self, run: Run, engine: Engine, desk: Judge) -> None:
         self._run, self._engine, self._desk, self._settings = run, engine, desk, run.settings.caption
         self._ready: deque[tuple[Draft, Item]] = deque()
         self._asked: dict[int, tuple[Draft, Item]] = {}

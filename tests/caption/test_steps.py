@@ -257,3 +257,14 @@ def _read(lake: Lake, path: str) -> list[dict[str, Any]]:
 
     with lake.storage.arrow.open_input_file(path) as file:
         return pq.read_table(file).to_pylist()  # type: ignore[no-any-return]
+
+
+def test_an_engine_is_started_anew_when_the_settings_say_so(opened: Opener) -> None:
+    given = [pair for pair in pairs(60) if pair.split == "stage1"]
+    with serving(reply=echo) as server:
+        lake, settings = opened("caption.recycle=10", server=server)
+        give(lake, settings, given)
+        give_dense(lake, settings, given)
+        run = Run(Fuse(), lake, settings, KEY)
+        assert execute(run).rows == len(given)
+    assert run.meter.figures["engine_starts"] >= 3
