@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -21,10 +21,12 @@ from kale_tasks.step import Chunk, Part
 class Release:
     """All keys up to this one that have captions; a row of its table is a file of the release."""
 
-    name, version, table = "release", 1, "releases"
-    slice: Mapping[str, Any] = {}
-    also: tuple[str, ...] = ()
-    keep = True
+    name: ClassVar[str] = "release"
+    version: ClassVar[int] = 1
+    table: ClassVar[str] = "releases"
+    slice: ClassVar[Mapping[str, Any]] = {}
+    also: ClassVar[tuple[str, ...]] = ()
+    keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return settings.publish.semantic()

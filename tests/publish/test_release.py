@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import Conflict
-from kale_tasks.publish import files as files_module
-from kale_tasks.publish.files import File
+from kale_tasks.publish.cuts import Cut
+from kale_tasks.publish.files import File, write_cut
 from kale_tasks.publish.formats import COLUMNS
 from kale_tasks.publish.release import manifest, read
 from kale_tasks.publish.step import Release
@@ -32,6 +33,16 @@ def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 
 def rows(it: World, files: list[File]) -> pa.Table:
     return pa.concat_tables(pq.read_table(Path(it.settings.warehouse, file.path)) for file in files)
+
+
+def noting(seen: list[Any], what: str) -> Callable[[Run, Cut], Iterator[File]]:
+    """Writes a cut and notes down which."""
+
+    def write(run: Run, cut: Cut) -> Iterator[File]:
+        seen.append(getattr(cut, what))
+        return write_cut(run, cut)
+
+    return write
 
 
 def test_a_release_holds_every_caption_up_to_its_key_once(both: World) -> None:
@@ -100,19 +111,17 @@ def test_a_release_that_was_cut_short_goes_on_where_it_stopped(
     it.fill("a")
     run = Run(Release(), it.lake, it.settings, "a")
     (chunk,) = plan(run).chunks
-    written: list[int] = []
-    real = files_module.write_cut
+    written = list[int]()
 
-    def write_and_die(run: Run, cut: Any) -> Any:
+    def write_and_die(run: Run, cut: Cut) -> Iterator[File]:
         if len(written) == 2:
             raise OSError("the machine dies")
-        written.append(cut.number)
-        return real(run, cut)
+        return noting(written, "number")(run, cut)
 
     monkeypatch.setattr("kale_tasks.publish.step.write_cut", write_and_die)
     with pytest.raises(OSError, match="dies"):
         work(run, chunk)
-    monkeypatch.setattr("kale_tasks.publish.step.write_cut", lambda r, c: written.append(c.number) or real(r, c))
+    monkeypatch.setattr("kale_tasks.publish.step.write_cut", noting(written, "number"))
     execute(Run(Release(), it.lake, it.settings, "a"))
     assert sorted(written) == list(chunk.numbers)
 
@@ -125,9 +134,8 @@ def test_a_later_release_writes_only_what_changed(
     it.release("b")
     it.fill("c")
     it.fill("b", b="Mary ")
-    sources: list[str] = []
-    real = files_module.write_cut
-    monkeypatch.setattr("kale_tasks.publish.step.write_cut", lambda r, c: sources.append(c.source) or real(r, c))
+    sources = list[str]()
+    monkeypatch.setattr("kale_tasks.publish.step.write_cut", noting(sources, "source"))
     it.release("c")
     assert set(sources) == {"b", "c"}
     assert read(it.lake, "c").rows("full") == 360

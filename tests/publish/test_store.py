@@ -1,6 +1,7 @@
 """Releases in a folder and on S3."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def reader(place: Storage) -> State:
     return frozenset(f["name"] for f in files)
 
 
+def noting(put: Callable[[Storage, str, bytes | Path], None], sent: list[str]) -> Callable[..., None]:
+    """A `put` that writes down what is sent."""
+
+    def noted(storage: Storage, path: str, data: bytes | Path) -> None:
+        sent.append(path)
+        put(storage, path, data)
+
+    return noted
+
+
 def names(it: World, key: str) -> State:
     return frozenset(file.name for file in read(it.lake, key).files)
 
@@ -71,9 +82,8 @@ def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_bytes_travel(
         first = names(it, "b")
         it.fill("b", b="Mary ")
         it.release("b")
-        sent: list[str] = []
-        real = type(place).put
-        monkeypatch.setattr(type(place), "put", lambda s, p, d: sent.append(p) or real(s, p, d))
+        sent = list[str]()
+        monkeypatch.setattr(type(place), "put", noting(type(place).put, sent))
         it.publish("b")
         monkeypatch.undo()
     assert seen == [frozenset(), first, names(it, "b")]
@@ -103,7 +113,7 @@ def test_a_publication_that_died_halfway_sends_each_file_once(it: World, monkeyp
     with pytest.raises(OSError, match="dead"):
         alone.publish("b")
     assert reader(place) == frozenset()
-    monkeypatch.setattr(type(place), "put", lambda s, p, d: sent.append(p) or real(s, p, d))
+    monkeypatch.setattr(type(place), "put", noting(real, sent))
     alone.publish("b")
     files = [p for p in sent if p.endswith(".parquet")]
     assert len(files) == len(set(files)) == len(names(it, "b"))

@@ -13,7 +13,7 @@ from PIL import Image
 from kale_tasks.config import Settings
 from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.takedowns import matcher
+from kale_tasks.lake.takedowns import Matcher, matcher
 from kale_tasks.publish.step import Release
 from kale_tasks.run import Run, execute
 from kale_tasks.step import Chunk, Part, Step, committed_input, part_span, row_chunks
@@ -40,10 +40,12 @@ def image(name: str) -> bytes:
 class Ingest:
     """Made-up pairs, sorted by uid, less those that a takedown names; every fifth is for stage 2."""
 
-    name, version, table = "ingest", 1, "pairs"
-    slice: Mapping[str, Any] = {}
-    also: tuple[str, ...] = ("dedup_index",)
-    keep = False
+    name: ClassVar[str] = "ingest"
+    version: ClassVar[int] = 1
+    table: ClassVar[str] = "pairs"
+    slice: ClassVar[Mapping[str, Any]] = {}
+    also: ClassVar[tuple[str, ...]] = ("dedup_index",)
+    keep: ClassVar[bool] = False
 
     def __init__(self, rows: int, salt: Mapping[str, str] | None = None) -> None:
         self.rows, self.salt = rows, salt or {}
@@ -59,7 +61,7 @@ class Ingest:
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         uids = sorted(uid(run.key, n) for n in range(self.rows))
-        gone = matcher(run.lake)
+        gone = self._gone(run)
         for number in numbers:
             start, stop = part_span(run.settings, chunk, number)
             rows = pa.Table.from_pylist([self._row(run.key, name) for name in uids[start:stop]])
@@ -76,6 +78,9 @@ class Ingest:
                 also={"dedup_index": pa.Table.from_pylist(index)},
             )
 
+    def _gone(self, run: Run) -> Matcher:
+        return matcher(run.lake)
+
     def _row(self, key: str, name: str) -> dict[str, Any]:
         return {
             "uid": name, "key": key, "url": f"https://host{name[0]}.example/{name}.jpg",
@@ -87,11 +92,13 @@ class Ingest:
 class _Mapped:
     """What the steps after ingest share."""
 
-    version = 1
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    table: ClassVar[str]
     slice: ClassVar[Mapping[str, Any]] = {}
-    also: tuple[str, ...] = ()
-    keep = False
-    of = ""
+    also: ClassVar[tuple[str, ...]] = ()
+    keep: ClassVar[bool] = False
+    of: ClassVar[str]
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
@@ -118,7 +125,9 @@ class _Mapped:
 class Tars(_Mapped):
     """One tar a part."""
 
-    name, table, of = "images", "images", "pairs"
+    name: ClassVar[str] = "images"
+    table: ClassVar[str] = "images"
+    of: ClassVar[str] = "pairs"
 
     def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         shard, buffer, made = f"{run.folder}/{number:05d}.tar", io.BytesIO(), []
@@ -139,35 +148,42 @@ class Tars(_Mapped):
         return [{**row, "offset": places[row["uid"]]} for row in made]
 
 
-class Captions(_Mapped):
-    """Captions of one stage."""
+class Fuse(_Mapped):
+    """Captions of stage 1."""
 
-    table, of = "captions", "images"
-
-    def __init__(self, stage: int) -> None:
-        self.stage, self.slice = stage, {"stage": stage}
-        self.name = {1: "fuse", 2: "student"}[stage]
+    name: ClassVar[str] = "fuse"
+    table: ClassVar[str] = "captions"
+    slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
+    of: ClassVar[str] = "images"
 
     def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        stage = self.slice["stage"]
         pairs = run.rows("pairs").between(rows[0]["uid"], rows[-1]["uid"], ["url", "alt_text"]).to_pylist()
         known = {pair["uid"]: pair for pair in pairs}
         return [
             {
-                "uid": row["uid"], "key": run.key, "stage": self.stage, "sha256": row["sha256"], **known[row["uid"]],
-                "dense_caption": f"A thing on {row['uid'][:2]} fields. It is blue." if self.stage == 1 else None,
+                "uid": row["uid"], "key": run.key, "stage": stage, "sha256": row["sha256"], **known[row["uid"]],
+                "dense_caption": f"A thing on {row['uid'][:2]} fields. It is blue." if stage == 1 else None,
                 "caption": f"{known[row['uid']]['alt_text']} shows a thing on fields. It is blue, and seen from afar.",
-                "recipe": "test", "models": MODELS[self.stage], "prompt_hash": "p1",
+                "recipe": "test", "models": MODELS[stage], "prompt_hash": "p1",
                 "flags": ["short"] if row["uid"][0] == "0" else [],
                 "facts": 2, "facts_from_alt": 1, "facts_from_dense": 1, "facts_invented": 0,
             }
             for row in rows
-            if row["split"] == f"stage{self.stage}"
+            if row["split"] == f"stage{stage}"
         ]  # fmt: skip
+
+
+class Student(Fuse):
+    """Captions of stage 2."""
+
+    name: ClassVar[str] = "student"
+    slice: ClassVar[Mapping[str, Any]] = {"stage": 2}
 
 
 def pipeline(rows: int, salt: Mapping[str, str] | None = None) -> list[Step]:
     """Every step up to the captions, in order."""
-    return [Ingest(rows, salt), Tars(), Captions(1), Captions(2)]
+    return [Ingest(rows, salt), Tars(), Fuse(), Student()]
 
 
 def fill(lake: Lake, settings: Settings, keys: Sequence[str], rows: int, salt: Mapping[str, str] | None = None) -> None:

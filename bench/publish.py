@@ -1,0 +1,245 @@
+"""Measures the release: shards against bare pyarrow, the Hub against `upload_folder`, a takedown of one row in a hundred.
+
+`python -m bench.publish` writes bench/publish.md. Both uploads talk to the same local server, in a process of its own.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+os.environ |= {
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_OFFLINE": "0",
+    "HF_TOKEN": "hf_test",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+def main() -> None:
+    """All three, into one page."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rows", type=int, default=200_000, help="captions of the measured lake")
+    options.add_argument("--mb", type=int, default=200, help="megabytes that go to the Hub")
+    wanted = options.parse_args()
+    place = Path(tempfile.mkdtemp(prefix="kale-bench-"))
+    try:
+        lines = [
+            *shards(place / "shards", wanted.rows),
+            *uploads(place / "hub", wanted.mb),
+            *takedown(place / "take", wanted.rows),
+        ]
+    finally:
+        shutil.rmtree(place)
+    head = "# Release\n\nBy `python -m bench.publish` on 2 cores, 24 GB, beside other work.\n\n"
+    table = "| what | wall s | CPU s | note |\n|---|---:|---:|---|\n"
+    Path(__file__).with_suffix(".md").write_text(head + table + "\n".join(lines) + "\n")
+
+
+def shards(folder: Path, rows: int) -> Iterator[str]:
+    """The release step against a bare `write_table` of the same rows, three times each, best of each."""
+    from kale_tasks.publish.formats import COLUMNS
+    from tests.publish.world import release
+
+    lake, settings = _lake(folder, rows, keys=["a"])
+    table = lake.arrow("captions").select(list(COLUMNS)).combine_chunks()
+    bare, ours = [], []
+    for i in range(3):
+        with _spent() as spent:
+            pq.write_table(table, folder / "bare.parquet", compression="zstd", row_group_size=10_000)
+        bare.append((spent[0], spent[1]))
+        shutil.rmtree(folder / "warehouse" / "release_files", ignore_errors=True)
+        again = settings.model_copy(update={"publish": settings.publish.model_copy(update={"shard_rows": 500_000 + i})})
+        with _spent() as spent:
+            release(lake, again, "a")
+        ours.append((spent[0], spent[1]))
+    (bare_wall, bare_cpu), (wall, cpu) = min(bare, key=lambda s: s[1]), min(ours, key=lambda s: s[1])
+    size = table.nbytes / 1e6
+    yield _line(
+        f"bare pyarrow write, {rows} captions, {size:.0f} MB of rows",
+        bare_wall,
+        bare_cpu,
+        f"{size / bare_wall:.0f} MB/s",
+    )
+    note = f"{size / wall:.0f} MB/s: reads, checks, counts, hashes, syncs, commits"
+    yield _line(
+        "release step, the same captions",
+        [wall, cpu],
+        f"{note}; {bare_cpu / cpu:.2f} of bare by CPU, {bare_wall / wall:.2f} by wall",
+    )
+
+
+def uploads(folder: Path, megabytes: int) -> Iterator[str]:
+    """Our publication and `HfApi.upload_folder`: first time, again, and with one file in ten changed."""
+    from huggingface_hub import HfApi
+
+    from kale_tasks.progress import Silent
+    from kale_tasks.publish.files import File
+    from kale_tasks.publish.hub import Hub
+    from kale_tasks.publish.target import Publication
+
+    url, requests = _server(folder / "server")
+    api = HfApi(endpoint=url)
+    os.environ["HF_ENDPOINT"] = url
+    files = [_file(folder / "data", i, 0) for i in range(megabytes // 2)]
+    storage = _storage(folder / "data")
+
+    def ours(version: str, listed: list[File]) -> None:
+        place = Hub("hf://datasets/o/ours", 4)
+        place._api = api
+        listing = [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in listed]
+        pages = {"README.md": b"# x\n", "manifest.json": json.dumps({"version": version, "files": listing}).encode()}
+        place.publish(Publication(version, storage, listed, pages), place.current(), Silent())
+
+    def theirs() -> None:
+        api.create_repo("o/theirs", repo_type="dataset", exist_ok=True)
+        api.upload_folder(repo_id="o/theirs", repo_type="dataset", folder_path=folder / "data")
+
+    changed = [_file(folder / "new", i, 1) if i % 10 == 0 else file for i, file in enumerate(files)]
+    for title, who, act in (
+        (f"{megabytes} MB in {len(files)} files, first time", "kale publish", lambda: ours("v1", files)),
+        ("", "upload_folder", theirs),
+        ("the same again", "kale publish", lambda: ours("v1", files)),
+        ("", "upload_folder", theirs),
+    ):
+        yield _upload(f"{who}: {title}".rstrip(": "), act, requests)
+    for new in changed:
+        if new.path.startswith("changed"):
+            shutil.copy(folder / "new" / new.path, folder / "data" / new.path)
+    yield _upload("kale publish: one file in ten is new", lambda: ours("v2", changed), requests)
+    yield _upload("upload_folder: one file in ten is new", theirs, requests)
+
+
+def takedown(folder: Path, rows: int) -> Iterator[str]:
+    """One row in a hundred, from every table, shard, release and old snapshot."""
+    from kale_tasks.lake.takedowns import digest
+    from kale_tasks.progress import Silent
+    from kale_tasks.publish.certificate import finish, traces
+    from kale_tasks.publish.send import publish
+    from kale_tasks.publish.takedown import take_down
+    from tests.publish.world import pipeline, release, uid
+
+    half = rows // 2
+    lake, settings = _lake(folder, half, keys=["a", "b"])
+    release(lake, settings, "b")
+    publish(lake, settings, "b", Silent())
+    gone = [uid("a", n) for n in range(rows // 100)]
+    untouched = lake.arrow("captions", "b")
+    with _spent() as spent:
+        record = take_down(lake, settings, {"uid": gone}, pipeline(half), Silent())
+    yield _line(
+        f"takedown of {len(gone)} rows of {rows} (all of one key of two)", spent, "every part of that key is touched"
+    )
+    with _spent() as spent:
+        release(lake, settings, "b")
+        publish(lake, settings, "b", Silent())
+    yield _line("the release without them, published", spent, "the other key's files are reused")
+    with _spent() as spent:
+        finish(lake, settings, record, now=True)
+    left = traces(lake, {digest("uid", name) for name in gone})
+    same = lake.arrow("captions", "b") == untouched
+    yield _line(
+        "end: expiry, deletion, search of every file", spent, f"{len(left)} traces; other key untouched: {same}"
+    )
+
+
+def _lake(folder: Path, rows: int, keys: list[str]) -> tuple[Any, Any]:
+    from kale_tasks.config import load
+    from kale_tasks.lake.lake import Lake
+    from tests.publish.world import fill
+
+    sets = [
+        f"warehouse={folder / 'warehouse'}", f"publish.target={folder / 'out'}", "publish.shard_rows=500000",
+        "parts.part_rows=1000", "parts.chunk_rows=40000", "publish.takedown_days=0", "maintenance.grace_hours=0",
+    ]  # fmt: skip
+    settings = load(sets, environ={}).settings
+    lake = Lake(settings)
+    fill(lake, settings, keys, rows)
+    return lake, settings
+
+
+def _storage(folder: Path) -> Any:
+    from kale_tasks.lake.folder import FolderStorage
+
+    return FolderStorage(folder)
+
+
+def _file(folder: Path, number: int, edition: int) -> Any:
+    import hashlib
+    import random
+
+    from kale_tasks.publish.files import File
+
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{'changed' if edition else 'part'}-{number:04d}.parquet"
+    data = random.Random(number * 10 + edition).randbytes(2_000_000)
+    (folder / name).write_bytes(data)
+    return File(name, name, "captions", 1, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _upload(what: str, act: Callable[[], None], requests: Any) -> str:
+    before, sent = requests.get_counts()
+    with _spent() as spent:
+        act()
+    after, total = requests.get_counts()
+    return _line(what, spent, f"{after - before} requests, {(total - sent) / 1e6:.1f} MB sent")
+
+
+class _Requests:
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+
+    def get_counts(self) -> tuple[int, int]:
+        self._pipe.send("counts")
+        counts: tuple[int, int] = self._pipe.recv()
+        return counts
+
+
+def _server(folder: Path) -> tuple[str, _Requests]:
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.get_context("spawn").Process(target=_serve, args=(folder, theirs), daemon=True).start()
+    return ours.recv(), _Requests(ours)
+
+
+def _serve(folder: Path, pipe: Any) -> None:
+    from tests.hub.server import HubServer
+
+    hub = HubServer(folder)
+    pipe.send(hub.url)
+    while True:  # ends with the process that asked for it
+        pipe.recv()
+        pipe.send((len(hub.requests), hub.received_bytes))
+
+
+@contextmanager
+def _spent() -> Iterator[list[float]]:
+    spent: list[float] = []
+    wall, cpu = time.monotonic(), _cpu()
+    yield spent
+    spent += [time.monotonic() - wall, _cpu() - cpu]
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _line(what: str, spent: Sequence[float], note: str) -> str:
+    line = f"| {what} | {spent[0]:.2f} | {spent[1]:.2f} | {note} |"
+    print(line, file=sys.stderr, flush=True)
+    return line
+
+
+if __name__ == "__main__":
+    main()
