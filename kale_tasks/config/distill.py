@@ -42,7 +42,9 @@ class Train(Section):
     accumulate: int = Field(ge=1, description="Forward passes of one optimiser step, over all processes together.")
     rate: float = Field(gt=0, description="Highest learning rate.")
     connector_rate: float = Field(gt=0, description="Highest learning rate while only the connector learns.")
-    warm_up: float = Field(ge=0, lt=1, description="Share of a phase in which the rate rises; then it falls as a cosine.")
+    warm_up: float = Field(
+        ge=0, lt=1, description="Share of a phase in which the rate rises; then it falls as a cosine."
+    )
     decay: float = Field(ge=0, description="Weight decay.")
     clip: float = Field(gt=0, description="Longest gradient.")
     spike: float = Field(gt=1, description="A loss that stays above this many times its running mean ends the run.")
@@ -63,7 +65,9 @@ class Gate(Section):
     batch: int = runtime("Captions generated at once while judging.", ge=1)
     facts_carried: float = Field(ge=0, description="Alt-text facts carried, at least this share of its teacher's.")
     facts_invented: float = Field(ge=0, description="Share of invented facts, at most so much above its teacher's.")
-    description: float = Field(ge=0, description="Agreement with the dense caption, at least this share of its teacher's.")
+    description: float = Field(
+        ge=0, description="Agreement with the dense caption, at least this share of its teacher's."
+    )
 
 
 class Distill(Section):
