@@ -77,7 +77,7 @@ def test_no_text_makes_repair_or_fold_fail_and_repair_is_done_in_one_go(text: st
         max_size=20,
     )
 )
-@settings(max_examples=150)
+@settings(max_examples=40)
 def test_every_row_comes_out_of_cleaning_whatever_was_in_it(cleaner: Cleaner, rows: list[dict[str, object]]) -> None:
     batch = raw(**{name: [row[name] for row in rows] for name in rows[0]})
     clean = cleaner.clean(FILE, batch)
