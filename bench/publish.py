@@ -1,4 +1,4 @@
-"""Measures the release: shards against bare pyarrow, the Hub against `upload_folder`, a takedown of one row in a hundred.
+"""Measures the release: shards against bare pyarrow, the Hub against `upload_folder`, a takedown of one in a hundred.
 
 `python -m bench.publish` writes bench/publish.md. Both uploads talk to the same local server, in a process of its own.
 """
@@ -68,8 +68,7 @@ def shards(folder: Path, rows: int) -> Iterator[str]:
     size = table.nbytes / 1e6
     yield _line(
         f"bare pyarrow write, {rows} captions, {size:.0f} MB of rows",
-        bare_wall,
-        bare_cpu,
+        (bare_wall, bare_cpu),
         f"{size / bare_wall:.0f} MB/s",
     )
     note = f"{size / wall:.0f} MB/s: reads, checks, counts, hashes, syncs, commits"

@@ -32,7 +32,7 @@ for part, words in {"quality": ["gate", "report"], "publish": ["publish", "taked
         for word in words:
             if hasattr(module, word):
                 app.command()(getattr(module, word))
-for name, part in {"sample": "sample", "models": "distill"}.items():
+for name, part in {"sample": "sample", "models": "distill", "release": "publish"}.items():
     if (Path(__file__).parent / part / "cli.py").exists():
         app.add_typer(import_module(f"kale_tasks.{part}.cli").app, name=name)
 

@@ -48,6 +48,11 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
     return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in doomed)])
 
 
+def certificate_path(name: str) -> str:
+    """Where the certificate of a takedown stands, relative to the warehouse."""
+    return f"{FOLDER}/{name}/certificate.json"
+
+
 def traces(lake: Lake, gone: set[str]) -> list[str]:
     """Every file of the warehouse that names a uid with one of these digests, whatever kind of file it is."""
     with ThreadPoolExecutor(4) as pool:
@@ -136,5 +141,5 @@ def _certificate(lake: Lake, record: Mapping[str, Any], withdrawn: list[str], de
         "students_that_learnt_from_these_keys": sorted(taught),
         "files_with_a_trace": 0,
     }
-    lake.storage.put(f"{FOLDER}/{record['name']}/certificate.json", json.dumps(text, indent=1).encode())
+    lake.storage.put(certificate_path(record["name"]), json.dumps(text, indent=1).encode())
     return text

@@ -1,14 +1,14 @@
 """`kale publish`, `kale release diff` and `kale takedown`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kale_tasks.commands.options import AsJson, Key, Sets, open_lake, say, settings
 from kale_tasks.errors import BadConfig
 
-release = typer.Typer(no_args_is_help=True, help="Look at a built release.")
+app = typer.Typer(no_args_is_help=True, help="Look at a built release.")
 Many = list[str] | None
 Student = Annotated[bool, typer.Option("--student", help="Publish the student in use instead of a release.")]
 OptionalKey = Annotated[str | None, typer.Option("--key", help="The key of the release.")]
@@ -31,12 +31,12 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     say({"address": address}, json, f"Published: {address}")
 
 
-@release.callback()
+@app.callback()
 def _group() -> None:
     """Makes `diff` a command of its own, although it is the only one."""
 
 
-@release.command()
+@app.command()
 def diff(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     """Say what publishing the newest release of a key would change for its readers."""
     from kale_tasks.publish.diff import diff as compare
@@ -66,7 +66,7 @@ def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it ha
     """Take rows out of every table, index and shard, and keep them out."""
     from kale_tasks.lake.takedowns import read_lines
     from kale_tasks.progress import make
-    from kale_tasks.publish.certificate import finish
+    from kale_tasks.publish.certificate import certificate_path, finish
     from kale_tasks.publish.takedown import read_record, sweep, take_down
     from kale_tasks.steps import STEPS, find
 
@@ -76,19 +76,19 @@ def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it ha
     if end:
         record = sweep(lake, of, read_record(lake, end), steps, progress)
         certificate = finish(lake, of, record, now=now)
-        say(
-            certificate,
-            json,
-            f"Takedown {end} is over: {len(certificate['sha256_of_uids'])} rows are gone without a trace.",
-        )
+        gone = len(certificate["sha256_of_uids"])
+        answer = {"name": end, "rows": gone, "certificate": certificate_path(end)}
+        say(answer, json, f"Takedown {end} is over: {gone} rows are gone without a trace. See {certificate_path(end)}.")
         return
     wanted = read_lines(listed.read_text(encoding="utf-8").splitlines()) if listed else {}
     for kind, values in {"uid": uid, "url": url, "host": host, "sha256": sha256, "pattern": pattern}.items():
         wanted.setdefault(kind, []).extend(values or ())
     record = take_down(lake, of, wanted, steps, progress)
-    rows = sum(len(known["digests"]) for known in record.get("keys", {}).values())
+    keys: dict[str, Any] = record.get("keys", {})
+    answer = {"name": record["name"], "due": record["due"], "rows": {key: known["rows"] for key, known in keys.items()}}
+    gone = sum(len(known["digests"]) for known in keys.values())
     say(
-        record,
+        answer,
         json,
-        f"Takedown {record['name']}: {rows} rows are out of the lake. Release and publish; it ends on {record['due']}.",
+        f"Takedown {record['name']}: {gone} rows are out. Release and publish; it ends on {record['due']}.",
     )
