@@ -1,7 +1,6 @@
 """Landing files of a day become its pairs. Backfill this Dag: the others follow.
 
-A key is deduplicated against the keys before it, so they run one at a time, the oldest first:
-give a backfill one active run.
+A key is deduplicated against the keys before it, so they run one at a time, the oldest first.
 """
 
 from airflow.sdk import DAG, CronPartitionTimetable

@@ -5,13 +5,16 @@ from typing import Any
 
 import psutil
 import pytest
+from playwright.sync_api import Browser
 
 from kale_tasks.config import load
+from kale_tasks.demo.chain import Chain
 from kale_tasks.lake.lake import Lake
 from kale_tasks.run import Run, execute
 from kale_tasks.steps import find
 from kale_tasks.todo import todo
 from tests.e2e.conftest import Stage
+from tests.e2e.page import backfill_all_runs
 from tests.services.server import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -55,9 +58,10 @@ def test_the_rows_are_those_of_an_undisturbed_run(made: Stage, tmp_path: Path) -
         assert through_airflow and through_airflow.content == plain.content, name
 
 
-def test_a_second_backfill_of_all_runs_makes_nothing_anew(made: Stage) -> None:
+def test_all_runs_from_the_dialog_of_the_page_make_nothing_anew(made: Stage, chromium: Browser) -> None:
     before = _state(made.lake)
-    chain = made.begin()
+    chain = Chain(made.airflow.rest, made.keys)
+    backfill_all_runs(chromium, made.airflow, made.keys[0], made.keys[-1])
     made.finish(chain)
     assert _state(made.lake) == before
     assert {cell.key for cell in chain.look() if cell.dag == "kale_stage1"} == set(made.keys)
