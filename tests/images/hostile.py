@@ -41,7 +41,7 @@ class Hostile:
 
     def url(self, name: str) -> str:
         """The address of a trick of this server."""
-        return f"http://127.0.0.1:{self.port}/{name}.jpg"
+        return f"http://127.0.0.1:{self.port}/{slug(name)}.jpg"
 
     def _inside(self) -> list[Case]:
         def at(name: str, host: str, right: str = "private_address", scheme: str = "http", tail: str = "") -> Case:
@@ -87,8 +87,8 @@ def hostile_server() -> Iterator[Hostile]:
             name = unquote(head.split(" ")[1]).split("?")[0].strip("/").removesuffix(".jpg")
             if writer.get_extra_info("sockname")[1] == hostile.inside_port:
                 hostile.inside_hits.append(name)
-            _, answer = ANSWERS.get(name, ((), _status(404)))
-            if name == "redirect inside":
+            _, answer = _SERVED.get(name, ((), _status(404)))
+            if name == "redirect-inside":
                 answer = _redirect(f"http://127.0.0.2:{hostile.inside_port}/redirect-inside.jpg")
             await answer(writer)
             await writer.drain()
@@ -225,7 +225,7 @@ ANSWERS: dict[str, tuple[tuple[str, ...], Answer]] = {
     "redirect inside": (("private_address",), _status(404)),
     "redirect to metadata": (("private_address",), _redirect("http://169.254.169.254/latest/")),
     "redirect to file": (("bad_url",), _redirect("file:///etc/hostname")),
-    "redirect loop": (("too_many_redirects",), _redirect("/redirect%20loop.jpg")),
+    "redirect loop": (("too_many_redirects",), _redirect("/redirect-loop.jpg")),
     "png bomb": (_MANY, _send(_png(50_000, 50_000, zlib.compress(bytes(1 << 20))))),
     "gif bomb": (_MANY, _send(_GIF_BOMB)),
     "webp bomb": (_MANY, _send(_webp(16384, 16384))),
@@ -259,3 +259,4 @@ ANSWERS: dict[str, tuple[tuple[str, ...], Answer]] = {
     "noml": (("noai",), _send(picture(), X_Robots_Tag="noindex, NoML")),
     "tdm reserved": (("tdm_reserved",), _send(picture(), TDM_Reservation="1")),
 }  # fmt: skip
+_SERVED = {slug(name): answer for name, answer in ANSWERS.items()}

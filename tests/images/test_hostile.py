@@ -20,7 +20,13 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str,
     root: Path = tmp_path_factory.mktemp("hostile")
     with hostile_server() as hostile:
         cases = hostile.cases()
-        of = settings(root, "images.fetch.allow=['127.0.0.1/32']", "images.fetch.seconds=4", "images.fetch.tries=1")
+        of = settings(
+            root,
+            "images.fetch.allow=['127.0.0.1/32']",
+            "images.fetch.seconds=4",
+            "images.fetch.tries=1",
+            "images.fetch.max_bytes=4000000",
+        )
         lake = lake_with(of, pairs_of([case.url for case in cases]))
         rows = images(lake, of)
     ended = {}
