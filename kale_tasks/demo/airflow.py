@@ -121,7 +121,6 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
         "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
         "SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": 100,
-        "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": 60,
         "STATE_STORE__CLEAR_ON_SUCCESS": True,
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
