@@ -65,7 +65,7 @@ def test_names_that_lead_inside_are_refused_and_a_second_answer_changes_nothing(
             "rebinding.test": ["127.0.0.1", "127.0.0.2"],  # public when checked, inside when asked again
         }
         urls = [f"http://{name}:{hostile.inside_port}/a.jpg" for name in ("inside.test", "metadata.test")]
-        urls += [f"http://rebinding.test:{hostile.port}/{name}.jpg" for name in ("honest", "many frames")]
+        urls += [f"http://rebinding.test:{hostile.port}/{name}.jpg" for name in ("honest", "many-frames")]
         of = settings(tmp_path, "images.fetch.allow=['127.0.0.1/32']", f"images.fetch.name_servers=['{names.address}']")
         rows = images(lake_with(of, pairs_of(urls)), of)
         assert [rows[uid(url)]["reason"] for url in urls] == ["private_address", "private_address", None, None]
