@@ -1,5 +1,6 @@
 """The demonstration from beginning to end."""
 
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from kale_tasks.demo.chain import DAGS, Chain
 from kale_tasks.demo.results import results
 from kale_tasks.demo.seed import seed
 from kale_tasks.demo.view import View
+from kale_tasks.errors import KaleError
 from kale_tasks.lake.lake import Lake
 
 _LOOK_SECONDS = 2
@@ -26,7 +28,7 @@ def show(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) -> N
     """Seed, start Airflow, backfill, watch, show the results; everything ends with it, however it ends."""
     started, console = time.monotonic(), Console()
     environment = _environment(folder)
-    settings = load(environ=environment).settings
+    settings = load(environ={**os.environ, **environment}).settings
     with _ends_in_order():
         console.print(f"Sample world: {keys} keys of {pairs} pairs, in {settings.landing}")
         names = seed(Path(settings.landing), keys, pairs)
@@ -59,6 +61,8 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _watch(airflow: Airflow, keys: Sequence[str], console: Console) -> None:
     while len(airflow.rest.get("/dags")["dags"]) < len(DAGS):
+        if broken := airflow.rest.get("/importErrors")["import_errors"]:
+            raise KaleError(f"{broken[0]['filename']} cannot be loaded: {broken[0]['stack_trace'].splitlines()[-1]}")
         time.sleep(_LOOK_SECONDS)
     chain = Chain(airflow.rest, keys)
     chain.start()
