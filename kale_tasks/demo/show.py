@@ -27,7 +27,7 @@ _QUIET_LOOKS = 3  # an announcement becomes a run within a second or two
 def show(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) -> None:
     """Seed, start Airflow, backfill, watch, show the results; everything ends with it, however it ends."""
     started, console = time.monotonic(), Console()
-    environment = _environment(folder)
+    environment = _environment(folder, keys * pairs)
     settings = load(environ={**os.environ, **environment}).settings
     with _ends_in_order():
         console.print(f"Sample world: {keys} keys of {pairs} pairs, in {settings.landing}")
@@ -49,13 +49,13 @@ def show(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) -> N
             airflow.stop()
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, pairs: int) -> dict[str, str]:
     return {
         "KALE_PROFILE": "demo",
         "KALE_LANDING": str(folder / "landing"),
         "KALE_WAREHOUSE": str(folder / "warehouse"),
         "KALE_PUBLISH__TARGET": str(folder / "published"),
-        "OMP_NUM_THREADS": "2",
+        "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(pairs // 4),  # a third of the pairs become stage-1 captions
     }
 
 
