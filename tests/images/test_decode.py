@@ -48,7 +48,8 @@ def test_every_kind_of_pixel_becomes_a_plain_picture(mode: str) -> None:
     stored = Image.open(io.BytesIO(convert(_saved(image, kind), [], DECODE)[1]))
     assert stored.mode in ("RGB", "L")
     difference = np.asarray(stored.convert("L"), float) - np.asarray(_gradient(64, 48).convert("L"), float)
-    assert np.abs(difference).mean() < (60 if mode in ("1", "P") else 6)  # those are dithered
+    dithered = mode in ("1", "P")  # right on the whole, not point by point
+    assert (abs(difference.mean()) if dithered else np.abs(difference).mean()) < 6
 
 
 def test_what_is_transparent_is_white() -> None:
@@ -120,7 +121,7 @@ def test_no_bytes_break_a_worker(pool: Pool, tail: bytes, head: bytes) -> None:
 
 
 def test_a_worker_that_hangs_costs_one_image() -> None:
-    with Pool(_but(seconds=1.0)) as pool:
+    with Pool(DECODE) as pool:
         pool.decode(_saved(_gradient(20, 20)))
         process = pool._all[0]._process
         assert process
@@ -143,8 +144,8 @@ def test_a_worker_that_dies_costs_one_image() -> None:
 
 
 def test_a_worker_has_no_more_memory_than_it_is_given() -> None:
-    with Pool(_but(memory_mb=512)) as pool, pytest.raises(Lost, match=Reason.TOO_MANY_PIXELS):
-        pool.decode(_saved(Image.new("RGB", (9900, 9900)), "PNG"))
+    with Pool(_but(memory_mb=384, seconds=60.0)) as pool, pytest.raises(Lost, match=Reason.TOO_MANY_PIXELS):
+        pool.decode(_saved(Image.new("RGB", (7000, 7000)), "PNG"))
 
 
 def test_a_near_copy_has_a_near_hash_and_another_picture_has_not() -> None:
