@@ -13,7 +13,7 @@ class ReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """The address of the page; Airflow asks once the task has ended."""
-        return f"/kale/report/{quote(operator.key)}"
+        return _page("report", operator)
 
 
 class RowsLink(BaseOperatorLink):
@@ -23,4 +23,10 @@ class RowsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """The address of the page; Airflow asks once the task has ended."""
-        return f"/kale/keys/{quote(operator.key)}"
+        return _page("keys", operator)
+
+
+def _page(kind: str, operator: Any) -> str:
+    # What speaks of all keys has none, and a mapped task that failed early never got its own.
+    key = getattr(operator, "key", None)
+    return f"/kale/{kind}/{quote(key)}" if key else "/kale/"
