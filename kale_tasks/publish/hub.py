@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 _TRIES, _PATIENCE = 6, 900  # seconds that a rate limit may make us wait before the scheduler had better wait
 _TRAILER = "KALE-Release: "
 _GROUP = 50
+_SMALL = 10_000_000
 
 
 class Hub(Target):
@@ -92,7 +93,11 @@ class Hub(Target):
         # What the store has already, be it from a run that was killed, it does not ask for again.
         with ExitStack() as stack:
             paths = [stack.enter_context(local(publication.storage, file)) for file in group]
-            adds = [CommitOperationAdd(file.name, path) for file, path in zip(group, paths, strict=True)]
+            adds = [
+                # What the Hub may want within the commit itself must outlive a fetched copy.
+                CommitOperationAdd(file.name, path.read_bytes() if file.bytes < _SMALL else path)
+                for file, path in zip(group, paths, strict=True)
+            ]
             self._api.preupload_lfs_files(self._repo, adds, repo_type=self._type, num_threads=self._workers)
             for file, add in zip(group, adds, strict=True):
                 if add.upload_info.sha256.hex() != file.sha256:
