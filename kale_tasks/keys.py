@@ -4,6 +4,7 @@ import re
 
 from kale_tasks.errors import BadConfig
 
+MARKER = "_SUCCESS"  # beside landing files: their source says that they are complete
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

@@ -12,8 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook, variables
 from kale_tasks.airflow.operators import KEY
+from kale_tasks.keys import MARKER
 
-MARKER = "_SUCCESS"
 Look = Mapping[str, Sequence[Any]]
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from kale_tasks.airflow.landing import MARKER
+from kale_tasks.keys import MARKER
 from kale_tasks.sample.world import key_name
 from kale_tasks.sample.write import Sample, write_sample
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kale_tasks.airflow import landing
-from kale_tasks.airflow.landing import MARKER, LandingTrigger, look
+from kale_tasks.airflow.landing import LandingTrigger, look
+from kale_tasks.keys import MARKER
 
 KEY = "2026-11-01"
 
