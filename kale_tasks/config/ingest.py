@@ -15,7 +15,9 @@ class Rules(Section):
     min_chars: int | None = Field(ge=1, description="Fewest characters (DataComp: 6).")
     max_chars: int | None = Field(ge=1, description="Most characters.")
     max_repetition: float | None = Field(ge=0, le=1, description="Largest share of words that were there before.")
-    min_side: int | None = Field(ge=1, description="Shorter side of the picture in pixels, where known (DataComp: 200).")
+    min_side: int | None = Field(
+        ge=1, description="Shorter side of the picture in pixels, where known (DataComp: 200)."
+    )
     max_aspect: float | None = Field(ge=1, description="Longer side over shorter side, where known (DataComp: 3).")
     min_clip_b32: float | None = Field(description="Lowest CLIP ViT-B/32 score, where given.")
     min_clip_l14: float | None = Field(description="Lowest CLIP ViT-L/14 score, where given.")
@@ -91,7 +93,9 @@ class Ingest(Section):
     piece_rows: int = runtime("Landing rows that one task reads.", ge=1)
     part_rows: int = Field(ge=1, description="Landing rows, kept or not, that one part file accounts for on average.")
     samples: int = runtime("Dropped rows of a rule that each part keeps for the report.", ge=0)
-    columns: dict[str, list[str]] = Field(description="For each column the names it may have in landing files, best first.")
+    columns: dict[str, list[str]] = Field(
+        description="For each column the names it may have in landing files, best first."
+    )
     rules: Rules
     lists: Lists
     dedup: Dedup

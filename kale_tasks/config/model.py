@@ -6,8 +6,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from kale_tasks.config.caption import Caption
 from kale_tasks.config.distill import Distill
-from kale_tasks.config.ingest import Ingest
 from kale_tasks.config.images import Images
+from kale_tasks.config.ingest import Ingest
 from kale_tasks.config.publish import Publish
 from kale_tasks.config.quality import Quality
 from kale_tasks.config.schedule import Schedule

@@ -1,6 +1,5 @@
 """Settings of the Dags: when they run, how long they wait, whom they ask."""
 
-
 from kale_tasks.config.section import Section, runtime
 
 
@@ -10,10 +9,14 @@ class Schedule(Section):
     cron: str = runtime("When a key's ingest starts; the key is the run's date.")
     start: str = runtime("First key that catchup would make, as YYYY-MM-DD.")
     catchup: bool = runtime("Whether keys since `start` are made without being asked for.")
-    landing_wait_hours: float = runtime("How long to wait for a key's landing files before the day counts as empty.", ge=0)
+    landing_wait_hours: float = runtime(
+        "How long to wait for a key's landing files before the day counts as empty.", ge=0
+    )
     landing_poll_seconds: float = runtime("How often to look for landing files.", gt=0)
     distill_cron: str = runtime("When a distillation is considered although no captions came.")
-    distill_new_rows: int = runtime("New stage-1 captions since the last student that make a new one worth while.", ge=1)
+    distill_new_rows: int = runtime(
+        "New stage-1 captions since the last student that make a new one worth while.", ge=1
+    )
     approve: bool = runtime("Whether a person approves each release before it is published.")
     python: str | None = runtime("Interpreter of the steps; empty: the one that runs Airflow.")
     retries: int = runtime("How often what can heal is tried again.", ge=0)
