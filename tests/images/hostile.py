@@ -86,7 +86,7 @@ def hostile_server() -> Iterator[Hostile]:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             name = unquote(head.split(" ")[1]).split("?")[0].strip("/").removesuffix(".jpg")
             if writer.get_extra_info("sockname")[1] == hostile.inside_port:
-                hostile.inside_hits.append(name)
+                hostile.inside_hits.append(name.partition(".jpg")[0])
             _, answer = _SERVED.get(name, ((), _status(404)))
             if name == "redirect-inside":
                 answer = _redirect(f"http://127.0.0.2:{hostile.inside_port}/redirect-inside.jpg")
