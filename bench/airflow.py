@@ -37,8 +37,6 @@ def main() -> None:
         airflow = Airflow(Path(folder, "airflow"), environment, free_port())
         try:
             airflow.start()
-            while not any(dag["dag_id"] == DAG for dag in airflow.rest.get("/dags")["dags"]):
-                time.sleep(1)
             airflow.rest.send("PATCH", f"/dags/{DAG}", {"is_paused": False})
             rows = [_measure(airflow, chunks) for chunks in CHUNKS]
         finally:

@@ -43,6 +43,15 @@ class Airflow:
             if dead or time.monotonic() > deadline:
                 raise KaleError(f"Airflow's {dead[0] if dead else 'components'} did not start: see {self.home}/*.log.")
             time.sleep(0.5)
+        self._wait_for_dags()
+
+    def _wait_for_dags(self) -> None:
+        wanted = {path.stem for path in resource("dags").glob("*.py")}
+        while not wanted <= {dag["dag_id"] for dag in self.rest.get("/dags")["dags"]}:
+            if broken := self.rest.get("/importErrors")["import_errors"]:
+                why = broken[0]["stack_trace"].splitlines()[-1]
+                raise KaleError(f"{broken[0]['filename']} cannot be loaded: {why}")
+            time.sleep(0.5)
 
     def start_component(self, name: str) -> None:
         """Start one of them, and note it down for `stop_what_runs`."""

@@ -13,11 +13,10 @@ from rich.console import Console
 
 from kale_tasks.config import Settings, load
 from kale_tasks.demo.airflow import PASSWORD, USER, Airflow
-from kale_tasks.demo.chain import DAGS, Chain
+from kale_tasks.demo.chain import Chain
 from kale_tasks.demo.results import results
 from kale_tasks.demo.seed import seed
 from kale_tasks.demo.view import View
-from kale_tasks.errors import KaleError
 from kale_tasks.lake.lake import Lake
 
 _LOOK_SECONDS = 2
@@ -60,10 +59,6 @@ def _environment(folder: Path, pairs: int) -> dict[str, str]:
 
 
 def _watch(airflow: Airflow, keys: Sequence[str], console: Console) -> None:
-    while len(airflow.rest.get("/dags")["dags"]) < len(DAGS):
-        if broken := airflow.rest.get("/importErrors")["import_errors"]:
-            raise KaleError(f"{broken[0]['filename']} cannot be loaded: {broken[0]['stack_trace'].splitlines()[-1]}")
-        time.sleep(_LOOK_SECONDS)
     chain = Chain(airflow.rest, keys)
     chain.start()
     quiet = 0

@@ -8,7 +8,7 @@ import pytest
 
 from kale_tasks.config import Settings, load
 from kale_tasks.demo.airflow import Airflow, free_port
-from kale_tasks.demo.chain import DAGS, Chain
+from kale_tasks.demo.chain import Chain
 from kale_tasks.demo.seed import seed
 from kale_tasks.lake.lake import Lake
 from tests.services.server import wait_until
@@ -91,7 +91,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     airflow = Airflow(folder / "airflow", environment, free_port())
     try:
         airflow.start()
-        wait_until(lambda: len(airflow.rest.get("/dags")["dags"]) > len(DAGS), "the Dags", 120)
         yield Stage(airflow, keys, settings, environment)
     finally:
         airflow.stop()
