@@ -80,7 +80,8 @@ class Worker:
         except EngineDeadError:
             os._exit(3)  # nothing more can come of this process
         except Exception as error:  # whatever one request does must stay its own affair
-            said = {"reason": "engine_error", "detail": f"{type(error).__name__}: {error}"[:200]}
+            reason = "too_long" if "maximum context length" in str(error) else "engine_error"
+            said = {"reason": reason, "detail": f"{type(error).__name__}: {error}"[:200]}
         send(self.out, {"id": request["id"], **said})
 
     async def generate(self, request: dict[str, Any], image: bytes) -> dict[str, Any]:
