@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from kale_tasks.config import Settings
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.marks import failed_gate
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.publish.cuts import CAPTIONS, IMAGES, Cut, cuts, version
 from kale_tasks.publish.files import File, write_cut
@@ -35,6 +36,9 @@ class Release:
         stages = {n: c.content for n, c in lake.partitions("captions").items() if n.split("/")[0] <= key and c.rows}
         if not any(name.endswith("stage=1") for name in stages):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
+        for source in sorted({name.split("/")[0] for name in stages}):
+            if why := failed_gate(lake, "captions", source):
+                raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale gate … --accept 'why'.")
         found = {CAPTIONS + name: content for name, content in stages.items()}
         if WITH_IMAGES & set(settings.publish.formats):
             sources = {name.split("/")[0] for name in stages}

@@ -1,6 +1,7 @@
 """What a release is made of."""
 
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import BadData, Conflict
+from kale_tasks.lake.marks import gate_path
 from kale_tasks.publish.cuts import Cut
 from kale_tasks.publish.files import File, write_cut
 from kale_tasks.publish.formats import COLUMNS
@@ -102,6 +104,17 @@ def test_images_travel_with_their_captions(both: World) -> None:
 def test_no_captions_no_release(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with pytest.raises(Conflict, match="Run fuse first"):
         world("folder", tmp_path, request).release("a")
+
+
+def test_captions_that_failed_their_gate_are_not_released(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("folder", tmp_path, request)
+    it.fill("a", rows=20)
+    committed = it.lake.committed("captions", "a", {"stage": 1})
+    assert committed
+    path = gate_path("captions", "a", committed.fingerprint)
+    it.lake.storage.put(path, json.dumps({"status": "failed", "failed": ["loops"]}).encode())
+    with pytest.raises(BadData, match="loops"):
+        it.release("a")
 
 
 def test_a_release_that_was_cut_short_goes_on_where_it_stopped(
