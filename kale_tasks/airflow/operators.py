@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from kale_tasks.airflow.command import Command
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
@@ -111,14 +111,12 @@ class CommitOperator(CommandOperator):
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "base")
 
     def __init__(self, *, step: str, fingerprint: Any, base: Any, **kwargs: Any) -> None:
-        # A plan without chunks skips the work: all is committed, which the commit says again.
-        super().__init__(trigger_rule="none_failed", **kwargs)
+        # A plan without chunks skips the work: all is committed, which the commit says again. A skipped plan skips both.
+        super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
         self.step, self.fingerprint, self.base = step, fingerprint, base
 
     def execute(self, context: Any) -> Any:
-        """Commit, unless nothing was planned because the whole run was skipped."""
-        if not self.fingerprint:
-            raise AirflowSkipException("Nothing was planned.")
+        """Commit; a run that is committed already stays as it is."""
         base = ["--base", self.base] if self.base else []
         return self.kale(context, ["commit", self.step, "--fingerprint", self.fingerprint, *base])
 

@@ -130,6 +130,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
         "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
         "SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": 100,
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,  # after a scheduler was killed
         "STATE_STORE__CLEAR_ON_SUCCESS": True,
         "USAGE_DATA_COLLECTION__ENABLED": False,
     }
