@@ -111,7 +111,7 @@ class CommitOperator(CommandOperator):
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "base")
 
     def __init__(self, *, step: str, fingerprint: Any, base: Any, **kwargs: Any) -> None:
-        # A plan without chunks skips the work: all is committed, which the commit says again. A skipped plan skips both.
+        # A plan without chunks skips the work: the commit then says again what stands. A skipped plan skips both.
         super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
         self.step, self.fingerprint, self.base = step, fingerprint, base
 
