@@ -9,7 +9,8 @@ from kale_tasks.airflow.announce import AnnounceOperator
 from kale_tasks.airflow.assets import CAPTIONS1, DISTILL_TICK, STAGE2_READY
 from kale_tasks.airflow.decide import OnlyIfDueOperator
 from kale_tasks.airflow.defaults import ALL_KEYS, dag_arguments
-from kale_tasks.airflow.groups import step_group
+from kale_tasks.airflow.groups import heavy
+from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.airflow.params import form
 
 with DAG(
@@ -38,4 +39,12 @@ with DAG(
         outlet=STAGE2_READY,
         key=None,
     )
-    due >> step_group("distill", does="Train, judge, promote", pool="gpu", gate=False, key=ALL_KEYS) >> announce
+    distill = RunOperator(
+        task_id="distill",
+        task_display_name="train, judge, promote",
+        doc_md="Trains on the captions that stand now; killed, it goes on from its last checkpoint.",
+        step="distill",
+        key=ALL_KEYS,
+        **heavy("gpu"),
+    )
+    due >> distill >> announce

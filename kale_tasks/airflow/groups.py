@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import Asset, TaskGroup, XComArg
 
-from kale_tasks.airflow.operators import KEY, CommitOperator, GateOperator, PlanOperator, WorkOperator
+from kale_tasks.airflow.operators import CommitOperator, GateOperator, PlanOperator, WorkOperator
 from kale_tasks.airflow.settings import schedule
 
 _DOCS = {
@@ -16,13 +16,10 @@ _DOCS = {
 }
 
 
-def step_group(
-    step: str, *, does: str, pool: str | None = None, outlets: Sequence[Asset] = (), gate: bool = True, key: str = KEY
-) -> TaskGroup:
-    """The tasks of a step; the outlets are announced by its last task."""
+def step_group(step: str, *, does: str, pool: str | None = None, outlets: Sequence[Asset] = ()) -> TaskGroup:
+    """The tasks of a step; the outlets are announced once its gate has let the rows through."""
     with TaskGroup(step, tooltip=does) as group:
-        common: dict[str, Any] = {"step": step, "key": key}
-        announced: dict[str, Any] = {"outlets": list(outlets)}
+        common: dict[str, Any] = {"step": step}
         plan = PlanOperator(task_id="plan", **_said("plan", step), **common)
         fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
         work = WorkOperator.partial(
@@ -30,16 +27,12 @@ def step_group(
             map_index_template="chunk {{ task.chunk }}",
             fingerprint=fingerprint,
             **_said("work", step),
-            **_where(pool),
+            **heavy(pool),
             **common,
         ).expand(chunk=plan.output)
-        commit = CommitOperator(
-            task_id="commit", fingerprint=fingerprint, base=base, **_said("commit", step), **common,
-            **({} if gate else announced),
-        )  # fmt: skip
-        work >> commit
-        if gate:
-            commit >> GateOperator(task_id="gate", **_said("gate", step), **announced, **common)
+        commit = CommitOperator(task_id="commit", fingerprint=fingerprint, base=base, **_said("commit", step), **common)
+        gate = GateOperator(task_id="gate", outlets=list(outlets), **_said("gate", step), **common)
+        work >> commit >> gate
     return group
 
 
@@ -47,7 +40,7 @@ def _said(verb: str, step: str) -> dict[str, str]:
     return {"doc_md": _DOCS[verb], "task_display_name": f"{step}: {verb}"}
 
 
-def _where(pool: str | None) -> dict[str, Any]:
+def heavy(pool: str | None) -> dict[str, Any]:
     """Where heavy work runs; an executor or queue is named only when it is configured, or the Dag would not parse."""
     of = schedule()
     queue = of.queue if pool == "gpu" else None

@@ -121,6 +121,20 @@ class CommitOperator(CommandOperator):
         return self.kale(context, ["commit", self.step, "--fingerprint", self.fingerprint, *base])
 
 
+class RunOperator(CommandOperator):
+    """Runs a whole step in one task: for what builds on all keys, which go on changing while it works."""
+
+    template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
+
+    def __init__(self, *, step: str, again: str = AGAIN, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step, self.again = step, again
+
+    def execute(self, context: Any) -> Any:
+        """Plan, work and commit, all on the inputs that stand at this moment."""
+        return self.kale(context, ["run", self.step, *(["--again"] if self.again else [])])
+
+
 class GateOperator(CommandOperator):
     """Examines what was committed; bad data fails here, and nothing that builds on it is announced."""
 

@@ -75,11 +75,11 @@ def test_the_event_of_a_step_comes_after_its_gate(dags: dict[str, Any]) -> None:
 
 
 def test_what_wants_a_gpu_waits_in_its_pool(dags: dict[str, Any]) -> None:
-    pools = {t.task_id: t.pool for dag in dags.values() for t in dag.tasks if t.task_id.endswith(".work")}
+    pools = {t.task_id: t.pool for dag in dags.values() for t in dag.tasks if t.task_id.endswith((".work", "distill"))}
     assert {task for task, pool in pools.items() if pool == "gpu"} == {
         "dense.work",
         "fuse.work",
-        "distill.work",
+        "distill",
         "student.work",
     }
     assert pools["ingest.work"] == "spark"
@@ -115,8 +115,8 @@ print(json.dumps({
     "approve": [release.get_task("approve").execution_timeout, sorted(release.get_task("approve").downstream_task_ids)],
     "late": [len(dag.deadline) for dag in bag.dags.values()],
     "failure": [task.on_failure_callback[0].__name__ for task in release.tasks],
-    "queue": distill.get_task("distill.work").queue,
-    "executor": distill.get_task("distill.work").executor,
+    "queue": distill.get_task("distill").queue,
+    "executor": distill.get_task("distill").executor,
 }))
 """
 
