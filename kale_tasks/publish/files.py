@@ -5,7 +5,9 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,12 +50,23 @@ def write_cut(run: Run, cut: Cut) -> Iterator[File]:
     with tempfile.TemporaryDirectory() as folder:
         rolls = [Roll(run, cut, FORMATS[name], Path(folder)) for name in ("captions", *run.settings.publish.formats)]
         step = max(roll.form.rows_at_once for roll in rolls)
-        for start in range(cut.start, cut.stop, step):
-            table = captions.read(start, min(start + step, cut.stop), columns)
+        spans = [(start, min(start + step, cut.stop)) for start in range(cut.start, cut.stop, step)]
+        for table in _ahead(lambda span: captions.read(*span, columns), spans):
             for roll in rolls:
                 yield from roll.add(table, pictures)
         for roll in rolls:
             yield from roll.close()
+
+
+def _ahead(read: Callable[[tuple[int, int]], pa.Table], spans: Sequence[tuple[int, int]]) -> Iterator[pa.Table]:
+    """Reads each span while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = deque(pool.submit(read, span) for span in spans[:1])
+        for span in spans[1:]:
+            coming.append(pool.submit(read, span))
+            yield coming.popleft().result()
+        for last in coming:
+            yield last.result()
 
 
 class Roll:
@@ -108,15 +121,7 @@ class _Writer(Protocol):
 
 class _Parquet:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        # Pages are cut by content, so that a store that shares equal blocks sends only what changed.
-        self._writer = pq.ParquetWriter(
-            path,
-            schema,
-            compression="zstd",
-            write_page_index=True,
-            use_content_defined_chunking=True,
-            store_schema=False,
-        )
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", write_page_index=True, store_schema=False)
 
     def write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows.combine_chunks())

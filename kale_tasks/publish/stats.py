@@ -36,8 +36,8 @@ def add(counts: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:
 
 
 def _words(texts: pa.ChunkedArray) -> dict[str, int]:
-    # A word ends where a space follows; counting spaces is many times faster than splitting.
-    spaces = pc.count_substring(pc.utf8_trim_whitespace(texts), " ").drop_null()
+    # One word more than spaces: near enough for a card, and many times faster than splitting.
+    spaces = pc.count_substring(texts, " ").drop_null()
     filled = pc.greater(pc.binary_length(texts.drop_null()), 0)
     words = spaces.to_numpy() + 1
     words = words[filled.to_numpy()] if len(words) else words
