@@ -44,6 +44,7 @@ def environment(postgres: Postgres, redis: str, tmp_path_factory: pytest.TempPat
         "KALE_PROFILE": "demo",
         "KALE_CATALOG": lake,
         "KALE_INGEST__SPARK__MASTER": "local[*]",
+        "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.005",  # the run of today finds nothing and makes room
     }
     of_image = {  # what the Dockerfile sets
         "AIRFLOW_HOME": str(folder / "home"),
