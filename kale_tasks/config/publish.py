@@ -13,8 +13,8 @@ class Publish(Section):
     """How releases are cut and where they go."""
 
     formats: list[Format] = Field(
-        description="Further forms of each row beside the captions: mix (alt-text, dense and fused text as rows of their own), "
-        "sentences, chat (messages for training), images (bytes embedded), webdataset (tars)."
+        description="Further forms of each row beside the captions: mix (alt-text, dense and fused text as rows of "
+        "their own), sentences, chat (messages for training), images (bytes embedded), webdataset (tars)."
     )
     shard_rows: int = Field(ge=1, description="Captions that go into one shard, the unit of work and of reuse.")
     shard_bytes: int = Field(ge=1 << 10, description="A file is closed once it holds this many bytes of rows.")

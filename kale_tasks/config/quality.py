@@ -52,8 +52,8 @@ class Quality(Section):
     """Gates after every commit, and the reports."""
 
     engine: Literal["auto", "pandas", "spark"] = runtime(
-        "Where gates run: pandas takes a stated sample of a key above pandas_rows; spark, as set up for ingest, takes all; "
-        "auto changes over."
+        "Where gates run: pandas takes a stated sample of a key above pandas_rows; spark, as set up for ingest, "
+        "takes all; auto changes over."
     )
     pandas_rows: int = runtime("Rows of a key that pandas takes whole.", ge=1)
     members: int = runtime("Images read back from their shards by the gate of a key.", ge=0)

@@ -4,32 +4,45 @@ from random import Random
 
 CONSONANTS = "bcdfghjklmnpqrstvwxz"
 VOWELS = "aeiouy"
-ACCENTED = "áàâäãåçéèêëíïñóôöøúüýžščł"
+ACCENTED = "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþßāăąćčďđēėęěğīįıķłńňōőœřśşšťūůűųźżžșț"
 COMMON = ("Tower", "Castle", "Bridge", "Mount", "Saint", "Old", "New", "Royal", "House", "Grand", "Park", "River")
 JOINERS = ("of", "de", "la", "del", "am", "upon", "van", "the")
 
 
-def invent(rng: Random) -> str:
-    """Returns a proper name of one to three words that nobody has seen before."""
+def invent(rng: Random, kin: str = "") -> str:
+    """Returns a proper name of one to three words that nobody has seen before.
+
+    Half resemble `kin`, as Sydney Opera House resembles Sydney: copying it takes more than a few letters.
+    """
+    word = _resembling(rng, kin) if kin and rng.random() < 0.5 else _word(rng)
     shape = rng.random()
     if shape < 0.45:
-        return _word(rng)
-    if shape < 0.78:
-        return f"{_word(rng)} {_word(rng)}"
+        return word
+    second = _resembling(rng, word) if rng.random() < 0.35 else _word(rng)
+    if shape < 0.74:
+        return f"{word} {second}"
     if shape < 0.84:
-        return f"{_word(rng)} {_word(rng)} {_word(rng)}"
+        return f"{word} {second} {_word(rng)}"
     if shape < 0.90:
-        return f"{_word(rng)} {rng.choice(JOINERS)} {_word(rng)}"
-    words = [rng.choice(COMMON), _word(rng)]
+        return f"{word} {rng.choice(JOINERS)} {second}"
+    words = [rng.choice(COMMON), word]
     rng.shuffle(words)
     return " ".join(words)
 
 
+def _resembling(rng: Random, kin: str) -> str:
+    """A word that begins or ends as one of these words does, or is that word."""
+    like = rng.choice([word for word in kin.split() if word[0].isupper()])
+    kept = rng.randint(1, len(like))
+    own = _spoken(rng)[: rng.randint(0, 5)]
+    return like[:kept] + own.lower() if rng.random() < 0.7 else own + like[-kept:].lower() if own else like
+
+
 def _word(rng: Random) -> str:
     style = rng.random()
-    if style < 0.6:
+    if style < 0.58:
         return _spoken(rng)
-    if style < 0.85:
+    if style < 0.8:
         return "".join(rng.choices(CONSONANTS + VOWELS, k=rng.randint(2, 11))).capitalize()
     return _ornate(rng, _spoken(rng))
 

@@ -63,4 +63,5 @@ def make_scene(rng: Random) -> Scene:
 
 def make_facts(rng: Random) -> Facts:
     """Draws name, place, year and maker by lot."""
-    return Facts(invent(rng), invent(rng), str(rng.randint(1000, 2029)), invent(rng))
+    name = invent(rng)
+    return Facts(name, place=invent(rng, kin=name), year=str(rng.randint(1000, 2029)), maker=invent(rng, kin=name))

@@ -9,8 +9,8 @@ from typing import Any
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-import kale_tasks.lake.folder as folder
 import kale_tasks.run as running
+from kale_tasks.lake import folder
 from kale_tasks.lake.folder import FolderStorage
 from kale_tasks.lake.s3 import S3Storage
 from kale_tasks.run import Run, execute
@@ -59,18 +59,13 @@ def _of_pairs(*args: Any, **_: Any) -> bool:
     return any(getattr(a, "name", lambda: "")() == ("kale", "pairs") for a in args if isinstance(a, Table))
 
 
-POINTS: dict[str, Callable[[], None]] = {
-    "before the first part": lambda: [kill_at(s, "put", nth(1, _is_part)) for s in (FolderStorage, S3Storage)] and None,
-    "with a part half on its way": lambda: _half_a_part(),
-    "after the second part": lambda: [kill_at(s, "put", nth(2, _is_part), after=True) for s in (FolderStorage, S3Storage)] and None,
-    "before the commit": lambda: kill_at(running, "commit", lambda *_: True),
-    "between the side tables and the main one": lambda: kill_at(running, "swap", lambda _, wish: wish.table == "pairs"),
-    "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
-    "with the new metadata written": lambda: kill_at(
-        SqlCatalog, "_write_metadata", lambda metadata, *_: "kale.committed.2026-11-01" in metadata.properties and metadata.location.endswith("pairs"), after=True),
-    "after the catalog has heard": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs), after=True),
-    "before the ledger is folded": lambda: kill_at(running, "fold_ledger", lambda *_: True),
-}  # fmt: skip
+def _new_metadata(metadata: Any, *_: Any) -> bool:
+    return "kale.committed.2026-11-01" in metadata.properties and metadata.location.endswith("pairs")
+
+
+def _around_a_part(number: int, after: bool = False) -> None:
+    for storage in (FolderStorage, S3Storage):
+        kill_at(storage, "put", nth(number, _is_part), after)
 
 
 def _half_a_part() -> None:
@@ -84,6 +79,19 @@ def _half_a_part() -> None:
         original(self, path, data)
 
     S3Storage.put = put  # type: ignore[method-assign]
+
+
+POINTS: dict[str, Callable[[], None]] = {
+    "before the first part": lambda: _around_a_part(1),
+    "with a part half on its way": _half_a_part,
+    "after the second part": lambda: _around_a_part(2, after=True),
+    "before the commit": lambda: kill_at(running, "commit", lambda *_: True),
+    "between the side tables and the main one": lambda: kill_at(running, "swap", lambda _, wish: wish.table == "pairs"),
+    "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
+    "with the new metadata written": lambda: kill_at(SqlCatalog, "_write_metadata", _new_metadata, after=True),
+    "after the catalog has heard": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs), after=True),
+    "before the ledger is folded": lambda: kill_at(running, "fold_ledger", lambda *_: True),
+}
 
 
 def main(point: str, keys: str, rows: str, salt: str, *sets: str) -> None:

@@ -1,12 +1,17 @@
 """The shipped models do what their cards say, on scenes that no training saw."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.sample.models import CHECKPOINTS
-from kale_tasks.sample.models.measure import measure_fuser, measure_real_names, measure_teacher
+from kale_tasks.sample.models.examples import describing, fusing
+from kale_tasks.sample.models.measure import UNSEEN, measure_fuser, measure_real_names, measure_teacher
 from kale_tasks.sample.models.tokenizer import build_tokenizer
+from kale_tasks.sample.models.train import SEED
+from kale_tasks.sample.world import World
 
 TOKENIZER = build_tokenizer()
 
@@ -47,6 +52,14 @@ def test_names_of_the_real_world_are_copied() -> None:
 def test_every_model_bears_a_card_and_its_loss_curve(name: str) -> None:
     assert "## Training" in (CHECKPOINTS / name / "README.md").read_text()
     assert (CHECKPOINTS / name / "loss.jsonl").stat().st_size > 0
+
+
+def test_no_scene_of_training_is_measured_or_lies_in_a_world() -> None:
+    taught = [Random(f"{SEED} {what}") for what in ("teacher", "fuser")]
+    seen = {make(dice).scene for dice, make in zip(taught, (describing, fusing), strict=True) for _ in range(2000)}
+    measured = {describing(dice).scene for dice in [Random(f"{UNSEEN} teacher")] for _ in range(500)}
+    worlds = {World(seed).pair("2026-11-01", number).scene for seed in range(3) for number in range(500)}
+    assert not seen & (measured | worlds)
 
 
 def test_all_models_together_are_small() -> None:

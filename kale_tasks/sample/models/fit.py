@@ -1,8 +1,10 @@
 """One training loop for all tiny models."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,8 @@ def fit(
     """Trains the model for some steps; writes the loss curve to `log` and returns steps, last loss and seconds."""
     import torch
 
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, steps, pct_start=min(0.3, _WARM_UP / steps), cycle_momentum=False, final_div_factor=100
-    )
+    optimizers = _optimizers(model, rate)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_pace, steps)) for optimizer in optimizers]
     model.train()
     started, worked = time.monotonic(), time.process_time()
     running = 0.0
@@ -39,10 +38,10 @@ def fit(
         for step in range(1, steps + 1):
             loss = loss_of(next(batches))
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for stepper in (*optimizers, *schedules):
+                stepper.step()
+            model.zero_grad()
             running = loss.item() if step == 1 else 0.95 * running + 0.05 * loss.item()
             if step % 25 == 0 or step == steps:
                 seconds = round(time.monotonic() - started, 1)
@@ -55,3 +54,24 @@ def fit(
         "seconds": round(time.monotonic() - started),
         "cpu_seconds": round(time.process_time() - worked),
     }
+
+
+def _optimizers(model: Any, rate: float) -> list[Any]:
+    """Muon for the matrices inside, which learn about twice as fast by it, and AdamW for everything else."""
+    import torch
+
+    learned = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    inner = {name for name, weight in learned.items() if weight.ndim == 2 and "embed" not in name}
+    matrices = [learned[name] for name in inner]
+    others = [weight for name, weight in learned.items() if name not in inner]
+    return [
+        torch.optim.Muon(matrices, rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, rate, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+def _pace(steps: int, step: int) -> float:
+    """Share of the full learning rate: up in a short line, down in half a cosine."""
+    if step < _WARM_UP:
+        return (step + 1) / _WARM_UP
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * (step - _WARM_UP) / max(1, steps - _WARM_UP))) / 2

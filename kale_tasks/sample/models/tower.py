@@ -12,7 +12,7 @@ from kale_tasks.sample.models.tokenizer import PATCH
 from kale_tasks.sample.scene import CELLS, COLOURS, GROUNDS, KINDS, PATTERNS, SIZES, Scene, make_scene
 
 _QUALITIES = (70, 95)  # training sees JPEG noise of every strength
-_CELL_HEADS = (len(KINDS) + 2, len(COLOURS), len(SIZES), 10, 10)  # kind 0 is an empty cell, 1 holds digits
+_CELL_HEADS = (len(CELLS), len(KINDS) + 2, len(COLOURS), len(SIZES), 10, 10)  # kind 0 is an empty cell, 1 holds digits
 _SCENE_HEADS = (len(PATTERNS), len(GROUNDS))
 
 
@@ -66,10 +66,11 @@ def lesson_model(tower: Any) -> Any:
 
 
 def _cell_labels(scene: Scene) -> list[list[int]]:
-    labels = {cell: [0, *[IGNORED] * 4] for cell in CELLS}
+    labels = {cell: [place, 0, *[IGNORED] * 4] for place, cell in enumerate(CELLS)}
     for thing in scene.things:
         seen = (KINDS.index(thing.kind) + 2, COLOURS.index(thing.colour), SIZES.index(thing.size))
-        labels[thing.cell] = [*seen, IGNORED, IGNORED]
+        labels[thing.cell][1:4] = seen
     if scene.digits:
-        labels[scene.digits_cell] = [1, IGNORED, IGNORED, *map(int, scene.digits)]
+        labels[scene.digits_cell][1] = 1
+        labels[scene.digits_cell][4:] = map(int, scene.digits)
     return list(labels.values())

@@ -28,7 +28,7 @@ def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
 
     say("fuser")
     fuser = _seeded(llm, tokenizer)
-    stages = [_fuse(fuser, tokenizer, out / "fuser")]
+    stages = _fuse(fuser, tokenizer, out / "fuser")
     save(fuser, tokenizer, out / "fuser")
     _measured(out / "fuser", stages, measure_fuser(out / "fuser", scenes) | measure_real_names(out / "fuser"), say)
 
@@ -58,12 +58,21 @@ def _measured(folder: Path, stages: list[Stage], figures: dict[str, float], say:
     say(f"  {stages[-1].told} {figures}")
 
 
-def _fuse(model: Any, tokenizer: Any, out: Path) -> Stage:
-    """First copying, which the rest is built on, then the task."""
-    rng = Random(f"{SEED} fuser")
-    lessons = chain(islice(repetitions(tokenizer, 0, 48), _COPYING), batches(tokenizer, fusing, rng, _BATCH))
-    told = fit(model, lessons, lambda batch: answer_loss(model, *batch[:2]), _COPYING + 1400, 2e-3, out / "loss.jsonl")
-    return Stage(f"decoder: {_COPYING} steps of copying, then fusing", told)
+def _fuse(model: Any, tokenizer: Any, out: Path) -> list[Stage]:
+    """First copying, which all else is built on, then the task, then the task again in smaller steps."""
+
+    def loss(batch: tuple[Any, ...]) -> Any:
+        return answer_loss(model, *batch[:2])
+
+    first, again = (batches(tokenizer, fusing, Random(f"{SEED} {name}"), 16) for name in ("fuser", "fuser again"))
+    lessons = chain(islice(repetitions(tokenizer, 0, 32), _COPYING), first)
+    return [
+        Stage(
+            f"decoder: {_COPYING} steps of copying, then fusing",
+            fit(model, lessons, loss, 2100, 2e-3, out / "loss.jsonl"),
+        ),
+        Stage("decoder: fusing again", fit(model, again, loss, 1600, 1e-3, out / "loss-again.jsonl")),
+    ]
 
 
 def _look(tower: Any, out: Path) -> Stage:
@@ -74,10 +83,11 @@ def _look(tower: Any, out: Path) -> Stage:
 
 def _describe(model: Any, tokenizer: Any, out: Path) -> Stage:
     rng = Random(f"{SEED} teacher")
+    model.model.vision_tower.requires_grad_(False)  # it sees all there is; a fresh connector would only shake it
 
     def loss(batch: tuple[Any, Any, list[Scene]]) -> Any:
         ids, labels, scenes = batch
         return answer_loss(model, ids, labels, pixel_values=pixels(scenes, rng))
 
-    told = fit(model, batches(tokenizer, describing, rng, _BATCH), loss, 600, 1.5e-3, out / "loss.jsonl")
+    told = fit(model, batches(tokenizer, describing, rng, _BATCH), loss, 500, 1.5e-3, out / "loss.jsonl")
     return Stage("whole model: describing", told)
