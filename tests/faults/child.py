@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from inspect import getattr_static
 from typing import Any
 
 from pyiceberg.catalog.sql import SqlCatalog
@@ -36,7 +37,7 @@ def kill_at(owner: Any, name: str, when: Callable[..., bool], after: bool = Fals
             die()
         return result
 
-    setattr(owner, name, wrapped)
+    setattr(owner, name, staticmethod(wrapped) if isinstance(getattr_static(owner, name), staticmethod) else wrapped)
 
 
 def nth(n: int, wanted: Callable[..., bool]) -> Callable[..., bool]:
@@ -59,7 +60,7 @@ def _of_pairs(*args: Any, **_: Any) -> bool:
     return any(getattr(a, "name", lambda: "")() == ("kale", "pairs") for a in args if isinstance(a, Table))
 
 
-def _new_metadata(metadata: Any, *_: Any) -> bool:
+def _new_metadata(metadata: Any, **_: Any) -> bool:
     return "kale.committed.2026-11-01" in metadata.properties and metadata.location.endswith("pairs")
 
 
