@@ -40,7 +40,6 @@ class Lists(Section):
     patterns: str = Field(description="YAML file with the patterns of placeholder text, spam and personal data.")
     nsfw: str | None = Field(description="Words that a kept alt-text may not contain.")
     domains: str | None = Field(description="Domains that are blocked, with all their subdomains.")
-    takedown: str | None = Field(description="URLs, uids or sha256 whose owners asked for removal.")
     evaluation: str | None = Field(
         description="Folder or Parquet file with evaluation items (text, sha256, url) that must never be trained on."
     )

@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest import near
-from kale_tasks.ingest.hashes import hash64, normal_url
+from kale_tasks.ingest.hashes import hash64
 from kale_tasks.ingest.landing import LandingFile
 from kale_tasks.ingest.language import language
 from kale_tasks.ingest.lists import Known
 from kale_tasks.ingest.rules import Privacy, Row, Rule, rules_of
 from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.takedowns import TAKEDOWN, Matcher
+from kale_tasks.urls import normal_url
 
 _LONG, _INT, _TEXT, _DOUBLE = pa.int64(), pa.int32(), pa.string(), pa.float64()
 # What queries decide on, and the two ways in which near rows are found.
@@ -47,6 +50,7 @@ class Cleaner:
 
     settings: Ingest
     known: Known
+    law: Matcher
     key: str
     parts: int
 
@@ -56,9 +60,15 @@ class Cleaner:
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
         columns |= {name: batch[name] for name in _CARRIED}
         columns |= self._sketches(columns.pop("folded", []), batch["embedding"])
-        return pa.RecordBatch.from_pydict(
-            {f.name: columns.get(f.name, pa.nulls(len(rows), f.type)) for f in CLEAN}, CLEAN
+        return self._obeying(
+            pa.RecordBatch.from_pydict({f.name: columns.get(f.name, pa.nulls(len(rows), f.type)) for f in CLEAN}, CLEAN)
         )
+
+    def _obeying(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """What is taken down goes, whatever else is found about it."""
+        gone = self.law.matches(pa.Table.from_batches([rows])).combine_chunks()
+        place = CLEAN.get_field_index("finding")
+        return rows.set_column(place, CLEAN.field(place), pc.if_else(gone, TAKEDOWN, rows["finding"]))
 
     def _row(self, file: LandingFile, raw: Mapping[str, Any]) -> dict[str, Any]:
         fault, place = raw["fault"], f"{file.name}: row {raw['row']}"

@@ -12,6 +12,7 @@ from kale_tasks.ingest.clean import SKETCHES
 from kale_tasks.ingest.rules import Privacy
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.takedowns import TAKEDOWN
 from kale_tasks.step import Part, Quarantined
 from kale_tasks.writer import Writer
 
@@ -37,9 +38,9 @@ class Cutter:
                 yield self.writer.write(part_of(number, rows))
 
     def _keep_samples(self, number: int, rows: pa.Table) -> None:
-        # A few dropped rows of each rule, for the report; what may be private is masked.
+        # A few dropped rows of each rule, for the report; what may be private is masked, what is taken down stays out.
         seen: dict[str, list[dict[str, str]]] = {}
-        dropped = rows.filter(pc.and_(pc.is_valid(rows["fate"]), pc.is_null(rows["fault"])))
+        dropped = rows.filter(pc.and_(pc.not_equal(rows["fate"], TAKEDOWN), pc.is_null(rows["fault"])))
         for uid, url, text, fate in zip(*(dropped[n].to_pylist() for n in ("uid", "url", "text", "fate")), strict=True):
             if len(few := seen.setdefault(fate, [])) < self.samples:
                 few.append({"uid": uid, "url": self.privacy.mask(url or ""), "text": self.privacy.mask(text)[:300]})

@@ -11,10 +11,11 @@ import yaml
 
 from kale_tasks.config.ingest import Lists
 from kale_tasks.errors import BadConfig
-from kale_tasks.ingest.hashes import hash64, normal_url
+from kale_tasks.ingest.hashes import hash64
 from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.storage import Storage
 from kale_tasks.resources import resource
+from kale_tasks.urls import normal_url
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,6 @@ class Known:
     patterns: Mapping[str, Any]
     nsfw: frozenset[str]
     domains: frozenset[str]
-    takedown: frozenset[str]
     evaluation: frozenset[int]
 
 
@@ -44,7 +44,6 @@ def read_lists(storage: Storage, lists: Lists) -> Known:
         patterns=patterns,
         nsfw=frozenset(_lines(storage, lists.nsfw)),
         domains=frozenset(line.lower().removeprefix("*.").strip(".") for line in _lines(storage, lists.domains)),
-        takedown=frozenset(_opted_out(line) for line in _lines(storage, lists.takedown)),
         evaluation=frozenset(_evaluation(storage, lists)),
     )
 
@@ -54,11 +53,6 @@ def phrases(folded: str, width: int) -> Iterator[int]:
     words = folded.split()
     for start in range(max(1, len(words) - width + 1)):
         yield hash64(" ".join(words[start : start + width]).encode())
-
-
-def _opted_out(line: str) -> str:
-    normal = normal_url(line)
-    return normal[1] if normal else line.lower()
 
 
 def _evaluation(storage: Storage, lists: Lists) -> Iterator[int]:

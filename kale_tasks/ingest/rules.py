@@ -33,7 +33,6 @@ class Rule(Protocol):
 def rules_of(settings: Ingest, known: Known) -> dict[str, Rule]:
     """The rules that are switched on, by name, in the order in which they speak."""
     wanted: dict[str, tuple[object, Any]] = {
-        "takedown": (known.takedown, lambda: _takedown(known.takedown)),
         "blocked_domain": (known.domains, lambda: _blocked_domain(known.domains)),
         "evaluation": (known.evaluation, lambda: _evaluation(known.evaluation, settings.lists.evaluation_words)),
         "placeholder_text": (settings.rules.placeholder_text, lambda: _placeholder(known.patterns["placeholder"])),
@@ -62,10 +61,6 @@ class Privacy:
         for pattern, mark in self._patterns:
             text = pattern.sub(mark, text)
         return text
-
-
-def _takedown(asked: frozenset[str]) -> Rule:
-    return lambda row: row.url in asked or row.uid in asked or row.sha256 in asked
 
 
 def _blocked_domain(domains: frozenset[str]) -> Rule:

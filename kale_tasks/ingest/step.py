@@ -23,6 +23,7 @@ from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage import Storage, open_storage
+from kale_tasks.lake.takedowns import matcher
 from kale_tasks.run import Run
 from kale_tasks.step import Chunk, Part
 
@@ -43,9 +44,13 @@ class Ingest:
         return {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
-        """What has landed, and what earlier keys have kept: either changing makes this key stale."""
+        """What has landed, what earlier keys have kept, what is taken down: a change of any makes this key stale."""
         landing = _landing(settings)
-        return {"landing": content_of(landing, landing_files(landing, key)), "earlier_keys": earlier_content(lake, key)}
+        return {
+            "landing": content_of(landing, landing_files(landing, key)),
+            "earlier_keys": earlier_content(lake, key),
+            "takedowns": matcher(lake).content,
+        }
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         """One: the rows of a key are compared with each other, and the engine spreads that itself."""
@@ -59,7 +64,8 @@ class Ingest:
         landing = _landing(run.settings)
         known = read_lists(landing, settings.lists)
         folder = f"{run.folder}/scratch"
-        scan = Scan(landing, storage, folder, Cleaner(settings, known, run.key, chunk.parts), run.settings.limit)
+        cleaner = Cleaner(settings, known, matcher(run.lake), run.key, chunk.parts)
+        scan = Scan(landing, storage, folder, cleaner, run.settings.limit)
         cutter = Cutter(run.writer, frozenset(numbers), Privacy(known.patterns["pii"]), settings.samples)
         with closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
             _load(engine, run, scan)

@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.lake import Lake
+from kale_tasks.urls import normal_url
 
 FOLDER = "takedowns"
+TAKEDOWN = "takedown"  # the rule under which such rows are counted
 KINDS = ("uid", "url", "host", "sha256", "pattern")
 _COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
 _TEXTS = ("alt_text", "text", "dense_caption", "caption")
@@ -105,23 +106,12 @@ def _names(kind: str, value: str) -> set[str]:
     # A host is also found by each domain above it.
     if kind != "host":
         return {digest(kind, value)}
-    labels = _host(value).split(".")
+    labels = (normal_url(value) or ("", ""))[0].split(".")
     return {digest(kind, ".".join(labels[i:])) for i in range(max(1, len(labels) - 1))}
 
 
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
 def _url(url: str) -> str:
-    try:
-        parts = urlsplit(url.strip())
-        return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower(), fragment="").geturl()
-    except ValueError:
-        return url.strip()
+    return (normal_url(url) or ("", url))[1]
 
 
 _NORMAL: Mapping[str, Callable[[str], str]] = {

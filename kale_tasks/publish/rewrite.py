@@ -16,11 +16,10 @@ from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.shards import LANDING
+from kale_tasks.lake.takedowns import TAKEDOWN
 from kale_tasks.publish.tars import NewShard, without
 from kale_tasks.step import Step
 from kale_tasks.writer import conform, run_folder
-
-RULE = "takedown"
 
 
 @dataclass
@@ -121,7 +120,7 @@ def _less(named: Committed, made: Sequence[_Part], gone: int) -> Committed:
 
 
 def _dropped(dropped: Mapping[str, int], gone: int) -> Mapping[str, int]:
-    return {**dropped, RULE: dropped.get(RULE, 0) + gone} if gone else dropped
+    return {**dropped, TAKEDOWN: dropped.get(TAKEDOWN, 0) + gone} if gone else dropped
 
 
 def _shards(lake: Lake, paths: Sequence[str], uids: pa.Array, folder: str, removed: Removed) -> dict[str, NewShard]:

@@ -49,6 +49,7 @@ def sweep(
             stamp = _stamp(lake, settings, step, key, record["fresh"])
             if stamp and (len(uids) or stamp.fingerprint != _standing(lake, step, key).fingerprint):
                 Rewrite(lake, step, key, uids, stamp, record["name"], removed).carry_out()
+        _forget_samples(lake, key)
         _note(lake, record, key, uids, removed)
         progress.advance(1, removed=sum(removed.rows.values()))
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
@@ -121,6 +122,12 @@ def _slim(lake: Lake, table: str, key: str) -> Iterator[pa.Table]:
     for file in lake.files(table, key):
         with lake.storage.arrow.open_input_file(file.path) as source:
             yield pq.ParquetFile(source).read(columns)
+
+
+def _forget_samples(lake: Lake, key: str) -> None:
+    # Rows that ingest dropped are in no table, but may be shown as examples of its rules.
+    for path in [entry.path for entry in lake.storage.entries(f"pairs/key={key}") if "/dropped/" in entry.path]:
+        lake.storage.delete(path)
 
 
 def _note(lake: Lake, record: dict[str, Any], key: str, uids: pa.Array, removed: Removed) -> None:

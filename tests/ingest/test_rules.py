@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.takedowns import add
 from tests.ingest.world import Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
 
 SAMPLES: dict[str, tuple[Record, str]] = {
@@ -78,27 +80,38 @@ def test_no_sample_of_a_dropped_row_holds_personal_data(tmp_path: Path) -> None:
     assert "[email]" in sample.read_text() and "jane" not in sample.read_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "line", "row", "rule"),
-    [
-        ("domains", "*.Bad.example # asked for it", {"url": "https://cdn.bad.example/1.jpg"}, "blocked_domain"),
-        ("takedown", "http://www.pictures.example/1.jpg", {}, "takedown"),
-        ("takedown", "AB" * 32, {"sha256": "ab" * 32}, "takedown"),
-        ("takedown", "0123456789abcdef0123456789abcdef", {"uid": "0123456789ABCDEF0123456789abcdef"}, "takedown"),
-    ],
-)
-def test_listed_rows_go_and_an_edited_list_makes_the_key_stale(
-    tmp_path: Path, name: str, line: str, row: dict[str, Any], rule: str
-) -> None:
-    land(tmp_path / "landing", [pair(1) | row, pair(2)])
+def test_a_blocked_domain_goes_and_an_edited_list_makes_the_key_stale(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1, url="https://cdn.bad.example/1.jpg"), pair(2)])
     listed = tmp_path / "landing" / "listed.txt"
     listed.write_text("# nobody yet\n")
-    settings = settings_for(tmp_path, f"ingest.lists.{name}=listed.txt")
+    settings = settings_for(tmp_path, "ingest.lists.domains=listed.txt")
     (before,) = ingest(settings)
-    listed.write_text(f"{line}\n")
+    listed.write_text("*.Bad.example # asked for it\n")
     (after,) = ingest(settings)
-    assert (before.rows, after.rows, after.dropped) == (2, 1, {rule: 1})
+    assert (before.rows, after.rows, after.dropped) == (2, 1, {"blocked_domain": 1})
     assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "row"),
+    [
+        ("url", "http://www.pictures.example/1.jpg", {}),
+        ("host", "pictures.example", {}),
+        ("sha256", "AB" * 32, {"sha256": "ab" * 32}),
+        ("uid", "0123456789abcdef0123456789abcdef", {"uid": "0123456789ABCDEF0123456789abcdef"}),
+        ("pattern", "secret harbour", {"text": "The boats of the Secret Harbour by night"}),
+    ],
+)
+def test_what_is_taken_down_never_gets_in(tmp_path: Path, kind: str, value: str, row: dict[str, Any]) -> None:
+    land(tmp_path / "landing", [pair(1) | row, pair(2, url="https://else.example/2.jpg")])
+    settings = settings_for(tmp_path)
+    (before,) = ingest(settings)
+    add(Lake(settings), {kind: [value]})
+    (after,) = ingest(settings)
+    assert (before.rows, after.rows, after.dropped) == (2, 1, {"takedown": 1})
+    assert balanced(after)
+    (sample,) = (tmp_path / "lake" / "pairs").rglob(f"{after.fingerprint}/dropped/*.json")
+    assert sample.read_text() == "{}"
 
 
 def test_evaluation_items_never_get_in(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from kale_tasks.ingest.clean import CLEAN, Cleaner
 from kale_tasks.ingest.columns import RAW, column
-from kale_tasks.ingest.hashes import normal_url
 from kale_tasks.ingest.landing import LandingFile
 from kale_tasks.ingest.lists import read_lists
 from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.storage import open_storage
+from kale_tasks.lake.takedowns import Matcher
+from kale_tasks.urls import normal_url
 from tests.ingest.world import ingest, kept, land, pair, settings_for
 
 FILE = LandingFile(0, "2026-11-01/a.parquet", "parquet", "", 0)
@@ -23,7 +24,7 @@ FILE = LandingFile(0, "2026-11-01/a.parquet", "parquet", "", 0)
 def cleaner(tmp_path_factory: pytest.TempPathFactory) -> Cleaner:
     chosen = settings_for(tmp_path_factory.mktemp("clean"))
     lists = read_lists(open_storage(chosen.landing, chosen.s3), chosen.ingest.lists)
-    return Cleaner(chosen.ingest, lists, "2026-11-01", parts=4)
+    return Cleaner(chosen.ingest, lists, Matcher(), "2026-11-01", parts=4)
 
 
 def raw(**values: object) -> pa.RecordBatch:
