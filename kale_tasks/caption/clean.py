@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from kale_tasks.caption.sentences import is_whole, sentences
-from kale_tasks.caption.words import pattern
 from kale_tasks.recipe import Clean, Prompt
+from kale_tasks.text.sentences import is_whole, sentences
+from kale_tasks.text.words import pattern
 
 _MARKUP = re.compile(
     r"</?[a-zA-Z][^<>]{0,80}>|<\|[^<>|]{0,40}\|>|\*\*|__|`+|^\s{0,3}(?:#{1,6}|[-*\u2022]|\d+[.)])\s+|^\s*---+\s*$", re.M

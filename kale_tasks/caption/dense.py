@@ -1,9 +1,9 @@
 """The desk of `dense`: images in, descriptions out."""
 
-from kale_tasks.caption.alttext import without_orders
 from kale_tasks.caption.desk import Desk, flags_of, image_rows, spent
 from kale_tasks.caption.engine import Answer
 from kale_tasks.caption.stream import Draft, Item, Refused, Row, Verdict
+from kale_tasks.text.alttext import without_orders
 
 
 class DenseDesk(Desk):

@@ -7,7 +7,6 @@ from typing import Any
 
 from kale_tasks.caption.clean import Cleaned, Cleaner
 from kale_tasks.caption.engine import IMAGE_BROKEN, Answer, Model, describe
-from kale_tasks.caption.grounding import Grounding
 from kale_tasks.caption.picture import BrokenImage, fit
 from kale_tasks.caption.stream import Item, Refused, Row, Verdict
 from kale_tasks.lake.rows import Rows
@@ -15,6 +14,7 @@ from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.recipe import recipe_name
 from kale_tasks.run import Run
 from kale_tasks.step import Chunk, part_span
+from kale_tasks.text.grounding import Grounding
 
 _IMAGE = ["uid", "status", "split", "shard", "offset", "length", "sha256"]
 _PAIR = ["uid", "url", "alt_text"]

@@ -4,16 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kale_tasks.caption.alttext import noise, without_orders
 from kale_tasks.caption.clean import Cleaned
 from kale_tasks.caption.desk import Desk, by_uid, counted, flags_of, sources, spent
 from kale_tasks.caption.engine import Answer, Model
-from kale_tasks.caption.grounding import Grounding, ground
-from kale_tasks.caption.sentences import sentences
 from kale_tasks.caption.stream import Draft, Item, Refused, Row, Verdict
 from kale_tasks.recipe import recipe_name
 from kale_tasks.run import Run
 from kale_tasks.step import Chunk
+from kale_tasks.text.alttext import noise, without_orders
+from kale_tasks.text.grounding import Grounding, ground
+from kale_tasks.text.sentences import sentences
 
 
 class FuseDesk(Desk):

@@ -1,11 +1,11 @@
 """The desk of `student`: images and alt-texts in, captions of stage 2 out."""
 
-from kale_tasks.caption.alttext import noise, without_orders
 from kale_tasks.caption.desk import Desk, counted, flags_of, image_rows, sources, spent
 from kale_tasks.caption.engine import Answer
-from kale_tasks.caption.facts import is_number
-from kale_tasks.caption.grounding import ground
 from kale_tasks.caption.stream import Draft, Item, Refused, Row, Verdict
+from kale_tasks.text.alttext import noise, without_orders
+from kale_tasks.text.facts import is_number
+from kale_tasks.text.grounding import ground
 
 
 class StudentDesk(Desk):

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from kale_tasks.caption.grounding import ground
 from kale_tasks.distill.batches import Pictures, padded
 from kale_tasks.distill.learner import Learner
 from kale_tasks.distill.lessons import Lesson
 from kale_tasks.distill.source import Taught
 from kale_tasks.distill.wording import Wording
+from kale_tasks.text.grounding import ground
 
 
 @dataclass(frozen=True)

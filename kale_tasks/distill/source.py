@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from kale_tasks.caption.alttext import noise, without_orders
 from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.rows import Rows
 from kale_tasks.lake.shards import Span
+from kale_tasks.text.alttext import noise, without_orders
 
 STAGE1 = {"stage": 1}
 _BLOCK = 256  # rows read together: neighbours in the captions are neighbours in the shards

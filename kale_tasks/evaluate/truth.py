@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from kale_tasks.caption.grounding import invented
 from kale_tasks.lake.lake import Lake
 from kale_tasks.sample.describe import read
+from kale_tasks.text.grounding import invented
 
 _FACTS = ("name", "place", "year", "maker")
 

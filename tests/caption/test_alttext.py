@@ -5,9 +5,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.caption.alttext import noise, without_orders
 from kale_tasks.recipe import Prompt, tame
 from kale_tasks.resources import resource
+from kale_tasks.text.alttext import noise, without_orders
 
 PHRASES = yaml.safe_load(resource("kale_tasks/sample/alttext.yaml").read_text())
 PROMPT = Prompt(system="Write.", user="Text: <alt>{alt}</alt> {dense}", alt_characters=50)

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.caption.clean import RULES, Cleaner
-from kale_tasks.caption.sentences import sentences
 from kale_tasks.recipe import Clean, load_recipe
 from kale_tasks.sample.describe import dense
 from kale_tasks.sample.scene import make_scene
+from kale_tasks.text.sentences import sentences
 
 CLEANER = Cleaner(Clean(), load_recipe("kale").fuse.prompt)  # type: ignore[union-attr]
 GOOD = "A red tower stands beside a small house in Kaldor."

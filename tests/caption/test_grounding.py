@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.caption.clean import Cleaner
-from kale_tasks.caption.facts import facts, find_facts
-from kale_tasks.caption.grounding import ground, invented
-from kale_tasks.caption.sentences import is_whole
 from kale_tasks.recipe import Clean, load_recipe
+from kale_tasks.text.facts import facts, find_facts
+from kale_tasks.text.grounding import ground, invented
+from kale_tasks.text.sentences import is_whole
 
 REAL = Path(__file__).parents[2] / "../shared/data/real_triplets.jsonl"
 JUDGED = Path(__file__).with_name("judged_grounding.yaml")

@@ -3,8 +3,8 @@
 import re
 from collections import Counter
 
-from kale_tasks.caption.sentences import sentences
-from kale_tasks.caption.words import pattern
+from kale_tasks.text.sentences import sentences
+from kale_tasks.text.words import pattern
 
 _WORD = re.compile(r"\w+")
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from kale_tasks.caption.facts import JOINERS, WORD, facts, is_plain
-from kale_tasks.caption.words import lines, pairs, words
+from kale_tasks.text.facts import JOINERS, WORD, facts, is_plain
+from kale_tasks.text.words import lines, pairs, words
 
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_a-zA-Z]+")
 _DATE = re.compile(r"(?<!\d)(\d{1,4})[-/.年](\d{1,2})(?!\d)")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kale_tasks.caption.words import words
+from kale_tasks.text.words import words
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019.&/,-][^\W_]+)*")
 JOINERS = frozenset(words("joiners"))
