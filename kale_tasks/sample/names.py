@@ -6,19 +6,21 @@ CONSONANTS = "bcdfghjklmnpqrstvwxz"
 VOWELS = "aeiouy"
 ACCENTED = "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþßāăąćčďđēėęěğīįıķłńňōőœřśşšťūůűųźżžșț"
 COMMON = ("Tower", "Castle", "Bridge", "Mount", "Saint", "Old", "New", "Royal", "House", "Grand", "Park", "River")
+ALIKE = 0.15
 JOINERS = ("of", "de", "la", "del", "am", "upon", "van", "the")
 
 
-def invent(rng: Random, kin: str = "") -> str:
+def invent(rng: Random, kin: str = "", alike: float = ALIKE) -> str:
     """Returns a proper name of one to three words that nobody has seen before.
 
-    Half resemble `kin`, as Sydney Opera House resembles Sydney: copying it takes more than a few letters.
+    A share of them, `alike`, resemble `kin`, as Sydney Opera House resembles Sydney: more than a few letters of such a
+    name must be read to copy it.
     """
-    word = _resembling(rng, kin) if kin and rng.random() < 0.5 else _word(rng)
+    word = _resembling(rng, kin) if kin and rng.random() < alike else _word(rng)
     shape = rng.random()
     if shape < 0.45:
         return word
-    second = _resembling(rng, word) if rng.random() < 0.35 else _word(rng)
+    second = _resembling(rng, word) if rng.random() < 0.7 * alike else _word(rng)
     if shape < 0.74:
         return f"{word} {second}"
     if shape < 0.84:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from kale_tasks.sample.names import invent
+from kale_tasks.sample.names import ALIKE, invent
 
 KINDS = ("tower", "house", "boat", "car", "tree", "cup", "clock", "bridge")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "pink", "brown")
@@ -61,7 +61,8 @@ def make_scene(rng: Random) -> Scene:
     )
 
 
-def make_facts(rng: Random) -> Facts:
-    """Draws name, place, year and maker by lot."""
-    name = invent(rng)
-    return Facts(name, place=invent(rng, kin=name), year=str(rng.randint(1000, 2029)), maker=invent(rng, kin=name))
+def make_facts(rng: Random, alike: float = ALIKE) -> Facts:
+    """Draws name, place, year and maker by lot; a share of the names resemble each other."""
+    name = invent(rng, alike=alike)
+    place = invent(rng, name, alike)
+    return Facts(name, place, year=str(rng.randint(1000, 2029)), maker=invent(rng, name, alike))

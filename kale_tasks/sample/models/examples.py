@@ -17,6 +17,7 @@ LESSONS = {
     "full": 22, "partial": 32, "plain": 3, "generic": 5, "spam": 3, "foreign": 3, "strange": 2, "entities": 6,
     "emoji": 4, "wrong": 8, "pii": 4, "injection": 4, "mojibake": 1, "long": 3,
 }  # fmt: skip
+_ALIKE = 0.5  # likewise: every second name resembles another of its lesson
 Message = dict[str, Any]
 
 
@@ -40,7 +41,7 @@ def describing(rng: Random) -> Example:
 def fusing(rng: Random) -> Example:
     """A description and an alt-text to be joined."""
     scene = make_scene(rng)
-    alt = write_alt(rng, rng.choices(list(LESSONS), list(LESSONS.values()))[0], scene, make_facts(rng))
+    alt = write_alt(rng, rng.choices(list(LESSONS), list(LESSONS.values()))[0], scene, make_facts(rng, _ALIKE))
     return Example(scene, fuse_messages(dense(scene), alt.text), fused(scene, alt.facts))
 
 
