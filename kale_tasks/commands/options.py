@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kale_tasks.config import Settings, load
+from kale_tasks.keys import check_key
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from kale_tasks.lake.lake import Lake
 
-Key = Annotated[str, typer.Option("--key", help="The partition, such as 2026-11-01.")]
+Key = Annotated[str, typer.Option("--key", callback=check_key, help="The partition, such as 2026-11-01.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: name=value. May be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
 
@@ -44,6 +47,12 @@ def say_table(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") ->
         say(list(rows), as_json)
         return
     from rich.console import Console
+
+    Console().print(table_of(rows, title))
+
+
+def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> "Table":
+    """Records as a table with a column for each name, numbers to the right."""
     from rich.table import Table
 
     table = Table(title=title or None, title_justify="left")
@@ -53,4 +62,4 @@ def say_table(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") ->
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*("" if row[name] is None else f"{row[name]}" for name in names))
-    Console().print(table)
+    return table

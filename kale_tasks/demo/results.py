@@ -2,14 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from kale_tasks.commands.options import table_of
 from kale_tasks.config import Settings
 from kale_tasks.evaluate.truth import scores
 from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.storage import open_storage
 from kale_tasks.state import state
 from kale_tasks.steps import STEPS, find
 
@@ -30,26 +31,8 @@ def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
 
 
 def _facts(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
-    table = Table(title="Texts against the truth of the sample world", title_justify="left")
-    for name in (
-        "text",
-        "texts",
-        "words each",
-        "facts of the alt-text carried",
-        "visible details right",
-        "facts invented",
-    ):
-        table.add_column(name, justify="left" if name == "text" else "right")
-    for score in scores(lake, Path(settings.landing), keys):
-        table.add_row(
-            score.kind,
-            f"{score.texts:,}",
-            f"{score.words / max(score.texts, 1):.1f}",
-            _share(score.told_carried, score.told),
-            _share(score.visible_carried, score.visible),
-            f"{score.invented / max(score.texts, 1):.2f} each",
-        )
-    return table
+    found = [score.figures() for score in scores(lake, open_storage(settings.landing, settings.s3), keys)]
+    return table_of(found, "Texts against the truth of the sample world")
 
 
 def _cost(lake: Lake) -> Table:
@@ -68,7 +51,3 @@ def _cost(lake: Lake) -> Table:
         of = spent[step]
         table.add_row(step, f"{of['rows']:,.0f}", f"{of['seconds']:.1f}", f"{of['cpu']:.1f}", f"{of['peak']:,.0f}")
     return table
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else ""

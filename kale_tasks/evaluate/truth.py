@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from kale_tasks.errors import BadConfig
 from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.storage import Storage
 from kale_tasks.sample.describe import read
 from kale_tasks.text.grounding import invented
 
@@ -40,16 +41,42 @@ class Score:
         known = ", ".join(truth[name] for name in _FACTS if truth[name])
         self.invented += len(invented(text, truth["dense"], known))
 
+    def figures(self) -> dict[str, Any]:
+        """What is shown of it; a share of nothing is none."""
+        return {
+            "text": self.kind,
+            "texts": self.texts,
+            "words each": _per(self.words, self.texts, 1),
+            "facts of the alt-text carried": _per(self.told_carried, self.told),
+            "visible details right": _per(self.visible_carried, self.visible),
+            "facts invented each": _per(self.invented, self.texts),
+        }
 
-def scores(lake: Lake, landing: Path, keys: Iterable[str]) -> list[Score]:
+
+def scores(lake: Lake, landing: Storage, keys: Iterable[str]) -> list[Score]:
     """The sums for alt-text, dense caption and both stages, over the captions that stand committed for the keys."""
     found = {kind: Score(kind) for kind in ("alt-text", "dense caption", "KALE, stage 1", "KALE, stage 2")}
     for key in keys:
-        truth = {row["uid"]: row for row in pq.read_table(landing / "_truth" / f"{key}.parquet").to_pylist()}
+        truth = _truth(landing, key)
         for row in _captions(lake, key):
             for kind, text in _texts(row):
                 found[kind].add(text, truth[row["uid"]])
     return list(found.values())
+
+
+def _truth(landing: Storage, key: str) -> dict[str, dict[str, Any]]:
+    try:
+        with landing.arrow.open_input_file(f"_truth/{key}.parquet") as file:
+            return {row["uid"]: row for row in pq.read_table(file).to_pylist()}
+    except FileNotFoundError as error:
+        raise BadConfig(
+            f"The truth of {key} is not known: {landing.root} has no _truth/{key}.parquet, as a sample world has. "
+            f"`kale report --key {key}` shows what can be said without it."
+        ) from error
+
+
+def _per(part: float, whole: int, digits: int = 3) -> float | None:
+    return round(part / whole, digits) if whole else None
 
 
 def _captions(lake: Lake, key: str) -> Iterator[dict[str, Any]]:

@@ -30,7 +30,7 @@ class SparkCluster:
         try:
             with urllib.request.urlopen(self.status_url, timeout=5) as answer:
                 return bool(json.load(answer)["aliveworkers"] == workers)
-        except HTTPError:  # it has begun to listen, and is not ready to answer
+        except (HTTPError, json.JSONDecodeError):  # it has begun to listen, and is not ready to answer
             return False
 
 
