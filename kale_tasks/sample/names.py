@@ -6,7 +6,7 @@ CONSONANTS = "bcdfghjklmnpqrstvwxz"
 VOWELS = "aeiouy"
 ACCENTED = "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþßāăąćčďđēėęěğīįıķłńňōőœřśşšťūůűųźżžșț"
 COMMON = ("Tower", "Castle", "Bridge", "Mount", "Saint", "Old", "New", "Royal", "House", "Grand", "Park", "River")
-ALIKE = 0.15
+ALIKE = 0.1
 JOINERS = ("of", "de", "la", "del", "am", "upon", "van", "the")
 
 

@@ -1,6 +1,6 @@
 """Trains the three tiny models from the world alone, in the order in which they build on each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
@@ -59,19 +59,20 @@ def _measured(folder: Path, stages: list[Stage], figures: dict[str, float], say:
 
 
 def _fuse(model: Any, tokenizer: Any, out: Path) -> list[Stage]:
-    """First copying, which all else is built on, then the task, then the task again in smaller steps."""
+    """First copying, which all else is built on, then the task, then the task again in ever smaller steps."""
 
     def loss(batch: tuple[Any, ...]) -> Any:
         return answer_loss(model, *batch[:2])
 
-    first, again = (batches(tokenizer, fusing, Random(f"{SEED} {name}"), 16) for name in ("fuser", "fuser again"))
-    lessons = chain(islice(repetitions(tokenizer, 0, 32), _COPYING), first)
+    def learn(name: str, log: str, steps: int, rate: float, before: Iterable[Any] = ()) -> Stage:
+        lessons = batches(tokenizer, fusing, Random(f"{SEED} {name}"), 16)
+        return Stage(f"decoder: {name}", fit(model, chain(before, lessons), loss, steps, rate, out / log))
+
+    copying = islice(repetitions(tokenizer, 0, 32), _COPYING)
     return [
-        Stage(
-            f"decoder: {_COPYING} steps of copying, then fusing",
-            fit(model, lessons, loss, 2100, 2e-3, out / "loss.jsonl"),
-        ),
-        Stage("decoder: fusing again", fit(model, again, loss, 1600, 1e-3, out / "loss-again.jsonl")),
+        learn("fuser", "loss.jsonl", 2100, 2e-3, copying),
+        learn("fuser again", "loss-again.jsonl", 1600, 1e-3),
+        learn("fuser once more", "loss-once-more.jsonl", 1000, 5e-4),
     ]
 
 
