@@ -69,8 +69,7 @@ class Airflow:
 
     def _prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        if not _free(self.port):
-            raise BadConfig(f"Port {self.port} is taken. `kale down` ends an Airflow of ours; or give another --port.")
+        check_free(self.port)
         (self.home / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
         pools = {name: {"slots": slots, "description": f"KALE: {name}", "include_deferred": False}
                  for name, slots in POOLS.items()}  # fmt: skip
@@ -96,6 +95,13 @@ def stop_what_runs(home: Path) -> int:
     stop(running)
     _pids(home).unlink(missing_ok=True)
     return len(running)
+
+
+def check_free(port: int) -> None:
+    """BadConfig when something listens on a port."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise BadConfig(f"Port {port} is taken. `kale down` ends an Airflow of ours; or give another --port.")
 
 
 def free_port() -> int:
@@ -140,8 +146,3 @@ def _settings(home: Path, port: int) -> dict[str, str]:
 
 def _pids(home: Path) -> Path:
     return home / "pids.json"
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0

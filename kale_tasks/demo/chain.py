@@ -38,13 +38,16 @@ class Chain:
         self._rest, self.keys = rest, keys
         self._old = {run["dag_run_id"] for run in self._runs()}
 
-    def start(self) -> None:
-        """Unpause the Dags and backfill the keys, those that were made before too."""
+    def unpause(self) -> None:
+        """Let the Dags run; a backfill that was interrupted is not gone on with."""
         for backfill in self._rest.get(f"/backfills?dag_id={DAGS[0]}")["backfills"]:
-            if not backfill["completed_at"]:  # one that was interrupted
+            if not backfill["completed_at"]:
                 self._rest.send("PUT", f"/backfills/{backfill['id']}/cancel")
         for dag in DAGS:
             self._rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
+
+    def backfill(self) -> None:
+        """Backfill the keys, those that were made before too."""
         body = {
             "dag_id": "kale_ingest",
             "from_date": f"{min(self.keys)}T00:00:00Z",

@@ -8,7 +8,7 @@ import typer
 from kale_tasks.errors import BadConfig
 
 Folder = Annotated[Path, typer.Option(help="Folder of the landing files, the lake and Airflow.")]
-Port = Annotated[int, typer.Option(help="Port of Airflow's pages.")]
+Port = Annotated[int, typer.Option(help="Port of Airflow's pages; the sample web of the demonstration takes the next.")]
 _FOLDER = Path("kale-data")
 
 

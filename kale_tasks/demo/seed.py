@@ -6,14 +6,17 @@ from pathlib import Path
 
 from kale_tasks.keys import MARKER
 from kale_tasks.sample.world import key_name
-from kale_tasks.sample.write import Sample, write_sample
+from kale_tasks.sample.write import ELSEWHERE, Sample, write_sample
 
 
-def seed(landing: Path, keys: int, pairs: int) -> list[str]:
-    """Write `pairs` pairs for each of so many keys, unless they stand; answers with the keys."""
+def seed(landing: Path, keys: int, pairs: int, web: str | None = None) -> list[str]:
+    """Write `pairs` pairs for each of so many keys, unless they stand; answers with the keys.
+
+    Their images are on the sample web at that address; without one they are in tars.
+    """
     names = [key_name(number) for number in range(keys)]
-    sample, note = Sample(pairs * keys, keys), landing / "_sample.json"
-    told = json.dumps(asdict(sample))
+    sample = Sample(pairs * keys, keys, images="web" if web else "tar", web_url=web or ELSEWHERE)
+    note, told = landing / "_sample.json", json.dumps(asdict(sample))
     if not note.exists() or note.read_text() != told:
         for _ in write_sample(sample, landing):
             pass

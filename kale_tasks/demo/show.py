@@ -12,12 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from kale_tasks.config import Settings, load
-from kale_tasks.demo.airflow import PASSWORD, USER, Airflow
+from kale_tasks.demo.airflow import PASSWORD, USER, Airflow, check_free
 from kale_tasks.demo.chain import Chain
 from kale_tasks.demo.results import results
 from kale_tasks.demo.seed import seed
 from kale_tasks.demo.view import View
 from kale_tasks.lake.lake import Lake
+from kale_tasks.sample.web import running
 
 _LOOK_SECONDS = 2
 _QUIET_LOOKS = 3  # an announcement becomes a run within a second or two
@@ -28,10 +29,10 @@ def show(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) -> N
     started, console = time.monotonic(), Console()
     environment = _environment(folder, keys * pairs)
     settings = load(environ={**os.environ, **environment}).settings
-    with _ends_in_order():
-        console.print(f"Sample world: {keys} keys of {pairs} pairs, in {settings.landing}")
-        names = seed(Path(settings.landing), keys, pairs)
-        airflow = Airflow(folder / "airflow", environment, port)
+    airflow = Airflow(folder / "airflow", environment, port)
+    with _ends_in_order(), _web(port + 1) as web:
+        console.print(f"Sample world: {keys} keys of {pairs} pairs in {settings.landing}, their images on {web}")
+        names = seed(Path(settings.landing), keys, pairs, web)
         try:
             console.print("Airflow starts: half a minute on an idle machine ...")
             airflow.start()
@@ -54,13 +55,27 @@ def _environment(folder: Path, pairs: int) -> dict[str, str]:
         "KALE_LANDING": str(folder / "landing"),
         "KALE_WAREHOUSE": str(folder / "warehouse"),
         "KALE_PUBLISH__TARGET": str(folder / "published"),
+        "KALE_IMAGES__SPOOL": str(folder / "spool"),
+        "KALE_IMAGES__FETCH__CONTACT": "the one who runs this demonstration",
+        "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",  # where the sample web is
+        "KALE_IMAGES__FETCH__HOST_RATE": "200",
+        "KALE_IMAGES__FETCH__SECONDS": "5",
         "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(pairs // 4),  # a third of the pairs become stage-1 captions
     }
 
 
+@contextmanager
+def _web(port: int) -> Iterator[str]:
+    """The sample web, always at the same port: the addresses of the pairs name it."""
+    check_free(port)
+    with running(port) as web:
+        yield web.url
+
+
 def _watch(airflow: Airflow, keys: Sequence[str], console: Console) -> None:
     chain = Chain(airflow.rest, keys)
-    chain.start()
+    chain.unpause()
+    chain.backfill()
     quiet = 0
     with View(console, keys, airflow.url) as view:
         while quiet < _QUIET_LOOKS:

@@ -21,10 +21,10 @@ def backfill_all_runs(browser: Browser, airflow: Airflow, first: str, last: str)
     page.goto(f"{airflow.url}/dags/kale_ingest")
     page.get_by_role("button", name="Trigger").first.click()
     dialog = page.get_by_role("dialog").first
-    dialog.locator("input[value=backfill]").check(force=True)
+    dialog.locator("label:has(input[value=backfill])").click()
     _choose(page, 0, first)
     _choose(page, 1, last)
-    dialog.locator("input[value=completed]").check(force=True)
+    dialog.locator("label:has(input[value=completed])").click()
     with page.expect_response(lambda answer: answer.url.endswith("/backfills")) as answered:
         dialog.get_by_role("button", name="Run Backfill").click()
     assert answered.value.ok, answered.value.text()

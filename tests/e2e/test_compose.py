@@ -1,10 +1,13 @@
-"""The processes of docker-compose.yml, started by hand from its own commands and environment, make a key."""
+"""The processes of docker-compose.yml, started by hand from its own commands and environment, make a key.
+
+PostgreSQL goes away in the middle. What ends by that is started again, as the file's `restart: unless-stopped` has it.
+"""
 
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from tests.services.server import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "celery-worker")
+_ABSENCE = 5  # seconds
 COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
 
 
@@ -44,7 +48,10 @@ def environment(postgres: Postgres, redis: str, tmp_path_factory: pytest.TempPat
         "KALE_PROFILE": "demo",
         "KALE_CATALOG": lake,
         "KALE_INGEST__SPARK__MASTER": "local[*]",
+        "KALE_PARTS__CHUNK_ROWS": "10",
+        "KALE_PARTS__PART_ROWS": "5",
         "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.005",  # the run of today finds nothing and makes room
+        "KALE_SCHEDULE__RETRIES": "5",
     }
     of_image = {  # what the Dockerfile sets
         "AIRFLOW_HOME": str(folder / "home"),
@@ -68,41 +75,80 @@ def environment(postgres: Postgres, redis: str, tmp_path_factory: pytest.TempPat
     return {**os.environ, **moved, **of_image, **here}
 
 
-@pytest.fixture(scope="module")
-def rest(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rest]:
-    """The API of an Airflow made of the file's services."""
-    logs = tmp_path_factory.mktemp("logs")
-    with ExitStack() as stack:
-        groups: list[Group] = []
-        stack.callback(lambda: stop(groups))
-        init = Group.start("init", ["bash", "-c", _init(environment)], environment, logs / "init.log")
-        groups.append(init)
-        wait_until(lambda: not init.alive, "the init service", 240)
+class Services:
+    """The services of the file that keep running."""
+
+    def __init__(self, environment: dict[str, str], logs: Path) -> None:
+        self._environment, self._logs = environment, logs
+        self.groups: dict[str, Group] = {}
+        self.rest = Rest(f"http://127.0.0.1:{environment['AIRFLOW__API__PORT']}", "admin", "kale")
+
+    def keep_up(self) -> None:
+        """Start those that do not run."""
         for name in SERVICES:
-            command = COMPOSE["services"][name]["command"]
-            groups.append(Group.start(name, command, environment, logs / f"{name}.log"))
-        answers = Rest(f"http://127.0.0.1:{environment['AIRFLOW__API__PORT']}", "admin", "kale")
-        wait_until(lambda: answers.healthy, "Airflow", 240, alive=lambda: all(g.alive for g in groups[1:]))
-        wait_until(lambda: len(answers.get("/dags")["dags"]) >= 10, "the Dags", 120)
-        yield answers
+            if name not in self.groups or not self.groups[name].alive:
+                assert COMPOSE["services"][name]["restart"] == "unless-stopped"
+                self._start(name, COMPOSE["services"][name]["command"])
+
+    def prepare(self) -> None:
+        """What the init service does."""
+        self._start("init", ["bash", "-c", _init(self._environment)])
+        wait_until(lambda: not self.groups["init"].alive, "the init service", 240)
+
+    def _start(self, name: str, command: list[str]) -> None:
+        if name in self.groups:
+            stop([self.groups[name]])  # what the first process left behind
+        self.groups[name] = Group.start(name, command, self._environment, self._logs / f"{name}.log")
 
 
-def test_a_key_goes_through_the_same_processes_as_in_containers(rest: Rest, environment: dict[str, str]) -> None:
-    settings = load(environ={n: v for n, v in environment.items() if n.startswith("KALE_")}).settings
+@pytest.fixture(scope="module")
+def services(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """An Airflow made of the file's services, which knows its Dags."""
+    made = Services(environment, tmp_path_factory.mktemp("logs"))
+    try:
+        made.prepare()
+        made.keep_up()
+        wait_until(lambda: made.rest.healthy, "Airflow", 240)
+        wait_until(lambda: len(made.rest.get("/dags")["dags"]) >= 10, "the Dags", 120)
+        yield made
+    finally:
+        stop(list(made.groups.values()))
+
+
+def test_a_key_goes_through_though_postgresql_is_started_anew_in_the_middle(
+    services: Services, environment: dict[str, str], postgres: Postgres
+) -> None:
+    settings, rest = (
+        load(environ={n: v for n, v in environment.items() if n.startswith("KALE_")}).settings,
+        services.rest,
+    )
     (key,) = seed(Path(settings.landing), 1, 30)
     for dag in ("kale_ingest", "kale_images"):
         rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
     rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": key})
+    wait_until(lambda: "running" in _images(rest, key), "the images to begin", 300)
+    postgres.kill()
+    time.sleep(_ABSENCE)
+    postgres.start()
 
     def images_made() -> bool:
-        runs = rest.get("/dags/kale_images/dagRuns")["dag_runs"]
-        assert not [run for run in runs if run["state"] == "failed"]
-        return any(run["state"] == "success" and run["partition_key"] == key for run in runs)
+        time.sleep(1)
+        services.keep_up()
+        states = _images(rest, key) if rest.healthy else []
+        assert "failed" not in states
+        return "success" in states
 
     wait_until(images_made, "the images of the key", 400)
     lake = Lake(settings)
     pairs, images = lake.committed("pairs", key), lake.committed("images", key)
-    assert pairs and images and pairs.rows == images.rows > 0
+    assert pairs and images and pairs.rows == images.rows > 10
+    assert images.parts > 2
+
+
+def _images(rest: Rest, key: str) -> list[str]:
+    """The states of the runs of kale_images for a key."""
+    runs = rest.get("/dags/kale_images/dagRuns")["dag_runs"]
+    return [run["state"] for run in runs if run["partition_key"] == key]
 
 
 def _init(environment: dict[str, str]) -> str:

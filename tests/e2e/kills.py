@@ -1,0 +1,65 @@
+"""Finds the processes that work for a chain, to end them as a power cut would."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from kale_tasks.demo.airflow import Airflow
+from tests.services.server import wait_until
+
+_PATIENCE = 600
+
+
+def at_work(airflow: Airflow, step: str) -> psutil.Process:
+    """The command that works on a chunk of a step, once there is one."""
+    found: list[psutil.Process] = []
+
+    def works() -> bool:
+        found[:] = [p for p in _commands(airflow) if _line(p)[3:5] == ["work", step]]
+        return bool(found)
+
+    wait_until(works, f"work on {step}", _PATIENCE)
+    return found[0]
+
+
+def kill_half_done(airflow: Airflow, step: str, folder: Path) -> dict[Path, int]:
+    """Kill a work on a step that has made parts and has more to make; answers with the parts that stand."""
+    while True:
+        process = at_work(airflow, step)
+        of_run = next(folder.glob(f"key=*/{_option(process, '--fingerprint')}"), folder / "none")
+        while process.is_running() and not parts(of_run):
+            time.sleep(0.05)
+        with suppress(psutil.NoSuchProcess):  # it was faster
+            process.kill()
+            return parts(of_run)
+
+
+def kill_supervisor(airflow: Airflow, step: str) -> psutil.Process:
+    """Kill what watches over the task that works on a step; answers with the command of that task."""
+    command = at_work(airflow, step)
+    command.parent().parent().kill()
+    return command
+
+
+def parts(folder: Path) -> dict[Path, int]:
+    """Every finished part below a folder, with the moment it was made."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("part-*.parquet")}
+
+
+def _commands(airflow: Airflow) -> list[psutil.Process]:
+    tasks = psutil.Process(airflow.groups["scheduler"].pid).children(recursive=True)
+    return [p for p in tasks if "kale_tasks.airflow.child" in _line(p)]
+
+
+def _option(process: psutil.Process, name: str) -> str:
+    line = _line(process)
+    return line[line.index(name) + 1] if name in line else ""
+
+
+def _line(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
