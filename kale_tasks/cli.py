@@ -49,8 +49,16 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         raise SystemExit(130) from None
     except Exception as error:
-        _fail(error, 1)
+        _fail(*_known(error))
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _known(error: Exception) -> tuple[Exception, int]:
+    # What no part of the program has put into words of its own.
+    from kale_tasks.lake.explain import explain
+
+    known = explain(error) if isinstance(error, OSError) else None
+    return (known, known.exit_code) if known else (error, 1)
 
 
 def _fail(error: Exception, code: int) -> NoReturn:

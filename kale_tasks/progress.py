@@ -88,7 +88,8 @@ class Lines(Counting):
             self._say()
 
     def end(self) -> None:
-        self._say()
+        if self.title:
+            self._say()
 
     def _say(self) -> None:
         self._last = time.monotonic()

@@ -10,11 +10,12 @@ from kale_tasks.lake.lake import Lake
 KINDS = ["folder", "s3"]
 
 
-def lake_sets(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
+def lake_sets(kind: str, tmp_path: Path, request: pytest.FixtureRequest | None = None) -> list[str]:
     """The settings of a new, empty lake, as `--set` takes them."""
     common = ["parts.part_rows=10", "parts.chunk_rows=50", f"landing={tmp_path / 'landing'}"]
     if kind == "folder":
         return [*common, f"warehouse={tmp_path / 'warehouse'}"]
+    assert request
     s3, postgres = request.getfixturevalue("s3"), request.getfixturevalue("postgres")
     return [
         *common,

@@ -1,6 +1,8 @@
 """Looking at the lake: `kale status`, `kale show`, `kale history`, `kale diff`."""
 
 import json as jsonlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,7 +66,7 @@ def show(
 
     lake.table(table)
     written = 0
-    with pq.ParquetWriter(out, TABLES[table].arrow, compression="zstd") as writer:
+    with _whole(out) as unfinished, pq.ParquetWriter(unfinished, TABLES[table].arrow, compression="zstd") as writer:
         for batch in lake.batches(table, key):
             writer.write_batch(batch.select(TABLES[table].arrow.names).cast(TABLES[table].arrow))
             written += batch.num_rows
@@ -106,6 +108,18 @@ def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: As
         for key in keys
     ]
     say_table(rows, json)
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    # The file appears complete or not at all.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:

@@ -7,15 +7,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationError,
+)
 from pyiceberg.table import Table
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from kale_tasks.config.model import Settings
-from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
+from kale_tasks.lake.explain import explain
 from kale_tasks.lake.s3 import s3_options
 
 NAMESPACE = "kale"
+# What a database says that no waiting heals.
+_FULL = ("is full", "disk I/O error")
+_HOPELESS = (
+    "no such table", "unable to open", "readonly", "authentication failed", "no password", "no pg_hba.conf entry",
+    "does not exist", "invalid",
+)  # fmt: skip
 _T = TypeVar("_T")
 
 
@@ -39,27 +51,40 @@ def answered(ask: Callable[[], _T], uri: str = "The catalog") -> _T:
         try:
             return ask()
         except OperationalError as error:
-            if "no such table" in str(error) or "unable to open" in str(error):
-                raise BadConfig(f"{_masked(uri)} cannot be opened as a catalog: {_first_line(error)}") from error
-            if attempt == 7:
-                raise Transient(f"{_masked(uri)} does not answer: {_first_line(error)}. Try again later.") from error
+            if attempt == 7 or any(word in str(error) for word in (*_HOPELESS, *_FULL)):
+                raise _of_database(error, uri) from error
             time.sleep(0.05 * 2**attempt)
         except DatabaseError as error:
-            raise BadConfig(f"{_masked(uri)} is no catalog that can be read: {_first_line(error)}") from error
+            raise _of_database(error, uri) from error
         except OSError as error:
-            raise _of_store(error) from error
+            raise explain(error) or error from error
     raise AssertionError("unreachable")
 
 
 def load_or_create(catalog: Catalog, name: str, create: Callable[[], Table]) -> Table:
     """The table of that name, made on first use; two makers at once end with one table."""
     try:
-        return catalog.load_table((NAMESPACE, name))
+        return _load(catalog, name)
     except NoSuchTableError:
         try:
             return create()
         except TableAlreadyExistsError:
-            return catalog.load_table((NAMESPACE, name))
+            return _load(catalog, name)
+
+
+def _load(catalog: Catalog, name: str) -> Table:
+    try:
+        return catalog.load_table((NAMESPACE, name))
+    except FileNotFoundError as error:
+        raise BadData(
+            f"The catalog leads to metadata of {name} that is gone: {_first_line(error)}. Bring it back from a copy."
+        ) from error
+    except (ValidationError, ValueError) as error:  # no JSON, or not the JSON of a table that this version knows
+        said = str(error).split(" [type=")[0].splitlines()[-1].strip()
+        raise BadData(
+            f"The metadata of {name} cannot be read: {said}. If a newer version wrote it, "
+            f"upgrade this one; else bring it back from a copy."
+        ) from error
 
 
 def _embedded(warehouse: str) -> str:
@@ -103,20 +128,14 @@ def _masked(uri: str) -> str:
     return f"{head.split('://')[0]}://…@{tail}" if at else uri
 
 
-def _of_store(error: OSError) -> Exception:
-    # Arrow's file systems put what the store answered into the text of an OSError.
+def _of_database(error: DatabaseError, uri: str) -> KaleError:
     said = _first_line(error)
-    if "AWS Error" not in said:
-        return error
-    if any(
-        word in said
-        for word in ("ACCESS_DENIED", "SIGNATURE", "INVALID_ACCESS_KEY", "NO_SUCH_BUCKET", "HTTP status 403")
-    ):
-        return BadConfig(
-            f"The store refuses the table's metadata: {said}. Check bucket, access key, secret and rights."
-        )
-    return Transient(f"The store does not answer: {said}. Try again later.")
+    if any(word in said for word in _FULL):
+        return Transient(f"No space left for {_masked(uri)} ({said}). Free some and run again: what stands is kept.")
+    if isinstance(error, OperationalError) and not any(word in said for word in _HOPELESS):
+        return Transient(f"{_masked(uri)} does not answer: {said}. Try again later.")
+    return BadConfig(f"{_masked(uri)} cannot be used as a catalog: {said}. Set the right one, or bring it back.")
 
 
 def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).strip().splitlines()[0]
+    return str(getattr(error, "orig", error)).strip().splitlines()[0].rstrip(".")

@@ -1,6 +1,5 @@
 """A lake in a folder: durable atomic puts with rename and fsync."""
 
-import errno
 import fcntl
 import os
 import tempfile
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 import pyarrow.fs as pafs
 
-from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.lake.explain import explained
 from kale_tasks.lake.storage import Entry, Storage
 
 
@@ -26,7 +25,7 @@ class FolderStorage(Storage):
 
     def put(self, path: str, data: bytes | Path) -> None:
         target = Path(self.root, path)
-        with _explained(target):
+        with explained(target):
             _mkdirs(target.parent)
             temporary = self._write_beside(target, data)
             os.replace(temporary, target)
@@ -34,7 +33,7 @@ class FolderStorage(Storage):
 
     def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
         target = Path(self.root, path)
-        with _explained(target):
+        with explained(target):
             _mkdirs(target.parent)
             with _locked(target):
                 if self.tag(path) != tag:
@@ -73,7 +72,7 @@ class FolderStorage(Storage):
 
     def copy(self, source: str, path: str) -> None:
         target = Path(self.root, path)
-        with _explained(target):
+        with explained(target):
             _mkdirs(target.parent)
             temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
             os.link(Path(self.root, source), temporary)
@@ -133,18 +132,3 @@ def _locked(target: Path) -> Iterator[None]:
     with target.with_name(f".{target.name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    # Turns what a file system can say into what a person can do.
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Transient(f"No space left for {target}. Free some and run again: what stands is kept.") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise BadConfig(
-                f"{target.parent} cannot be written. Grant this user that right, or set another warehouse."
-            ) from error
-        raise

@@ -27,9 +27,10 @@ from pyiceberg.types import (
 )
 
 from kale_tasks.config.model import Settings
-from kale_tasks.errors import BadConfig
+from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake import schemas
 from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, open_catalog
+from kale_tasks.lake.explain import reading
 from kale_tasks.lake.schemas import TABLES, TableSpec
 from kale_tasks.lake.storage import Storage, open_storage
 
@@ -68,6 +69,14 @@ class Committed:
     def as_property(self) -> str:
         """Its text in the table's properties."""
         return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_property(cls, text: str) -> "Committed":
+        """The same from that text."""
+        try:
+            return cls(**json.loads(text))
+        except TypeError as error:
+            raise BadData("A newer version of KALE committed to this lake. Upgrade this one.") from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class Lake:
         """Every committed partition of a table by its name, in order."""
         properties = self.table(name).properties
         names = sorted(p.removeprefix(COMMITTED) for p in properties if p.startswith(COMMITTED))
-        return {n: Committed(**json.loads(properties[COMMITTED + n])) for n in names}
+        return {n: Committed.from_property(properties[COMMITTED + n]) for n in names}
 
     def keys(self, name: str) -> list[str]:
         """Every key with something committed in a table."""
@@ -142,7 +151,8 @@ class Lake:
         slice_: Mapping[str, Any] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Rows as Arrow batches, columns and filter pushed down to the files."""
-        yield from self._scan(name, key, columns, where, slice_).to_arrow_batch_reader()
+        with reading(name, key):
+            yield from self._scan(name, key, columns, where, slice_).to_arrow_batch_reader()
 
     def arrow(
         self,
@@ -153,7 +163,8 @@ class Lake:
         slice_: Mapping[str, Any] | None = None,
     ) -> pa.Table:
         """Rows as one Arrow table; for what fits in memory."""
-        return self._scan(name, key, columns, where, slice_).to_arrow()
+        with reading(name, key):
+            return self._scan(name, key, columns, where, slice_).to_arrow()
 
     def duckdb(self, names: Iterable[str], key: str | None = None) -> "duckdb.DuckDBPyConnection":
         """A DuckDB connection that sees the named tables (of one key) as views over their files."""
@@ -175,6 +186,13 @@ class Lake:
         return table.scan(row_filter=row_filter, selected_fields=tuple(columns or ("*",)))
 
     def _create(self, spec: TableSpec) -> Table:
+        location = self.storage.uri(spec.name)
+        # Looked for in this order: who has snapshots was in the catalog before it had them.
+        if self._has_snapshots(spec.name) and not self._catalog.table_exists((NAMESPACE, spec.name)):
+            raise BadConfig(
+                f"{location} holds a table that the catalog does not know. Set the catalog that knows it, or bring "
+                f"that back from a copy. Nothing was touched."
+            )
         schema = _iceberg_schema(spec)
         fields = [
             PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
@@ -186,13 +204,17 @@ class Lake:
             "write.metadata.previous-versions-max": "20",
             _NAME_MAPPING: create_mapping_from_schema(schema).model_dump_json(),
         }
-        location = self.storage.uri(spec.name)
         return self._catalog.create_table(
             (NAMESPACE, spec.name),
             schema,
             location=location,
             partition_spec=PartitionSpec(*fields),
             properties=properties,
+        )
+
+    def _has_snapshots(self, name: str) -> bool:
+        return any(
+            entry.path.rpartition("/")[2].startswith("snap-") for entry in self.storage.entries(f"{name}/metadata")
         )
 
     def _evolve(self, table: Table, spec: TableSpec) -> Table:
@@ -208,7 +230,7 @@ class Lake:
 def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
     """What this very version of a table says of a partition."""
     text = table.properties.get(COMMITTED + partition_name(key, slice_))
-    return Committed(**json.loads(text)) if text else None
+    return Committed.from_property(text) if text else None
 
 
 def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -> BooleanExpression:

@@ -34,6 +34,14 @@ def accept(lake: Lake, table: str, key: str, slice_: Mapping[str, Any], why: str
         lake.storage.put(accepted_path(table, key, committed.fingerprint), text.encode())
 
 
+def carry(lake: Lake, table: str, key: str, old: str, new: str) -> None:
+    """Give a run's verdict and its acceptance to the same run under a new name."""
+    for path in (gate_path, accepted_path):
+        if (mark := read_mark(lake, path(table, key, old))) is not None:
+            named = {**mark, "fingerprint": new} if "fingerprint" in mark else mark
+            lake.storage.put(path(table, key, new), json.dumps(named, ensure_ascii=False).encode())
+
+
 def failed_gate(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> str | None:
     """Why nothing may be built on what stands committed, or None; without a slice every slice of the key counts."""
     for name, committed in lake.partitions(table).items():

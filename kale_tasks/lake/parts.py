@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kale_tasks.lake.explain import explain
 from kale_tasks.lake.storage import Storage
 
 _META = "kale"
@@ -58,7 +59,11 @@ def read_meta(storage: Storage, path: str) -> PartMeta | None:
         with storage.arrow.open_input_file(path) as file:
             found = pq.read_metadata(file).metadata or {}
         return PartMeta(**json.loads(found[_META.encode()]))
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError):
+    except OSError as error:
+        if known := explain(error):
+            raise known from error
+        return None
+    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return None
 
 

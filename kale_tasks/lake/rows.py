@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import Conflict
+from kale_tasks.lake.explain import reading
 from kale_tasks.lake.lake import Committed, DataFile, Lake
 from kale_tasks.lake.schemas import TABLES
 
@@ -66,7 +67,7 @@ class Rows:
 
     def _table(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
         names = list(columns or self._schema.names)
-        with self._lake.storage.arrow.open_input_file(file.path) as source:
+        with reading(file.path), self._lake.storage.arrow.open_input_file(file.path) as source:
             parquet = pq.ParquetFile(source)
             stored = parquet.read([n for n in names if n in parquet.schema_arrow.names])
         # A file of an older version lacks newer columns: they are null.
