@@ -1,12 +1,17 @@
 """`kale publish`, `kale release diff` and `kale takedown`."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kale_tasks.commands.options import AsJson, Key, Sets, open_lake, say, settings
 from kale_tasks.errors import BadConfig
+
+if TYPE_CHECKING:
+    from kale_tasks.config import Settings
+    from kale_tasks.lake.lake import Lake
 
 app = typer.Typer(no_args_is_help=True, help="Look at a built release.")
 Many = list[str] | None
@@ -85,10 +90,31 @@ def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it ha
         wanted.setdefault(kind, []).extend(values or ())
     record = take_down(lake, of, wanted, steps, progress)
     keys: dict[str, Any] = record.get("keys", {})
-    answer = {"name": record["name"], "due": record["due"], "rows": {key: known["rows"] for key, known in keys.items()}}
+    gates = _gates(lake, of, keys)
+    rows = {key: known["rows"] for key, known in keys.items()}
+    answer = {"name": record["name"], "due": record["due"], "rows": rows, "gates": gates}
     gone = sum(len(known["digests"]) for known in keys.values())
+    red = [name for name, status in gates.items() if status == "failed"]
+    said = f" These gates fail now: {', '.join(red)}." if red else ""
     say(
         answer,
         json,
-        f"Takedown {record['name']}: {gone} rows are out. Release and publish; it ends on {record['due']}.",
+        f"Takedown {record['name']}: {gone} rows are out.{said} Release and publish; it ends on {record['due']}.",
     )
+
+
+def _gates(lake: "Lake", of: "Settings", keys: Iterable[str]) -> dict[str, str]:
+    """What the gates say of the keys that lost rows."""
+    from kale_tasks.errors import BadData
+    from kale_tasks.quality.gate import gate
+    from kale_tasks.quality.suites import SUITES
+
+    said: dict[str, str] = {}
+    for key in keys:
+        for step, suite in SUITES.items():
+            if lake.committed(suite.table, key, suite.slice):
+                try:
+                    said[f"{step} {key}"] = gate(lake, of, step, key).status
+                except BadData:
+                    said[f"{step} {key}"] = "failed"
+    return said

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake import parts
+from kale_tasks.lake import marks, parts
 from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.parts import PartMeta
@@ -52,7 +52,10 @@ class Rewrite:
     removed: Removed
 
     def carry_out(self) -> None:
-        """Side tables first, as a commit does."""
+        """Side tables first, as a commit does; what a gate said is known of the new name before it stands."""
+        standing = self.lake.committed(self.step.table, self.key, self.step.slice)
+        if standing and standing.fingerprint != self.stamp.fingerprint:
+            marks.carry(self.lake, self.step.table, self.key, standing.fingerprint, self.stamp.fingerprint)
         for table in (*self.step.also, "quarantine"):
             self._partition(table, {"step": self.step.name} if table == "quarantine" else {})
         self._partition(self.step.table, self.step.slice)

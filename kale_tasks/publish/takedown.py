@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.config.model import Settings
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake import takedowns
 from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.schemas import TABLES
@@ -98,8 +98,8 @@ def _stamp(lake: Lake, settings: Settings, step: Step, key: str, fresh: Mapping[
 def _run(lake: Lake, settings: Settings, step: Step, key: str) -> Run | None:
     try:
         return Run(step, lake, settings, key)
-    except Conflict:
-        return None  # its inputs are not there (any more): nothing to be up to date with
+    except (BadData, Conflict):
+        return None  # its inputs are not there (any more), or failed their gate: nothing to be up to date with
 
 
 def _standing(lake: Lake, step: Step, key: str) -> Committed:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import Conflict
-from kale_tasks.lake import commit
+from kale_tasks.lake import commit, marks
 from kale_tasks.lake.commit import Swap
 from kale_tasks.lake.takedowns import Matcher, digest
 from kale_tasks.progress import Silent
@@ -113,6 +113,18 @@ def test_nothing_is_run_again_because_of_a_takedown(it: World) -> None:
     for key in it.lake.keys("pairs"):
         for step in pipeline(120):
             assert plan(Run(step, it.lake, it.settings, key)).committed, (step.name, key)
+
+
+def test_what_a_gate_and_a_person_said_still_counts(it: World) -> None:
+    failed = {"status": "failed", "failed": ["yield_min"]}
+    for key in "ab":
+        standing = it.lake.committed("images", key)
+        assert standing
+        it.lake.storage.put(marks.gate_path("images", key, standing.fingerprint), json.dumps(failed).encode())
+    marks.accept(it.lake, "images", "b", {}, "a day of storms")
+    take(it, **LISTED)
+    assert marks.failed_gate(it.lake, "images", "a") == "images a failed its gate: yield_min"
+    assert marks.failed_gate(it.lake, "images", "b") is None
 
 
 def test_what_is_taken_down_does_not_come_back(one: World) -> None:
