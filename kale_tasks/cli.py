@@ -1,15 +1,19 @@
 """KALE: knowledge-augmented captions for web images, from alt-text to a published release."""
 
 import sys
-from importlib import import_module
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import click
 import typer
 
 from kale_tasks.commands import look, steps, upkeep
+from kale_tasks.demo import cli as demo
+from kale_tasks.distill import cli as models
 from kale_tasks.errors import KaleError
+from kale_tasks.evaluate import cli as evaluate
+from kale_tasks.publish import cli as publish
+from kale_tasks.quality import cli as quality
+from kale_tasks.sample import cli as sample
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 _debug = False
@@ -21,20 +25,16 @@ def _options(debug: Annotated[bool, typer.Option(help="Show a traceback when som
     _debug = debug
 
 
-for command in (steps.run, steps.plan, steps.work, steps.commit, look.status, look.todo, look.show, look.history,
-                look.diff, upkeep.config, upkeep.maintain, upkeep.doctor):  # fmt: skip
+for command in (
+    steps.run, steps.plan, steps.work, steps.commit,
+    look.status, look.todo, look.show, look.history, look.diff,
+    quality.gate, quality.report, evaluate.evaluate, publish.publish, publish.takedown,
+    upkeep.config, upkeep.maintain, upkeep.doctor, demo.demo, demo.up, demo.down,
+):  # fmt: skip
     app.command()(command)
-# Words that other parts bring; their modules are light until such a word is called.
-for part, words in {"quality": ["gate", "report"], "publish": ["publish", "takedown"], "demo": ["demo", "up", "down"],
-                    "evaluate": ["evaluate"]}.items():  # fmt: skip
-    if (Path(__file__).parent / part / "cli.py").exists():
-        module = import_module(f"kale_tasks.{part}.cli")
-        for word in words:
-            if hasattr(module, word):
-                app.command()(getattr(module, word))
-for name, part in {"sample": "sample", "models": "distill", "release": "publish"}.items():
-    if (Path(__file__).parent / part / "cli.py").exists():
-        app.add_typer(import_module(f"kale_tasks.{part}.cli").app, name=name)
+app.add_typer(sample.app, name="sample")
+app.add_typer(models.app, name="models")
+app.add_typer(publish.app, name="release")
 
 
 def main() -> NoReturn:
