@@ -1,4 +1,4 @@
-"""What state a step is in for a key: missing, waiting, stale or committed."""
+"""What state a step is in for a key: missing, stale, committed, or committed and failed by its gate."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from kale_tasks.config.model import Settings
 from kale_tasks.errors import KaleError
 from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.marks import failed_gate
 from kale_tasks.run import Run
 from kale_tasks.step import Step
 
@@ -22,7 +23,8 @@ def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any
         fresh = False  # an input that it was made from is gone
     age = _age(datetime.now(UTC) - datetime.fromisoformat(standing.at))
     known = {"rows": standing.rows, "age": age, "fingerprint": standing.fingerprint}
-    return {**row, **known, "state": "committed" if fresh else "stale"}
+    failed = failed_gate(lake, step.table, key, step.slice)
+    return {**row, **known, "state": "stale" if not fresh else "failed" if failed else "committed"}
 
 
 def _age(since: Any) -> str:
