@@ -88,6 +88,8 @@ class SampleWeb:
         self.seen.append(Seen(time.time(), request.host, request.path_qs, agent, self._open[request.host]))
         try:
             return await handler(request)
+        except ConnectionError:  # the client had enough of it
+            return web.Response()
         finally:
             self._open[request.host] -= 1
 
