@@ -3,13 +3,13 @@
 import sys
 from typing import Annotated, NoReturn
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from kale_tasks.commands import look, steps, upkeep
 from kale_tasks.demo import cli as demo
 from kale_tasks.distill import cli as models
-from kale_tasks.errors import KaleError
+from kale_tasks.errors import BadConfig, KaleError
 from kale_tasks.evaluate import cli as evaluate
 from kale_tasks.publish import cli as publish
 from kale_tasks.quality import cli as quality
@@ -43,10 +43,11 @@ def main() -> NoReturn:
         code = app(standalone_mode=False)
     except KaleError as error:
         _fail(error, error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        raise SystemExit(2) from None
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        if said := error.format_message().rstrip("."):
+            _fail(BadConfig(f"{said}. `kale --help` and `kale WORD --help` say more."), BadConfig.exit_code)
+        raise SystemExit(BadConfig.exit_code) from None  # a group without a word has shown its help
+    except (KeyboardInterrupt, Abort):
         raise SystemExit(130) from None
     except Exception as error:
         _fail(*_known(error))

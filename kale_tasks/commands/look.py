@@ -32,7 +32,7 @@ def status(sets: Sets = None, json: AsJson = False) -> None:
 
     grid: dict[str, dict[str, Any]] = {}
     for row in rows:
-        text = row["state"] if row["state"] == "missing" else f"{row['state']} {row['rows']:,} rows, {row['age']}"
+        text = row["state"] if row["state"] == "missing" else f"{row['state']} {row['rows']:,}, {row['age']}"
         grid.setdefault(row["key"], {"key": row["key"], **dict.fromkeys(STEPS, "")})[row["step"]] = text
     say_table(list(grid.values()), False)
 
@@ -80,11 +80,12 @@ def history(
     json: AsJson = False,
 ) -> None:
     """List the commits: which run of which step put how many rows, and when."""
-    from kale_tasks.lake.schemas import TABLES
-
     lake = open_lake(settings(sets))
     rows = [
-        row for name in ([table] if table else TABLES) for row in _snapshots(lake, name) if key in (None, row["key"])
+        row
+        for name in ([table] if table else lake.tables())
+        for row in _snapshots(lake, name)
+        if key in (None, row["key"])
     ]
     say_table(sorted(rows, key=lambda r: r["at"]), json)
 

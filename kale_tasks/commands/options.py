@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Key = Annotated[str, typer.Option("--key", callback=check_key, help="The partition, such as 2026-11-01.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: name=value. May be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
+_NO_EDGE = 100_000  # how wide a file or a pipe is
 
 
 def settings(sets: Sequence[str] | None) -> Settings:
@@ -42,18 +43,36 @@ def say(answer: Any, as_json: bool, text: str = "") -> None:
 
 
 def say_table(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> None:
-    """Print records: as JSON, or as a table with a column for each name."""
+    """Print records: as JSON, as a table, or one below the other where the terminal is too narrow for that."""
     if as_json:
         say(list(rows), as_json)
         return
     from rich.console import Console
+    from rich.measure import Measurement
 
-    Console().print(table_of(rows, title))
+    table = table_of(rows, title)
+    wide = Console(width=_NO_EDGE)
+    console = Console() if sys.stdout.isatty() else wide
+    if Measurement.get(wide, wide.options, table).maximum <= console.width:
+        console.print(table)
+    else:
+        print(*(_record(row) for row in rows), sep="\n\n")
+
+
+def _record(row: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name}: {_shown(value)}" for name, value in row.items())
+
+
+def _shown(value: Any) -> str:
+    # Texts of strangers reach a terminal here: it is to show their control characters, not to obey them.
+    text = "" if value is None else str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> "Table":
     """Records as a table with a column for each name, numbers to the right."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=title or None, title_justify="left")
     names = list(rows[0]) if rows else ["nothing yet"]
@@ -61,5 +80,5 @@ def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> "Table":
         number = rows and all(isinstance(row[name], int | float) or row[name] is None for row in rows)
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*("" if row[name] is None else f"{row[name]}" for name in names))
+        table.add_row(*(Text(_shown(row[name])) for name in names))
     return table

@@ -116,6 +116,11 @@ class Lake:
         missing = [c for c in spec.columns if c.name not in table.schema().column_names]
         return self._evolve(table, spec) if missing else table
 
+    def tables(self) -> list[str]:
+        """The tables that something was written to; to ask makes none."""
+        known = answered(lambda: self._catalog.list_tables(NAMESPACE), self.catalog_uri)
+        return [name for name in TABLES if (NAMESPACE, name) in known]
+
     def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
         """What stands committed for a partition, if anything."""
         return committed_in(self.table(name), key, slice_)

@@ -15,7 +15,7 @@ def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[
     """Forget snapshots older than that, table by table; the current one always stays."""
     before = datetime.now(UTC) - older_than
     expired = {}
-    for name in TABLES:
+    for name in lake.tables():
         table = lake.table(name)
         old = [s.snapshot_id for s in table.snapshots() if s.timestamp_ms < before.timestamp() * 1000]
         old = [i for i in old if table.current_snapshot() and i != table.current_snapshot().snapshot_id]  # type: ignore[union-attr]

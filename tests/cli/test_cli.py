@@ -1,0 +1,224 @@
+"""The command line on a small sample: what each word does, for people and for machines."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from kale_tasks import steps
+from kale_tasks.config.load import setting_names
+from kale_tasks.lake.schemas import TABLES
+from tests.kale import kale, kale_process
+from tests.lakes import lake_of, lake_sets
+from tests.steps import Numbers
+
+KEY = "2026-11-01"
+
+
+@pytest.fixture(scope="module")
+def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The landing files of two keys, as `kale sample make` writes them."""
+    folder = tmp_path_factory.mktemp("sample")
+    assert kale("sample", "make", "--pairs", "60", "--keys", "2", "--out", str(folder)).code == 0
+    return folder
+
+
+def sets_of(landing: Path, warehouse: Path) -> list[str]:
+    return [f"landing={landing}", f"warehouse={warehouse}", "parts.part_rows=20", "ingest.part_rows=10"]
+
+
+@pytest.fixture(scope="module")
+def sets(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The settings of a lake with the pairs of one key; nobody writes to it any more."""
+    sets = sets_of(landing, tmp_path_factory.mktemp("lake"))
+    assert kale("run", "ingest", "--key", KEY, sets=sets).code == 0
+    return sets
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The settings of an empty lake whose ingest is the small test step."""
+    monkeypatch.setitem(steps.STEPS, "ingest", "tests.steps:Numbers")
+    return lake_sets("folder", tmp_path)
+
+
+def cell(answer: Any, key: str, step: str) -> dict[str, Any]:
+    return next(row for row in answer if (row["key"], row["step"]) == (key, step))
+
+
+def test_plan_work_and_commit_in_processes_of_their_own_make_what_run_makes(
+    landing: Path, sets: list[str], tmp_path: Path
+) -> None:
+    mine = sets_of(landing, tmp_path)
+    plan = kale_process("plan", "ingest", "--key", KEY, "--json", sets=mine).json
+    chunks = [chunk["index"] for chunk in plan["chunks"]]
+    name = ["ingest", "--key", KEY, "--fingerprint", plan["fingerprint"], "--json"]
+    for chunk in chunks:
+        assert kale_process("work", *name, "--chunk", str(chunk), sets=mine).json["kept"] > 0
+    done = kale_process("commit", *name, sets=mine).json
+    same = kale("run", "ingest", "--key", KEY, "--json", sets=sets).json
+    varying = ("at", "snapshot_id")
+    assert {n: v for n, v in done.items() if n not in varying} == {n: v for n, v in same.items() if n not in varying}
+
+
+def test_a_plan_of_other_settings_is_a_conflict(sets: list[str]) -> None:
+    made = kale("plan", "ingest", "--key", "2026-11-02", "--json", sets=sets).json
+    name = ["ingest", "--key", "2026-11-02", "--fingerprint", made["fingerprint"]]
+    other = kale("work", *name, "--chunk", "0", sets=[*sets, "limit=5"])
+    assert (other.code, "Plan again" in other.complaint) == (5, True)
+    strange = kale("work", *name, "--chunk", "99", sets=sets)
+    assert (strange.code, "no chunk 99" in strange.complaint) == (2, True)
+
+
+def test_status_goes_from_missing_to_committed_to_stale(landing: Path, sets: list[str]) -> None:
+    now = kale("status", "--json", sets=sets).json
+    assert cell(now, "2026-11-02", "ingest")["state"] == cell(now, KEY, "images")["state"] == "missing"
+    assert (cell(now, KEY, "ingest")["state"], cell(now, KEY, "ingest")["rows"] > 0) == ("committed", True)
+    later = kale("status", "--json", sets=[*sets, "ingest.rules.min_words=4"]).json
+    assert cell(later, KEY, "ingest")["state"] == "stale"
+    shown = kale("status", sets=sets).out
+    assert KEY in shown and "missing" in shown
+
+
+def test_show_prints_rows_or_writes_all_of_them_to_a_file(sets: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "pairs.parquet"
+    done = kale("show", "pairs", "--key", KEY, "--out", str(out), "--json", sets=sets).json
+    table = pq.read_table(out)
+    assert table.schema.names == TABLES["pairs"].arrow.names and table.num_rows == done["rows"] > 0
+    rows = kale("show", "pairs", "--key", KEY, "--rows", "3", "--json", sets=sets).json
+    assert [row["uid"] for row in rows] == table["uid"].to_pylist()[:3]
+    assert rows[0]["uid"][:4] in kale("show", "pairs", "--key", KEY, sets=sets).out
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_history_and_diff_tell_what_a_new_run_changed(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kale("run", "ingest", "--key", KEY, "--json", sets=small).json
+    kale("run", "ingest", "--key", "2026-11-02", sets=small)
+    second = kale("run", "ingest", "--key", KEY, "--again", "--json", sets=small).json
+    told = kale("history", "pairs", "--key", KEY, "--json", sets=small).json
+    assert [row["fingerprint"] for row in told] == [first["fingerprint"], second["fingerprint"]]
+    assert {(row["step"], row["kept"], row["key"]) for row in told} == {("ingest", first["rows"], KEY)}
+    old, new = (str(row["snapshot"]) for row in told)
+    rows = kale("diff", "pairs", old, new, "--json", sets=small).json
+    files, kept = 25, first["rows"]
+    assert rows[0] == {"key": KEY, "files_out": files, "rows_out": kept, "files_in": files, "rows_in": kept}
+    assert (rows[1]["key"], rows[1]["rows_out"], rows[1]["rows_in"]) == ("2026-11-02", 0, kept)
+    assert kale("diff", "pairs", old, old, "--json", sets=small).json == []
+
+
+def test_strange_texts_are_shown_and_not_obeyed(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(steps.STEPS, "ingest", "tests.cli.test_cli:Strange")
+    kale("run", "ingest", "--key", KEY, sets=small)
+    shown = kale("show", "pairs", "--key", KEY, sets=small).out
+    assert "[/bold][red]" in shown and "\\x1b[2J" in shown and "\x1b" not in shown
+
+
+class Strange(Numbers):
+    """Texts that would speak to the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(10, "[/bold][red]\x1b[2J")
+
+
+def test_todo_names_the_keys_that_lack_a_stage(sets: list[str]) -> None:
+    found = kale("todo", "--json", sets=sets).json
+    assert (found["images"], found["stage1"], found["release"]) == ([KEY], [], [])
+    assert KEY in kale("todo", sets=sets).out
+
+
+def test_maintain_tells_first_and_deletes_only_what_nobody_uses(small: list[str], tmp_path: Path) -> None:
+    for again in ((), ("--again",)):
+        kale("run", "ingest", "--key", KEY, *again, sets=small)
+    small = [*small, "maintenance.keep_days=0", "maintenance.grace_hours=0"]
+
+    def standing() -> dict[Path, bytes]:
+        files = [path for path in (tmp_path / "warehouse").rglob("*") if path.is_file()]
+        return {path: path.read_bytes() for path in files if path.name != "catalog.db"}
+
+    before, rows = standing(), kale("show", "pairs", "--key", KEY, "--rows", "999", "--json", sets=small).json
+    told = kale("maintain", "--dry-run", "--json", sets=small).json
+    assert told["snapshots"] > 0 and standing() == before
+    done = kale("maintain", "--json", sets=small).json
+    assert (done["snapshots"], len(standing()) < len(before)) == (told["snapshots"], True)
+    assert kale("show", "pairs", "--key", KEY, "--rows", "999", "--json", sets=small).json == rows
+
+
+def test_doctor_says_what_is_there_and_what_to_do(sets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = kale("doctor", "--json", sets=sets)
+    states = {row["check"]: row["state"] for row in healthy.json}
+    assert healthy.code == 0
+    assert {states[name] for name in ("java", "spark", "storage", "catalog", "landing", "models", "clock")} == {"ok"}
+    monkeypatch.setenv("PATH", os.devnull)
+    ill = kale("doctor", "--json", sets=[*sets, "landing=/nowhere"])
+    found = {row["check"]: row for row in ill.json}
+    assert (ill.code, found["java"]["state"], found["landing"]["state"]) == (2, "broken", "absent")
+    assert "Install" in found["java"]["what to do"] and "sample make" in found["landing"]["what to do"]
+
+
+def test_config_tells_every_setting_and_its_origin_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KALE_LIMIT", "7")
+    sets = ["s3.secret_access_key=hunter2", "parts.part_rows=5"]
+    answer = kale("config", "--json", sets=sets)
+    rows = {row["setting"]: row for row in answer.json}
+    assert set(rows) >= set(setting_names())
+    assert rows["limit"] == {"setting": "limit", "value": 7, "from": "environment KALE_LIMIT"}
+    assert (rows["parts.part_rows"]["value"], rows["parts.part_rows"]["from"]) == (5, "--set")
+    assert "hunter2" not in answer.out + kale("config", sets=sets).out
+    assert rows["s3.secret_access_key"]["value"] == "**********"
+
+
+def test_the_schema_of_the_settings_names_every_section() -> None:
+    schema = json.loads(kale("config", "--schema").out)
+    assert {name.split(".")[0] for name in setting_names()} == set(schema["properties"])
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["config", "--set", "part.part_row=2"], "Did you mean 'parts.part_rows'?"),
+        (["run", "ingset", "--key", KEY], "Steps: ingest"),
+        (["show", "pair", "--key", KEY], "Tables: pairs"),
+        (["run", "ingest"], "Missing option '--key'"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_right_one(
+    words: list[str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KALE_WAREHOUSE", str(tmp_path))
+    answer = kale(*words)
+    assert (answer.code, hint in " ".join(answer.err.split())) == (2, True), answer.err
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, small: list[str]) -> Iterator[list[str]]:
+    """A step with a defect."""
+    monkeypatch.setattr(Numbers, "config", lambda *_: {"rows": object()})
+    yield small
+
+
+def test_a_defect_is_one_line_and_with_debug_a_traceback(broken: list[str]) -> None:
+    answer = kale("run", "ingest", "--key", KEY, sets=broken)
+    assert (answer.code, answer.err.count("\n"), "unexpected" in answer.err) == (1, 1, True)
+    with pytest.raises(TypeError):
+        kale("--debug", "run", "ingest", "--key", KEY, sets=broken)
+
+
+def test_a_run_that_stands_is_said_to_stand(small: list[str]) -> None:
+    first = kale("run", "ingest", "--key", KEY, sets=small)
+    again = kale("run", "ingest", "--key", KEY, sets=small)
+    assert first.out == again.out and "250 in, 195 kept" in first.out
+    assert again.err == ""
+    assert kale("plan", "ingest", "--key", KEY, sets=small).out.endswith("is committed already.\n")
+    assert lake_of(small)[0].committed("pairs", KEY) is not None
+
+
+def test_every_command_has_help() -> None:
+    words = [line.split()[1] for line in kale("--help").out.splitlines() if line.startswith("│ ") and line[2].islower()]
+    assert len(words) >= 20
+    assert [word for word in words if kale(word, "--help").code] == []
