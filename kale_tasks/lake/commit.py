@@ -9,9 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow.parquet as pq
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.io.pyarrow import parquet_file_to_data_file
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
 from pyiceberg.manifest import DataFile as IcebergFile
+from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.table import Table
 
 from kale_tasks.errors import Conflict
@@ -60,8 +66,22 @@ def swap(lake: Lake, wish: Swap) -> bool:
 
 
 def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergFile]:
+    # The files of a run are alike: what follows from the table alone is found out once, not for each of them.
+    collected = compute_statistics_plan(table.schema(), table.properties)
+    columns = parquet_path_to_id_mapping(table.schema())
+
     def described(path: str) -> IcebergFile:
-        return parquet_file_to_data_file(table.io, table.metadata, lake.storage.uri(path))
+        with lake.storage.arrow.open_input_file(path) as source:
+            footer, size = pq.read_metadata(source), source.size()
+        statistics = data_file_statistics_from_parquet_metadata(footer, collected, columns)
+        return IcebergFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=lake.storage.uri(path),
+            file_format=FileFormat.PARQUET,
+            file_size_in_bytes=size,
+            partition=statistics.partition(table.spec(), table.schema()),
+            **statistics.to_serialized_dict(),
+        )
 
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(described, paths))

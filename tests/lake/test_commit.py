@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
 from kale_tasks.config import Settings
 from kale_tasks.errors import BadData, Conflict
@@ -53,6 +54,19 @@ def test_the_snapshot_bears_step_key_fingerprint_and_counts(lake: Opened) -> Non
     assert (summary["kale.step"], summary["kale.key"]) == ("ingest", KEY)
     assert summary["kale.fingerprint"] == committed.fingerprint
     assert f'"in": {committed.rows_in}' in summary["kale.counts"]
+
+
+def test_files_are_described_to_the_table_as_its_library_would(lake: Opened) -> None:
+    execute(Run(Numbers(50), *lake, KEY))
+    for name in ("pairs", "dedup_index", "quarantine"):
+        table = lake[0].table(name)
+        described = [task.file for task in table.scan().plan_files()]
+        for file in described:
+            theirs = parquet_file_to_data_file(table.io, table.metadata, file.file_path)
+            sums = ("column_sizes", "value_counts", "null_value_counts", "lower_bounds", "upper_bounds")
+            for what in ("file_path", "file_size_in_bytes", "record_count", "partition", "file_format", *sums):
+                assert getattr(file, what) == getattr(theirs, what), what
+        assert described
 
 
 def test_a_key_may_be_empty_and_stays_committed(lake: Opened) -> None:
