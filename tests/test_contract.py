@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kale_tasks.errors import BadConfig, BadData
@@ -15,6 +15,7 @@ from kale_tasks.keys import check_key
 from kale_tasks.lake.folder import FolderStorage
 from kale_tasks.lake.parts import digest
 from kale_tasks.step import Part, Quarantined, fingerprint, part_span, row_chunks
+from kale_tasks.steps import STEPS, find
 from kale_tasks.writer import Writer
 from tests.lakes import settings_of
 from tests.steps import Numbers
@@ -42,26 +43,59 @@ def test_a_fingerprint_changes_with_each_input_that_matters(one: dict, other: di
     assert fingerprint(newer, one, a) != fingerprint(Numbers(), one, a)
 
 
-def test_a_fingerprint_is_the_same_in_another_process_and_folder(tmp_path: Path) -> None:
-    code = (
-        "from kale_tasks.step import fingerprint; from tests.steps import Numbers; from tests.lakes import settings_of;"
-        "s = settings_of(['warehouse=elsewhere']); print(fingerprint(Numbers(), Numbers().config(s), {'a': 'b'}))"
-    )
+def elsewhere(code: str, given: object, folder: Path) -> object:
+    """What code prints as JSON about what it is given, in another process with other hashes and another folder."""
     env = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": "7", "PATH": "/usr/bin"}
     said = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        input=json.dumps(given),
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        check=True,
+        text=True,
     )
-    here = settings_of([f"warehouse={tmp_path}"])
-    assert said.stdout.strip() == fingerprint(Numbers(), Numbers().config(here), {"a": "b"})
+    return json.loads(said.stdout)
+
+
+def turned(value: object) -> object:
+    """The same with every dictionary, however deep, the other way round."""
+    if isinstance(value, dict):
+        return {name: turned(value[name]) for name in reversed(value)}
+    return [turned(v) for v in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=3)
+@given(st.lists(st.tuples(CONFIGS, INPUTS), min_size=20, max_size=20))
+def test_a_fingerprint_is_the_same_in_another_process(pairs: list[tuple[dict, dict]]) -> None:
+    code = (
+        "import json, sys; from kale_tasks.step import fingerprint; from tests.steps import Numbers;"
+        "print(json.dumps([fingerprint(Numbers(), *pair) for pair in json.load(sys.stdin)]))"
+    )
+    there = elsewhere(code, [turned(list(pair)) for pair in pairs], Path("/"))
+    assert there == [fingerprint(Numbers(), *pair) for pair in pairs]
+
+
+def test_no_step_puts_places_or_machines_into_its_fingerprint(tmp_path: Path) -> None:
+    code = (
+        "import json, sys; from kale_tasks.step import fingerprint; from kale_tasks.steps import STEPS, find;"
+        "from tests.lakes import settings_of; s = settings_of(json.load(sys.stdin));"
+        "print(json.dumps({n: fingerprint(find(n), find(n).config(s), {'a': 'b'}) for n in STEPS}))"
+    )
+    bare = ["ingest.lists.evaluation=null"]
+    other = [*bare, "warehouse=/elsewhere", "landing=/there", "log=json", "parts.chunk_rows=7", "s3.region=eu-north-1"]
+    here = {name: find(name) for name in STEPS}
+    mine = {name: fingerprint(step, step.config(settings_of(bare)), {"a": "b"}) for name, step in here.items()}
+    assert elsewhere(code, other, tmp_path) == mine
 
 
 @given(st.integers(0, 10**7), st.integers(1, 10**5), st.integers(1, 5000))
 def test_chunks_cover_every_row_once_in_whole_parts(rows: int, chunk_rows: int, part_rows: int) -> None:
     if rows / part_rows > 20_000:
         part_rows = max(part_rows, rows // 20_000)
-    settings = settings_of([f"parts.chunk_rows={chunk_rows}", f"parts.part_rows={part_rows}"])
-    chunks = row_chunks(settings, rows)
-    spans = [part_span(settings, chunk, n) for chunk in chunks for n in chunk.numbers]
+    cut = settings_of([f"parts.chunk_rows={chunk_rows}", f"parts.part_rows={part_rows}"])
+    chunks = row_chunks(cut, rows)
+    spans = [part_span(cut, chunk, n) for chunk in chunks for n in chunk.numbers]
     assert [n for chunk in chunks for n in chunk.numbers] == list(range(len(spans)))
     assert [a for a, _ in spans] == [0, *(b for _, b in spans)][: len(spans)]
     assert (spans[-1][1] if spans else 0) == rows
