@@ -1,6 +1,7 @@
 """Housekeeping: lets old snapshots expire and deletes files that nothing uses any more."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from pyiceberg.table import Table
@@ -44,8 +45,8 @@ def orphans(lake: Lake, grace: timedelta) -> Iterator[Entry]:
 
 def delete(lake: Lake, entries: Iterable[Entry]) -> None:
     """Delete unused files."""
-    for entry in entries:
-        lake.storage.delete(entry.path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda entry: lake.storage.delete(entry.path), entries))
 
 
 def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
@@ -78,6 +79,8 @@ def _referenced(table: Table) -> set[str]:
     for snapshot in table.snapshots():
         known.add(snapshot.manifest_list)
         for manifest in snapshot.manifests(table.io):
+            if manifest.manifest_path in known:
+                continue  # snapshots share most of their manifests
             known.add(manifest.manifest_path)
             known.update(e.data_file.file_path for e in manifest.fetch_manifest_entry(table.io))
     return known
