@@ -45,6 +45,14 @@ def fusing(rng: Random) -> Example:
     return Example(scene, fuse_messages(dense(scene), alt.text), fused(scene, alt.facts))
 
 
+def joining(rng: Random) -> Example:
+    """The same with the picture at hand."""
+    example = fusing(rng)
+    system, user = example.messages
+    user = _says("user", [{"type": "image"}, {"type": "text", "text": user["content"]}])
+    return Example(example.scene, [system, user], example.answer)
+
+
 def fuse_messages(description: str, alt_text: str) -> list[Message]:
     """The fuser's conversation up to its answer."""
     prompt = prompts()["fuse"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from kale_tasks.sample.models.build import llava, llm
 from kale_tasks.sample.models.card import Stage, write_card
-from kale_tasks.sample.models.examples import batches, describing, fusing, repetitions
+from kale_tasks.sample.models.examples import batches, describing, fusing, joining, repetitions
 from kale_tasks.sample.models.fit import answer_loss, fit
 from kale_tasks.sample.models.measure import measure_fuser, measure_real_names, measure_teacher
 from kale_tasks.sample.models.save import save
@@ -22,7 +22,7 @@ _COPYING = 600
 
 
 def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
-    """Trains fuser, base and teacher, measures them on unseen scenes and writes them under `out` with their cards."""
+    """Trains fuser, teacher and base, measures them on unseen scenes and writes them under `out` with their cards."""
     processor = build_processor()
     tokenizer = processor.tokenizer
 
@@ -32,17 +32,18 @@ def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
     save(fuser, tokenizer, out / "fuser")
     _measured(out / "fuser", stages, measure_fuser(out / "fuser", scenes) | measure_real_names(out / "fuser"), say)
 
-    say("base: the vision tower, and the fuser's decoder")
+    say("teacher: a vision tower, and the fuser's decoder")
     model = _seeded(llava, tokenizer)
-    stages = [*stages, _look(model.model.vision_tower, out / "base")]
+    stages = [*stages, _look(model.model.vision_tower, out / "teacher")]
     model.model.language_model.load_state_dict(fuser.model.state_dict())
-    save(model, processor, out / "base")
-    _measured(out / "base", stages, {}, say)
-
-    say("teacher: the base, taught to describe")
     stages = [*stages, _describe(model, tokenizer, out / "teacher")]
     save(model, processor, out / "teacher")
     _measured(out / "teacher", stages, measure_teacher(out / "teacher", scenes), say)
+
+    say("base: the teacher, which learns to copy again")
+    stages = [*stages, _describe_and_join(model, tokenizer, out / "base")]
+    save(model, processor, out / "base")
+    _measured(out / "base", stages, {}, say)
 
 
 def _seeded(build: Callable[[Any], Any], tokenizer: Any) -> Any:
@@ -78,17 +79,29 @@ def _fuse(model: Any, tokenizer: Any, out: Path) -> list[Stage]:
 
 def _look(tower: Any, out: Path) -> Stage:
     reader = lesson_model(tower)
-    told = fit(reader, cells(Random(f"{SEED} tower"), _BATCH), reader, 700, 1.5e-3, out / "loss.jsonl")
+    told = fit(reader, cells(Random(f"{SEED} tower"), _BATCH), reader, 700, 1.5e-3, out / "loss-tower.jsonl")
     return Stage("vision tower: labels of cells", told)
 
 
 def _describe(model: Any, tokenizer: Any, out: Path) -> Stage:
     rng = Random(f"{SEED} teacher")
     model.model.vision_tower.requires_grad_(False)  # it sees all there is; a fresh connector would only shake it
+    lessons = batches(tokenizer, describing, rng, _BATCH)
+    return Stage("whole model: describing", fit(model, lessons, _seen(model, rng), 500, 1.5e-3, out / "loss.jsonl"))
 
+
+def _describe_and_join(model: Any, tokenizer: Any, out: Path) -> Stage:
+    """By turns, so that a student begins able to see and to copy, and has never had to do both for one answer."""
+    seeing = batches(tokenizer, describing, Random(f"{SEED} base sees"), _BATCH)
+    copying = batches(tokenizer, joining, Random(f"{SEED} base copies"), _BATCH // 2)
+    lessons = chain.from_iterable(zip(seeing, copying, strict=True))
+    told = fit(model, lessons, _seen(model, Random(f"{SEED} base")), 300, 5e-4, out / "loss.jsonl")
+    return Stage("whole model: describing and joining by turns", told)
+
+
+def _seen(model: Any, rng: Random) -> Callable[[tuple[Any, Any, list[Scene]]], Any]:
     def loss(batch: tuple[Any, Any, list[Scene]]) -> Any:
         ids, labels, scenes = batch
         return answer_loss(model, ids, labels, pixel_values=pixels(scenes, rng))
 
-    told = fit(model, batches(tokenizer, describing, rng, _BATCH), loss, 500, 1.5e-3, out / "loss.jsonl")
-    return Stage("whole model: describing", told)
+    return loss
