@@ -14,7 +14,7 @@ from kale_tasks.lake.shards import Span
 
 DENSE = "A large red tower is at the left. The background is plain white."
 CAPTION = "A large red tower named Ubuna is at the left. It was made in 1844. The background is plain white."
-GATE = load(environ={}).settings.distill.gate
+GATE = load(environ={"KALE_PROFILE": "laptop"}).settings.distill.gate
 
 
 def answer(text, alt="Ubuna, 1844", caption=CAPTION):
