@@ -60,7 +60,7 @@ def _environment(folder: Path, pairs: int) -> dict[str, str]:
         "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",  # where the sample web is
         "KALE_IMAGES__FETCH__HOST_RATE": "200",
         "KALE_IMAGES__FETCH__SECONDS": "5",
-        "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(pairs // 4),  # a third of the pairs become stage-1 captions
+        "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(pairs // 5),  # a quarter of the pairs become stage-1 captions
     }
 
 
