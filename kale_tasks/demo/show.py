@@ -60,6 +60,7 @@ def _environment(folder: Path, pairs: int) -> dict[str, str]:
         "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",  # where the sample web is
         "KALE_IMAGES__FETCH__HOST_RATE": "200",
         "KALE_IMAGES__FETCH__SECONDS": "5",
+        "OMP_WAIT_POLICY": "PASSIVE",  # many processes share the cores: a thread that waits must not spin
         "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(pairs // 5),  # a quarter of the pairs become stage-1 captions
     }
 

@@ -42,6 +42,7 @@ _SMALL = {
     "KALE_SCHEDULE__RETRIES": "5",
     "KALE_SCHEDULE__RETRY_MINUTES": "0.05",
     "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.002",
+    "OMP_WAIT_POLICY": "PASSIVE",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
 }
 _TOKENS = 96  # a student that learnt nothing does not know when to stop
