@@ -40,6 +40,7 @@ class Train(Section):
     connector_steps: int = Field(ge=0, description="Of these, the first ones in which only the connector learns.")
     batch: int = Field(ge=1, description="Lessons of one forward pass.")
     accumulate: int = Field(ge=1, description="Forward passes of one optimiser step, over all processes together.")
+    vision: bool = Field(description="Whether the vision tower learns too, once the connector has.")
     rate: float = Field(gt=0, description="Highest learning rate.")
     connector_rate: float = Field(gt=0, description="Highest learning rate while only the connector learns.")
     warm_up: float = Field(

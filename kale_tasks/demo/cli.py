@@ -16,7 +16,7 @@ def demo(
     folder: Folder = _FOLDER,
     port: Port = 8080,
     keys: Annotated[int, typer.Option(min=1, max=28, help="Keys (days) of the sample world.")] = 3,
-    pairs: Annotated[int, typer.Option(min=20, help="Pairs of each key.")] = 250,
+    pairs: Annotated[int, typer.Option(min=20, help="Pairs of each key.")] = 500,
     stay: Annotated[bool | None, typer.Option(help="Keep the pages open at the end (default: on a terminal).")] = None,
 ) -> None:
     """Run the whole chain on a small sample world in a real Airflow, and show what came out."""

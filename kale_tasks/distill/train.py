@@ -103,6 +103,8 @@ def _prepared(learner: Learner, phase: Phase, settings: Train, group: Group) -> 
     if phase.connector_only:
         learner.requires_grad_(False)
         learner.model.model.multi_modal_projector.requires_grad_(True)
+    elif not settings.vision:
+        learner.model.model.vision_tower.requires_grad_(False)
     if settings.checkpointing:
         learner.model.gradient_checkpointing_enable({"use_reentrant": False})
     learner.train().to(group.device)

@@ -12,9 +12,10 @@ from kale_tasks.distill.learner import Learner
 from kale_tasks.distill.lessons import Position
 from kale_tasks.distill.model import freeze_unused, side_of
 from kale_tasks.distill.model import load as load_model
+from kale_tasks.distill.parallel import Group
 from kale_tasks.distill.resume import State, newest
 from kale_tasks.distill.step import Distill, checkpoints
-from kale_tasks.distill.train import Phase, _told, phases
+from kale_tasks.distill.train import Phase, _prepared, _told, phases
 from kale_tasks.errors import BadData
 from kale_tasks.progress import Silent
 from kale_tasks.run import Run
@@ -64,6 +65,18 @@ def test_a_training_learns(lake):
     state = newest(lake.storage, checkpoints(run))
     assert state.step == 12 and state.curve[-1][1] < 0.9 * state.curve[0][1]
     assert run.meter.figures["train_tokens"] > 0
+
+
+@pytest.mark.parametrize(("connector_only", "vision", "learns"), [
+    (True, True, {"multi_modal_projector"}), (False, False, {"multi_modal_projector", "language_model"}),
+    (False, True, {"multi_modal_projector", "language_model", "vision_tower"}),
+])  # fmt: skip
+def test_a_phase_teaches_what_it_should(base, connector_only, vision, learns):
+    settings = TRAIN.model_copy(update={"vision": vision, "checkpointing": False})
+    phase = Phase(0, 1, 1e-3, connector_only)
+    learner = _prepared(Learner(*load_model(base)), phase, settings, Group(0, 1, torch.device("cpu")))
+    inner = learner.model.model.named_parameters()
+    assert {name.partition(".")[0] for name, weight in inner if weight.requires_grad} == learns
 
 
 def test_half_precision_and_recomputed_activations_learn_as_well(lake):
