@@ -32,17 +32,18 @@ class Cell:
 
 
 class Chain:
-    """What happens from now on; older runs do not count."""
+    """What happens from now on; runs that had ended before do not count."""
 
     def __init__(self, rest: Rest, keys: Sequence[str]) -> None:
         self._rest, self.keys = rest, keys
-        self._old = {run["dag_run_id"] for run in self._runs()}
+        self._old = self._ended()
 
     def unpause(self) -> None:
         """Let the Dags run; a backfill that was interrupted is not gone on with."""
         for backfill in self._rest.get(f"/backfills?dag_id={DAGS[0]}")["backfills"]:
             if not backfill["completed_at"]:
                 self._rest.send("PUT", f"/backfills/{backfill['id']}/cancel")
+        self._old = self._ended()
         for dag in DAGS:
             self._rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
 
@@ -75,6 +76,9 @@ class Chain:
             raise KaleError(f"{cell.dag} failed for {cell.key}{f' in {cell.task}' if cell.task else ''}; see its log.")
         begun = {cell.key for cell in cells if cell.dag == DAGS[0]}
         return begun >= set(self.keys) and not any(cell.state in _BUSY for cell in cells)
+
+    def _ended(self) -> set[str]:
+        return {run["dag_run_id"] for run in self._runs() if run["state"] not in _BUSY}
 
     def _runs(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._rest.get("/dags/~/dagRuns?limit=500&order_by=id")["dag_runs"]
