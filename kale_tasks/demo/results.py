@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from rich.table import Table
@@ -40,8 +41,10 @@ def _cost(lake: Lake) -> Table:
     for name in ("step", "rows in", "seconds", "CPU seconds", "peak MB"):
         table.add_column(name, justify="left" if name == "step" else "right")
     spent: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
-    columns = ["step", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb"]
-    for row in lake.arrow("runs", columns=columns).to_pylist():
+    columns = ["step", "key", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb", "started_at"]
+    lines = sorted(lake.arrow("runs", columns=columns).to_pylist(), key=itemgetter("seconds"))
+    # Lines of one process begin at one moment, and the last of them counts the others' time too.
+    for row in {(line["step"], line["key"], line["started_at"]): line for line in lines}.values():
         of = spent[row["step"]]
         of["rows"] += row["rows_in"] if row["verb"] == "commit" else 0
         of["seconds"] += row["seconds"]
