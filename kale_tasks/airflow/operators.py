@@ -12,7 +12,8 @@ from kale_tasks.airflow.lineage import Lineage
 from kale_tasks.airflow.links import ReportLink, RowsLink
 from kale_tasks.airflow.settings import schedule
 
-KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start else '') }}"
+# A run by hand may have neither a partition key nor an interval; then the name does not even exist.
+KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
 # What the form of a run may set. A Dag that does not ask for one of these leaves it empty.
 OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "caption.recipe": "{{ params.get('recipe') or '' }}"}
 AGAIN = "{{ params.get('force') or params.get('redrive') or '' }}"
