@@ -32,6 +32,7 @@ for command in (
     upkeep.config, upkeep.maintain, upkeep.doctor, demo.demo, demo.up, demo.down,
 ):  # fmt: skip
     app.command()(command)
+app.command(hidden=True)(upkeep.note)
 app.add_typer(sample.app, name="sample")
 app.add_typer(models.app, name="models")
 app.add_typer(publish.app, name="release")

@@ -6,7 +6,6 @@ import resource
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import pyarrow as pa
 from kale_tasks import __version__
 from kale_tasks.lake import parts
 from kale_tasks.lake.commit import Swap, swap
-from kale_tasks.lake.lake import Committed
+from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 
@@ -81,15 +80,21 @@ def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | No
 
 def fold_ledger(run: "Run") -> None:
     """Make the run's ledger lines rows of the `runs` table."""
-    storage, folder = run.lake.storage, run.writer.folder("runs")
-    lines = parts.standing(storage, folder, run.fingerprint)
-    slice_ = {"step": run.step.name}
-    standing = run.lake.committed("runs", run.key, slice_)
-    known = {f.path for f in run.lake.files("runs", run.key, slice_)}
-    paths = [p for n in sorted(lines) if (p := parts.part_path(folder, n)) not in known]
-    new = Committed(run.fingerprint, run.fingerprint, len(known) + len(paths), len(paths), 0, "")
-    base = standing.fingerprint if standing else None
-    swap(run.lake, Swap("runs", run.key, slice_, run.step.name, paths, base, replace(new), keep=True))
+    folder = run.writer.folder("runs")
+    lines = parts.standing(run.lake.storage, folder, run.fingerprint)
+    paths = [parts.part_path(folder, number) for number in sorted(lines)]
+    fold(run.lake, run.key, run.step.name, run.fingerprint, paths)
+
+
+def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str = "") -> None:
+    """Make ledger files rows of the `runs` table; those that are rows already stay."""
+    slice_ = {"step": step}
+    standing = lake.committed("runs", key, slice_)
+    known = {f.path for f in lake.files("runs", key, slice_)}
+    if fresh := [path for path in paths if path not in known]:
+        new = Committed(fingerprint, fingerprint, len(known) + len(fresh), len(fresh), 0, "")
+        base = standing.fingerprint if standing else None
+        swap(lake, Swap("runs", key, slice_, step, fresh, base, new, keep=True, note=note))
 
 
 def _cpu_seconds() -> float:

@@ -1,14 +1,16 @@
-"""Registers the KALE pages with Airflow: an entry in the navigation and a tab on each Dag run."""
+"""Registers with Airflow: the KALE pages, as an entry in the navigation and a tab on each Dag run, and the listener."""
 
 from airflow.plugins_manager import AirflowPlugin
 
+from kale_tasks.airflow import listener
 from kale_tasks.ui.lazy import Pages
 
 
 class KalePlugin(AirflowPlugin):
-    """The pages under /kale."""
+    """The pages under /kale, and the ledger's lines about Dag runs."""
 
     name = "kale"
+    listeners = [listener]  # noqa: RUF012 - Airflow's own form
     fastapi_apps = [{"app": Pages(), "url_prefix": "/kale", "name": "KALE"}]  # noqa: RUF012 - Airflow's own form
     external_views = [  # noqa: RUF012
         {"name": "KALE", "href": "/kale/", "destination": "nav", "url_route": "kale", "nav_top_level": True},

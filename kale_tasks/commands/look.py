@@ -155,6 +155,7 @@ def _snapshots(lake: "Lake", name: str) -> list[dict[str, Any]]:
                 "step": said.get("kale.step"),
                 "fingerprint": said.get("kale.fingerprint"),
                 "kept": counts.get("kept"),
+                "note": said.get("kale.note"),
                 "at": datetime.fromtimestamp(snapshot.timestamp_ms / 1000, tz=UTC).isoformat(timespec="seconds"),
             }
         )

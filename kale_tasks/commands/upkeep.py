@@ -1,6 +1,8 @@
 """Keeping house: `kale config`, `kale maintain`, `kale doctor`."""
 
 import json as jsonlib
+import os
+import sys
 from datetime import timedelta
 from typing import Annotated
 
@@ -60,6 +62,17 @@ def doctor(sets: Sets = None, json: AsJson = False) -> None:
     say_table(found, json)
     if any(row["state"] == "broken" for row in found):
         raise typer.Exit(2)
+
+
+def note() -> None:
+    """Give Dag runs that have ended their lines of the ledger: a JSON object a line, on stdin."""
+    from kale_tasks.dag_runs import DagRun
+    from kale_tasks.dag_runs import note as write
+
+    os.nice(10)  # what the runs themselves do comes first
+    lake = open_lake(settings(None))
+    for line in sys.stdin:
+        write(lake, DagRun(**jsonlib.loads(line)))
 
 
 def _at(values: object, name: str) -> object:

@@ -42,7 +42,7 @@ def _cost(lake: Lake) -> Table:
         table.add_column(name, justify="left" if name == "step" else "right")
     spent: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
     columns = ["step", "key", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb", "started_at"]
-    lines = sorted(lake.arrow("runs", columns=columns).to_pylist(), key=itemgetter("seconds"))
+    lines = sorted(lake.arrow("runs", columns=columns, where="verb != 'dag'").to_pylist(), key=itemgetter("seconds"))
     # Lines of one process begin at one moment, and the last of them counts the others' time too.
     for row in {(line["step"], line["key"], line["started_at"]): line for line in lines}.values():
         of = spent[row["step"]]

@@ -40,6 +40,7 @@ class Swap:
     new: Committed
     keep: bool = False  # add to what stands instead of replacing it (registries and ledgers)
     rewrites: str | None = None  # the content that this takes the place of: the same run with fewer rows
+    note: str = ""  # for those who read the history
 
 
 def swap(lake: Lake, wish: Swap) -> bool:
@@ -120,4 +121,5 @@ def _summary(wish: Swap) -> dict[str, str]:
             {"in": new.rows_in, "kept": new.rows, "dropped": dict(new.dropped), "quarantined": new.quarantined}
         ),
         "kale.inputs": json.dumps(dict(new.inputs), sort_keys=True),
+        **({"kale.note": wish.note} if wish.note else {}),
     }

@@ -207,12 +207,12 @@ RELEASES = TableSpec(
 
 RUNS = TableSpec(
     "runs",
-    "one work on a chunk, or one commit",
+    "one work on a chunk, one commit, or one Dag run",
     [
         _KEY,
-        Column("step", STRING, "The step.", required=True),
+        Column("step", STRING, "The step; of a Dag run, the Dag.", required=True),
         Column("fingerprint", STRING, "Fingerprint of the run.", required=True),
-        Column("verb", STRING, "work or commit.", required=True),
+        Column("verb", STRING, "work, commit or dag.", required=True),
         Column("chunk", INT, "Number of the chunk; null for a commit."),
         Column("attempt", INT, "Attempt of the scheduler."),
         Column("rows_in", LONG, "Rows taken in."),
@@ -221,9 +221,9 @@ RUNS = TableSpec(
         Column("quarantined", LONG, "Rows quarantined."),
         Column("metrics", STRING, "JSON: sums of what the step measured (tokens, device seconds, bytes, cost)."),
         Column("inputs", STRING, "JSON: content of each input."),
-        Column("config", STRING, "JSON: the settings that count."),
+        Column("config", STRING, "JSON: the settings that count; of a Dag run its name, end state and who started it."),
         Column("code", STRING, "Version of the package and of the step."),
-        Column("seconds", DOUBLE, "Wall seconds."),
+        Column("seconds", DOUBLE, "Wall seconds; of a Dag run, those in the queue too."),
         Column("cpu_seconds", DOUBLE, "CPU seconds, children included."),
         Column("peak_mb", DOUBLE, "Peak memory of the process."),
         Column("bytes", LONG, "Bytes written."),

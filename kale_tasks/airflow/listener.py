@@ -1,0 +1,117 @@
+"""Has the ledger told of every Dag run that ends. The scheduler calls this: it waits for nothing and loads nothing."""
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+_OURS = "kale_"
+_SECONDS = 300  # the most that a lake may take to note what has waited
+_log = logging.getLogger(__name__)
+_ended: "queue.SimpleQueue[str]" = queue.SimpleQueue()
+
+
+@hookimpl
+def on_dag_run_success(dag_run: "DagRun") -> None:
+    """Called within the scheduler's transaction, or the api-server's."""
+    _tell(dag_run)
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: "DagRun") -> None:
+    """The same."""
+    _tell(dag_run)
+
+
+def _tell(run: "DagRun") -> None:
+    if run.dag_id.startswith(_OURS):
+        _ended.put(json.dumps(_facts(run)))
+        _writer(os.getpid())
+
+
+def _facts(run: "DagRun") -> dict[str, Any]:
+    tasks, tries = _tasks(run)
+    started, ended = run.start_date or run.end_date, run.end_date
+    assert started and ended
+    return {
+        "dag": run.dag_id,
+        "run": run.run_id,
+        "key": run.partition_key,
+        "state": str(run.state),
+        "queued_at": (run.queued_at or started).isoformat(),
+        "started_at": started.isoformat(),
+        "ended_at": ended.isoformat(),
+        "tasks": tasks,
+        "tries_again": tries,
+        "clears": run.clear_number,
+        "by": run.triggered_by.value if run.triggered_by else None,
+        "user": run.triggering_user_name,
+    }
+
+
+def _tasks(run: "DagRun") -> tuple[int, int]:
+    """How many tasks it had, and how many tries beyond the first."""
+    from airflow.models.taskinstance import TaskInstance as Task
+    from sqlalchemy import case, func, select
+    from sqlalchemy.orm import object_session
+
+    session = object_session(run)
+    assert session
+    tries = func.sum(case((Task.try_number > 1, Task.try_number - 1), else_=0))
+    asked = select(func.count(), tries).where(Task.dag_id == run.dag_id, Task.run_id == run.run_id)
+    with session.no_autoflush:  # what the scheduler has in hand it writes itself
+        count, again = session.execute(asked).one()
+    return count, again or 0
+
+
+@cache
+def _writer(pid: int) -> threading.Thread:
+    # One for each process: a thread does not survive a fork.
+    thread = threading.Thread(target=_write_for_ever, name="kale-ledger", daemon=True)
+    thread.start()
+    return thread
+
+
+def _write_for_ever() -> None:
+    while True:
+        lines = [_ended.get()]
+        while not _ended.empty():
+            lines.append(_ended.get())
+        try:
+            _write(lines)
+        except Exception as error:
+            _log.warning("The ledger lacks %d Dag runs: %s", len(lines), error)
+
+
+def _write(lines: list[str]) -> None:
+    """Run `kale note`, which outlives this process if need be."""
+    from kale_tasks.airflow.hook import KaleHook
+    from kale_tasks.airflow.settings import schedule
+
+    with tempfile.TemporaryFile("w+") as facts:
+        facts.write("\n".join(lines))
+        facts.seek(0)
+        done = subprocess.run(
+            [schedule().python or sys.executable, "-m", "kale_tasks", "note"],
+            stdin=facts,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **KaleHook().environment()},
+            start_new_session=True,
+            timeout=_SECONDS,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().rpartition("\n")[2])
