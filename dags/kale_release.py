@@ -43,13 +43,13 @@ with DAG(
     )
     due >> built
     if schedule().approve:
-        from airflow.providers.standard.operators.hitl import ApprovalOperator
+        from kale_tasks.airflow.approve import ApproveOperator
 
-        approve = ApprovalOperator(
+        approve = ApproveOperator(
             task_id="approve",
-            doc_md="Waits for a person, without holding a worker; `kale release diff` says what would change.",
+            doc_md="Waits for a person, who sees what would change, the report and the card; a no leaves all as it is.",
             subject="Publish the release of all keys?",
-            body="{{ ti.xcom_pull(task_ids='release') }}",
+            key=ALL_KEYS,
             execution_timeout=None,
         )
         built >> approve >> publish

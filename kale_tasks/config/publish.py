@@ -21,7 +21,6 @@ class Publish(Section):
     target: str | None = runtime("Where releases go: a folder, s3://bucket/prefix or hf://datasets/name/dataset.")
     model_target: str | None = runtime("Where accepted students go: a folder, s3://bucket/prefix or hf://name/model.")
     upload_workers: int = runtime("Files on their way to the Hub at one time.", ge=1)
-    approve: bool = runtime("Whether a person must approve a release in Airflow before it is published.")
     title: str = runtime("Title of the card.")
     license: str = runtime("Licence of the captions, as the Hub names it.")
     contact: str = runtime("Address for opt-out and takedown, shown on the card.")

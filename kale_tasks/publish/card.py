@@ -14,7 +14,7 @@ from kale_tasks.publish.charts import bars, histogram
 from kale_tasks.publish.croissant import croissant
 from kale_tasks.publish.formats import COLUMNS, meaning, schema_of
 from kale_tasks.publish.release import Built, manifest
-from kale_tasks.publish.stats import TEXTS, Counts
+from kale_tasks.publish.stats import TEXTS, Counts, mean_words
 from kale_tasks.publish.target import MANIFEST, README
 
 CROISSANT = "croissant.json"
@@ -48,7 +48,7 @@ def _readme(built: Built, settings: Publish, pictures: list[str], kept: str) -> 
         settings=settings,
         metadata=yaml.safe_dump(_metadata(built, settings), sort_keys=False, allow_unicode=True),
         columns=[(name, meaning(name)) for name in COLUMNS],
-        words={name: _mean_words(built.stats, name) for name in TEXTS},
+        words={name: mean_words(built.stats, name) for name in TEXTS},
         pictures=pictures,
         code=__version__,
         notes=kept,
@@ -105,8 +105,3 @@ def _pictures(stats: Counts) -> dict[str, bytes]:
         "pictures/stages.svg": bars("Captions by stage", stages),
         **({"pictures/flags.svg": bars("Rows with a flag", stats["flags"])} if stats.get("flags") else {}),
     }
-
-
-def _mean_words(stats: Counts, name: str) -> float:
-    counted = stats.get(f"words.{name}", {})
-    return counted.get("sum", 0) / max(1, counted.get("rows", 0))

@@ -1,4 +1,4 @@
-"""`kale publish`, `kale release diff` and `kale takedown`."""
+"""`kale publish`, `kale release diff`, `kale release review` and `kale takedown`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,11 +36,6 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     say({"address": address}, json, f"Published: {address}")
 
 
-@app.callback()
-def _group() -> None:
-    """Makes `diff` a command of its own, although it is the only one."""
-
-
 @app.command()
 def diff(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     """Say what publishing the newest release of a key would change for its readers."""
@@ -52,6 +47,23 @@ def diff(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     lake = open_lake(of)
     found = compare(lake, read(lake, key), target(of).current())
     say(found.as_json(), json, str(found))
+
+
+@app.command()
+def review(key: Key, sets: Sets = None, json: AsJson = False) -> None:
+    """Write the report on the newest release of a key, and say all that a person needs to agree to it."""
+    from kale_tasks.publish.release import read
+    from kale_tasks.publish.review import review as compare
+    from kale_tasks.publish.send import target
+    from kale_tasks.quality.release_report import make_release_report
+    from kale_tasks.quality.stored import RELEASE
+
+    of = settings(sets)
+    lake = open_lake(of)
+    built = read(lake, key)
+    make_release_report(lake, of, built.version)
+    text = compare(lake, of, built, target(of).current())
+    say({"report": f"{RELEASE}{built.version}", "text": text}, json, text)
 
 
 def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it has

@@ -35,6 +35,12 @@ def add(counts: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:
     return {group: dict(sorted(values.items())) for group, values in sorted(total.items())}
 
 
+def mean_words(counts: Mapping[str, Mapping[str, int]], name: str) -> float:
+    """Words of a text on average."""
+    counted = counts.get(f"words.{name}", {})
+    return counted.get("sum", 0) / max(1, counted.get("rows", 0))
+
+
 def _words(texts: pa.ChunkedArray) -> dict[str, int]:
     # One word more than spaces: near enough for a card, and many times faster than splitting.
     spaces = pc.count_substring(texts, " ").drop_null()

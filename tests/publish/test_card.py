@@ -15,6 +15,8 @@ from kale_tasks.publish.card import notes, pages
 from kale_tasks.publish.charts import bars, histogram
 from kale_tasks.publish.release import Built, read
 from kale_tasks.publish.stats import add
+from kale_tasks.quality.stored import report_path
+from tests.kale import kale
 from tests.publish.conftest import World, world
 
 BEGIN, END = "<!-- begin of your notes: kept from release to release -->", "<!-- end of your notes -->"
@@ -112,3 +114,19 @@ def test_counts_of_files_add_up_in_any_order(counts: list[dict[str, dict[str, in
     assert add(counts) == add(reversed(counts))
     total = sum(v for each in counts for group in each.values() for v in group.values())
     assert sum(v for group in add(counts).values() for v in group.values()) == total
+
+
+def test_who_approves_sees_the_change_the_figures_and_the_card(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("folder", tmp_path, request, f"publish.target={tmp_path / 'published'}")
+    it.fill("a")
+    first = it.release("a")
+    assert "nothing: it is the first release" in kale("release", "review", "--key", "a", sets=it.sets).out
+    it.publish("a")
+    it.fill("b", rows=60)
+    second = it.release("b")
+    told = kale("release", "review", "--key", "b", "--json", sets=it.sets).json
+    assert f"`{second}` would take the place of `{first}`" in told["text"]
+    assert "| 60 | 0 | 0 | 120 |" in told["text"]
+    assert "| facts in 100 captions | 200.0 | 200.0 |" in told["text"]
+    assert "## How it was made" in told["text"] and "dataset_info" not in told["text"]
+    assert it.lake.storage.exists(report_path(told["report"], "html"))
