@@ -16,6 +16,7 @@ lint: env  ## ruff and mypy --strict
 	@.venv/bin/mypy kale_tasks $(wildcard dags/*.py plugins/*.py)
 
 bench: env vllm  ## Every measurement in bench/, one after the other
+	@scripts/bench-env
 	@set -e; for script in $(wildcard bench/*.py); do echo "== $$script"; .venv/bin/python $$script; done
 
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine

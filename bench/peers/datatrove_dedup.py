@@ -1,4 +1,4 @@
-"""datatrove's MinHash deduplication of the texts that dedup.py landed; runs in .venv-bench, one process.
+"""datatrove's MinHash deduplication of the texts that bench/dedup.py landed; runs in .venv-bench, one process.
 
 Its four stages as its documentation has them; words as its English tokenizer cuts them, shingles of two words, as
 alt-texts are short, and as many bands of as many hashes as ours.
