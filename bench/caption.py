@@ -1,8 +1,4 @@
-"""What the captioning engines add to what they run: overhead per request, and memory over 100,000 requests.
-
-Writes bench/caption.md. The server is a loopback process that answers after a fixed 20 ms; the bare loop sends the same
-bodies with aiohttp and does nothing else.
-"""
+"""What asking a server costs: overhead per request beside a bare loop and a peer, and memory over 100,000 requests."""
 
 import asyncio
 import json
@@ -17,7 +13,6 @@ from pathlib import Path
 import aiohttp
 
 from kale_tasks.caption.engine import Model, Request, open_engine
-from kale_tasks.checkpoint import locate
 from kale_tasks.config import load
 from kale_tasks.recipe import load_recipe
 
@@ -33,6 +28,7 @@ async def answer(request):
 async def up():
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/v1/chat/completions", answer)
+    app.router.add_get("/v1/models", lambda request: web.json_response({"data": []}))  # a peer asks for it first
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -94,87 +90,57 @@ def bare(url: str, count: int, in_flight: int) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def embedded(count: int) -> tuple[float, float]:
-    """CPU seconds of the tiny captioner: the bare model on ready batches, and ours on requests, best of three."""
-    import io
-    from random import Random
+def datatrove(url: str, count: int, in_flight: int) -> tuple[float, float]:
+    """Wall and CPU seconds of datatrove's inference runner, from its first request on."""
+    script = Path(__file__).parent / "peers/datatrove_inference.py"
+    python = Path(__file__).parents[1] / ".venv-bench/bin/python"
+    words = [url.removesuffix("/v1"), count, in_flight, json.dumps(MESSAGES)]
+    said = subprocess.run(list(map(str, [python, script, *words])), check=True, capture_output=True, text=True).stdout
+    wall, cpu = json.loads(said.splitlines()[-1])
+    return wall, cpu
 
-    import torch
-    from PIL import Image
-    from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from kale_tasks.sample.draw import draw, jpeg
-    from kale_tasks.sample.scene import make_scene
-
-    torch.set_num_threads(1)
-    task, rng = load_recipe("demo").dense, Random(0)
-    images = [jpeg(draw(make_scene(rng))) for _ in range(count)]
-    requests = [Request(i, task.prompt.messages(image=True), image) for i, image in enumerate(images)]
-    folder = locate(task.model)
-    model, reader = AutoModelForImageTextToText.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
-    reader.tokenizer.padding_side = "left"
-
-    def bare_model() -> float:
-        started = time.process_time()
-        for at in range(0, count, 32):
-            batch = requests[at : at + 32]
-            texts = [reader.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in batch]
-            seen = [Image.open(io.BytesIO(r.image or b"")).convert("RGB") for r in batch]
-            inputs = reader(text=texts, images=seen, padding=True, return_tensors="pt")
-            with torch.inference_mode():
-                out = model.generate(**inputs, max_new_tokens=task.sampling.max_tokens, do_sample=False)
-            reader.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return time.process_time() - started
-
-    settings = load(
-        ["caption.engine=transformers", "caption.device=cpu", "caption.batch=32"], environ={}
-    ).settings.caption
-    with open_engine(settings, Model("tiny@0", task, lambda: folder)) as engine:
-        engine.start()
-
-        def our_engine() -> float:
-            started = time.process_time()
-            for request in requests:
-                engine.submit(request)
-            while engine.pending:
-                engine.finished()
-            return time.process_time() - started
-
-        bare_model(), our_engine()  # warm
-        both = [(bare_model(), our_engine()) for _ in range(3)]
-    return min(bare for bare, _ in both), min(our for _, our in both)
+CONTENDERS = {"bare loop": bare, "ours": ours, "datatrove's runner": datatrove}
 
 
 def main() -> None:
     """Measure and write the tables."""
-    lines = ["# Captioning engines beside what they run", "", "2 cores, 24 GB; shared with other work.", ""]
-    bare_cpu, our_cpu = embedded(64)
-    lines += ["## Beside the bare model, transformers, 64 images, batches of 32, one thread", ""]
-    lines += [f"Bare {bare_cpu:.2f} CPU s, ours {our_cpu:.2f} CPU s: {bare_cpu / our_cpu:.3f} of its speed.", ""]
-    lines += ["## Overhead of a request, loopback server with 20 ms", ""]
-    lines += [
-        "| in flight | requests | bare: requests/s | ours: requests/s | bare: CPU µs | ours: CPU µs | overhead µs |"
-    ]
-    lines += ["|---|---|---|---|---|---|---|"]
+    lines = []
     with server() as url:
         bare(url, 200, 8)  # connections, caches
-        for in_flight in (1, 4, 8, 16):
+        for in_flight in (1, 4, 8, 16, 24):
             count = 150 * in_flight
-            pairs = [(bare(url, count, in_flight), ours(url, count, in_flight)) for _ in range(3)]
-            (bw, bc), (ow, oc) = min(b for b, _ in pairs), min(o for _, o in pairs)
-            lines.append(
-                f"| {in_flight} | {count} | {count / bw:.0f} | {count / ow:.0f} | {bc / count * 1e6:.0f} "
-                f"| {oc / count * 1e6:.0f} | {(oc - bc) / count * 1e6:.0f} |"
-            )
+            tries = [{name: run(url, count, in_flight) for name, run in CONTENDERS.items()} for _ in range(3)]
+            least = {name: min(one[name][1] for one in tries) / count * 1e6 for name in CONTENDERS}
+            for name in CONTENDERS:
+                wall = min(one[name][0] for one in tries)
+                cells = [in_flight, count, name, f"{count / wall:.0f}", f"{least[name]:.0f}"]
+                lines.append(f"| {' | '.join(map(str, cells))} | {least[name] - least['bare loop']:.0f} |")
+                print(lines[-1], flush=True)
         many = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
         notes: list[float] = []
         wall, cpu = ours(url, many, 64, notes)
-    lines += ["", f"## Memory over {many:,} requests", ""]
-    lines += [f"Peak memory at each tenth, MB: {json.dumps([round(note) for note in notes])}"]
-    lines += [f"{wall:.0f} s wall, {cpu:.0f} s CPU, {many / wall:.0f} requests/s."]
-    Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    peaks = ", ".join(f"{note:.0f}" for note in notes)
+    told = f"{wall:.0f} s wall, {cpu:.0f} s CPU, {many / wall:.0f} requests/s. Peak memory at each tenth, MB: {peaks}."
+    page = _PAGE.format(lines="\n".join(lines), many=f"{many:,}", told=told)
+    Path(__file__).with_suffix(".md").write_text(page)
+    print(page)
 
+
+_PAGE = """# What a request costs
+
+By `python bench/caption.py` on 2 cores, 24 GB: a loopback server, a process of its own, answers after 20 ms. The bare
+loop is aiohttp that sends the same bodies and does nothing else. The best of three tries, taken by turns. CPU seconds
+are the client's; *over bare* is what it spends beside the bare loop.
+
+| in flight | requests | who | requests/s | CPU µs a request | over bare, µs |
+|---:|---:|---|---:|---:|---:|
+{lines}
+
+## {many} requests, 64 in flight
+
+{told}
+"""
 
 if __name__ == "__main__":
     main()

@@ -111,7 +111,7 @@ class Student(_Captioner):
     def _model(self, run: Run, task: Task) -> Model:
         version = run.inputs["student"]
         endpoints = run.settings.caption.endpoints.student
-        return Model(f"student@{version}", task, lambda: registry.local_copy(run.lake, version), endpoints)
+        return Model(f"{registry.NAMED}{version}", task, lambda: registry.local_copy(run.lake, version), endpoints)
 
     def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Judge:
         return StudentDesk(run, chunk, model)

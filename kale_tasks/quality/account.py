@@ -12,6 +12,7 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.lake import DataFile
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import Span, read_image
+from kale_tasks.lake.takedowns import TAKEDOWN
 from kale_tasks.quality.subject import Limit, Subject
 
 LIMITS = [
@@ -60,10 +61,11 @@ def _unread(subject: Subject) -> float | None:
     # A step may look one input up by the rows of another: the one that it maps over must have been read whole.
     lake, committed = subject.lake, subject.committed
     found = [lake.committed(name, subject.key) for name in committed.inputs if name in TABLES]
-    counts = [one.rows for one in found if one]
+    # Rows that an input has lost to a takedown since then were read from it all the same.
+    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one in found if one]
     if not counts or subject.settings.limit:
         return None
-    return min(abs(committed.rows_in - count) for count in counts)
+    return min(max(count - committed.rows_in, committed.rows_in - count - taken, 0) for count, taken in counts)
 
 
 def _order_breaks(subject: Subject) -> float:

@@ -1,14 +1,18 @@
 """The report on a release: what it holds of each key, and what the gates and texts of those keys were like."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadConfig
+from kale_tasks.lake import registry
 from kale_tasks.lake.lake import Lake
 from kale_tasks.quality import metrics
 from kale_tasks.quality.found import find
@@ -31,6 +35,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Writer:
+    """A student that wrote captions of a release, and the picture of how it learned."""
+
+    student: registry.Student
+    curve: str
+
+
+@dataclass(frozen=True)
 class ReleaseReport:
     """A release in full; texts are measured and shown for its latest key."""
 
@@ -38,6 +50,7 @@ class ReleaseReport:
     at: str
     status: str
     parts: Sequence[Part]
+    writers: Sequence[Writer]
     metrics: Sequence[Mapping[str, Any]]
     samples: Sequence[Sample]
 
@@ -58,8 +71,10 @@ class ReleaseReport:
 
     def as_json(self) -> dict[str, Any]:
         """For machines; without pictures."""
-        shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
-        return {**asdict(self), "rows": self.rows, "samples": shown}
+        whole = asdict(self)
+        for shown, picture in (("samples", "image"), ("writers", "curve")):
+            whole[shown] = [{k: v for k, v in one.items() if k != picture} for one in whole[shown]]
+        return {**whole, "rows": self.rows}
 
 
 def make_release_report(lake: Lake, settings: Settings, version: str) -> ReleaseReport:
@@ -78,6 +93,7 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         status=overall([part.status for part in parts]),
         parts=parts,
+        writers=list(_writers(lake, files)),
         metrics=measured(metrics.texts(captions)),
         samples=samples(lake, settings, parts[0].key, captions) if captions.num_rows else [],
     )
@@ -92,3 +108,11 @@ def _part(lake: Lake, row: Mapping[str, Any]) -> Part:
     figures = {f"{g.step} {name}": g.figures.get(name) for g in gates for name in names}
     counts = {name: int(row[name]) for name in ("stage1", "stage2", "files", "bytes")}
     return Part(key=row["source"], **counts, status=overall([one.status for one in found]), figures=figures)
+
+
+def _writers(lake: Lake, files: pa.Table) -> Iterator[Writer]:
+    named = {name for told in files["stats"].to_pylist() if told for name in json.loads(told).get("models", {})}
+    for student in registry.versions(lake):
+        if f"{registry.NAMED}{student.version}" in named:
+            drawn = base64.b64encode(lake.storage.read(f"{student.path}/loss.svg")).decode()
+            yield Writer(student, f"data:image/svg+xml;base64,{drawn}")
