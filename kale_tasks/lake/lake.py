@@ -145,7 +145,7 @@ class Lake:
         scan = table.scan(row_filter=partition_filter(key, slice_), snapshot_id=snapshot_id)
         uid = table.schema().find_field("uid").field_id if "uid" in table.schema().column_names else -1
         files = [_described(self.storage, task.file, uid) for task in scan.plan_files()]
-        return sorted(files, key=lambda f: f.path)
+        return sorted(files, key=_row_order)
 
     def batches(
         self,
@@ -262,6 +262,12 @@ def _iceberg_type(arrow: pa.DataType, ids: Iterator[int]) -> IcebergType:
     if pa.types.is_list(arrow):
         return ListType(next(ids), _iceberg_type(arrow.value_type, ids), element_required=False)
     return _SCALARS[arrow]
+
+
+def _row_order(file: DataFile) -> tuple[int, str, str]:
+    # Parts are numbered in row order, and a takedown puts those that it writes anew into a folder of their own.
+    name = file.path.rpartition("/")[2]
+    return len(name), name, file.path
 
 
 def _described(storage: Storage, file: Any, uid: int) -> DataFile:

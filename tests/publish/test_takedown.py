@@ -13,6 +13,7 @@ import pytest
 from kale_tasks.errors import Conflict
 from kale_tasks.lake import commit, marks
 from kale_tasks.lake.commit import Swap
+from kale_tasks.lake.rows import Rows
 from kale_tasks.lake.takedowns import Matcher, digest
 from kale_tasks.progress import Silent
 from kale_tasks.publish.certificate import finish, traces
@@ -20,6 +21,9 @@ from kale_tasks.publish.diff import diff
 from kale_tasks.publish.release import read
 from kale_tasks.publish.send import target
 from kale_tasks.publish.takedown import sweep, take_down
+from kale_tasks.quality.account import account
+from kale_tasks.quality.subject import Subject
+from kale_tasks.quality.suites import SUITES
 from kale_tasks.run import Run, execute, plan
 from tests.publish.conftest import World, world
 from tests.publish.world import Ingest, image, pipeline, uid
@@ -106,6 +110,21 @@ def test_what_is_left_is_whole(it: World) -> None:
                 assert not {member.name.partition(".")[0] for member in tar} & set(GONE)
     for name, committed in {**it.lake.partitions("pairs"), **it.lake.partitions("images")}.items():
         assert committed.rows_in == committed.rows + sum(committed.dropped.values()) + committed.quarantined, name
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_what_is_left_is_in_order_and_accounted_for(tmp_path: Path, request: pytest.FixtureRequest, part: int) -> None:
+    it = world("folder", tmp_path, request, "parts.part_rows=40")
+    it.fill("b")
+    names = uids(it, "pairs", "b")
+    take(it, uid=names[40 * part : 40 * part + 3])
+    left = [*names[: 40 * part], *names[40 * part + 3 :]]
+    for suite in (s for s in SUITES.values() if it.lake.committed(s.table, "b", s.slice)):
+        figures = account(Subject(it.lake, it.settings, suite, "b"))
+        broken = {name: figures[name] for name in ("order_breaks", "rows_unread", "rows_unexplained", "rows_missing")}
+        assert not any(broken.values()), (suite.step, broken)
+    rows = Rows(it.lake, "images", "b")
+    assert rows.read(0, rows.count, ["uid"])["uid"].to_pylist() == left
 
 
 def test_nothing_is_run_again_because_of_a_takedown(it: World) -> None:
