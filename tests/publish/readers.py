@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ State = frozenset[str]
 
 _LOAD = """
 import json, sys, datasets
-where, name = sys.argv[1:]
-whole = datasets.load_dataset(where, name, split="train")
-streamed = datasets.load_dataset(where, name, split="train", streaming=True)
+asked = json.loads(sys.argv[1])
+whole = datasets.load_dataset(**asked, split="train")
+streamed = datasets.load_dataset(**asked, split="train", streaming=True)
 print(json.dumps({
     "whole": sorted(whole["uid"]), "streamed": sorted(r["uid"] for r in streamed),
     "types": {n: str(f) for n, f in whole.features.items()}, "row": whole[0],
@@ -24,10 +24,10 @@ print(json.dumps({
 """
 
 
-def load_dataset(where: str, name: str, cache: Path, **environment: str) -> dict[str, Any]:
+def load_dataset(asked: Mapping[str, Any], cache: Path, **environment: str) -> dict[str, Any]:
     """What `datasets.load_dataset` makes of a release, in a process of its own: whole and streamed."""
     env = {"PATH": "/usr/bin:/bin", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", **environment}
-    command = [sys.executable, "-c", _LOAD, where, name]
+    command = [sys.executable, "-c", _LOAD, json.dumps(asked)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))

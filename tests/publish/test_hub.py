@@ -192,7 +192,9 @@ def test_a_name_that_is_no_repository_is_refused(it: World, hub: HubServer) -> N
 
 def test_load_dataset_reads_the_hub_whole_and_streamed(it: World, hub: HubServer, tmp_path: Path) -> None:
     it.publish("a")
-    got = load_dataset(REPO.removeprefix("datasets/"), "core", tmp_path / "cache", HF_ENDPOINT=hub.url)
+    got = load_dataset(
+        {"path": REPO.removeprefix("datasets/"), "name": "core"}, tmp_path / "cache", HF_ENDPOINT=hub.url
+    )
     stage1 = [r["uid"] for r in it.lake.arrow("captions").to_pylist() if r["stage"] == 1]
     assert got["whole"] == got["streamed"] == sorted(stage1)
     assert set(stage1) < {uid("a", n) for n in range(100)}

@@ -178,6 +178,22 @@ def test_load_dataset_reads_a_published_folder_whole_and_streamed(
     it.fill("a")
     it.release("a")
     where = publish(it.lake, it.settings, "a", Silent())
-    got = load_dataset(where, "full", tmp_path / "cache", HF_HUB_OFFLINE="1")
+    got = load_dataset({"path": where, "name": "full"}, tmp_path / "cache", HF_HUB_OFFLINE="1")
     assert got["whole"] == got["streamed"] == sorted(uid("a", n) for n in range(120))
     assert got["types"]["models"] == "List(Value('string'))" and got["types"]["stage"] == "Value('int32')"
+
+
+def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    it = two_keys(tmp_path, request, "s3")
+    s3, place = request.getfixturevalue("s3"), outside(it)
+    where = it.publish("b")
+    bucket, folder = where.removeprefix("s3://").split("/", 1)
+    may_read = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [may_read]}))
+    files = json.loads(place.read(f"{folder.rpartition('/')[2]}/manifest.json"))["files"]
+    urls = [f"{s3.endpoint}/{bucket}/{folder}/{f['name']}" for f in files if f["name"].endswith(".parquet")]
+    got = load_dataset({"path": "parquet", "data_files": {"train": urls}}, tmp_path / "cache", HF_ENDPOINT="http://localhost:9")
+    assert got["whole"] == got["streamed"] == sorted(uid(key, n) for key in "ab" for n in range(120))
+    assert got["types"]["models"] == "List(Value('string'))" and got["row"]["url"].startswith("https://host")
