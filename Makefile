@@ -17,7 +17,7 @@ lint: env  ## ruff and mypy --strict
 
 bench: env vllm  ## Every measurement in bench/, one after the other
 	@scripts/bench-env
-	@set -e; for script in $(wildcard bench/*.py); do echo "== $$script"; .venv/bin/python $$script; done
+	@for script in $(wildcard bench/*.py); do echo "== $$script"; .venv/bin/python -m bench.$$(basename $$script .py); done
 
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 	@.venv/bin/kale up $(ARGS)
@@ -37,7 +37,7 @@ lock:  ## Resolve the dependencies anew into lock/
 	@scripts/lock
 
 clean:  ## Remove the environments and caches; the lake stays
-	rm -rf .venv .venv-vllm .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-vllm .venv-bench .venv-bench-juicer .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile

@@ -195,7 +195,7 @@ def measured(name: str, folder: Path) -> dict[str, float]:
 def main() -> None:
     """Measure and write the table."""
     options = argparse.ArgumentParser()
-    options.add_argument("--rows", type=int, nargs="+", default=[200_000])
+    options.add_argument("--rows", type=int, nargs="+", default=[100_000, 200_000, 1_000_000, 5_000_000])
     options.add_argument("--only", nargs="*", default=list(CONTENDERS), help="Contenders, by their names in the table.")
     options.add_argument("--run", nargs=2)
     given = options.parse_args()

@@ -1,8 +1,4 @@
-"""What the training loop costs over a bare one on the same model and batches; on a GPU also the student at real size.
-
-python bench/train.py --out bench/train.md                 tiny model, 2 cores
-python bench/train.py --real --peak 989 --out bench/train-gpu.md   about 2 B random weights, one GPU
-"""
+"""What the training loop costs over a bare one on the same tiny model and batches; train_gpu.py has the real size."""
 
 import argparse
 import statistics
@@ -123,7 +119,7 @@ def compare(base: str, folder: Path) -> str:
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--base", default=load(environ={}).settings.distill.base)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """The student at the size of production, from random weights on one GPU: tokens a second, memory, share of the peak.
 
-python bench/train_gpu.py --peak 989 --out bench/train_gpu.md
+python bench/train_gpu.py --peak 989
 """
 
 import argparse
@@ -89,9 +89,11 @@ def measure(peak: float) -> str:
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--peak", type=float, default=989.0, help="Peak of the device in bfloat16, 10^12 a second.")
     chosen = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("This measures a GPU, and there is none here.")
     table = measure(chosen.peak)
     chosen.out.write_text(f"# Training at real size\n\n{table}", encoding="utf-8")
     print(table)
