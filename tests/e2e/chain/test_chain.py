@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +14,13 @@ from kale_tasks.demo.chain import Chain
 from kale_tasks.lake.lake import Lake
 from kale_tasks.steps import find
 from kale_tasks.todo import todo
-from tests.e2e.conftest import Stage
-from tests.e2e.kills import at_work, kill_half_done, kill_supervisor, parts
-from tests.e2e.page import backfill_all_runs
+from tests.e2e.chain.conftest import Stage
+from tests.e2e.chain.kills import parts
+from tests.e2e.chain.page import backfill_all_runs
+from tests.e2e.chain.person import finish
 from tests.services.server import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
-Parts = dict[Path, int]
-
-
-@pytest.fixture(scope="module")
-def through_kills(stage: Stage, chromium: Browser) -> tuple[Stage, Parts]:
-    """The chain after its first pass, and the parts that stood when something in it was killed."""
-    airflow, warehouse = stage.airflow, Path(stage.settings.warehouse)
-    chain = Chain(airflow.rest, stage.keys)
-    chain.unpause()
-    backfill_all_runs(chromium, airflow, stage.keys[0], stage.keys[-1])
-    stood = kill_half_done(airflow, "images", warehouse / "images")
-    command = kill_supervisor(airflow, "dense")
-    wait_until(lambda: not command.is_running(), "the command to end with its supervisor", 60)
-    command = at_work(airflow, "fuse")
-    stood |= parts(warehouse)
-    airflow.kill("scheduler")
-    wait_until(lambda: not command.is_running(), "the command to end with its task", 60)
-    airflow.start_component("scheduler")
-    _finish(chain)
-    return stage, stood
-
-
-@pytest.fixture(scope="module")
-def made(through_kills: tuple[Stage, Parts]) -> Stage:
-    """The chain after its first pass."""
-    return through_kills[0]
 
 
 def test_three_keys_come_to_a_release_through_kills(made: Stage) -> None:
@@ -59,10 +33,9 @@ def test_three_keys_come_to_a_release_through_kills(made: Stage) -> None:
     assert list(Path(str(made.settings.publish.target)).rglob("*.parquet"))
 
 
-def test_no_part_that_stood_at_a_kill_was_made_again(through_kills: tuple[Stage, Parts]) -> None:
-    stage, stood = through_kills
-    now = parts(Path(stage.settings.warehouse))
-    assert stood and {path: now.get(path) for path in stood} == stood
+def test_no_part_that_stood_at_a_kill_was_made_again(made: Stage) -> None:
+    now = parts(Path(made.settings.warehouse))
+    assert made.stood and {path: now.get(path) for path in made.stood} == made.stood
 
 
 def test_the_rows_are_those_of_an_undisturbed_run(made: Stage, tmp_path: Path) -> None:
@@ -81,7 +54,7 @@ def test_all_runs_from_the_dialog_of_the_page_make_nothing_anew(made: Stage, chr
     before, asked = _state(made.lake), len(made.web.seen)
     chain = Chain(made.airflow.rest, made.keys)
     backfill_all_runs(chromium, made.airflow, made.keys[0], made.keys[-1])
-    _finish(chain)
+    finish(chain, made.person)
     assert _state(made.lake) == before
     assert len(made.web.seen) == asked
     assert {cell.key for cell in chain.look() if cell.dag == "kale_stage1"} == set(made.keys)
@@ -107,23 +80,12 @@ def test_a_day_without_landing_files_ends_as_skipped(made: Stage) -> None:
     assert set(states.values()) == {"skipped"}
 
 
-def _finish(chain: Chain) -> None:
-    quiet = 0
-
-    def ended() -> bool:
-        nonlocal quiet
-        time.sleep(1)  # each look is work for the server
-        quiet = quiet + 1 if chain.finished(chain.look()) else 0
-        return quiet >= 6  # an announcement becomes a run within a second or two
-
-    wait_until(ended, "the chain to end", 900)
-
-
 def _rows(lake: Lake, table: str, key: str, slice_: Any, columns: list[str]) -> list[dict[str, Any]]:
     rows = lake.arrow(table, key, columns, slice_=slice_).to_pylist()
     return sorted(rows, key=lambda row: row["uid"])
 
 
 def _state(lake: Lake) -> dict[str, Any]:
-    tables = ("pairs", "images", "dense", "captions", "models", "releases", "runs")
-    return {name: [s.snapshot_id for s in lake.table(name).snapshots()] for name in tables}
+    tables = ("pairs", "images", "dense", "captions", "models", "releases")
+    work = lake.arrow("runs", columns=["step"], where="verb != 'dag'").num_rows
+    return {name: [s.snapshot_id for s in lake.table(name).snapshots()] for name in tables} | {"work": work}

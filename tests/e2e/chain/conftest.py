@@ -1,7 +1,8 @@
-"""One real Airflow, its landing files, the web of their images and its lake, for all tests of the chain."""
+"""One real Airflow that makes three keys through kills, for all tests of the chain."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,29 @@ import yaml
 
 from kale_tasks.config import Settings, load
 from kale_tasks.demo.airflow import Airflow, free_port
+from kale_tasks.demo.chain import Chain
 from kale_tasks.demo.seed import seed
 from kale_tasks.lake.lake import Lake
 from kale_tasks.resources import resource
 from kale_tasks.sample.web import SampleWeb, running
+from tests.e2e.chain.kills import at_work, kill_half_done, kill_supervisor, parts
+from tests.e2e.chain.page import backfill_all_runs
+from tests.e2e.chain.person import Person, finish
+from tests.services.chromium import open_chromium
+from tests.services.server import wait_until
 
 KEYS, PAIRS = 3, 24
+DEADLINE = 36  # seconds that a run may take
+# What somebody who runs KALE would write to be told.
+_ON_LATE = """
+import json
+import os
+
+
+async def note(context):
+    with open(os.environ["LATE_RUNS"], "a") as out:
+        out.write(json.dumps(context["dag_run"]) + "\\n")
+"""
 # So few rows say nothing about quality; what gates do with bad rows is tested with them.
 _LENIENT = {
     f"KALE_QUALITY__LIMITS__{name.upper()}": value
@@ -42,6 +60,9 @@ _SMALL = {
     "KALE_SCHEDULE__RETRIES": "5",
     "KALE_SCHEDULE__RETRY_MINUTES": "0.05",
     "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.002",
+    "KALE_SCHEDULE__APPROVE": "true",
+    "KALE_SCHEDULE__DEADLINE_HOURS": str(DEADLINE / 3600),
+    "KALE_SCHEDULE__ON_LATE": "late_runs.note",
     "OMP_WAIT_POLICY": "PASSIVE",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
 }
@@ -56,6 +77,13 @@ class Stage:
     web: SampleWeb
     keys: list[str]
     environment: dict[str, str]
+    late: Path  # what was told of late runs
+    stood: dict[Path, int] = field(default_factory=dict)  # parts that stood when something was killed
+
+    @property
+    def person(self) -> Person:
+        """Who is asked about releases."""
+        return Person(self.airflow.rest)
 
     @property
     def settings(self) -> Settings:
@@ -68,7 +96,7 @@ class Stage:
         return Lake(self.settings)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Airflow with three keys on its landing, their images on a web with faults; nothing has run yet."""
     folder: Path = tmp_path_factory.mktemp("e2e")
@@ -78,16 +106,40 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "KALE_IMAGES__SPOOL": str(folder / "spool"),
         "KALE_PUBLISH__TARGET": str(folder / "published"),
         "KALE_CAPTION__RECIPE": str(_recipe(folder)),
+        "LATE_RUNS": str(folder / "late.jsonl"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])),
     }
+    (folder / "late_runs.py").write_text(_ON_LATE)
     with running() as web:
         keys = seed(folder / "landing", KEYS, PAIRS, web.url)
         environment = _SMALL | _LENIENT | folders
         airflow = Airflow(folder / "airflow", environment, free_port())
         try:
             airflow.start()
-            yield Stage(airflow, web, keys, {n: v for n, v in environment.items() if n.startswith("KALE_")})
+            settings = {n: v for n, v in environment.items() if n.startswith("KALE_")}
+            yield Stage(airflow, web, keys, settings, folder / "late.jsonl")
         finally:
             airflow.stop()
+
+
+@pytest.fixture(scope="package")
+def made(stage: Stage) -> Stage:
+    """The chain after its first pass, in which something of everything was killed."""
+    airflow, warehouse = stage.airflow, Path(stage.settings.warehouse)
+    chain = Chain(airflow.rest, stage.keys)
+    chain.unpause()
+    with open_chromium() as browser:
+        backfill_all_runs(browser, airflow, stage.keys[0], stage.keys[-1])
+    stage.stood.update(kill_half_done(airflow, "images", warehouse / "images"))
+    command = kill_supervisor(airflow, "dense")
+    wait_until(lambda: not command.is_running(), "the command to end with its supervisor", 60)
+    command = at_work(airflow, "fuse")
+    stage.stood.update(parts(warehouse))
+    airflow.kill("scheduler")
+    wait_until(lambda: not command.is_running(), "the command to end with its task", 60)
+    airflow.start_component("scheduler")
+    finish(chain, stage.person)
+    return stage
 
 
 def _recipe(folder: Path) -> Path:

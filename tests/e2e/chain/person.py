@@ -1,0 +1,64 @@
+"""The person whom the release asks, and the wait for a chain in which one is asked."""
+
+import time
+from typing import Any
+
+from kale_tasks.demo.chain import Chain
+from kale_tasks.demo.rest import Rest
+from tests.services.server import wait_until
+
+_RUNS = "/dags/kale_release/dagRuns"
+
+
+class Person:
+    """Answers by the REST API what Airflow's page shows as a required action."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The questions that wait for an answer, their tasks parked."""
+        found = self._questions(answered=False)
+        return [question for question in found if question["task_instance"]["state"] == "awaiting_input"]
+
+    def answered(self) -> list[dict[str, Any]]:
+        """The questions that have got one."""
+        return self._questions(answered=True)
+
+    def wait(self) -> dict[str, Any]:
+        """The one question that waits, as soon as there is one."""
+        wait_until(lambda: bool(self._looked()), "a question", 240)
+        (question,) = self.waiting()
+        return question
+
+    def say(self, word: str) -> None:
+        """Give the same answer to all that wait."""
+        for question in self.waiting():
+            run = question["task_instance"]["dag_run_id"]
+            path = f"{_RUNS}/{run}/taskInstances/approve/-1/hitlDetails"
+            self._rest.send("PATCH", path, {"chosen_options": [word], "params_input": {}})
+
+    def _looked(self) -> list[dict[str, Any]]:
+        time.sleep(1)  # each look is work for the server
+        return self.waiting()
+
+    def _questions(self, answered: bool) -> list[dict[str, Any]]:
+        path = f"{_RUNS}/~/hitlDetails?response_received={str(answered).lower()}&order_by=created_at"
+        found: list[dict[str, Any]] = self._rest.get(path)["hitl_details"]
+        return found
+
+
+def finish(chain: Chain, person: Person) -> None:
+    """Wait until nothing is left to run, and agree to every release."""
+    quiet = 0
+
+    def ended() -> bool:
+        nonlocal quiet
+        time.sleep(1)
+        cells = chain.look()
+        if any(cell.task == "approve" for cell in cells):
+            person.say("Approve")
+        quiet = quiet + 1 if chain.finished(cells) else 0
+        return quiet >= 6  # an announcement becomes a run within a second or two
+
+    wait_until(ended, "the chain to end", 900)
