@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def _cpu(airflow: Airflow) -> float:
     total = 0.0
     for group in airflow.groups.values():
         for process in (root := psutil.Process(group.pid), *root.children(recursive=True)):
-            times = process.cpu_times()
-            total += times.user + times.system + (times.children_user + times.children_system)
+            with suppress(psutil.NoSuchProcess):  # a task that has just ended: its parent's times hold its own
+                times = process.cpu_times()
+                total += times.user + times.system + (times.children_user + times.children_system)
     return total
 
 
