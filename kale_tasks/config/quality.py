@@ -59,5 +59,10 @@ class Quality(Section):
     members: int = runtime("Images read back from their shards by the gate of a key.", ge=0)
     samples: int = runtime("Rows shown side by side in a report.", ge=1)
     metric_rows: int = runtime("Captions measured for the metrics of a report; a stated sample above.", ge=1)
+    encoder: str = runtime(
+        "Encoder of texts and images, such as a CLIP or SigLIP (repo@revision or a folder), by which reports say how "
+        "well each kind of text fits its image; empty: they do not say."
+    )
+    encoder_rows: int = runtime("Captions of each stage that the encoder looks at: the first by uid.", ge=1)
     limits: Limits
     drift: Drift

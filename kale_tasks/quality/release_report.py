@@ -94,7 +94,7 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
         status=overall([part.status for part in parts]),
         parts=parts,
         writers=list(_writers(lake, files)),
-        metrics=measured(metrics.texts(captions)),
+        metrics=measured(lake, settings, parts[0].key, captions),
         samples=samples(lake, settings, parts[0].key, captions) if captions.num_rows else [],
     )
     put(lake, f"{RELEASE}{version}", render("release.html", report=report), report.as_json(), report.summary())

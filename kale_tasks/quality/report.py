@@ -16,6 +16,7 @@ from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.rows import Rows
 from kale_tasks.quality import metrics, verdict
 from kale_tasks.quality.effort import Effort, efforts
+from kale_tasks.quality.encoder import matched
 from kale_tasks.quality.found import Found, find
 from kale_tasks.quality.samples import Sample, samples
 from kale_tasks.quality.stored import report_path
@@ -102,7 +103,7 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
         image_outcomes=_outcomes(lake, key, found),
         quarantine=_quarantine(lake, key),
         dropped_texts=_dropped_texts(lake, key, found),
-        metrics=measured(texts),
+        metrics=measured(lake, settings, key, captions),
         lengths=_lengths(texts),
         courses=_courses(lake, found),
         measured=captions.num_rows,
@@ -158,10 +159,16 @@ def _counted(query: str, **views: pa.Table) -> dict[str, int]:
     return {" · ".join(str(v) for k, v in row.items() if k != "n"): row["n"] for row in rows}
 
 
-def measured(texts: pa.Table) -> list[dict[str, Any]]:
+def measured(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> list[dict[str, Any]]:
     """The figures of texts, by where they come from."""
-    rows = queried("reports/metrics", texts=texts) if texts.num_rows else []
-    return [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    if not captions.num_rows:
+        return []
+    rows = queried("reports/metrics", texts=metrics.texts(captions))
+    fits = matched(lake, settings, key, captions) if settings.quality.encoder else {}
+    return [
+        {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} | dict(fits.get(row["source"], {}))
+        for row in rows
+    ]
 
 
 def queried(query: str, **views: pa.Table) -> list[dict[str, Any]]:

@@ -1,0 +1,99 @@
+"""How well texts and images find each other, by an encoder of both such as CLIP or SigLIP."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kale_tasks.checkpoint import locate
+from kale_tasks.config.model import Settings
+from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.rows import Rows
+from kale_tasks.lake.shards import Span, read_images
+
+_BATCH = 32
+# Which column of which stage each text of the metrics is.
+_TEXTS = {
+    "alt-text": (1, "alt_text"),
+    "dense": (1, "dense_caption"),
+    "stage 1": (1, "caption"),
+    "stage 2": (2, "caption"),
+}
+Matched = Mapping[str, Mapping[str, float | None]]
+
+
+def matched(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> Matched:
+    """By text: its mean cosine with its own image, and how often that image is the likest of the sample."""
+    encoder, most = _Encoder(settings.quality.encoder), settings.quality.encoder_rows
+    found: dict[str, Mapping[str, float | None]] = {}
+    for stage in (1, 2):
+        rows = captions.filter(pc.field("stage") == stage).slice(0, most).to_pylist()
+        seen = dict(_images(lake, key, [row["uid"] for row in rows]))
+        shown = [row for row in rows if row["uid"] in seen]
+        pictures = encoder.images([seen[row["uid"]] for row in shown]) if shown else None
+        for source, (of_stage, column) in _TEXTS.items():
+            if of_stage == stage:
+                found[source] = _figures(encoder, pictures, [row[column] or "" for row in shown])
+    return found
+
+
+def _figures(encoder: "_Encoder", pictures: Any, texts: Sequence[str]) -> dict[str, float | None]:
+    if pictures is None:
+        return {"image_score": None, "own_image_share": None}
+    likeness = encoder.texts(texts) @ pictures.T
+    own = likeness.diagonal()
+    return {
+        "image_score": round(float(own.mean()), 4),
+        "own_image_share": round(float((own >= likeness.max(1).values).float().mean()), 4),
+    }
+
+
+def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Those pictures that can be had and read."""
+    from PIL import Image
+
+    if not uids:
+        return
+    wanted, known = set(uids), Rows(lake, "images", key).between(min(uids), max(uids), ["uid", "status", *Span._fields])
+    rows = [row for row in known.to_pylist() if row["uid"] in wanted and row["status"] == "ok"]
+    files = read_images(lake, [Span(row["shard"], row["offset"], row["length"]) for row in rows])
+    for row, data in zip(rows, files, strict=True):
+        with suppress(OSError, ValueError, SyntaxError):
+            yield row["uid"], Image.open(io.BytesIO(data)).convert("RGB")
+
+
+class _Encoder:
+    """Unit vectors of texts and of images."""
+
+    def __init__(self, name: str) -> None:
+        import torch
+        from transformers import AutoModel, AutoProcessor
+
+        folder = locate(name)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model: Any = AutoModel.from_pretrained(folder).to(self._device).eval()
+        self._processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+        self._length = self._model.config.text_config.max_position_embeddings
+
+    def texts(self, texts: Sequence[str]) -> Any:
+        """A vector for each text, of which the encoder sees the first words."""
+        how = {"padding": "max_length", "truncation": True, "max_length": self._length, "return_tensors": "pt"}
+        return self._vectors(self._model.get_text_features, texts, lambda some: self._processor(text=some, **how))
+
+    def images(self, images: Sequence[Any]) -> Any:
+        """A vector for each image."""
+        read = lambda some: self._processor(images=some, return_tensors="pt")  # noqa: E731
+        return self._vectors(self._model.get_image_features, images, read)
+
+    def _vectors(self, features: Any, things: Sequence[Any], read: Any) -> Any:
+        import torch
+
+        made = []
+        with torch.inference_mode():
+            for at in range(0, len(things), _BATCH):
+                vectors = features(**read(list(things[at : at + _BATCH])).to(self._device))
+                made.append(getattr(vectors, "pooler_output", vectors))
+        return torch.nn.functional.normalize(torch.cat(made).float(), dim=-1).cpu()

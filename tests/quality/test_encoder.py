@@ -1,0 +1,41 @@
+"""How well each kind of text finds its own picture, by an encoder that was really trained."""
+
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.quality.report import make_report
+from kale_tasks.quality.stored import report_path
+from kale_tasks.run import Run, execute
+from kale_tasks.sample.describe import dense, fused
+from tests.caption.world import KEY, Given, give, pairs
+from tests.lakes import lake_of
+from tests.quality.tiny_siglip import train
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    train(folder)
+    return folder
+
+
+def test_descriptions_find_their_pictures_and_alt_texts_do_not(encoder: Path, tmp_path: Path) -> None:
+    lake, settings = lake_of([f"warehouse={tmp_path / 'lake'}", f"quality.encoder={encoder}"])
+    given = pairs(ROWS)
+    give(lake, settings, given)
+    captions = [
+        {"uid": p.uid, "stage": 1, "alt_text": p.alt.text, "dense_caption": dense(p.scene),
+         "caption": fused(p.scene, p.alt.facts), "facts": 0}
+        for p in given
+    ]  # fmt: skip
+    fuse = Given("fuse", "captions", captions)
+    fuse.slice = {"stage": 1}
+    execute(Run(fuse, lake, settings, KEY))
+    metrics = {row["source"]: row for row in make_report(lake, settings, KEY).metrics}
+    scores = {source: row["image_score"] for source, row in metrics.items()}
+    assert scores["dense"] > scores["stage 1"] > scores["alt-text"] + 0.1
+    assert metrics["dense"]["own_image_share"] > 9 / ROWS > metrics["alt-text"]["own_image_share"]
+    assert "own image share" in lake.storage.read(report_path(KEY, "html")).decode()
