@@ -9,12 +9,12 @@ from kale_tasks.distill import resume
 from kale_tasks.distill.lessons import Position
 from kale_tasks.distill.resume import State
 from kale_tasks.distill.step import Distill, checkpoints
-from kale_tasks.errors import BadData
+from kale_tasks.errors import BadData, Transient
 from kale_tasks.lake import registry
 from kale_tasks.lake.lake import Lake
 from kale_tasks.run import Run
 from tests.distill import school
-from tests.distill.pupils import distill
+from tests.distill.pupils import Cramped, Mortal, distill
 
 REFUSED = BadData.exit_code
 
@@ -34,7 +34,7 @@ def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
     assert distill(undisturbed, school.KEY) == REFUSED
     kills = [random.randint(2, 4) for _ in range(3)]
     for steps in kills:  # before, at and after checkpoints, in both phases
-        assert distill(lake.settings, school.KEY, dies_after=steps) == -signal.SIGKILL, kills
+        assert distill(lake.settings, school.KEY, Mortal(steps)) == -signal.SIGKILL, kills
     assert distill(lake.settings, school.KEY) == REFUSED
     other = Lake(undisturbed)
     one, two = student_of(lake), student_of(other)
@@ -44,13 +44,21 @@ def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over(lake):
-    assert distill(lake.settings, school.KEY, dies_after=7) == -signal.SIGKILL
+    assert distill(lake.settings, school.KEY, Mortal(7)) == -signal.SIGKILL
     run = Run(Distill(), lake, lake.settings, school.KEY)
     last = max(entry.path for entry in lake.storage.entries(checkpoints(run)))
     known = resume.newest(lake.storage, checkpoints(run))
     lake.storage.put(last, lake.storage.read(last)[:1000])
     before = resume.newest(lake.storage, checkpoints(run))
     assert known and before and before.step < known.step
+
+
+def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(lake):
+    assert distill(lake.settings, school.KEY, Cramped(6)) == Transient.exit_code
+    known = resume.newest(lake.storage, checkpoints(Run(Distill(), lake, lake.settings, school.KEY)))
+    assert known and 0 < known.step < lake.settings.distill.train.steps
+    assert distill(lake.settings, school.KEY) == REFUSED
+    assert student_of(lake).steps == lake.settings.distill.train.steps
 
 
 def test_a_registered_student_leaves_no_checkpoints(lake):
