@@ -52,6 +52,7 @@ _SMALL = {
     "KALE_IMAGES__FETCH__HOST_RATE": "8",  # some seconds in which it can be killed
     "KALE_DISTILL__TRAIN__STEPS": "4",
     "KALE_DISTILL__TRAIN__CONNECTOR_STEPS": "1",
+    "KALE_DISTILL__LESSONS__HELD_OUT": "0.4",  # of so few captions some must be held out, whichever they are
     "KALE_DISTILL__GATE__ROWS": "4",
     "KALE_DISTILL__GATE__FACTS_CARRIED": "0",
     "KALE_DISTILL__GATE__FACTS_INVENTED": "1",
