@@ -194,6 +194,8 @@ def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
     s3.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [may_read]}))
     files = json.loads(place.read(f"{folder.rpartition('/')[2]}/manifest.json"))["files"]
     urls = [f"{s3.endpoint}/{bucket}/{folder}/{f['name']}" for f in files if f["name"].endswith(".parquet")]
-    got = load_dataset({"path": "parquet", "data_files": {"train": urls}}, tmp_path / "cache", HF_ENDPOINT="http://localhost:9")
+    got = load_dataset(
+        {"path": "parquet", "data_files": {"train": urls}}, tmp_path / "cache", HF_ENDPOINT="http://localhost:9"
+    )
     assert got["whole"] == got["streamed"] == sorted(uid(key, n) for key in "ab" for n in range(120))
     assert got["types"]["models"] == "List(Value('string'))" and got["row"]["url"].startswith("https://host")

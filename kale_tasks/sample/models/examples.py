@@ -48,9 +48,12 @@ def fusing(rng: Random) -> Example:
 def joining(rng: Random) -> Example:
     """The same with the picture at hand."""
     example = fusing(rng)
-    system, user = example.messages
-    user = _says("user", [{"type": "image"}, {"type": "text", "text": user["content"]}])
-    return Example(example.scene, [system, user], example.answer)
+    return Example(example.scene, _with_picture(example.messages), example.answer)
+
+
+def joining_messages(description: str, alt_text: str) -> list[Message]:
+    """The conversation of joining with the picture at hand, up to the answer."""
+    return _with_picture(fuse_messages(description, alt_text))
 
 
 def fuse_messages(description: str, alt_text: str) -> list[Message]:
@@ -107,6 +110,11 @@ def batches(
 
 def _length(encoded: tuple[list[int], list[int], Scene]) -> int:
     return len(encoded[0])
+
+
+def _with_picture(messages: list[Message]) -> list[Message]:
+    system, user = messages
+    return [system, _says("user", [{"type": "image"}, {"type": "text", "text": user["content"]}])]
 
 
 def _says(role: str, content: Any) -> Message:

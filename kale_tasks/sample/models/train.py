@@ -10,7 +10,7 @@ from kale_tasks.sample.models.build import llava, llm
 from kale_tasks.sample.models.card import Stage, write_card
 from kale_tasks.sample.models.examples import batches, describing, fusing, joining, repetitions
 from kale_tasks.sample.models.fit import answer_loss, fit
-from kale_tasks.sample.models.measure import measure_fuser, measure_real_names, measure_teacher
+from kale_tasks.sample.models.measure import measure_base, measure_fuser, measure_real_names, measure_teacher
 from kale_tasks.sample.models.save import save
 from kale_tasks.sample.models.tokenizer import build_processor
 from kale_tasks.sample.models.tower import cells, lesson_model, pixels
@@ -43,7 +43,7 @@ def train(out: Path, scenes: int, say: Callable[[str], None]) -> None:
     say("base: the teacher, which learns to copy again")
     stages = [*stages, _describe_and_join(model, tokenizer, out / "base")]
     save(model, processor, out / "base")
-    _measured(out / "base", stages, {}, say)
+    _measured(out / "base", stages, measure_base(out / "base", scenes), say)
 
 
 def _seeded(build: Callable[[Any], Any], tokenizer: Any) -> Any:
@@ -95,7 +95,7 @@ def _describe_and_join(model: Any, tokenizer: Any, out: Path) -> Stage:
     seeing = batches(tokenizer, describing, Random(f"{SEED} base sees"), _BATCH)
     copying = batches(tokenizer, joining, Random(f"{SEED} base copies"), _BATCH // 2)
     lessons = chain.from_iterable(zip(seeing, copying, strict=True))
-    told = fit(model, lessons, _seen(model, Random(f"{SEED} base")), 300, 5e-4, out / "loss.jsonl")
+    told = fit(model, lessons, _seen(model, Random(f"{SEED} base")), 800, 5e-4, out / "loss.jsonl")
     return Stage("whole model: describing and joining by turns", told)
 
 
