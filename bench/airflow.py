@@ -72,7 +72,7 @@ def _write(rows: list[dict[str, Any]], parallel: int) -> None:
     lines = [
         "# What Airflow costs for a key",
         "",
-        f"`{DAG}` (plan, work on each chunk, commit, gate, announcement) with commands that answer at once, on SQLite, "
+        f"`{DAG}` (plan, work on each chunk, commit, gate, announcement) with commands that answer at once, on SQLite,",
         f"{parallel} tasks at a time. Machine: 2 cores, 24 GB. CPU seconds are those of all Airflow processes, tasks",
         f"included. The last column: its share of the wall if each chunk took {WORK_MINUTES} minutes, one by one.",
         "",

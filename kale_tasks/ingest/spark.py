@@ -2,13 +2,11 @@
 
 import itertools
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from kale_tasks.config.ingest import Ingest
@@ -17,6 +15,7 @@ from kale_tasks.ingest.landing import Piece
 from kale_tasks.ingest.scan import Scan, packed, unpacked
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.storage import Storage
+from kale_tasks.spark import open_session
 
 _Batches = Iterator[pa.RecordBatch]
 
@@ -25,19 +24,10 @@ class Spark:
     """Queries on executors. They read and write the warehouse through Arrow, so that S3 needs no jar."""
 
     def __init__(self, settings: Ingest, storage: Storage, scratch: str) -> None:
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         self._storage, self._scratch, self._numbers = storage, scratch, itertools.count()
-        defaults = {
-            "spark.driver.memory": settings.memory.lower().removesuffix("b"),
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.log.level": "ERROR",
-            "spark.sql.execution.arrow.maxRecordsPerBatch": "16384",
-        }
-        builder = SparkSession.builder.appName("kale ingest").master(settings.spark.master)
-        for name, value in {**defaults, **settings.spark.conf}.items():
-            builder = builder.config(name, value)
-        self._spark = builder.getOrCreate()
+        memory = settings.memory.lower().removesuffix("b")
+        defaults = {"spark.driver.memory": memory, "spark.sql.execution.arrow.maxRecordsPerBatch": "16384"}
+        self._spark = open_session("kale ingest", settings.spark, defaults)
         self._cores = self._spark.sparkContext.defaultParallelism
         if "spark.sql.shuffle.partitions" not in settings.spark.conf:
             self._spark.conf.set("spark.sql.shuffle.partitions", str(4 * self._cores))

@@ -50,18 +50,11 @@ class SparkFrames(Frames):
 
     @cached_property
     def _session(self) -> "SparkSession":
-        from pyspark.sql import SparkSession
+        from kale_tasks.spark import open_session
 
-        active = SparkSession.getActiveSession()
-        of = self.subject.settings.ingest
         slots = max(1, min(200, self.subject.committed.rows // _ROWS_A_SLOT))
-        quiet: dict[str, bool | float | int | str | None] = {
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-        }
-        set_up = {**quiet, "spark.sql.shuffle.partitions": str(slots), **of.spark.conf}
-        builder = SparkSession.builder.master(of.spark.master).appName("kale gate")
-        return active or builder.config(map=set_up).getOrCreate()
+        of = self.subject.settings.ingest.spark
+        return open_session("kale gate", of, {"spark.sql.shuffle.partitions": str(slots)})
 
     def _read(
         self, table: str, files: Sequence[DataFile], columns: Sequence[str], schema: pa.Schema, suite: Suite | None
