@@ -20,16 +20,20 @@ OptionalKey = Annotated[str | None, typer.Option("--key", help="The key of the r
 
 
 def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None, json: AsJson = False) -> None:
-    """Publish the newest release of a key, or the student in use; doing it again changes nothing."""
+    """Publish the newest release of a key, with a report in the lake, or the student in use; again changes nothing."""
     from kale_tasks.progress import make
     from kale_tasks.publish import send
+    from kale_tasks.publish.release import read
+    from kale_tasks.quality.release_report import make_release_report
 
     of = settings(sets)
     progress = make("json" if json else of.log)
+    lake = open_lake(of)
     if student:
-        address = send.publish_student(open_lake(of), of, progress)
+        address = send.publish_student(lake, of, progress)
     elif key:
-        address = send.publish(open_lake(of), of, key, progress)
+        address = send.publish(lake, of, key, progress)
+        make_release_report(lake, of, read(lake, key).version)
     else:
         raise BadConfig("Say what to publish: --key KEY for its release, or --student.")
     progress.end()

@@ -14,6 +14,8 @@ from kale_tasks.publish.diff import diff
 from kale_tasks.publish.release import read
 from kale_tasks.publish.send import publish, target
 from kale_tasks.publish.target import Publication
+from kale_tasks.quality.stored import RELEASE, report_path
+from tests.kale import kale
 from tests.lakes import KINDS, lake_sets
 from tests.publish.conftest import World, world
 from tests.publish.readers import State, load_dataset, watching
@@ -169,6 +171,14 @@ def test_a_lake_on_s3_is_published_as_well(tmp_path: Path, request: pytest.Fixtu
     it.release("a")
     it.publish("a")
     assert reader(outside(it)) == names(it, "a")
+
+
+def test_what_is_published_has_its_report(plain: World) -> None:
+    said = kale("publish", "--key", "b", "--json", sets=plain.sets).json
+    version = read(plain.lake, "b").version
+    assert said["address"].endswith(version)
+    page = plain.lake.storage.read(report_path(f"{RELEASE}{version}", "html")).decode()
+    assert f"<h1>{version}</h1>" in page and "240" in page
 
 
 def test_load_dataset_reads_a_published_folder_whole_and_streamed(
