@@ -8,10 +8,11 @@ from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 from kale_tasks.airflow.announce import AnnounceOperator
 from kale_tasks.airflow.assets import CAPTIONS1, DISTILL_TICK, STAGE2_READY
 from kale_tasks.airflow.decide import OnlyIfDueOperator
-from kale_tasks.airflow.defaults import ALL_KEYS, dag_arguments
+from kale_tasks.airflow.defaults import dag_arguments
 from kale_tasks.airflow.groups import heavy
 from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.airflow.params import form
+from kale_tasks.keys import ALL_KEYS
 
 with DAG(
     "kale_distill",

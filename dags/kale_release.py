@@ -7,10 +7,11 @@ from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
 from kale_tasks.airflow.assets import RELEASE_READY
 from kale_tasks.airflow.decide import OnlyIfDueOperator
-from kale_tasks.airflow.defaults import ALL_KEYS, dag_arguments
+from kale_tasks.airflow.defaults import dag_arguments
 from kale_tasks.airflow.operators import CommandOperator, RunOperator
 from kale_tasks.airflow.params import form
 from kale_tasks.airflow.settings import schedule
+from kale_tasks.keys import ALL_KEYS
 
 with DAG(
     "kale_release",

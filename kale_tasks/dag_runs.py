@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from kale_tasks import __version__
 from kale_tasks.errors import BadConfig, Conflict
-from kale_tasks.keys import check_key
+from kale_tasks.keys import ALL_KEYS, check_key
 from kale_tasks.lake import parts
 from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.parts import PartMeta
@@ -18,7 +18,6 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.ledger import fold
 from kale_tasks.writer import run_folder
 
-KEYLESS = "all"
 _TRIES = 5
 
 
@@ -95,9 +94,9 @@ def _line(run: DagRun, key: str) -> dict[str, object]:
 def _key(run: DagRun) -> str:
     # A run may have been asked for with anything as its key; then it is about no key of the lake.
     try:
-        return check_key(run.key or KEYLESS)
+        return check_key(run.key or ALL_KEYS)
     except BadConfig:
-        return KEYLESS
+        return ALL_KEYS
 
 
 def _seconds(start: str, end: str) -> float:

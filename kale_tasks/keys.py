@@ -4,6 +4,7 @@ import re
 
 from kale_tasks.errors import BadConfig
 
+ALL_KEYS = "all"  # the key of what is made from all keys; as text it comes after every date
 MARKER = "_SUCCESS"  # beside landing files: their source says that they are complete
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

@@ -11,7 +11,6 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from kale_tasks.airflow.settings import schedule
 
-ALL_KEYS = "all"  # the key of what is made from all keys; as text it comes after every date
 _ERRORS = "kale_tasks.errors"
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from kale_tasks.demo.rest import Rest
 from kale_tasks.errors import KaleError
+from kale_tasks.keys import ALL_KEYS
 
-ALL_KEYS = "all"
 DAGS = (
     "kale_ingest",
     "kale_images",

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from kale_tasks.demo.chain import ALL_KEYS, DAGS, Cell
+from kale_tasks.demo.chain import DAGS, Cell
+from kale_tasks.keys import ALL_KEYS
 
 _MARKS = {"success": "[green]done[/]", "failed": "[red]failed[/]", "queued": "[dim]queued[/]"}
 

@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
+from kale_tasks.keys import ALL_KEYS
 from kale_tasks.quality.page import render
 from kale_tasks.ui.shelf import listed, stored
 
@@ -44,6 +45,8 @@ def report(name: Name, request: Request) -> Response:
     """One report, as it was stored."""
     if name.endswith(".json"):
         return report_json(name.removesuffix(".json"))
+    if name == ALL_KEYS:  # a release, a student: not of one key
+        return index(request)
     found = stored(name, "html")
     if found is None:
         return page(render("absent.html", name=name, root=_root(request)), 404)

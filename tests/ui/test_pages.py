@@ -49,6 +49,11 @@ def test_a_report_that_is_not_there_says_how_to_make_it(name: str, airflow: Airf
         assert answer.status_code == 404
 
 
+def test_what_is_made_from_all_keys_leads_to_the_list(airflow: Airflow) -> None:
+    with airflow.client("viewer") as client:
+        assert client.get("/kale/report/all").text == client.get("/kale/").text
+
+
 def test_a_run_that_is_not_there_is_not_found(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
         assert client.get("/kale/run/kale_quality_report/never").status_code == 404
