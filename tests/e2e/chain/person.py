@@ -1,6 +1,7 @@
 """The person whom the release asks, and the wait for a chain in which one is asked."""
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kale_tasks.demo.chain import Chain
@@ -8,6 +9,8 @@ from kale_tasks.demo.rest import Rest
 from tests.services.server import wait_until
 
 _RUNS = "/dags/kale_release/dagRuns"
+# An answer within the second in which the task parks finds a scheduler that has not heard of it yet, and is lost.
+_READING = timedelta(seconds=5)
 
 
 class Person:
@@ -17,9 +20,10 @@ class Person:
         self._rest = rest
 
     def waiting(self) -> list[dict[str, Any]]:
-        """The questions that wait for an answer, their tasks parked."""
+        """The questions that wait for an answer, their tasks parked, for as long as a person needs to read them."""
         found = self._questions(answered=False)
-        return [question for question in found if question["task_instance"]["state"] == "awaiting_input"]
+        parked = [question for question in found if question["task_instance"]["state"] == "awaiting_input"]
+        return [question for question in parked if datetime.now(UTC) - _at(question["created_at"]) > _READING]
 
     def answered(self) -> list[dict[str, Any]]:
         """The questions that have got one."""
@@ -46,6 +50,10 @@ class Person:
         path = f"{_RUNS}/~/hitlDetails?response_received={str(answered).lower()}&order_by=created_at"
         found: list[dict[str, Any]] = self._rest.get(path)["hitl_details"]
         return found
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def finish(chain: Chain, person: Person) -> None:
