@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+from collections.abc import Callable
 from multiprocessing import get_context
 
 from kale_tasks.config.model import Settings
@@ -13,28 +14,26 @@ from kale_tasks.progress import Progress, Silent
 from kale_tasks.run import Run, execute
 
 
-class Mortal(Silent):
-    """A progress that kills its process, with SIGKILL, once so many steps were made."""
+class Fated(Silent):
+    """A progress that brings a fate upon its process once so many steps were made."""
 
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
-        self.left -= 0 if resumed else 1
-        if self.left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Cramped(Silent):
-    """A progress after so many steps of which no file fits on the disk any more."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
+    def __init__(self, steps: int, fate: Callable[[], None]) -> None:
+        self.left, self.fate = steps, fate
 
     def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
         self.left -= 0 if resumed else 1
         if self.left <= 0:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, resource.RLIM_INFINITY))
+            self.fate()
+
+
+def die() -> None:
+    """By SIGKILL."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill_disk() -> None:
+    """No file of any size fits any more."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, resource.RLIM_INFINITY))
 
 
 def distill(settings: Settings, key: str, progress: Progress | None = None) -> int | None:

@@ -14,7 +14,7 @@ from kale_tasks.lake import registry
 from kale_tasks.lake.lake import Lake
 from kale_tasks.run import Run
 from tests.distill import school
-from tests.distill.pupils import Cramped, Mortal, distill
+from tests.distill.pupils import Fated, die, distill, fill_disk
 
 REFUSED = BadData.exit_code
 
@@ -34,7 +34,7 @@ def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
     assert distill(undisturbed, school.KEY) == REFUSED
     kills = [random.randint(2, 4) for _ in range(3)]
     for steps in kills:  # before, at and after checkpoints, in both phases
-        assert distill(lake.settings, school.KEY, Mortal(steps)) == -signal.SIGKILL, kills
+        assert distill(lake.settings, school.KEY, Fated(steps, die)) == -signal.SIGKILL, kills
     assert distill(lake.settings, school.KEY) == REFUSED
     other = Lake(undisturbed)
     one, two = student_of(lake), student_of(other)
@@ -44,7 +44,7 @@ def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over(lake):
-    assert distill(lake.settings, school.KEY, Mortal(7)) == -signal.SIGKILL
+    assert distill(lake.settings, school.KEY, Fated(7, die)) == -signal.SIGKILL
     run = Run(Distill(), lake, lake.settings, school.KEY)
     last = max(entry.path for entry in lake.storage.entries(checkpoints(run)))
     known = resume.newest(lake.storage, checkpoints(run))
@@ -54,7 +54,7 @@ def test_a_damaged_checkpoint_is_passed_over(lake):
 
 
 def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(lake):
-    assert distill(lake.settings, school.KEY, Cramped(6)) == Transient.exit_code
+    assert distill(lake.settings, school.KEY, Fated(6, fill_disk)) == Transient.exit_code
     known = resume.newest(lake.storage, checkpoints(Run(Distill(), lake, lake.settings, school.KEY)))
     assert known and 0 < known.step < lake.settings.distill.train.steps
     assert distill(lake.settings, school.KEY) == REFUSED
