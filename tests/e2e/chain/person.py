@@ -9,7 +9,7 @@ from kale_tasks.demo.rest import Rest
 from tests.services.server import wait_until
 
 _RUNS = "/dags/kale_release/dagRuns"
-# An answer within the second in which the task parks finds a scheduler that has not heard of it yet, and is lost.
+# The scheduler hears some seconds later that a task has parked; an answer before that is lost, and it asks again.
 _READING = timedelta(seconds=5)
 
 

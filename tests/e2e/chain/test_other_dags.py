@@ -74,14 +74,11 @@ def test_a_rejected_release_is_not_published_and_an_approved_one_is_free_of_what
     before = Published.now(made)
     question = made.person.wait()
     assert "| 0 | 1 | 0 |" in question["body"]  # a row out, none in, none changed
-    made.person.say("Reject")
-    rejected = tasks(made, "kale_release", question["task_instance"]["dag_run_id"])
+    rejected = tasks(made, "kale_release", question["task_instance"]["dag_run_id"], "Reject")
     assert rejected["publish"]["state"] == "skipped"
     assert Published.now(made) == before
     again = begin(made, "kale_release", {"force": True})
-    made.person.wait()
-    made.person.say("Approve")
-    assert tasks(made, "kale_release", again)["publish"]["state"] == "success"
+    assert tasks(made, "kale_release", again, "Approve")["publish"]["state"] == "success"
     assert Published.now(made) == Published(read(made.lake, "all").version, before.uids - {taken})
 
 
@@ -101,9 +98,15 @@ def begin(stage: Stage, dag: str, conf: dict[str, Any]) -> str:
     return name
 
 
-def tasks(stage: Stage, dag: str, run: str) -> dict[str, dict[str, Any]]:
-    """The tasks of a run by name, once it has ended well."""
+def tasks(stage: Stage, dag: str, run: str, word: str = "") -> dict[str, dict[str, Any]]:
+    """The tasks of a run by name, once it has ended well; a word for it is said as often as it asks."""
     path, rest = f"/dags/{dag}/dagRuns/{run}", stage.airflow.rest
-    wait_until(lambda: rest.get(path)["state"] in ("success", "failed"), f"the end of {dag}", 240)
+
+    def ended() -> bool:
+        if word:
+            stage.person.say(word)
+        return rest.get(path)["state"] in ("success", "failed")
+
+    wait_until(ended, f"the end of {dag}", 240)
     assert rest.get(path)["state"] == "success"
     return {task["task_id"]: task for task in rest.get(f"{path}/taskInstances")["task_instances"]}
