@@ -38,7 +38,7 @@ def matches(text: Column, name: str) -> Column:
 
 def distinct_share(text: Column) -> Column:
     """Distinct words over all words of each text (type-token ratio); 1 for an empty one."""
-    split = pc.utf8_split_whitespace(pc.utf8_lower(pc.fill_null(text, "")))
+    split = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(pc.fill_null(text, ""))))
     lists = split.combine_chunks() if isinstance(split, pa.ChunkedArray) else split
     tokens = lists.flatten()
     owner = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
