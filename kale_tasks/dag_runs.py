@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import random
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +20,8 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.ledger import fold
 from kale_tasks.writer import run_folder
 
-_TRIES = 5
+_TRIES = 30
+_PAUSE = 0.5  # seconds at most, so that those who met once do not meet again
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def note(lake: Lake, run: DagRun) -> None:
         with suppress(Conflict):  # another scheduler was faster with another run
             fold(lake, key, run.dag, run.fingerprint, [parts.part_path(folder, 0)], str(run))
             return
+        time.sleep(random.uniform(0, _PAUSE))
+    raise Conflict(f"The ledger of {key} is so busy that it lacks {run.dag} {run.run}.")
 
 
 def _line(run: DagRun, key: str) -> dict[str, object]:

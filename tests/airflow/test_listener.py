@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +53,17 @@ def test_a_line_says_what_ran_how_it_ended_and_who_asked(tmp_path: Path) -> None
     assert (line["step"], line["seconds"], line["attempt"]) == ("kale_images", 63, 1)
     assert json.loads(line["metrics"]) == {"seconds_queued": 9, "tasks": 8, "tries_again": 2}
     assert json.loads(line["config"]) == {"run": "by_hand", "state": "success", "by": "rest_api", "user": "ann"}
+
+
+def test_runs_that_end_at_once_all_get_their_lines(tmp_path: Path) -> None:
+    sets = lake_sets("folder", tmp_path)
+    lake, _ = lake_of(sets)
+    note(lake, ENDED)
+    runs = [replace(ENDED, run=f"run {number}") for number in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda run: note(lake_of(sets)[0], run), runs))
+    names = [json.loads(line["config"])["run"] for line in lines(lake)]
+    assert sorted(names) == sorted([ENDED.run, *(run.run for run in runs)])
 
 
 def test_a_run_told_of_twice_has_one_line_and_one_that_was_cleared_a_line_for_each_end(tmp_path: Path) -> None:
