@@ -1,8 +1,6 @@
 """How well texts and images find each other, by an encoder of both such as CLIP or SigLIP."""
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +10,7 @@ from kale_tasks.checkpoint import locate
 from kale_tasks.config.model import Settings
 from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.rows import Rows
-from kale_tasks.lake.shards import Span, read_images
+from kale_tasks.quality.pictures import COLUMNS, picture
 
 _BATCH = 32
 # Which column of which stage each text of the metrics is.
@@ -52,17 +50,11 @@ def _figures(encoder: "_Encoder", pictures: Any, texts: Sequence[str]) -> dict[s
 
 
 def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Those pictures that can be had and read."""
-    from PIL import Image
-
-    if not uids:
-        return
-    wanted, known = set(uids), Rows(lake, "images", key).between(min(uids), max(uids), ["uid", "status", *Span._fields])
-    rows = [row for row in known.to_pylist() if row["uid"] in wanted and row["status"] == "ok"]
-    files = read_images(lake, [Span(row["shard"], row["offset"], row["length"]) for row in rows])
-    for row, data in zip(rows, files, strict=True):
-        with suppress(OSError, ValueError, SyntaxError):
-            yield row["uid"], Image.open(io.BytesIO(data)).convert("RGB")
+    if uids:
+        wanted = set(uids)
+        for row in Rows(lake, "images", key).between(min(uids), max(uids), COLUMNS).to_pylist():
+            if row["uid"] in wanted and (found := picture(lake, row)):
+                yield row["uid"], found
 
 
 class _Encoder:

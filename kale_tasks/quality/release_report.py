@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake import registry
+from kale_tasks.lake.explain import reading
 from kale_tasks.lake.lake import Lake
 from kale_tasks.quality import metrics
 from kale_tasks.quality.found import find
@@ -114,5 +115,6 @@ def _writers(lake: Lake, files: pa.Table) -> Iterator[Writer]:
     named = {name for told in files["stats"].to_pylist() if told for name in json.loads(told).get("models", {})}
     for student in registry.versions(lake):
         if f"{registry.NAMED}{student.version}" in named:
-            drawn = base64.b64encode(lake.storage.read(f"{student.path}/loss.svg")).decode()
-            yield Writer(student, f"data:image/svg+xml;base64,{drawn}")
+            with reading("student", student.version):
+                drawn = base64.b64encode(lake.storage.read(f"{student.path}/loss.svg"))
+            yield Writer(student, f"data:image/svg+xml;base64,{drawn.decode()}")

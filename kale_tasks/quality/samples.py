@@ -10,15 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.config.model import Settings
-from kale_tasks.errors import BadData
 from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.rows import Rows
-from kale_tasks.lake.shards import Span, read_image
 from kale_tasks.quality.features import words
+from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.resources import sql
 
 _SIDE = 240
-_FORMATS = ["JPEG", "PNG", "WEBP", "GIF"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> lis
     found = rows.filter(pc.is_in(rows["uid"], pa.array([uid for uid, _ in reasons], pa.string()))).to_pylist()
     by_name = {(row["uid"], row["stage"]): row for row in found}
     pictures = Rows(lake, "images", key)
-    return [_sample(by_name[name], why, _picture(lake, pictures, name[0])) for name, why in reasons.items()]
+    return [_sample(by_name[name], why, _thumbnail(lake, pictures, name[0])) for name, why in reasons.items()]
 
 
 def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
@@ -68,25 +66,11 @@ def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
     )
 
 
-def _picture(lake: Lake, images: Rows, uid: str) -> str:
-    for row in images.between(uid, uid, ["status", "shard", "offset", "length"]).to_pylist():
-        if row["status"] == "ok":
-            try:
-                return _thumbnail(read_image(lake, *Span(row["shard"], row["offset"], row["length"])))
-            except (BadData, OSError, ValueError, SyntaxError):
-                return ""
+def _thumbnail(lake: Lake, images: Rows, uid: str) -> str:
+    for row in images.between(uid, uid, COLUMNS).to_pylist():
+        if small := picture(lake, row):
+            small.thumbnail((_SIDE, _SIDE))
+            out = io.BytesIO()
+            small.save(out, "JPEG", quality=82)
+            return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
     return ""
-
-
-def _thumbnail(data: bytes) -> str:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            small = image.convert("RGB")
-    except Image.DecompressionBombError as error:
-        raise ValueError(str(error)) from error
-    small.thumbnail((_SIDE, _SIDE))
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
