@@ -20,7 +20,7 @@ OptionalKey = Annotated[str | None, typer.Option("--key", help="The key of the r
 
 
 def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None, json: AsJson = False) -> None:
-    """Publish the newest release of a key, with a report in the lake, or the student in use; again changes nothing."""
+    """Publish the newest release of a key, once its report stands, or the student in use; again changes nothing."""
     from kale_tasks.progress import make
     from kale_tasks.publish import send
     from kale_tasks.publish.release import read
@@ -32,8 +32,8 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     if student:
         address = send.publish_student(lake, of, progress)
     elif key:
-        address = send.publish(lake, of, key, progress)
         make_release_report(lake, of, read(lake, key).version)
+        address = send.publish(lake, of, key, progress)
     else:
         raise BadConfig("Say what to publish: --key KEY for its release, or --student.")
     progress.end()
