@@ -1,5 +1,6 @@
 """The captioning steps: dense describes images, fuse adds what alt-texts know, the student does both at once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -19,7 +20,7 @@ from kale_tasks.run import Run
 from kale_tasks.step import Chunk, Part, committed_input, row_chunks
 
 
-class _Captioner:
+class _Captioner(ABC):
     """What the three steps share: the rows of one table are streamed through one model."""
 
     name: ClassVar[str]
@@ -58,11 +59,13 @@ class _Captioner:
         endpoints: Sequence[str] = getattr(run.settings.caption.endpoints, self.name)
         return Model(pinned(task.model), task, lambda: locate(task.model), endpoints)
 
+    @abstractmethod
     def _task(self, recipe: Recipe) -> Task | None:
-        raise NotImplementedError
+        """What of a recipe this step does."""
 
+    @abstractmethod
     def _desk(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> Judge:
-        raise NotImplementedError
+        """Who asks the model and judges its answers."""
 
 
 class Dense(_Captioner):

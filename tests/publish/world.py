@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -89,7 +90,7 @@ class Ingest:
         }  # fmt: skip
 
 
-class _Mapped:
+class _Mapped(ABC):
     """What the steps after ingest share."""
 
     name: ClassVar[str]
@@ -118,8 +119,9 @@ class _Mapped:
             table = pa.Table.from_pylist(made) if made else pa.table({})
             yield Part(number, table, len(found), {"other_stage": len(found) - len(made)})
 
+    @abstractmethod
     def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """The rows of a part, from those read."""
 
 
 class Tars(_Mapped):
