@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kale_tasks.quality.drift import psi
@@ -23,6 +23,7 @@ def test_every_text_gets_an_answer(texts: list[str | None]) -> None:
 
 
 @given(st.lists(st.text(alphabet=st.characters(codec="ascii", exclude_categories=["C"])), min_size=1))
+@example([" "])
 def test_words_and_their_variety_are_those_of_a_plain_count(texts: list[str]) -> None:
     found = column(list(texts))
     assert words(found).to_pylist() == [len(text.split()) for text in texts]
