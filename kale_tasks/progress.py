@@ -11,11 +11,11 @@ _EVERY_SECONDS = 5.0
 class Progress(Protocol):
     """What a step may say of how far it is."""
 
-    def begin(self, title: str, total: int) -> None:
-        """Work of so many rows begins (0: unknown)."""
+    def begin(self, title: str, total: int, unit: str = "rows") -> None:
+        """Work of so many rows or other units begins (0: unknown)."""
 
-    def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
-        """So many more rows are done; facts are counts to be summed and shown."""
+    def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
+        """So many more are done; facts are counts to be summed and shown."""
 
     def end(self) -> None:
         """All of it is done."""
@@ -24,10 +24,10 @@ class Progress(Protocol):
 class Silent:
     """Says nothing."""
 
-    def begin(self, title: str, total: int) -> None:
+    def begin(self, title: str, total: int, unit: str = "rows") -> None:
         """Nothing."""
 
-    def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
+    def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
         """Nothing."""
 
     def end(self) -> None:
@@ -40,16 +40,16 @@ class Counting:
     def __init__(self) -> None:
         self.begin("", 0)
 
-    def begin(self, title: str, total: int) -> None:
+    def begin(self, title: str, total: int, unit: str = "rows") -> None:
         """Start counting anew."""
-        self.title, self.total, self.done, self.resumed = title, total, 0, 0
+        self.title, self.total, self.unit, self.done, self.resumed = title, total, unit, 0, 0
         self.facts: dict[str, float] = {}
         self.started = time.monotonic()
 
-    def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
+    def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
         """Count."""
-        self.done += rows
-        self.resumed += rows if resumed else 0
+        self.done += done
+        self.resumed += done if resumed else 0
         for name, value in facts.items():
             self.facts[name] = self.facts.get(name, 0) + value
 
@@ -58,7 +58,7 @@ class Counting:
 
     @property
     def rate(self) -> float:
-        """Rows a second, not counting what stood before."""
+        """Units a second, not counting what stood before."""
         return (self.done - self.resumed) / max(time.monotonic() - self.started, 1e-6)
 
     def state(self) -> dict[str, Any]:
@@ -66,10 +66,10 @@ class Counting:
         left = (self.total - self.done) / self.rate if self.rate > 0 and self.total else None
         return {
             "title": self.title,
-            "rows": self.done,
+            self.unit: self.done,
             "total": self.total,
             "resumed": self.resumed,
-            "rows_per_second": round(self.rate, 1),
+            f"{self.unit}_per_second": round(self.rate, 1),
             "seconds_left": None if left is None else round(left),
             **{name: round(value, 1) for name, value in self.facts.items() if value},
         }
@@ -82,8 +82,8 @@ class Lines(Counting):
         super().__init__()
         self._out, self._json, self._last = out, as_json, 0.0
 
-    def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
-        super().advance(rows, resumed, **facts)
+    def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
+        super().advance(done, resumed, **facts)
         if time.monotonic() - self._last >= _EVERY_SECONDS:
             self._say()
 
@@ -93,8 +93,7 @@ class Lines(Counting):
 
     def _say(self) -> None:
         self._last = time.monotonic()
-        state = self.state()
-        text = json.dumps(state) if self._json else _sentence(state)
+        text = json.dumps(self.state()) if self._json else _sentence(self)
         print(text, file=self._out, flush=True)
 
 
@@ -110,19 +109,19 @@ class Bar(Counting):
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.0f} rows/s"),
+            TextColumn("{task.fields[rate]:.0f} {task.fields[unit]}/s"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[facts]}"),
         )
 
-    def begin(self, title: str, total: int) -> None:
-        super().begin(title, total)
+    def begin(self, title: str, total: int, unit: str = "rows") -> None:
+        super().begin(title, total, unit)
         if hasattr(self, "_bar"):
             self._bar.start()
-            self._task = self._bar.add_task(title, total=total or None, rate=0.0, facts="")
+            self._task = self._bar.add_task(title, total=total or None, unit=unit, rate=0.0, facts="")
 
-    def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
-        super().advance(rows, resumed, **facts)
+    def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
+        super().advance(done, resumed, **facts)
         said = " ".join(f"{name} {value:.0f}" for name, value in self.facts.items() if value)
         self._bar.update(self._task, completed=self.done, rate=self.rate, facts=said)
 
@@ -139,11 +138,9 @@ def make(kind: str) -> Progress:
     return Lines()
 
 
-def _sentence(state: dict[str, Any]) -> str:
-    known = {"title", "rows", "total", "resumed", "rows_per_second", "seconds_left"}
-    facts = ", ".join(f"{name} {value:g}" for name, value in state.items() if name not in known)
-    total = f" of {state['total']}" if state["total"] else ""
+def _sentence(work: Counting) -> str:
+    state, unit = work.state(), work.unit
+    told = ", ".join(f"{name} {round(value, 1):g}" for name, value in work.facts.items() if value)
+    total = f" of {work.total}" if work.total else ""
     left = f", {state['seconds_left']} s left" if state["seconds_left"] else ""
-    return f"{state['title']}: {state['rows']}{total} rows, {state['rows_per_second']} rows/s{left}" + (
-        f" ({facts})" if facts else ""
-    )
+    return f"{work.title}: {work.done}{total} {unit}, {work.rate:.1f} {unit}/s{left}" + (f" ({told})" if told else "")

@@ -60,7 +60,7 @@ class Hub(Target):
             parent = base.state or self._create()
             standing = self._standing(parent)
             files = [file for file in publication.files if standing.get(file.name) != file.sha256]
-            progress.begin(f"publish {publication.version}", len(publication.files))
+            progress.begin(f"publish {publication.version}", len(publication.files), "files")
             progress.advance(len(publication.files) - len(files), resumed=True)
             operations: list[Any] = [
                 op for group in _groups(files) for op in self._upload(publication, group, progress)

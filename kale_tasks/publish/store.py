@@ -46,7 +46,7 @@ class Store(Target):
                     self._storage.put(f"{version}/{file.name}", path)
             return file
 
-        progress.begin(f"publish {version}", len(publication.files))
+        progress.begin(f"publish {version}", len(publication.files), "files")
         progress.advance(len(publication.files) - len(lacking), resumed=True)
         with ThreadPoolExecutor(self._workers) as pool:
             for file in pool.map(put, lacking):

@@ -41,7 +41,7 @@ def sweep(
 ) -> dict[str, Any]:
     """Remove what any list names from all that stands committed; finds nothing when nothing came in since."""
     law, keys = matcher(lake), sorted({key for table in _tables() for key in lake.keys(table)})
-    progress.begin(f"takedown {record['name']}", len(keys))
+    progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:
         uids = _named(lake, key, law)
         removed = Removed()

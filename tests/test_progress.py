@@ -1,0 +1,34 @@
+"""How far long work says it is."""
+
+import json
+from io import StringIO
+
+from kale_tasks.progress import Lines
+
+
+def test_a_line_names_what_is_counted_and_what_was_found() -> None:
+    out = StringIO()
+    work = Lines(out)
+    work.begin("publish v3", 4, "files")
+    work.advance(1, resumed=True)
+    work.advance(3, bytes=7.25, failed=0)
+    work.end()
+    assert out.getvalue().splitlines()[-1].startswith("publish v3: 4 of 4 files, ")
+    assert out.getvalue().endswith("files/s (bytes 7.2)\n")
+
+
+def test_what_stood_before_does_not_make_work_look_fast() -> None:
+    work = Lines(StringIO())
+    work.begin("ingest", 0)
+    work.advance(10**12, resumed=True)
+    assert work.rate == 0
+
+
+def test_machines_read_the_same_as_json() -> None:
+    out = StringIO()
+    work = Lines(out, as_json=True)
+    work.begin("ingest", 10)
+    work.advance(5, dropped=2)
+    state = json.loads(out.getvalue())
+    assert (state["title"], state["rows"], state["total"], state["dropped"]) == ("ingest", 5, 10, 2)
+    assert state["rows_per_second"] > 0 and state["seconds_left"] == 0
