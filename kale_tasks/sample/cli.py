@@ -66,9 +66,10 @@ def train(
     scenes: Annotated[int, typer.Option(min=1, help="Unseen scenes to measure on.")] = 500,
 ) -> None:
     """Trains fuser, teacher and base from random weights; about 40 CPU minutes."""
+    from kale_tasks.progress import make
     from kale_tasks.sample.models.train import train as train_all
 
-    train_all(out, scenes, typer.echo)
+    train_all(out, scenes, typer.echo, make("auto"))
 
 
 @app.command()

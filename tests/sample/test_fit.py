@@ -1,16 +1,20 @@
-"""What the training of the tiny models minimizes."""
+"""What the training of the tiny models minimizes, and what it leaves."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from kale_tasks.progress import Silent
 from kale_tasks.sample.models.build import llava, llm
 from kale_tasks.sample.models.examples import Example, batches, describing, fusing, joining, repetitions
-from kale_tasks.sample.models.fit import IGNORED, answer_loss
+from kale_tasks.sample.models.fit import IGNORED, answer_loss, fit
 from kale_tasks.sample.models.tokenizer import build_tokenizer
 from kale_tasks.sample.models.tower import pixels
 
@@ -35,6 +39,17 @@ def test_rows_that_share_nothing_are_learned_as_well() -> None:
     ids, labels = next(repetitions(TOKENIZER, 0, 4))
     model = llm(TOKENIZER)
     assert answer_loss(model, ids, labels).item() == pytest.approx(_row_by_row(model, ids, labels).item())
+
+
+def test_a_training_leaves_its_curve_and_its_cost(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, log = llm(TOKENIZER), tmp_path / "deep" / "loss.jsonl"
+    lessons = batches(TOKENIZER, fusing, Random("lesson"), 4)
+    told = fit(model, lessons, lambda batch: answer_loss(model, *batch[:2]), 50, 2e-3, log, Silent())
+    curve = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [point["step"] for point in curve] == [25, 50]
+    assert curve[1]["loss"] < curve[0]["loss"] < 8
+    assert told == {"steps": 50, "loss": curve[1]["loss"], "seconds": ANY, "cpu_seconds": ANY}
 
 
 def _row_by_row(model: Any, ids: Any, labels: Any, **seen: Any) -> Any:

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kale_tasks.progress import Progress
+
 IGNORED = -100
 _WARM_UP = 50
 
@@ -39,7 +41,13 @@ def _read_once(model: Any, beginning: Any, rows: int) -> Any:
 
 
 def fit(
-    model: Any, batches: Iterator[Any], loss_of: Callable[[Any], Any], steps: int, rate: float, log: Path
+    model: Any,
+    batches: Iterator[Any],
+    loss_of: Callable[[Any], Any],
+    steps: int,
+    rate: float,
+    log: Path,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Trains the model for some steps; writes the loss curve to `log` and returns steps, last loss and seconds."""
     import torch
@@ -58,6 +66,7 @@ def fit(
             for stepper in (*optimizers, *schedules):
                 stepper.step()
             model.zero_grad()
+            progress.advance(1)
             running = loss.item() if step == 1 else 0.95 * running + 0.05 * loss.item()
             if step % 25 == 0 or step == steps:
                 seconds = round(time.monotonic() - started, 1)
