@@ -51,8 +51,6 @@ def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> lis
 
 
 def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
-    facts = [f"{row['facts_from_alt']} from the alt-text", f"{row['facts_from_dense']} from the dense caption"]
-    facts += [f"{row['facts_invented']} in neither"] if row["facts_invented"] else []
     return Sample(
         uid=row["uid"],
         stage=row["stage"],
@@ -60,10 +58,17 @@ def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
         alt_text=row["alt_text"] or "",
         dense_caption=row["dense_caption"] or "",
         caption=row["caption"] or "",
-        facts=f"facts: {', '.join(facts)}" if row["facts"] else "",
+        facts=_facts(row) if row["facts"] else "",
         flags=tuple(row["flags"] or ()),
         image=image,
     )
+
+
+def _facts(row: dict[str, Any]) -> str:
+    said = [f"{row['facts_from_alt']} from the alt-text"]
+    said += [f"{row['facts_from_dense']} from the dense caption"] if row["dense_caption"] else []
+    said += [f"{row['facts_invented']} in neither"] if row["facts_invented"] else []
+    return f"facts: {', '.join(said)}"
 
 
 def _thumbnail(lake: Lake, images: Rows, uid: str) -> str:

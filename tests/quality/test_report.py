@@ -63,6 +63,10 @@ def test_metrics_are_those_of_the_texts(lake: Lake, report: Report) -> None:
 def test_samples_are_some_by_chance_and_the_extremes_with_their_images(report: Report) -> None:
     assert {"by chance", "most facts of the alt-text"} <= {sample.why for sample in report.samples}
     assert all(sample.image.startswith("data:image/jpeg;base64,") for sample in report.samples)
+    assert {(sample.stage, "from the dense caption" in sample.facts) for sample in report.samples} == {
+        (1, True),
+        (2, False),
+    }
 
 
 def test_the_json_beside_it_holds_the_same_figures_and_no_picture(lake: Lake, report: Report) -> None:
