@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kale_tasks.commands.options import AsJson, Sets, open_lake, say, say_table, settings
+from kale_tasks.errors import Conflict
 
 
 def config(
@@ -70,9 +71,14 @@ def note() -> None:
     from kale_tasks.dag_runs import note as write
 
     os.nice(10)  # what the runs themselves do comes first
-    lake = open_lake(settings(None))
+    lake, busy = open_lake(settings(None)), []
     for line in sys.stdin:
-        write(lake, DagRun(**jsonlib.loads(line)))
+        try:
+            write(lake, DagRun(**jsonlib.loads(line)))
+        except Conflict as error:  # the others can have theirs
+            busy.append(str(error))
+    if busy:
+        raise Conflict(" ".join(busy))
 
 
 def _at(values: object, name: str) -> object:

@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
+from kale_tasks import dag_runs
 from kale_tasks.airflow import listener
 from kale_tasks.airflow.settings import schedule
+from kale_tasks.commands import upkeep
 from kale_tasks.config import load
 from kale_tasks.dag_runs import DagRun, note
 from kale_tasks.demo.results import results
+from kale_tasks.errors import Conflict
 from kale_tasks.lake.lake import Lake
 from kale_tasks.quality.effort import efforts
 from kale_tasks.quality.found import find
@@ -64,6 +68,25 @@ def test_runs_that_end_at_once_all_get_their_lines(tmp_path: Path) -> None:
         list(pool.map(lambda run: note(lake_of(sets)[0], run), runs))
     names = [json.loads(line["config"])["run"] for line in lines(lake)]
     assert sorted(names) == sorted([ENDED.run, *(run.run for run in runs)])
+
+
+def test_a_run_whose_ledger_stays_busy_does_not_cost_the_others_their_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, settings = lake_of(lake_sets("folder", tmp_path))
+    told = [replace(ENDED, run=name, key=key) for name, key in (("first", "2026-11-02"), ("second", KEY))]
+    fold = dag_runs.fold
+    monkeypatch.setattr(dag_runs, "_PAUSE", 0)
+    monkeypatch.setattr(dag_runs, "fold", lambda lake, key, *rest: fold(lake, key, *rest) if key == KEY else busy())
+    monkeypatch.setattr(upkeep, "settings", lambda _: settings)
+    monkeypatch.setattr(sys, "stdin", StringIO("\n".join(json.dumps(asdict(run)) for run in told)))
+    with pytest.raises(Conflict, match=r"2026-11-02 is so busy that it lacks kale_images first"):
+        upkeep.note()
+    assert [json.loads(line["config"])["run"] for line in lines(lake)] == ["second"]
+
+
+def busy() -> None:
+    raise Conflict("another was faster")
 
 
 def test_a_run_told_of_twice_has_one_line_and_one_that_was_cleared_a_line_for_each_end(tmp_path: Path) -> None:
