@@ -65,7 +65,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoints; what is there is replaced.")],
     scenes: Annotated[int, typer.Option(min=1, help="Unseen scenes to measure on.")] = 500,
 ) -> None:
-    """Trains fuser, teacher and base from random weights; less than 40 CPU minutes."""
+    """Trains fuser, teacher and base from random weights and measures them; 33 CPU minutes by one thread, 41 by two."""
     from kale_tasks.progress import make
     from kale_tasks.sample.models.train import train as train_all
 
