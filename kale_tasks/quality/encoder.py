@@ -1,6 +1,8 @@
 """How well texts and images find each other, by an encoder of both such as CLIP or SigLIP."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from kale_tasks.lake.rows import Rows
 from kale_tasks.quality.pictures import COLUMNS, picture
 
 _BATCH = 32
+_READERS = 8  # a far store is waited for, not worked for
 # Which column of which stage each text of the metrics is.
 _TEXTS = {
     "alt-text": (1, "alt_text"),
@@ -52,9 +55,12 @@ def _figures(encoder: "_Encoder", pictures: Any, texts: Sequence[str]) -> dict[s
 def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, Any]]:
     if uids:
         wanted = set(uids)
-        for row in Rows(lake, "images", key).between(min(uids), max(uids), COLUMNS).to_pylist():
-            if row["uid"] in wanted and (found := picture(lake, row)):
-                yield row["uid"], found
+        known = Rows(lake, "images", key).between(min(uids), max(uids), COLUMNS).to_pylist()
+        rows = [row for row in known if row["uid"] in wanted]
+        with ThreadPoolExecutor(_READERS) as pool:
+            for row, found in zip(rows, pool.map(partial(picture, lake), rows), strict=True):
+                if found:
+                    yield row["uid"], found
 
 
 class _Encoder:
