@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from kale_tasks.demo.airflow import Airflow, free_port
+from kale_tasks.airflow.standalone import Airflow, free_port
 
 CHUNKS = (1, 10, 100)
 DAG = "kale_images"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import aiohttp
 
-from kale_tasks.caption.engine import Model, Request, open_engine
-from kale_tasks.config import load
-from kale_tasks.recipe import load_recipe
+from kale_tasks.engines.base import Model, Request, open_engine
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.settings import load
 
 SERVER = """
 import asyncio

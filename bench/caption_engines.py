@@ -16,14 +16,14 @@ from random import Random
 
 import psutil
 
-from kale_tasks.caption.engine import Engine, Model, Request, open_engine
-from kale_tasks.caption.vllm_worker import DEFAULTS
-from kale_tasks.checkpoint import locate
-from kale_tasks.config import load
-from kale_tasks.config.caption import Caption
-from kale_tasks.recipe import load_recipe
-from kale_tasks.sample.draw import draw, jpeg
-from kale_tasks.sample.scene import make_scene
+from kale_tasks.engines.base import Engine, Model, Request, open_engine
+from kale_tasks.engines.vllm_worker import DEFAULTS
+from kale_tasks.models.locate import locate
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.settings import load
+from kale_tasks.settings.caption import Caption
+from kale_tasks.world.draw import draw, jpeg
+from kale_tasks.world.scene import make_scene
 
 ROOT = Path(__file__).parents[1]
 VLLM = ROOT / ".venv-vllm/bin/python"

@@ -49,10 +49,10 @@ def step(engine: str) -> Callable[[Path], int]:
     """The ingest step as it is, rules off."""
 
     def run(folder: Path) -> int:
-        from kale_tasks.config import load
         from kale_tasks.ingest.step import Ingest
-        from kale_tasks.lake.lake import Lake
-        from kale_tasks.run import Run, execute
+        from kale_tasks.lake.tables import Lake
+        from kale_tasks.runner.run import Run, execute
+        from kale_tasks.settings import load
 
         own = [f"landing={folder}", f"warehouse={folder}/lake-{engine}", f"ingest.engine={engine}", "log=plain"]
         settings = load([*own, "ingest.part_rows=20000", *(f"ingest.{s}" for s in PLAIN)], environ={}).settings
@@ -63,15 +63,15 @@ def step(engine: str) -> Callable[[Path], int]:
 
 def deduplication(folder: Path) -> int:
     """Of the ingest step the near duplicates alone: folding, sketches and the queries of one likeness, on DuckDB."""
-    from kale_tasks.config import load
     from kale_tasks.ingest.clean import FACTS, SKETCHES
     from kale_tasks.ingest.dedup import decide
     from kale_tasks.ingest.duck import Duck
     from kale_tasks.ingest.hashes import hash64
-    from kale_tasks.ingest.near import text_sketches
+    from kale_tasks.ingest.minhash import text_sketches
     from kale_tasks.ingest.text import fold
     from kale_tasks.lake.schemas import TABLES
-    from kale_tasks.lake.storage import open_storage
+    from kale_tasks.lake.storage.open import open_storage
+    from kale_tasks.settings import load
 
     settings = load([f"ingest.{one}" for one in PLAIN], environ={}).settings
     engine, done = Duck(settings.ingest, open_storage(str(folder), settings.s3)), 0

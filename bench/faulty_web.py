@@ -15,7 +15,7 @@ RATE = 50
 
 def main() -> None:
     """Measure and write the page."""
-    from kale_tasks.sample.faults import make_fault
+    from kale_tasks.world.faults import make_fault
     from tests.images.faulty import ENDS, NEVER_ASKED, address, ends, faulty_web, seen
     from tests.images.world import images, lake_with, pairs_of, settings, uid
 

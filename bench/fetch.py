@@ -179,8 +179,8 @@ def serve() -> None:
 def run_kale(folder: str) -> None:
     """Our side of the speed measurement."""
     from kale_tasks.images.step import Images
-    from kale_tasks.lake.lake import Lake
-    from kale_tasks.run import Run, execute
+    from kale_tasks.lake.tables import Lake
+    from kale_tasks.runner.run import Run, execute
     from tests.images.world import KEY
 
     of = _settings(Path(folder))

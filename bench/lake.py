@@ -25,11 +25,11 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import EqualTo
 from pyiceberg.table import Table
 
-from kale_tasks.config import Settings, load
-from kale_tasks.lake.lake import Lake
+from kale_tasks.contract.step import Chunk, Part, part_span, row_chunks
 from kale_tasks.lake.parts import PartMeta, part_path
-from kale_tasks.run import Run, commit, execute, plan, work
-from kale_tasks.step import Chunk, Part, part_span, row_chunks
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, commit, execute, plan, work
+from kale_tasks.settings import Settings, load
 
 KEY = "k"
 PART_ROWS = 20
@@ -121,7 +121,7 @@ def reruns(place: Path, times: int) -> Iterator[Line]:
     command += ["--set", f"warehouse={warehouse}", "--set", "ingest.part_rows=10"]
     subprocess.run(command, check=True)
     before = standing(warehouse)
-    imports = "import kale_tasks.cli, kale_tasks.run, kale_tasks.ingest.step, pyiceberg.catalog.sql"
+    imports = "import kale_tasks.cli.app, kale_tasks.runner.run, kale_tasks.ingest.step, pyiceberg.catalog.sql"
     idle, libraries, again = (
         middle([in_process(asked)[:2] for _ in range(times)])
         for asked in ([sys.executable, "-c", "pass"], [sys.executable, "-c", imports], command)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.step import Part, part_span, row_chunks
+from kale_tasks.contract.step import Part, part_span, row_chunks
 
 os.environ |= {
     "HF_HUB_DISABLE_XET": "1",
@@ -104,10 +104,10 @@ def _wordy(key: str, start: int, stop: int) -> pa.Table:
 
 def shards(folder: Path, rows: int) -> Iterator[str]:
     """The release's files, and the whole step, against a bare `write_table` of the same rows; the best of three."""
-    from kale_tasks.publish.formats import COLUMNS
-    from kale_tasks.publish.step import Release
-    from kale_tasks.run import Run, execute
-    from tests.publish.world import release
+    from kale_tasks.release.formats import COLUMNS
+    from kale_tasks.release.step import Release
+    from kale_tasks.runner.run import Run, execute
+    from tests.release.world import release
 
     lake, settings = _lake(folder, 0, keys=[])
     execute(Run(Wordy(rows), lake, settings, "a"))
@@ -139,10 +139,10 @@ def shards(folder: Path, rows: int) -> Iterator[str]:
 
 
 def _roll(run: Any, table: pa.Table, folder: Path) -> None:
-    from kale_tasks.publish.cuts import cuts
-    from kale_tasks.publish.files import Roll
-    from kale_tasks.publish.formats import FORMATS
-    from kale_tasks.publish.pictures import Pictures
+    from kale_tasks.release.cuts import cuts
+    from kale_tasks.release.files import Roll
+    from kale_tasks.release.formats import FORMATS
+    from kale_tasks.release.pictures import Pictures
 
     roll, pictures = Roll(run, cuts(run)[0], FORMATS["captions"], folder), Pictures(run.lake, "a")
     for start in range(0, table.num_rows, 10_000):
@@ -154,11 +154,11 @@ def uploads(folder: Path, megabytes: int) -> Iterator[str]:
     """Our publication and `HfApi.upload_folder`: first time, again, and with one file in ten changed."""
     from huggingface_hub import HfApi
 
-    from kale_tasks.config import load
     from kale_tasks.progress import Silent
-    from kale_tasks.publish.files import File
-    from kale_tasks.publish.hub import Hub
-    from kale_tasks.publish.target import Publication
+    from kale_tasks.release.files import File
+    from kale_tasks.release.targets.base import Publication
+    from kale_tasks.release.targets.hub import Hub
+    from kale_tasks.settings import load
 
     url, requests = _server(folder / "server")
     api = HfApi(endpoint=url)
@@ -194,12 +194,12 @@ def uploads(folder: Path, megabytes: int) -> Iterator[str]:
 
 def takedown(folder: Path, rows: int) -> Iterator[str]:
     """One row in a hundred, from every table, shard, release and old snapshot."""
-    from kale_tasks.lake.takedowns import digest
+    from kale_tasks.lake.tombstones import digest
     from kale_tasks.progress import Silent
-    from kale_tasks.publish.certificate import finish, traces
-    from kale_tasks.publish.send import publish
-    from kale_tasks.publish.takedown import take_down
-    from tests.publish.world import pipeline, release, uid
+    from kale_tasks.release.publish import publish
+    from kale_tasks.takedown.certificate import finish, traces
+    from kale_tasks.takedown.sweep import take_down
+    from tests.release.world import pipeline, release, uid
 
     half = rows // 2
     lake, settings = _lake(folder, half, keys=["a", "b"])
@@ -226,9 +226,9 @@ def takedown(folder: Path, rows: int) -> Iterator[str]:
 
 
 def _lake(folder: Path, rows: int, keys: list[str]) -> tuple[Any, Any]:
-    from kale_tasks.config import load
-    from kale_tasks.lake.lake import Lake
-    from tests.publish.world import fill
+    from kale_tasks.lake.tables import Lake
+    from kale_tasks.settings import load
+    from tests.release.world import fill
 
     sets = [
         f"warehouse={folder / 'warehouse'}", f"publish.target={folder / 'out'}", "publish.shard_rows=500000",
@@ -241,7 +241,7 @@ def _lake(folder: Path, rows: int, keys: list[str]) -> tuple[Any, Any]:
 
 
 def _storage(folder: Path) -> Any:
-    from kale_tasks.lake.folder import FolderStorage
+    from kale_tasks.lake.storage.folder import FolderStorage
 
     return FolderStorage(folder)
 
@@ -249,7 +249,7 @@ def _storage(folder: Path) -> Any:
 def _file(folder: Path, number: int, edition: int) -> Any:
     import hashlib
 
-    from kale_tasks.publish.files import File
+    from kale_tasks.release.files import File
 
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{'changed' if edition else 'part'}-{number:04d}.parquet"

@@ -14,18 +14,18 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from kale_tasks.config import Settings, load
-from kale_tasks.lake.lake import Lake
+from kale_tasks.contract.step import Chunk, Part, Step, part_span, row_chunks
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.expectations import columns_of, on_figures, on_rows
 from kale_tasks.quality.frames import ArrowFrames
 from kale_tasks.quality.gate import examine
 from kale_tasks.quality.spark_frames import SparkFrames
-from kale_tasks.quality.subject import Subject
+from kale_tasks.quality.suite import Subject
 from kale_tasks.quality.suites import find_suite
-from kale_tasks.run import Run, execute
-from kale_tasks.step import Chunk, Part, Step, part_span, row_chunks
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings, load
 
 KEY = "bench"
 Kind = type[ArrowFrames] | type[SparkFrames]

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import torch
 
-from kale_tasks.config import load
 from kale_tasks.distill.batches import Batch, Pictures, batches
-from kale_tasks.distill.graduate import learn
-from kale_tasks.distill.learner import Learner
-from kale_tasks.distill.lessons import Position
+from kale_tasks.distill.finalize import learn
+from kale_tasks.distill.loss import Learner
 from kale_tasks.distill.model import freeze_unused, load_base, side_of
+from kale_tasks.distill.sampler import Position
 from kale_tasks.distill.step import Distill
 from kale_tasks.distill.train import stream_of
-from kale_tasks.lake.lake import Lake
-from kale_tasks.run import Run, plan
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, plan
+from kale_tasks.settings import load
 from tests.distill import school
 
 ROUNDS, STEPS, ROWS = 3, 24, 600

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from kale_tasks.distill.batches import IGNORED
-from kale_tasks.distill.learner import Learner
+from kale_tasks.distill.loss import Learner
 from kale_tasks.distill.model import freeze_unused
 
 PATCHES, LENGTH, QUESTION = 729, 960, 850

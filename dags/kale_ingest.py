@@ -8,8 +8,8 @@ from airflow.sdk import DAG, CronPartitionTimetable
 from kale_tasks.airflow.assets import PAIRS
 from kale_tasks.airflow.defaults import dag_arguments
 from kale_tasks.airflow.groups import step_group
-from kale_tasks.airflow.landing import LandingSensor
 from kale_tasks.airflow.params import form
+from kale_tasks.airflow.sensor import LandingSensor
 from kale_tasks.airflow.settings import schedule
 
 with DAG(

@@ -1,5 +1,5 @@
 """`python -m kale_tasks` is the `kale` command."""
 
-from kale_tasks.cli import main
+from kale_tasks.cli.app import main
 
 main()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from kale_tasks.cli import main
+from kale_tasks.cli.app import main
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.config import Settings, load
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings import Settings, load
 
 KINDS = ["folder", "s3"]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.config import Settings
-from kale_tasks.lake.lake import Lake
+from kale_tasks.contract.step import Chunk, Part, Quarantined, part_span, row_chunks
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.run import Run
-from kale_tasks.step import Chunk, Part, Quarantined, part_span, row_chunks
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run
+from kale_tasks.settings import Settings
 
 
 class Numbers:

@@ -15,7 +15,7 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    from kale_tasks.cli import main
+    from kale_tasks.cli.app import main
 
     sys.argv[0] = "kale"
     main()

@@ -45,8 +45,8 @@ class KaleHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Opens the lake: what the form's test button does."""
-        from kale_tasks.config import load
-        from kale_tasks.lake.lake import Lake
+        from kale_tasks.lake.tables import Lake
+        from kale_tasks.settings import load
 
         try:
             settings = load(environ={**os.environ, **self.environment()}).settings

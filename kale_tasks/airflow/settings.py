@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from kale_tasks.config import load
-from kale_tasks.config.schedule import Schedule
+from kale_tasks.settings import load
+from kale_tasks.settings.schedule import Schedule
 
 
 @cache

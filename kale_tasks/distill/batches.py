@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from kale_tasks.config.model import Settings
-from kale_tasks.distill.lessons import Lesson, Position, Share
+from kale_tasks.distill.sampler import Lesson, Position, Share
 from kale_tasks.errors import BadData
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.shards import read_images
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings.model import Settings
 
 IGNORED = -100
 

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from kale_tasks.distill.parallel import Group
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
 
 
 class Log:

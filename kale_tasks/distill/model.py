@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from kale_tasks.checkpoint import locate, pinned
-from kale_tasks.config.distill import Distill
 from kale_tasks.distill.build import build
+from kale_tasks.models.locate import locate, pinned
+from kale_tasks.settings.distill import Distill
 
 
 def base_name(distill: Distill) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
 from kale_tasks import errors
-from kale_tasks.config.distill import Train
+from kale_tasks.settings.distill import Train
 
 
 @dataclass(frozen=True)

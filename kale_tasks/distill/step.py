@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks import __version__
-from kale_tasks.config.model import Settings
-from kale_tasks.distill.source import STAGE1, taught_keys
+from kale_tasks.contract.step import Chunk, Part, committed_input
+from kale_tasks.distill.dataset import STAGE1, taught_keys
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake import registry
-from kale_tasks.lake.lake import Committed, Lake
 from kale_tasks.lake.parts import PartMeta, part_path
-from kale_tasks.recipe import load_recipe, recipe_name
-from kale_tasks.run import Run
-from kale_tasks.step import Chunk, Part, committed_input
+from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.models import students as registry
+from kale_tasks.recipes.recipe import load_recipe, recipe_name
+from kale_tasks.runner.run import Run
+from kale_tasks.settings.model import Settings
 
 
 class Distill:
@@ -54,7 +54,7 @@ class Distill:
         return [Chunk(index=0, first_part=0, parts=1, stop=train.steps * train.batch * train.accumulate)]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        from kale_tasks.distill.graduate import graduate, learn
+        from kale_tasks.distill.finalize import graduate, learn
 
         learn(run)
         with tempfile.TemporaryDirectory() as folder:

@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from kale_tasks.config.distill import Train
-from kale_tasks.distill import resume
+from kale_tasks.distill import checkpoint as resume
 from kale_tasks.distill.batches import Batch, Pictures, batches
-from kale_tasks.distill.learner import Learner
-from kale_tasks.distill.lessons import Stream
+from kale_tasks.distill.checkpoint import State
+from kale_tasks.distill.dataset import Source, taught_keys
 from kale_tasks.distill.log import Log
+from kale_tasks.distill.loss import Learner
 from kale_tasks.distill.model import freeze_unused, load_base, side_of
 from kale_tasks.distill.parallel import Group, spread_weights
-from kale_tasks.distill.resume import State
-from kale_tasks.distill.source import Source, taught_keys
+from kale_tasks.distill.sampler import Stream
 from kale_tasks.distill.step import checkpoints
-from kale_tasks.distill.wording import Wording
+from kale_tasks.distill.tokenization import Wording
 from kale_tasks.errors import BadData
-from kale_tasks.recipe import load_recipe
-from kale_tasks.run import Run
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.runner.run import Run
+from kale_tasks.settings.distill import Train
 
 _PATIENCE = 10  # steps in a row with a spiking loss
 

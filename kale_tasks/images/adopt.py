@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.images.tars import read_members
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.landing import landing, landing_files
 from kale_tasks.lake.shards import LANDING
-from kale_tasks.lake.storage import Entry
+from kale_tasks.lake.storage.base import Entry
+from kale_tasks.lake.tables import Lake
 
 _BROKEN = "broken"
 _INDEX = pa.schema({"uid": pa.string(), "offset": pa.int64(), "length": pa.int64(), "sha256": pa.string()})

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from kale_tasks.config.images import Decode
 from kale_tasks.images.reasons import Lost, Reason
+from kale_tasks.settings.images import Decode
 
 _SIGNATURES = [
     (0, b"\xff\xd8\xff", "image/jpeg"),

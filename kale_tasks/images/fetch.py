@@ -11,12 +11,12 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from kale_tasks.config.images import Fetch
 from kale_tasks.images.decode import SNIFFED, sniff
-from kale_tasks.images.pace import Budget, Host, backoff
-from kale_tasks.images.policy import Site, check_head, read_site
+from kale_tasks.images.opt_out import Site, check_head, read_site
+from kale_tasks.images.rate_limit import Budget, Host, backoff
 from kale_tasks.images.reasons import Lost, Reason
 from kale_tasks.images.web import Web
+from kale_tasks.settings.images import Fetch
 
 _SITE_FAILURE_SECONDS = 2.0
 _UNSTATED_BYTES = 1 << 20

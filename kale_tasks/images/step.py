@@ -4,22 +4,22 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from kale_tasks.config import Settings
+from kale_tasks.contract.step import Chunk, Part, committed_input, row_chunks
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.adopt import content, tar_files
-from kale_tasks.images.alive import alive, dead, once_good, unanswered
-from kale_tasks.images.batches import Batches
+from kale_tasks.images.decode_pool import Pool
+from kale_tasks.images.duplicates import Evaluation, evaluation_content
 from kale_tasks.images.fetch import Fetcher
-from kale_tasks.images.finish import finish
-from kale_tasks.images.marks import Evaluation, evaluation_content
-from kale_tasks.images.pool import Pool
-from kale_tasks.images.settle import settle
+from kale_tasks.images.fetch_loop import Batch, Crew
+from kale_tasks.images.finalize import settle
+from kale_tasks.images.network_check import alive, dead, once_good, unanswered
+from kale_tasks.images.resume import Batches
 from kale_tasks.images.web import Web
-from kale_tasks.images.work import Batch, Crew
-from kale_tasks.lake.lake import Lake
+from kale_tasks.images.write_part import finish
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.run import Run
-from kale_tasks.step import Chunk, Part, committed_input, row_chunks
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run
+from kale_tasks.settings import Settings
 
 _WIDTH = 4  # addresses looked after at once for each open request: most wait for their host's turn
 

@@ -17,10 +17,10 @@ from aiohttp.http_exceptions import ContentLengthError
 from yarl import URL
 
 from kale_tasks import __version__
-from kale_tasks.config.images import Fetch
-from kale_tasks.images.guard import Guard
 from kale_tasks.images.reasons import Lost, Reason
 from kale_tasks.images.robots import PRODUCT
+from kale_tasks.images.ssrf_guard import Guard
+from kale_tasks.settings.images import Fetch
 
 _NAMES_KEPT, _NAME_SECONDS = 20_000, 300.0
 _NO_SUCH_NAME = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME}

@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.config.ingest import Ingest
-from kale_tasks.ingest import near
+from kale_tasks.ingest import minhash as near
+from kale_tasks.ingest.blocklists import Known
 from kale_tasks.ingest.hashes import hash64
 from kale_tasks.ingest.landing import LandingFile
 from kale_tasks.ingest.language import language
-from kale_tasks.ingest.lists import Known
 from kale_tasks.ingest.rules import Privacy, Row, Rule, rules_of
 from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.takedowns import TAKEDOWN, Matcher
+from kale_tasks.lake.tombstones import TAKEDOWN, Matcher
+from kale_tasks.settings.ingest import Ingest
 from kale_tasks.urls import normal_url
 
 _LONG, _INT, _TEXT, _DOUBLE = pa.int64(), pa.int32(), pa.string(), pa.float64()

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest.engine import Engine, query
-from kale_tasks.ingest.near import embedding_bits, text_bits
+from kale_tasks.ingest.minhash import embedding_bits, text_bits
+from kale_tasks.settings.ingest import Ingest
 
 _ROUNDS = 50  # a chain of n links settles in about log n of them
 

@@ -11,12 +11,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest.engine import Consume
 from kale_tasks.ingest.landing import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.settings.ingest import Ingest
 
 _BATCH_ROWS = 16_384
 

@@ -1,8 +1,8 @@
 """Chooses the engine: small keys do not wait for a JVM."""
 
-from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest.engine import Engine
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.settings.ingest import Ingest
 
 
 def open_engine(settings: Ingest, storage: Storage, scratch: str, rows: int) -> Engine:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake.folder import FolderStorage
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.folder import FolderStorage
 
 KINDS = ("parquet", "jsonl", "csv", "tsv", "tar")
 PACKED = ("", ".gz", ".bz2", ".xz", ".zst")

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kale_tasks.config.ingest import Ingest
+from kale_tasks.ingest.blocklists import Known, phrases
 from kale_tasks.ingest.hashes import hash64
-from kale_tasks.ingest.lists import Known, phrases
+from kale_tasks.settings.ingest import Ingest
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from kale_tasks.ingest.clean import CLEAN, Cleaner
 from kale_tasks.ingest.landing import Piece
 from kale_tasks.ingest.sources import read
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from kale_tasks.ingest.columns import RAW, column
+from kale_tasks.ingest.coerce import RAW, column
 from kale_tasks.ingest.landing import Piece
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
 
 _BATCH = 4096
 _Record = Mapping[str, Any] | None  # None: the record cannot be read

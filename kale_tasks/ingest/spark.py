@@ -9,12 +9,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
-from kale_tasks.config.ingest import Ingest
 from kale_tasks.ingest.engine import Consume
 from kale_tasks.ingest.landing import Piece
 from kale_tasks.ingest.scan import Scan, packed, unpacked
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.settings.ingest import Ingest
 from kale_tasks.spark import open_session
 
 _Batches = Iterator[pa.RecordBatch]

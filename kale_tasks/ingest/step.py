@@ -6,26 +6,27 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.config import Settings
+from kale_tasks.contract.step import Chunk, Part
 from kale_tasks.errors import Conflict
+from kale_tasks.ingest.blocklists import contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, Cleaner
-from kale_tasks.ingest.cut import Cutter
 from kale_tasks.ingest.dedup import decide
-from kale_tasks.ingest.earlier import TABLE as INDEX
-from kale_tasks.ingest.earlier import earlier_content, earlier_files
 from kale_tasks.ingest.engine import Engine, query
 from kale_tasks.ingest.engines import open_engine
 from kale_tasks.ingest.landing import Piece, content_of, first_pieces, landing_files, pieces_of
-from kale_tasks.ingest.lists import contents, read_lists
+from kale_tasks.ingest.previous_keys import TABLE as INDEX
+from kale_tasks.ingest.previous_keys import earlier_content, earlier_files
 from kale_tasks.ingest.rules import Privacy
 from kale_tasks.ingest.scan import Scan
-from kale_tasks.lake.lake import Lake
+from kale_tasks.ingest.write_parts import Cutter
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.storage import Storage, open_storage
-from kale_tasks.lake.takedowns import matcher
-from kale_tasks.run import Run
-from kale_tasks.step import Chunk, Part
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tombstones import matcher
+from kale_tasks.runner.run import Run
+from kale_tasks.settings import Settings
 
 
 class Ingest:

@@ -16,10 +16,10 @@ from pyiceberg.exceptions import (
 from pyiceberg.table import Table
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
-from kale_tasks.lake.explain import explain
-from kale_tasks.lake.s3 import s3_options
+from kale_tasks.lake.io_errors import explain
+from kale_tasks.lake.storage.s3 import s3_options
+from kale_tasks.settings.model import Settings
 
 NAMESPACE = "kale"
 # What a database says that no waiting heals.

@@ -22,7 +22,7 @@ from pyiceberg.table import Table
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered
-from kale_tasks.lake.lake import COMMITTED, Committed, Lake, committed_in, partition_filter, partition_name
+from kale_tasks.lake.tables import COMMITTED, Committed, Lake, committed_in, partition_filter, partition_name
 
 _TRIES = 60
 

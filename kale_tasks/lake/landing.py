@@ -1,8 +1,9 @@
 """The landing area: strangers' files, a folder or prefix a key."""
 
-from kale_tasks.config.model import Settings
-from kale_tasks.keys import check_key
-from kale_tasks.lake.storage import Entry, Storage, open_storage
+from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.storage.base import Entry, Storage
+from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.settings.model import Settings
 
 
 def landing(settings: Settings) -> Storage:

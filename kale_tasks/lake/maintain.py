@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pyiceberg.table import Table
 
 from kale_tasks.lake.catalog import answered
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.storage import Entry
+from kale_tasks.lake.storage.base import Entry
+from kale_tasks.lake.tables import Lake
 
 
 def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[str, list[int]]:

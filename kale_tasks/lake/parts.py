@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.lake.explain import explain
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.io_errors import explain
+from kale_tasks.lake.storage.base import Storage
 
 _META = "kale"
 _NAME = re.compile(r"part-(\d{5,})\.parquet$")

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from kale_tasks.config.model import S3
 from kale_tasks.errors import BadData
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.storage import Storage, open_storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings.model import S3
 
 LANDING = "landing:"
 _GAP, _READ = 1 << 16, 1 << 24  # skip over less than the one, never read more than the other at once

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from kale_tasks.quality.subject import Figures, Limit, Subject
+from kale_tasks.quality.suite import Figures, Limit, Subject
 
 _BINS = 10
 _SURE = 4.0  # standard errors that chance is granted

@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.checkpoint import locate
-from kale_tasks.config.model import Settings
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.rows import Rows
+from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models.locate import locate
 from kale_tasks.quality.pictures import COLUMNS, picture
+from kale_tasks.settings.model import Settings
 
 _BATCH = 32
 _READERS = 8  # a far store is waited for, not worked for

@@ -11,7 +11,7 @@ from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.expectations.expectation import Expectation
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from kale_tasks.quality.subject import Limit
+from kale_tasks.quality.suite import Limit
 from kale_tasks.quality.verdict import Outcome
 
 _BARE = {"result_format": "BASIC", "partial_unexpected_count": 0}  # counts only: no row leaves the batch

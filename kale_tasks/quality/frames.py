@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.lake.rows import Rows
-from kale_tasks.quality.subject import Subject, Suite
+from kale_tasks.lake.snapshot import Rows
+from kale_tasks.quality.suite import Subject, Suite
 
 BATCH = "batch"  # what queries call the rows of the gate
 

@@ -3,17 +3,18 @@
 import time
 from datetime import UTC, datetime
 
-from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadData, KaleError
-from kale_tasks.lake.lake import Lake
-from kale_tasks.quality import account, drift, verdict
+from kale_tasks.lake.tables import Lake
+from kale_tasks.quality import drift, verdict
+from kale_tasks.quality import integrity as account
 from kale_tasks.quality.expectations import columns_of, on_figures, on_rows
 from kale_tasks.quality.frames import ArrowFrames, Frames
 from kale_tasks.quality.spark_frames import SparkFrames
-from kale_tasks.quality.subject import Subject, Suite
+from kale_tasks.quality.suite import Subject, Suite
 from kale_tasks.quality.suites import find_suite
 from kale_tasks.quality.verdict import GateResult
 from kale_tasks.resources import sql
+from kale_tasks.settings.model import Settings
 
 
 def gate(lake: Lake, settings: Settings, step: str, key: str) -> GateResult:

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.config.model import Settings
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.rows import Rows
+from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.features import distinct_share, loops, sentences, words
+from kale_tasks.settings.model import Settings
 
 _CLAUSE = (
     r"[^\s,;:.!?]+(\s+[^\s,;:.!?]+)+\s*([,;:.!?]|$)"  # two words or more up to a mark: a rough count of assertions

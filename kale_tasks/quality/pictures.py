@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.shards import Span, read_image
+from kale_tasks.lake.tables import Lake
 
 if TYPE_CHECKING:
     from PIL.Image import Image

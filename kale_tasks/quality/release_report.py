@@ -10,16 +10,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.config.model import Settings
 from kale_tasks.errors import BadConfig
-from kale_tasks.lake import registry
-from kale_tasks.lake.explain import reading
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students as registry
 from kale_tasks.quality import metrics
-from kale_tasks.quality.found import find
+from kale_tasks.quality.committed import find
 from kale_tasks.quality.report import measured, overall, put, queried
+from kale_tasks.quality.report_paths import RELEASE
 from kale_tasks.quality.samples import Sample, samples
-from kale_tasks.quality.stored import RELEASE
+from kale_tasks.settings.model import Settings
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ReleaseReport:
 
 def make_release_report(lake: Lake, settings: Settings, version: str) -> ReleaseReport:
     """Gather a release's report and put it beside the lake."""
-    from kale_tasks.quality.page import render
+    from kale_tasks.quality.html import render
 
     every = lake.arrow("releases")
     files = every.filter(pc.equal(every["version"], version))

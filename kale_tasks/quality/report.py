@@ -10,19 +10,19 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from kale_tasks.config.model import Settings
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.rows import Rows
+from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.tables import Lake
 from kale_tasks.quality import metrics, verdict
-from kale_tasks.quality.effort import Effort, efforts
+from kale_tasks.quality.committed import Found, find
+from kale_tasks.quality.cost import Effort, efforts
 from kale_tasks.quality.encoder import matched
-from kale_tasks.quality.found import Found, find
+from kale_tasks.quality.report_paths import report_path
 from kale_tasks.quality.samples import Sample, samples
-from kale_tasks.quality.stored import report_path
 from kale_tasks.quality.verdict import GateResult
 from kale_tasks.resources import sql
-from kale_tasks.writer import run_folder
+from kale_tasks.runner.writer import run_folder
+from kale_tasks.settings.model import Settings
 
 Counted = Mapping[str, int]
 
@@ -72,7 +72,7 @@ class Report:
 
 def make_report(lake: Lake, settings: Settings, key: str) -> Report:
     """Gather a key's report and put it, page and JSON, beside the lake."""
-    from kale_tasks.quality.page import render
+    from kale_tasks.quality.html import render
 
     report = gather(lake, settings, key)
     put(lake, key, render("key.html", report=report), report.as_json(), report.summary())

@@ -9,12 +9,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.config.model import Settings
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.rows import Rows
+from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.features import words
 from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.resources import sql
+from kale_tasks.settings.model import Settings
 
 _SIDE = 240
 

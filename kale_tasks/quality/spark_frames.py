@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.lake.lake import DataFile
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.storage import Storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.tables import DataFile
 from kale_tasks.quality.frames import BATCH, Frames, derived
-from kale_tasks.quality.subject import Suite
+from kale_tasks.quality.suite import Suite
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

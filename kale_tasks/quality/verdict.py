@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.marks import accepted_path, gate_path, read_mark
+from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.verdicts import accepted_path, gate_path, read_mark
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
-from kale_tasks.keys import ALL_KEYS
-from kale_tasks.quality.page import render
-from kale_tasks.ui.shelf import listed, stored
+from kale_tasks.lake.keys import ALL_KEYS
+from kale_tasks.quality.html import render
+from kale_tasks.ui.reports import listed, stored
 
 REPORT_DAG = "kale_quality_report"
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)

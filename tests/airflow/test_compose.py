@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kale_tasks.config import load
-from kale_tasks.demo.airflow import COMPONENTS
+from kale_tasks.airflow.standalone import COMPONENTS
+from kale_tasks.settings import load
 
 ROOT = Path(__file__).parents[2]
 _KNOWN = {

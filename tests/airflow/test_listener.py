@@ -21,18 +21,18 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
-from kale_tasks import dag_runs
 from kale_tasks.airflow import listener
 from kale_tasks.airflow.settings import schedule
-from kale_tasks.commands import upkeep
-from kale_tasks.config import load
-from kale_tasks.dag_runs import DagRun, note
-from kale_tasks.demo.results import results
+from kale_tasks.cli.app import maintain as upkeep
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.lake import Lake
-from kale_tasks.quality.effort import efforts
-from kale_tasks.quality.found import find
-from kale_tasks.run import Run, execute
+from kale_tasks.lake.tables import Lake
+from kale_tasks.quality.committed import find
+from kale_tasks.quality.cost import efforts
+from kale_tasks.runner import dag_runs
+from kale_tasks.runner.dag_runs import DagRun, note
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import load
+from kale_tasks.world.demo.results import results
 from tests.dags.test_dags import HEAVY
 from tests.kale import kale
 from tests.lakes import lake_of, lake_sets

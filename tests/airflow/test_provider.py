@@ -7,7 +7,7 @@ import pytest
 
 from kale_tasks.airflow.hook import KaleHook, variables
 from kale_tasks.airflow.provider import get_provider_info
-from kale_tasks.config import load
+from kale_tasks.settings import load
 
 
 def test_airflow_knows_the_connection_type() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks import steps
-from kale_tasks.config.load import setting_names
+from kale_tasks.contract import registry as steps
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.settings.load import setting_names
 from tests.kale import kale, kale_process
 from tests.lakes import lake_of, lake_sets
 from tests.steps import Numbers

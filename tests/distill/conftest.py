@@ -2,11 +2,11 @@
 
 import pytest
 
+from kale_tasks.distill.dataset import Source
 from kale_tasks.distill.model import load
-from kale_tasks.distill.source import Source
-from kale_tasks.distill.wording import Wording
-from kale_tasks.lake.lake import Lake
-from kale_tasks.recipe import load_recipe
+from kale_tasks.distill.tokenization import Wording
+from kale_tasks.lake.tables import Lake
+from kale_tasks.recipes.recipe import load_recipe
 from tests.distill import school
 
 KEYS = ("2026-11-01", "2026-11-02")

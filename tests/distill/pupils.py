@@ -6,12 +6,12 @@ import signal
 from collections.abc import Callable
 from multiprocessing import get_context
 
-from kale_tasks.config.model import Settings
 from kale_tasks.distill.step import Distill
 from kale_tasks.errors import KaleError
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress, Silent
-from kale_tasks.run import Run, execute
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings.model import Settings
 
 
 class Fated(Silent):
@@ -39,7 +39,7 @@ def fill_disk() -> None:
 def distill(settings: Settings, key: str, progress: Progress | None = None) -> int | None:
     """Run the step in a fresh process; answers with its exit code, negative if a signal ended it."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.distill.pupils", "kale_tasks.distill.graduate"])
+    context.set_forkserver_preload(["tests.distill.pupils", "kale_tasks.distill.finalize"])
     process = context.Process(target=_distill, args=(settings, key, progress or Silent()))
     process.start()
     process.join()

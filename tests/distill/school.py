@@ -6,14 +6,14 @@ from random import Random
 
 import pyarrow as pa
 
-from kale_tasks.config import load
-from kale_tasks.lake.lake import Lake
-from kale_tasks.run import Run, execute
-from kale_tasks.sample.alttext import make_kind, write_alt
-from kale_tasks.sample.describe import dense, fused
-from kale_tasks.sample.draw import draw, jpeg
-from kale_tasks.sample.scene import make_facts, make_scene
-from kale_tasks.step import Chunk, Part
+from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import load
+from kale_tasks.world.alttext import make_kind, write_alt
+from kale_tasks.world.describe import dense, fused
+from kale_tasks.world.draw import draw, jpeg
+from kale_tasks.world.scene import make_facts, make_scene
 
 KEY = "2026-11-01"
 SHARD = "images/shard.bin"
@@ -81,7 +81,7 @@ def small_base(folder: Path) -> Path:
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
     from kale_tasks.distill.model import save
-    from kale_tasks.sample.models.tokenizer import IMAGE, build_processor
+    from kale_tasks.world.models.tokenizer import IMAGE, build_processor
 
     torch.manual_seed(0)
     processor = build_processor()

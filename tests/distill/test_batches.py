@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from kale_tasks.distill.batches import IGNORED, Pictures, batches, pixels_of
-from kale_tasks.distill.lessons import Position, Share, Stream
+from kale_tasks.distill.sampler import Position, Share, Stream
 from kale_tasks.errors import BadData
 from kale_tasks.lake.shards import Span
 

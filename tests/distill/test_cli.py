@@ -5,9 +5,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from kale_tasks.distill.cli import app
+from kale_tasks.cli.models import app
 from kale_tasks.errors import BadData
-from kale_tasks.lake import registry
+from kale_tasks.models import students as registry
 from tests.distill.test_step import LAX, run
 
 RUNNER = CliRunner()

@@ -5,12 +5,12 @@ import torch
 from safetensors import safe_open
 
 from kale_tasks.distill.build import build
-from kale_tasks.distill.learner import Learner
+from kale_tasks.distill.dataset import Taught
+from kale_tasks.distill.loss import Learner
 from kale_tasks.distill.model import load, save
-from kale_tasks.distill.source import Taught
-from kale_tasks.distill.wording import Wording
+from kale_tasks.distill.tokenization import Wording
 from kale_tasks.lake.shards import Span
-from kale_tasks.recipe import load_recipe
+from kale_tasks.recipes.recipe import load_recipe
 
 # As text-only models write it: content is joined as a string, and a list would raise.
 TEXT_ONLY = (
@@ -24,7 +24,7 @@ def parts(tmp_path_factory):
     """A vision tower and a language model that never met."""
     from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
-    from kale_tasks.sample.models.tokenizer import build_tokenizer
+    from kale_tasks.world.models.tokenizer import build_tokenizer
 
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("parts")

@@ -6,17 +6,17 @@ from random import Random
 import pytest
 from safetensors.torch import load_file
 
-from kale_tasks.caption.engine import Model, Request, open_engine
-from kale_tasks.distill.graduate import learn
-from kale_tasks.distill.resume import newest
+from kale_tasks.distill.checkpoint import newest
+from kale_tasks.distill.finalize import learn
 from kale_tasks.distill.step import Distill, checkpoints
+from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.errors import BadConfig, BadData
-from kale_tasks.lake import registry
-from kale_tasks.lake.lake import Lake
-from kale_tasks.recipe import load_recipe
-from kale_tasks.run import Run, execute, plan
-from kale_tasks.sample.draw import draw, jpeg
-from kale_tasks.sample.scene import make_scene
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students as registry
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.runner.run import Run, execute, plan
+from kale_tasks.world.draw import draw, jpeg
+from kale_tasks.world.scene import make_scene
 from tests.distill import school
 from tests.distill.test_train import run_of
 

@@ -4,9 +4,9 @@ import pytest
 
 from kale_tasks.distill.step import Distill
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake import registry
-from kale_tasks.lake.lake import Lake
-from kale_tasks.run import Run, execute
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students as registry
+from kale_tasks.runner.run import Run, execute
 from tests.distill import school
 
 LAX = {"facts_carried": 0, "facts_invented": 1, "description": 0}

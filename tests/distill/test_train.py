@@ -5,20 +5,20 @@ import math
 import pytest
 import torch
 
-from kale_tasks.config import load
 from kale_tasks.distill.batches import Batch
-from kale_tasks.distill.graduate import learn
-from kale_tasks.distill.learner import Learner
-from kale_tasks.distill.lessons import Position
+from kale_tasks.distill.checkpoint import State, newest
+from kale_tasks.distill.finalize import learn
+from kale_tasks.distill.loss import Learner
 from kale_tasks.distill.model import freeze_unused, side_of
 from kale_tasks.distill.model import load as load_model
 from kale_tasks.distill.parallel import Group
-from kale_tasks.distill.resume import State, newest
+from kale_tasks.distill.sampler import Position
 from kale_tasks.distill.step import Distill, checkpoints
 from kale_tasks.distill.train import Phase, _prepared, _told, phases
 from kale_tasks.errors import BadData
 from kale_tasks.progress import Silent
-from kale_tasks.run import Run
+from kale_tasks.runner.run import Run
+from kale_tasks.settings import load
 from tests.distill import school
 
 TRAIN = load(environ={}).settings.distill.train

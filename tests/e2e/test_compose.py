@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from kale_tasks.config import load
-from kale_tasks.demo.airflow import free_port
-from kale_tasks.demo.process import Group, stop
-from kale_tasks.demo.rest import Rest
-from kale_tasks.demo.seed import seed
-from kale_tasks.lake.lake import Lake
+from kale_tasks.airflow.standalone import free_port
+from kale_tasks.lake.tables import Lake
+from kale_tasks.process import Group, stop
 from kale_tasks.resources import resource
+from kale_tasks.settings import load
+from kale_tasks.world.demo.rest import Rest
+from kale_tasks.world.demo.seed import seed
 from tests.services.postgres import Postgres
 from tests.services.server import wait_until
 

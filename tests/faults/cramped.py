@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from kale_tasks import steps
+from kale_tasks.contract import registry as steps
 from tests.kale import kale
 from tests.lakes import lake_of, lake_sets
 from tests.steps import Numbers

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import kale_tasks.run as running
-from kale_tasks import steps
-from kale_tasks.lake.lake import COMMITTED
-from kale_tasks.lake.s3 import S3Storage
+import kale_tasks.runner.run as running
+from kale_tasks.contract import registry as steps
+from kale_tasks.lake.storage.s3 import S3Storage
+from kale_tasks.lake.tables import COMMITTED
 from tests.faults.child import nth
 from tests.kale import Answer, kale, kale_process
 from tests.lakes import lake_of, lake_sets

@@ -7,9 +7,9 @@ from threading import Event, Thread
 
 import pytest
 
-from kale_tasks.config import Settings
-from kale_tasks.lake.lake import Lake
-from kale_tasks.run import Run, execute
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings
 from tests.faults.child import POINTS
 from tests.lakes import KINDS, lake_of, lake_sets
 from tests.steps import Numbers

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kale_tasks.sample.faults import FAULTS
+from kale_tasks.world.faults import FAULTS
 
 HOSTS = 8
 # By fault: how it ends at first, when an address is asked once only, and how after a redrive.
@@ -26,7 +26,7 @@ NEVER_ASKED = ("robots", "tdmrep")
 @contextmanager
 def faulty_web() -> Iterator[str]:
     """The address of the web, with `{host}` for 1 to 8."""
-    command = [sys.executable, "-m", "kale_tasks.sample.cli", "web", "--port", "0", "--hosts", str(HOSTS)]
+    command = [sys.executable, "-m", "kale_tasks.cli.sample", "web", "--port", "0", "--hosts", str(HOSTS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
     try:

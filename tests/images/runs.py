@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from kale_tasks.images.step import Images
-from kale_tasks.lake.lake import Lake
-from kale_tasks.run import Run, execute
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
 from tests.images.world import KEY, settings
 
 if __name__ == "__main__":

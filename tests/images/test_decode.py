@@ -15,12 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kale_tasks.config import load
-from kale_tasks.config.images import Decode
 from kale_tasks.images.decode import convert
-from kale_tasks.images.marks import near_duplicates, placeholders
-from kale_tasks.images.pool import Pool
+from kale_tasks.images.decode_pool import Pool
+from kale_tasks.images.duplicates import near_duplicates, placeholders
 from kale_tasks.images.reasons import Lost, Reason
+from kale_tasks.settings import load
+from kale_tasks.settings.images import Decode
 
 DECODE = load(["images.decode.workers=1", "images.decode.seconds=5"], environ={}).settings.images.decode
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.images.policy import check_head
+from kale_tasks.images.opt_out import check_head
 from kale_tasks.images.reasons import Lost
 from kale_tasks.images.robots import Rule, read_robots, read_tdmrep
 

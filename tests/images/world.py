@@ -7,12 +7,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.config import Settings, load
+from kale_tasks.contract.step import Chunk, Part, part_span, row_chunks
 from kale_tasks.images.step import Images
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.run import Run, execute
-from kale_tasks.step import Chunk, Part, part_span, row_chunks
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings, load
 
 KEY = "2026-11-01"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.takedowns import add
+from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tombstones import add
 from tests.ingest.world import Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
 
 SAMPLES: dict[str, tuple[Record, str]] = {

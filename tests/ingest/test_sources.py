@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
 from tests.ingest.world import KEY, Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
 
 ROWS = [pair(n, original_width=640 + n, original_height=480, sha256=f"{n:064x}") for n in range(30)]

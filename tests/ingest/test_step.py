@@ -6,11 +6,11 @@ from threading import Thread
 
 import pytest
 
-from kale_tasks.config import Settings
 from kale_tasks.errors import Conflict
 from kale_tasks.ingest.step import Ingest
-from kale_tasks.lake.lake import Lake
-from kale_tasks.run import Run, commit, execute, plan, work
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, commit, execute, plan, work
+from kale_tasks.settings import Settings
 from tests.ingest.world import KEY, balanced, ingest, kept, land, land_lines, pair, settings_for
 from tests.lakes import lake_sets
 from tests.services.server import wait_until

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kale_tasks.ingest.blocklists import read_lists
 from kale_tasks.ingest.clean import CLEAN, Cleaner
-from kale_tasks.ingest.columns import RAW, column
+from kale_tasks.ingest.coerce import RAW, column
 from kale_tasks.ingest.landing import LandingFile
-from kale_tasks.ingest.lists import read_lists
 from kale_tasks.ingest.text import fold, repair
-from kale_tasks.lake.storage import open_storage
-from kale_tasks.lake.takedowns import Matcher
+from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.lake.tombstones import Matcher
 from kale_tasks.urls import normal_url
 from tests.ingest.world import ingest, kept, land, pair, settings_for
 

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.config import Settings, load
 from kale_tasks.ingest.step import Ingest
-from kale_tasks.lake.lake import Committed, Lake
-from kale_tasks.run import Run, execute
+from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings, load
 
 KEY = "2026-11-01"
 Record = dict[str, Any]

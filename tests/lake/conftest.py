@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.config import Settings
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings import Settings
 from tests.lakes import KINDS, lake_of, lake_sets
 
 

@@ -6,12 +6,12 @@ from threading import Barrier
 import pytest
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
-from kale_tasks.config import Settings
+from kale_tasks.contract.step import Part
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.parts import part_path
-from kale_tasks.run import Run, commit, execute, plan, reopen, work
-from kale_tasks.step import Part
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, commit, execute, plan, reopen, work
+from kale_tasks.settings import Settings
 from tests.lakes import lake_of
 from tests.steps import Numbers
 

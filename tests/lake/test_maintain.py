@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from kale_tasks.config import Settings
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.maintain import delete, expire, orphans
-from kale_tasks.run import Run, execute, plan, work
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute, plan, work
+from kale_tasks.settings import Settings
 from tests.steps import Numbers
 
 KEY = "2026-11-01"

@@ -1,10 +1,10 @@
 """What readers get: pinned rows by number and by uid, columns of older files, DuckDB."""
 
-from kale_tasks.config import Settings
 from kale_tasks.lake import schemas
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.schemas import Column, TableSpec
-from kale_tasks.run import Run, execute
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings
 from tests.lakes import lake_of
 from tests.steps import Numbers
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.config import load
 from kale_tasks.errors import BadData
-from kale_tasks.lake.lake import Lake
 from kale_tasks.lake.shards import LANDING, Span, read_image, read_images
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings import load
 
 _DATA = random.Random(7).randbytes(300_000)
 

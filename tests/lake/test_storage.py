@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kale_tasks.config import Settings
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings import Settings
 
 Opened = tuple[Lake, Settings]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from kale_tasks.quality.report import make_report
-from kale_tasks.quality.stored import report_path
-from kale_tasks.run import Run, execute
-from kale_tasks.sample.describe import dense, fused
-from tests.caption.world import KEY, Given, give, pairs
+from kale_tasks.quality.report_paths import report_path
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.world.describe import dense, fused
+from tests.captions.world import KEY, Given, give, pairs
 from tests.lakes import lake_of
 from tests.quality.tiny_siglip import train
 

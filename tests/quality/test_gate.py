@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError
-from kale_tasks.lake.lake import Lake
-from kale_tasks.lake.marks import accept, failed_gate
+from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.verdicts import accept, failed_gate
 from kale_tasks.quality import verdict
 from kale_tasks.quality.gate import examine, gate
-from kale_tasks.quality.subject import Subject
+from kale_tasks.quality.suite import Subject
 from kale_tasks.quality.suites import find_suite
 from kale_tasks.quality.verdict import GateResult
 from tests.quality.world import STEPS, Rows, World, commit, commit_all, open_world

@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Browser
 
 from kale_tasks.errors import BadConfig, Conflict
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.gate import gate
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import Report, make_report
-from kale_tasks.quality.stored import report_path
+from kale_tasks.quality.report_paths import report_path
 from tests.quality.world import STEPS, World, commit, open_world
 
 KEY = "2026-11-02"

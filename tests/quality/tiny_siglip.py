@@ -7,11 +7,11 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 from transformers import LlavaForConditionalGeneration, SiglipConfig, SiglipModel, SiglipProcessor
 
-from kale_tasks.checkpoint import locate
-from kale_tasks.sample.describe import dense
-from kale_tasks.sample.models.tokenizer import build_processor
-from kale_tasks.sample.models.tower import pixels
-from kale_tasks.sample.scene import make_scene
+from kale_tasks.models.locate import locate
+from kale_tasks.world.describe import dense
+from kale_tasks.world.models.tokenizer import build_processor
+from kale_tasks.world.models.tower import pixels
+from kale_tasks.world.scene import make_scene
 
 _LENGTH, _BATCH = 96, 32
 

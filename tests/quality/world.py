@@ -9,12 +9,12 @@ from typing import Any, cast
 import pyarrow as pa
 from PIL import Image
 
-from kale_tasks.config import Settings, load
-from kale_tasks.lake.lake import Lake
+from kale_tasks.contract.step import Chunk, Part, Quarantined, Step, committed_input, part_span, row_chunks
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.run import Run, execute
-from kale_tasks.step import Chunk, Part, Quarantined, Step, committed_input, part_span, row_chunks
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings, load
 
 Row = dict[str, Any]
 Rows = list[Row]

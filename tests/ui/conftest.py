@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kale_tasks.lake.lake import Lake
+from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.gate import gate
 from kale_tasks.quality.report import make_report
 from tests.quality.world import STEPS, World, commit, open_world

@@ -1,7 +1,7 @@
 """The suites by step; a new table is one file here and one line below."""
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.quality.subject import Suite
+from kale_tasks.quality.suite import Suite
 from kale_tasks.quality.suites.captions import DENSE, FUSE, STUDENT
 from kale_tasks.quality.suites.images import IMAGES
 from kale_tasks.quality.suites.pairs import PAIRS

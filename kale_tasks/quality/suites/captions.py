@@ -10,7 +10,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from kale_tasks.quality.drift import beside_teacher
 from kale_tasks.quality.features import foreign, loops, text_features
-from kale_tasks.quality.subject import Limit, Subject, Suite
+from kale_tasks.quality.suite import Limit, Subject, Suite
 from kale_tasks.quality.suites.common import between, expect, named, never, one_of, there
 from kale_tasks.quality.suites.pairs import most_copies
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from great_expectations.expectations.expectation import Expectation
 
-from kale_tasks.quality.account import unreadable_members
-from kale_tasks.quality.subject import Figures, Limit, Subject, Suite
+from kale_tasks.quality.integrity import unreadable_members
+from kale_tasks.quality.suite import Figures, Limit, Subject, Suite
 from kale_tasks.quality.suites.common import between, form, named, never, one_of
 
 _OF_AN_IMAGE = ("shard", "offset", "length", "sha256", "width", "height")

@@ -9,7 +9,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from kale_tasks.quality.drift import chance
 from kale_tasks.quality.features import text_features
-from kale_tasks.quality.subject import Figures, Limit, Subject, Suite
+from kale_tasks.quality.suite import Figures, Limit, Subject, Suite
 from kale_tasks.quality.suites.common import between, form, named, never, one_of, there
 
 

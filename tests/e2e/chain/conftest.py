@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kale_tasks.config import Settings, load
-from kale_tasks.demo.airflow import Airflow, free_port
-from kale_tasks.demo.chain import Chain
-from kale_tasks.demo.seed import seed
-from kale_tasks.lake.lake import Lake
+from kale_tasks.airflow.standalone import Airflow, free_port
+from kale_tasks.lake.tables import Lake
 from kale_tasks.resources import resource
-from kale_tasks.sample.web import SampleWeb, running
+from kale_tasks.settings import Settings, load
+from kale_tasks.world.demo.chain import Chain
+from kale_tasks.world.demo.seed import seed
+from kale_tasks.world.web import SampleWeb, running
 from tests.e2e.chain.kills import at_work, kill_half_done, kill_supervisor, parts
 from tests.e2e.chain.page import backfill_all_runs
 from tests.e2e.chain.person import Person, finish

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from kale_tasks.demo.airflow import Airflow
+from kale_tasks.airflow.standalone import Airflow
 from tests.services.server import wait_until
 
 _PATIENCE = 600

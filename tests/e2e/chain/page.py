@@ -4,7 +4,7 @@ from datetime import date
 
 from playwright.sync_api import Browser, Page
 
-from kale_tasks.demo.airflow import PASSWORD, USER, Airflow
+from kale_tasks.airflow.standalone import PASSWORD, USER, Airflow
 
 _PATIENCE_MS = 120_000
 

@@ -4,8 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kale_tasks.demo.chain import Chain
-from kale_tasks.demo.rest import Rest
+from kale_tasks.world.demo.chain import Chain
+from kale_tasks.world.demo.rest import Rest
 from tests.services.server import wait_until
 
 _RUNS = "/dags/kale_release/dagRuns"

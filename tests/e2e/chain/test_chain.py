@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from kale_tasks.config import load
-from kale_tasks.demo.chain import Chain
-from kale_tasks.lake.lake import Lake
-from kale_tasks.steps import find
-from kale_tasks.todo import todo
+from kale_tasks.contract.registry import find
+from kale_tasks.lake.tables import Lake
+from kale_tasks.pending import todo
+from kale_tasks.settings import load
+from kale_tasks.world.demo.chain import Chain
 from tests.e2e.chain.conftest import Stage
 from tests.e2e.chain.kills import parts
 from tests.e2e.chain.page import backfill_all_runs

@@ -1,0 +1,111 @@
+"""Waits for the landing files of a key without holding a worker: complete means marked so, or no longer changing."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook, variables
+from kale_tasks.airflow.operators import KEY
+from kale_tasks.lake.keys import MARKER
+
+Look = Mapping[str, Sequence[Any]]
+
+
+class LandingSensor(BaseOperator):
+    """Succeeds once a key's landing files are complete; a day that stays empty ends as skipped."""
+
+    template_fields: Sequence[str] = ("key",)
+    ui_color = "#eef3e8"
+
+    def __init__(
+        self,
+        *,
+        wait_hours: float,
+        poll_seconds: float,
+        key: str = KEY,
+        kale_conn_id: str = DEFAULT_CONNECTION,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.key, self.wait_hours, self.poll_seconds, self.kale_conn_id = key, wait_hours, poll_seconds, kale_conn_id
+
+    def execute(self, context: Any) -> int:
+        """Look once; wait in the triggerer unless the files are marked as complete."""
+        if not self.key:
+            raise AirflowFailException("This run has no key. Trigger it with a partition key, such as 2026-11-01.")
+        files, marked = look(self.key, KaleHook(self.kale_conn_id).environment())
+        return len(files) if marked else self._wait(files)
+
+    def execute_complete(self, context: Any, event: Mapping[str, Any]) -> int:
+        """Go on with what the trigger saw."""
+        if event["error"]:
+            raise AirflowFailException(f"The landing files cannot be listed: {event['error']}")
+        if not event["files"]:
+            raise AirflowSkipException(f"No complete landing files for {self.key} within {self.wait_hours:g} hours.")
+        self.log.info("%d landing files for %s", event["files"], self.key)
+        return int(event["files"])
+
+    def _wait(self, files: Look) -> NoReturn:
+        trigger = LandingTrigger(
+            key=self.key,
+            kale_conn_id=self.kale_conn_id,
+            poll_seconds=self.poll_seconds,
+            until=time.time() + self.wait_hours * 3600,
+            seen=dict(files),
+        )
+        self.defer(trigger=trigger, method_name="execute_complete")
+
+
+class LandingTrigger(BaseTrigger):
+    """Looks at a key's landing files from time to time."""
+
+    def __init__(self, *, key: str, kale_conn_id: str, poll_seconds: float, until: float, seen: Look) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.key, self.kale_conn_id, self.poll_seconds, self.until = key, kale_conn_id, poll_seconds, until
+        self.seen = seen
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What another triggerer needs to go on."""
+        names = ("key", "kale_conn_id", "poll_seconds", "until", "seen")
+        return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: how many files are complete (0: the time is over), or what went wrong."""
+        try:
+            seen = {"files": await self._complete(), "error": ""}
+        except Exception as error:  # the task shall say it; a trigger that raises only says that it failed
+            seen = {"files": 0, "error": str(error)}
+        yield TriggerEvent(seen)  # type: ignore[no-untyped-call]
+
+    async def _complete(self) -> int:
+        environment = await self._environment()
+        while time.time() < self.until:
+            await asyncio.sleep(self.poll_seconds)
+            files, marked = await asyncio.to_thread(look, self.key, environment)
+            if marked or (files and files == self.seen):
+                return len(files)
+            self.seen = files
+        return 0
+
+    async def _environment(self) -> dict[str, str]:
+        try:
+            connection = await KaleHook.aget_connection(self.kale_conn_id)
+        except AirflowNotFoundException:
+            return {}
+        return variables(connection.extra_dejson)
+
+
+def look(key: str, environment: Mapping[str, str]) -> tuple[Look, bool]:
+    """Each landing file of a key with its size and time, and whether their source has marked them as complete."""
+    from kale_tasks.lake.landing import landing, landing_files
+    from kale_tasks.settings import load
+
+    settings = load(environ={**os.environ, **environment}).settings
+    files = {entry.path: [entry.size, entry.modified.isoformat()] for entry in landing_files(settings, key)}
+    return files, bool(files) and landing(settings).exists(f"{key}/{MARKER}")

@@ -1,0 +1,184 @@
+"""Cleaning: named rules that take away what is no part of a caption, or refuse an answer that is none.
+
+A rule takes a text and returns it changed or not; an empty one means that nothing can be saved.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from kale_tasks.recipes.recipe import Clean, Prompt
+from kale_tasks.text.sentences import is_whole, sentences
+from kale_tasks.text.words import pattern
+
+_MARKUP = re.compile(
+    r"</?[a-zA-Z][^<>]{0,80}>|<\|[^<>|]{0,40}\|>|\*\*|__|`+|^\s{0,3}(?:#{1,6}|[-*\u2022]|\d+[.)])\s+|^\s*---+\s*$", re.M
+)
+_QUOTED = re.compile(r"^[\"\u201c]([^\"\u201c\u201d]*)[\"\u201d]$")
+_WORD = re.compile(r"\w[\w'\u2019-]*")
+_RUN = 5  # words of a prompt in a row that no caption says by chance
+_LONGEST_LOOP = 12
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What is left of an answer, the rules that changed it, and the one that refused it."""
+
+    text: str
+    fired: tuple[str, ...] = ()
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """The rules of one recipe's task."""
+
+    options: Clean
+    prompt: Prompt
+
+    def clean(self, text: str, finish: str = "stop") -> Cleaned:
+        """Apply every rule in order."""
+        fired: list[str] = []
+        text = text.strip()
+        if not text:
+            return Cleaned("", refused="empty")
+        for name, rule in RULES.items():
+            changed = rule(text, Asked(self, finish, "loop" in fired)).strip()
+            if not changed:
+                return Cleaned("", tuple(fired), name)
+            if changed != text:
+                fired.append(name)
+                text = changed
+        return Cleaned(text, tuple(fired))
+
+    @cached_property
+    def leaks(self) -> re.Pattern[str]:
+        """What betrays a prompt: a common list, the recipe's own, and runs of words of this very prompt."""
+        own = [re.escape(phrase) for phrase in self.options.lexicon]
+        own += [r"\W+".join(map(re.escape, run)) for run in _runs(f"{self.prompt.system}\n{self.prompt.user}")]
+        return re.compile("|".join([pattern("leaked").pattern, *(rf"\b(?:{one})\b" for one in own)]), re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a rule may know beside the text."""
+
+    by: Cleaner
+    finish: str
+    looped: bool
+
+
+def _markup(text: str, asked: Asked) -> str:
+    plain = re.sub(r"\s+", " ", _MARKUP.sub("", text)).strip()
+    return _QUOTED.sub(r"\1", plain)
+
+
+def _chat(text: str, asked: Asked) -> str:
+    while match := pattern("chat").match(text):
+        text = text[match.end() :]
+    return "".join(s for s in sentences(text) if not pattern("closing").match(s))
+
+
+def _refusal(text: str, asked: Asked) -> str:
+    return "" if pattern("refusal").search(text) else text
+
+
+def _intro(text: str, asked: Asked) -> str:
+    match = asked.by.options.intro and pattern("intro").match(text)
+    return _capital(text[match.end() :]) if match else text
+
+
+def _leak(text: str, asked: Asked) -> str:
+    if not asked.by.leaks.search(text):
+        return text
+    return "".join(s for s in sentences(text) if not asked.by.leaks.search(s))
+
+
+def _loop(text: str, asked: Asked) -> str:
+    text = "".join(_unrepeated(text))
+    found = list(_WORD.finditer(text))
+    spoken = [word[0].lower() for word in found]
+    for start in range(len(spoken)):
+        for size in range(1, min(_LONGEST_LOOP, (len(spoken) - start) // 3) + 1):
+            times = 5 if size == 1 else 3
+            unit = spoken[start : start + size]
+            if spoken[start : start + size * times] == unit * times:
+                return text[: found[start + size - 1].end()]
+    return text
+
+
+def _tail(text: str, asked: Asked) -> str:
+    if asked.finish != "length" and not asked.looped:
+        return text
+    whole = sentences(text)
+    return "".join(whole if is_whole(whole[-1]) else whole[:-1])
+
+
+def _length(text: str, asked: Asked) -> str:
+    options, kept, count = asked.by.options, "", 0
+    for sentence in sentences(text):
+        count += len(_WORD.findall(sentence))
+        if count > options.max_words:
+            break
+        kept += sentence
+    return kept if len(_WORD.findall(kept)) >= options.min_words else ""
+
+
+def _language(text: str, asked: Asked) -> str:
+    wanted, words = asked.by.options.languages, len(_WORD.findall(text))
+    foreign = sum(letter > "\u024f" for letter in text) > len(text) / 4  # no Latin letters
+    if (
+        not wanted
+        or (words < 8 and not foreign)
+        or ("en" in wanted and len(pattern("english").findall(text)) >= words / 12)
+    ):
+        return text
+    return text if _spoken_language(text) in wanted else ""
+
+
+RULES: dict[str, Callable[[str, Asked], str]] = {
+    "markup": _markup,
+    "chat": _chat,
+    "refusal": _refusal,
+    "intro": _intro,
+    "leak": _leak,
+    "loop": _loop,
+    "tail": _tail,
+    "language": _language,
+    "length": _length,
+}
+
+
+def _unrepeated(text: str) -> Iterator[str]:
+    seen = set()
+    for sentence in sentences(text):
+        plain = sentence.strip().lower()
+        if plain not in seen or len(plain) < 12:
+            yield sentence
+        seen.add(plain)
+
+
+def _runs(prompt: str) -> Iterator[list[str]]:
+    """The runs of words by which a prompt is known; a short sentence of it is one as a whole."""
+    for clause in re.split(r"[.:;\n]|\{\w+\}|</?alt>", prompt):
+        words = _WORD.findall(clause)
+        if 3 <= len(words) <= _RUN:
+            yield words
+        yield from (words[i : i + _RUN] for i in range(len(words) - _RUN))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _spoken_language(text: str) -> str:
+    return str(_identifier().classify(text)[0])

@@ -1,0 +1,126 @@
+"""Checks what the steps need: each answer says what was found and what to do."""
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from kale_tasks.errors import KaleError
+from kale_tasks.resources import resource
+from kale_tasks.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    found: str
+    advice: str = ""
+    needed: bool = True
+
+    def as_row(self) -> dict[str, str]:
+        """For a table."""
+        state = "ok" if self.ok else "broken" if self.needed else "absent"
+        return {"check": self.name, "state": state, "found": self.found, "what to do": "" if self.ok else self.advice}
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """Every check, one after the other."""
+    yield _java()
+    yield _spark()
+    yield _guarded("storage", lambda: _storage(settings))
+    yield _guarded("catalog", lambda: _catalog(settings))
+    yield _guarded("landing", lambda: _landing(settings))
+    yield _gpu()
+    yield _models()
+    yield _guarded("clock", lambda: _clock(settings))
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except (KaleError, OSError) as error:
+        return Check(name, False, "no answer", str(error))
+
+
+def _java() -> Check:
+    advice = "Install a Java runtime 17 or newer (Debian: openjdk-17-jre-headless)."
+    if not shutil.which("java"):
+        return Check("java", False, "not found", advice)
+    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    match = re.search(r'version "(\d+)', said)
+    version = int(match.group(1)) if match else 0
+    return Check("java", version >= 17, f"Java {version}", advice)
+
+
+def _spark() -> Check:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return Check("spark", True, f"pyspark {version('pyspark')}")
+    except PackageNotFoundError:
+        return Check(
+            "spark", False, "not installed", "Run `make demo` or `make test`: both install the locked packages."
+        )
+
+
+def _storage(settings: Settings) -> Check:
+    from kale_tasks.lake.storage.open import open_storage
+
+    storage = open_storage(settings.warehouse, settings.s3)
+    probe = f".doctor-{time.time_ns()}"
+    storage.put(probe, b"kale")
+    storage.delete(probe)
+    if settings.warehouse.startswith("s3://"):
+        return Check("storage", True, f"{settings.warehouse}: written and deleted")
+    free = shutil.disk_usage(storage.root).free / 1e9
+    return Check("storage", free > 1, f"{storage.root}: {free:.0f} GB free", "Less than 1 GB is free: make room.")
+
+
+def _catalog(settings: Settings) -> Check:
+    from kale_tasks.lake.tables import Lake
+
+    lake = Lake(settings)
+    return Check("catalog", True, f"{len(lake.keys('pairs'))} keys of pairs")
+
+
+def _landing(settings: Settings) -> Check:
+    from kale_tasks.lake.landing import landing_keys
+
+    keys = landing_keys(settings)
+    advice = (
+        f"Put files in {settings.landing}/<key>/, or make some: kale sample make --pairs 1000 --out {settings.landing}"
+    )
+    return Check("landing", bool(keys), f"{len(keys)} keys in {settings.landing}", advice, needed=False)
+
+
+def _gpu() -> Check:
+    import torch
+
+    if torch.cuda.is_available():
+        return Check("gpu", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
+    return Check("gpu", False, "none", "Not needed for the demo; production models want one.", needed=False)
+
+
+def _models() -> Check:
+    shipped = resource("kale_tasks/world/models/checkpoints")
+    names = sorted(p.name for p in shipped.glob("*") if (p / "config.json").exists())
+    return Check("models", bool(names), f"shipped: {', '.join(names) or 'none'}", "Retrain them: kale sample train")
+
+
+def _clock(settings: Settings) -> Check:
+    from kale_tasks.lake.storage.open import open_storage
+
+    storage = open_storage(settings.warehouse, settings.s3)
+    probe = f".doctor/clock-{time.time_ns()}"
+    storage.put(probe, b"kale")
+    seen = next(e.modified for e in storage.entries(".doctor") if e.path == probe)
+    storage.delete(probe)
+    off = abs(seen.timestamp() - time.time())
+    return Check(
+        "clock", off < 60, f"{off:.0f} s off the storage's", "Set this machine's clock: grace times depend on it."
+    )

@@ -1,0 +1,67 @@
+"""`kale gate` and `kale report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.errors import BadConfig
+
+if TYPE_CHECKING:
+    from kale_tasks.quality.verdict import GateResult
+
+Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse or student.")]
+Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
+Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
+Out = Annotated[str | None, typer.Option("--out", help="Write the page to this file too.")]
+Accept = Annotated[str | None, typer.Option("--accept", help="Take what failed as it is, and say why.")]
+
+
+def gate(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
+    """Examine what a step committed for a key; bad data ends with code 3 and nothing may be built on it."""
+    from kale_tasks.lake import verdicts as marks
+    from kale_tasks.quality.gate import gate as examine
+    from kale_tasks.quality.suites import find_suite
+
+    of = settings(sets)
+    lake = open_lake(of)
+    if accept:
+        suite = find_suite(step)
+        marks.accept(lake, suite.table, key, suite.slice, accept)
+    result = examine(lake, of, step, key)
+    say(result.as_json(), json, _sentence(result))
+
+
+def _sentence(result: "GateResult") -> str:
+    checked = f"{len(result.checks)} checks on {result.looked_at} of {result.rows} rows in {result.seconds:.1f} s"
+    noted = f"; worth a look: {', '.join(result.warnings)}" if result.warnings else ""
+    accepted = f"; accepted: {result.accepted['why']}" if result.accepted else ""
+    return f"{result.table} {result.partition} {result.status}: {checked}{noted}{accepted}."
+
+
+def report(
+    key: Annotated[str | None, typer.Option("--key", help="The partition, such as 2026-11-01.")] = None,
+    release: Annotated[str | None, typer.Option("--release", help="A release instead of a key.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the page to this file too.")] = None,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Write the report on a key, or on a release: one page that needs nothing else, and its figures as JSON."""
+    from kale_tasks.quality.release_report import make_release_report
+    from kale_tasks.quality.report import make_report
+    from kale_tasks.quality.report_paths import RELEASE, report_path
+
+    if (key is None) == (release is None):
+        raise BadConfig("Name one of --key and --release.")
+    of = settings(sets)
+    lake = open_lake(of)
+    made = make_report(lake, of, key) if key else make_release_report(lake, of, str(release))
+    path = report_path(key or f"{RELEASE}{release}", "html")
+    place = str(out or lake.storage.uri(path))
+    if out:
+        out.write_bytes(lake.storage.read(path))
+    if open_:
+        typer.launch(place)
+    say({"report": place, **made.summary()}, json, f"Report: {place}")

@@ -1,0 +1,121 @@
+"""`kale run`, and its three verbs alone for schedulers: `kale plan`, `kale work`, `kale commit`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.errors import BadConfig
+
+if TYPE_CHECKING:
+    from kale_tasks.contract.step import Chunk as PlannedChunk
+    from kale_tasks.contract.step import Plan
+    from kale_tasks.lake.tables import Committed
+    from kale_tasks.progress import Progress
+    from kale_tasks.runner.run import Run
+    from kale_tasks.settings import Settings
+
+Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse, distill, student or release.")]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again", "--redrive", help="Make it anew although it is committed; images: try again what can heal."
+    ),
+]
+Fingerprint = Annotated[str, typer.Option("--fingerprint", help="The run, as `kale plan` named it.")]
+Base = Annotated[str | None, typer.Option("--base", help="What that plan builds on, as `kale plan` named it.")]
+Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
+
+
+def run(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
+    """Run a step on a key: plan, work, commit. What is committed already is not made again."""
+    from kale_tasks.runner.run import execute
+
+    with _opened(step, key, sets, again) as it:
+        committed = execute(it)
+        say(_account(it, committed), json, _sentence(it, committed))
+
+
+def plan(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
+    """Say what a run would do, and write its plan down for `kale work` and `kale commit`."""
+    from kale_tasks.runner.run import plan as make
+
+    with _opened(step, key, sets, again) as it:
+        made = make(it)
+        text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks to do"
+        say(made.model_dump(), json, f"{step} {key} {made.fingerprint} {text}.")
+
+
+def work(step: Step, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:
+    """Make the missing parts of one chunk of a plan."""
+    from kale_tasks.runner.run import work as make
+
+    with _planned(step, key, sets, fingerprint, None) as (it, made):
+        metas = [] if made.committed else make(it, _chunk(made, chunk))
+        done = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
+        say(done, json, f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.")
+
+
+def commit(
+    step: Step, key: Key, fingerprint: Fingerprint, base: Base = None, sets: Sets = None, json: AsJson = False
+) -> None:
+    """Make the parts of a plan the rows of the key, all at once."""
+    from kale_tasks.runner.run import commit as make
+
+    with _planned(step, key, sets, fingerprint, base) as (it, made):
+        committed = make(it, made)
+        say(_account(it, committed), json, _sentence(it, committed))
+
+
+@contextmanager
+def _opened(step: str, key: str, sets: Any, again: bool) -> Iterator["Run"]:
+    from kale_tasks.contract.registry import find
+    from kale_tasks.runner.run import Run
+
+    of = settings(sets)
+    with _shown(of) as progress:
+        yield Run(find(step), open_lake(of), of, key, again=again, progress=progress)
+
+
+@contextmanager
+def _planned(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
+    from kale_tasks.contract.registry import find
+    from kale_tasks.runner.run import reopen
+
+    of = settings(sets)
+    with _shown(of) as progress:
+        yield reopen(find(step), open_lake(of), of, (key, fingerprint, base or None), progress)
+
+
+@contextmanager
+def _shown(of: "Settings") -> Iterator["Progress"]:
+    from kale_tasks.progress import make
+
+    progress = make(of.log)
+    try:
+        yield progress
+    finally:
+        progress.end()
+
+
+def _chunk(made: "Plan", index: int) -> "PlannedChunk":
+    if index not in range(len(made.chunks)):
+        raise BadConfig(f"The plan has chunks 0 to {len(made.chunks) - 1}; there is no chunk {index}.")
+    return made.chunks[index]
+
+
+def _account(run: "Run", committed: "Committed") -> dict[str, Any]:
+    kept = {k: v for k, v in asdict(committed).items() if k != "config"}
+    return {"step": run.step.name, "key": run.key, "table": run.step.table, **kept}
+
+
+def _sentence(run: "Run", committed: "Committed") -> str:
+    dropped = ", ".join(f"{rule} {n}" for rule, n in sorted(committed.dropped.items(), key=lambda x: -x[1]))
+    lost = f", dropped {sum(committed.dropped.values())} ({dropped})" if dropped else ""
+    return (
+        f"{run.step.name} {run.key} {committed.fingerprint}: {committed.rows_in} in, {committed.rows} kept"
+        f"{lost}, {committed.quarantined} quarantined."
+    )

@@ -1,0 +1,190 @@
+"""The embedded engine: batches of like length through transformers, in this process."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from kale_tasks.engines.base import (
+    ENGINE_ERROR,
+    IMAGE_BROKEN,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    TOO_LONG,
+    Answer,
+    Engine,
+    Request,
+)
+from kale_tasks.imaging import BrokenImage, decode
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    request: Request
+    text: str
+    image: Image.Image | None
+    tokens: int
+
+
+class TransformersEngine(Engine):
+    """Generates with transformers; one batch at a time, requests of like length together."""
+
+    def start(self) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+        from transformers.utils import logging
+
+        _hush(logging)
+        started = time.monotonic()
+        self._torch, self._batch = torch, self.settings.batch
+        self._waiting: list[_Prompt] = []
+        self._done: list[Answer] = []
+        device = self.settings.device
+        self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        folder = self.model.folder()
+        sees = self.task.image_tokens > 0
+        kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        reader: Any = AutoProcessor if sees else AutoTokenizer
+        self._reader = reader.from_pretrained(folder, trust_remote_code=False)
+        self._tokenizer = self._reader.tokenizer if sees else self._reader
+        self._tokenizer.padding_side = "left"
+        loaded = kind.from_pretrained(
+            folder, dtype=getattr(torch, self.task.dtype), trust_remote_code=False, use_safetensors=True
+        )
+        self._model = loaded.to(self._device).eval()
+        self._model.generation_config = self._plain_generation()
+        self.times.load += time.monotonic() - started
+        self.times.starts += 1
+
+    @property
+    def pending(self) -> int:
+        return len(self._waiting) + len(self._done)
+
+    def submit(self, request: Request) -> None:
+        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
+        tokens = len(self._tokenizer(text, add_special_tokens=False).input_ids)
+        tokens += self.task.image_tokens if request.image else 0
+        if tokens + self.task.sampling.max_tokens > self.task.context:
+            self._done.append(Answer(request.id, tokens_in=tokens, reason=TOO_LONG, detail=f"{tokens} tokens"))
+            return
+        try:
+            image = decode(request.image) if request.image else None
+        except BrokenImage as error:
+            self._done.append(Answer(request.id, reason=IMAGE_BROKEN, detail=str(error)))
+            return
+        self._waiting.append(_Prompt(request, text, image, tokens))
+
+    def finished(self) -> list[Answer]:
+        done, self._done = self._done, []
+        return done or self._answer(self._next_batch())
+
+    def stop(self) -> None:
+        for name in ("_model", "_reader", "_tokenizer"):
+            self.__dict__.pop(name, None)
+        if "_torch" in self.__dict__ and self._torch.cuda.is_available():
+            self._torch.cuda.empty_cache()
+
+    def _next_batch(self) -> list[_Prompt]:
+        # The oldest must go; those nearest to it in length go with it, so that little is padding.
+        oldest = min(self._waiting, key=lambda prompt: prompt.request.id)
+        self._waiting.sort(key=lambda prompt: (abs(prompt.tokens - oldest.tokens), prompt.request.id))
+        batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+        return batch
+
+    def _answer(self, batch: list[_Prompt]) -> list[Answer]:
+        if not batch:
+            return []
+        try:
+            return self._generate(batch)
+        except Exception as error:  # one bad request must not take its neighbours along: halve until it is alone
+            out_of_memory = "out of memory" in str(error).lower() or "not enough memory" in str(error).lower()
+            if len(batch) == 1:
+                reason = OUT_OF_MEMORY if out_of_memory else ENGINE_ERROR
+                return [Answer(batch[0].request.id, reason=reason, detail=f"{type(error).__name__}: {error}"[:200])]
+        if out_of_memory:
+            self._batch = max(1, len(batch) // 2)
+            if self._torch.cuda.is_available():
+                self._torch.cuda.empty_cache()
+        half = len(batch) // 2
+        return self._answer(batch[:half]) + self._answer(batch[half:])
+
+    def _generate(self, batch: list[_Prompt]) -> list[Answer]:
+        from transformers import StoppingCriteriaList
+        from transformers.generation.stopping_criteria import MaxTimeCriteria
+
+        torch = self._torch
+        images = [prompt.image for prompt in batch if prompt.image]
+        inputs = self._reader(
+            text=[prompt.text for prompt in batch],
+            **({"images": images} if images else {}),
+            padding=True,
+            add_special_tokens=False,
+            return_tensors="pt",
+        ).to(self._device)
+        drawn = [prompt.request for prompt in batch]
+        started = time.monotonic()
+        with torch.inference_mode():
+            out = self._model.generate(
+                **inputs,
+                max_new_tokens=self.task.sampling.max_tokens,
+                logits_processor=_drawing(drawn, self.task.sampling.top_p),
+                stopping_criteria=StoppingCriteriaList([MaxTimeCriteria(self.settings.timeout_s)]),
+            )
+        late = time.monotonic() - started >= self.settings.timeout_s
+        start = inputs["input_ids"].shape[1]
+        tokens_in = inputs["attention_mask"].sum(dim=1).tolist()
+        return [
+            self._read(prompt, row, n, late)
+            for prompt, row, n in zip(batch, out[:, start:].tolist(), tokens_in, strict=True)
+        ]
+
+    def _read(self, prompt: _Prompt, row: list[int], tokens_in: int, late: bool) -> Answer:
+        ends = self._model.generation_config.eos_token_id
+        stop = next((i for i, token in enumerate(row) if token in ends), None)
+        if stop is None and late and len(row) < self.task.sampling.max_tokens:
+            return Answer(prompt.request.id, reason=TIMEOUT, detail=f"over {self.settings.timeout_s:g} s")
+        tokens = row if stop is None else row[: stop + 1]
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return Answer(prompt.request.id, text, tokens_in, len(tokens), "length" if stop is None else "stop")
+
+    def _plain_generation(self) -> Any:
+        # A checkpoint's own defaults (penalties, sampling) would make engines differ: only its end tokens count.
+        from transformers import GenerationConfig
+
+        config: Any = GenerationConfig
+        ends = self._model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends if ends is not None else self._tokenizer.eos_token_id]
+        pad = self._tokenizer.pad_token_id
+        return config(eos_token_id=ends, pad_token_id=ends[0] if pad is None else pad, do_sample=False)
+
+
+def _hush(logging: Any) -> None:
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def _drawing(requests: list[Request], top_p: float) -> Any:
+    """What makes greedy search draw by each request's own temperature and seed, whichever batch it is in."""
+    import torch
+    from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
+
+    class Draw(LogitsProcessor):
+        def __init__(self) -> None:
+            self.sources = {
+                i: torch.Generator().manual_seed(request.seed)
+                for i, request in enumerate(requests)
+                if request.temperature
+            }
+
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            for i, source in self.sources.items():
+                row = scores[i : i + 1].float() / requests[i].temperature
+                if top_p < 1:
+                    row = TopPLogitsWarper(top_p)(input_ids, row)
+                # Adding Gumbel noise and taking the largest is drawing from the distribution.
+                noise = -torch.log(-torch.log(torch.rand(row.shape, generator=source).clamp(1e-20, 1 - 1e-7)))
+                scores[i : i + 1] = row + noise.to(row.device)
+            return scores
+
+    return LogitsProcessorList([Draw()])

@@ -1,1 +1,0 @@
-"""Measures how good captions are."""

@@ -1,0 +1,108 @@
+"""Cuts sorted rows into parts: kept pairs, their index entries, and the account of the others."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kale_tasks.contract.step import Part, Quarantined
+from kale_tasks.ingest.clean import SKETCHES
+from kale_tasks.ingest.rules import Privacy
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.tombstones import TAKEDOWN
+from kale_tasks.runner.writer import Writer
+
+_PAIRS = TABLES["pairs"].arrow
+_INDEX = TABLES["dedup_index"].arrow
+_SINGLE = {"uid": "uid_hash", "url": "url_hash", "sha256": "picture_hash"}
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Writes the wanted parts out of a stream of sorted rows; can be sent to another process."""
+
+    writer: Writer
+    wanted: frozenset[int]
+    privacy: Privacy
+    samples: int
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[PartMeta]:
+        """Write each part that comes by."""
+        for number, rows in _by_part(batches):
+            if number in self.wanted:
+                self._keep_samples(number, rows)
+                yield self.writer.write(part_of(number, rows))
+
+    def _keep_samples(self, number: int, rows: pa.Table) -> None:
+        # A few dropped rows of each rule, for the report; what may be private is masked, what is taken down stays out.
+        seen: dict[str, list[dict[str, str]]] = {}
+        dropped = rows.filter(pc.and_(pc.not_equal(rows["fate"], TAKEDOWN), pc.is_null(rows["fault"])))
+        for uid, url, text, fate in zip(*(dropped[n].to_pylist() for n in ("uid", "url", "text", "fate")), strict=True):
+            if len(few := seen.setdefault(fate, [])) < self.samples:
+                few.append({"uid": uid, "url": self.privacy.mask(url or ""), "text": self.privacy.mask(text)[:300]})
+        folder = self.writer.folder(self.writer.table)
+        self.writer.storage.put(f"{folder}/dropped/{number:05d}.json", json.dumps(seen, ensure_ascii=False).encode())
+
+
+def part_of(number: int, rows: pa.Table) -> Part:
+    """One part: every row of it is kept, dropped by a rule, or quarantined."""
+    faulty = rows.filter(pc.is_valid(rows["fault"]))
+    sound = rows.filter(pc.is_null(rows["fault"]))
+    kept = sound.filter(pc.is_null(sound["fate"]))
+    fates = pc.value_counts(sound["fate"].drop_null())
+    return Part(
+        number=number,
+        rows=_pairs(kept),
+        rows_in=rows.num_rows,
+        dropped={str(entry["values"]): entry["counts"].as_py() for entry in fates},
+        quarantine=[
+            Quarantined(*values)
+            for values in zip(*(faulty[n].to_pylist() for n in ("uid", "fault", "detail")), strict=True)
+        ],
+        also={"dedup_index": index_of(kept)},
+    )
+
+
+def index_of(kept: pa.Table) -> pa.Table:
+    """Under which hashes a later key finds these pairs again."""
+    entries = [_entries(kept, kind, kept[name]) for kind, name in _SINGLE.items()]
+    for kind in SKETCHES:
+        bands = kept[f"{kind}_bands"].combine_chunks()
+        owners = kept.take(pc.list_parent_indices(bands))
+        entries.append(_entries(owners, kind, pc.list_flatten(bands), owners[f"{kind}_a"], owners[f"{kind}_b"]))
+    table = pa.concat_tables(entries)
+    return table.filter(pc.is_valid(table["hash"])).sort_by([(name, "ascending") for name in ("uid", "kind", "hash")])
+
+
+def _pairs(kept: pa.Table) -> pa.Table:
+    columns = {name: kept["dups" if name == "dup_count" else name] for name in _PAIRS.names}
+    return pa.table(columns)
+
+
+def _entries(owners: pa.Table, kind: str, hashes: Any, sketch_a: Any = None, sketch_b: Any = None) -> pa.Table:
+    rows = owners.num_rows
+    none = pa.nulls(rows, pa.int64())
+    kinds = pa.array([kind] * rows, pa.string())
+    columns = [owners["uid"], owners["key"], kinds, hashes, none if sketch_a is None else sketch_a]
+    return pa.table([*columns, none if sketch_b is None else sketch_b], schema=_INDEX)
+
+
+def _by_part(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        start = 0
+        numbers = batch["part"]
+        while start < batch.num_rows:
+            number = numbers[start].as_py()
+            if waiting and waiting[0]["part"][0].as_py() != number:
+                yield waiting[0]["part"][0].as_py(), pa.Table.from_batches(waiting)
+                waiting = []
+            stop = start + pc.sum(pc.equal(numbers.slice(start), number)).as_py()
+            waiting.append(batch.slice(start, stop - start))
+            start = stop
+    if waiting:
+        yield waiting[0]["part"][0].as_py(), pa.Table.from_batches(waiting)

@@ -1,0 +1,86 @@
+"""A committed input as a step sees it: numbered rows in uid order, pinned to one snapshot."""
+
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kale_tasks.errors import Conflict
+from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.tables import Committed, DataFile, Lake
+
+
+class Rows:
+    """The rows of one committed partition; opened once, never changing under the reader."""
+
+    def __init__(self, lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> None:
+        committed = lake.committed(table, key, slice_)
+        if committed is None:
+            raise Conflict(f"{table} has nothing committed for {key}. Run the step that makes it first.")
+        self.committed: Committed = committed
+        self._lake = lake
+        self._schema = TABLES[table].arrow
+        self.files: list[DataFile] = lake.files(table, key, slice_, snapshot_id=None)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return sum(file.rows for file in self.files)
+
+    def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows number start to stop (exclusive)."""
+        pieces, first = [], bisect.bisect_right(self._ends, start)
+        for i in range(first, len(self.files)):
+            begin = self._ends[i] - self.files[i].rows
+            if begin >= stop:
+                break
+            low, high = max(start - begin, 0), min(stop - begin, self.files[i].rows)
+            pieces.append(self._table(self.files[i], columns).slice(low, high - low))
+        return self._joined(pieces, columns)
+
+    def between(self, first: str, last: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Rows whose uid lies between two uids, both included: the other side of a join."""
+        names = None if columns is None else list(dict.fromkeys(["uid", *columns]))
+        pieces = []
+        for file in self.files:
+            # Bounds are truncated prefixes: compare with prefixes of the same length.
+            if file.uid_min <= last and file.uid_max >= first[: len(file.uid_max)]:
+                table = self._table(file, names)
+                uid = table["uid"]
+                pieces.append(table.filter(pc.and_(pc.greater_equal(uid, first), pc.less_equal(uid, last))))
+        return self._joined(pieces, names)
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """All rows, a file at a time."""
+        for file in self.files:
+            yield self._table(file, columns)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(file.rows for file in self.files))
+
+    def _table(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
+        names = list(columns or self._schema.names)
+        with reading(file.path), self._lake.storage.arrow.open_input_file(file.path) as source:
+            parquet = pq.ParquetFile(source)
+            stored = parquet.read([n for n in names if n in parquet.schema_arrow.names])
+        # A file of an older version lacks newer columns: they are null.
+        return pa.table(
+            {
+                n: stored[n].cast(self._schema.field(n).type)
+                if n in stored.column_names
+                else pa.nulls(stored.num_rows, self._schema.field(n).type)
+                for n in names
+            }
+        )
+
+    def _joined(self, pieces: Sequence[pa.Table], columns: Sequence[str] | None) -> pa.Table:
+        names = list(columns or self._schema.names)
+        empty = pa.schema([pa.field(n, self._schema.field(n).type) for n in names]).empty_table()
+        return pa.concat_tables([empty, *pieces])

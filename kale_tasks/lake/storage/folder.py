@@ -1,0 +1,134 @@
+"""A lake in a folder: durable atomic puts with rename and fsync."""
+
+import fcntl
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow.fs as pafs
+
+from kale_tasks.lake.io_errors import explained
+from kale_tasks.lake.storage.base import Entry, Storage
+
+
+class FolderStorage(Storage):
+    """A folder of this machine or of a shared file system."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(Path(root).absolute())
+
+    def put(self, path: str, data: bytes | Path) -> None:
+        target = Path(self.root, path)
+        with explained(target):
+            _mkdirs(target.parent)
+            temporary = self._write_beside(target, data)
+            os.replace(temporary, target)
+            _fsync_folder(target.parent)
+
+    def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
+        target = Path(self.root, path)
+        with explained(target):
+            _mkdirs(target.parent)
+            with _locked(target):
+                if self.tag(path) != tag:
+                    return False
+                os.replace(self._write_beside(target, data), target)
+                _fsync_folder(target.parent)
+        return True
+
+    def tag(self, path: str) -> str | None:
+        try:
+            stat = os.stat(Path(self.root, path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        with open(Path(self.root, path), "rb") as file:
+            file.seek(offset)
+            return file.read(-1 if length is None else length)
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        for folder, _, names in os.walk(Path(self.root, prefix)):
+            for name in sorted(names):
+                full = Path(folder, name)
+                try:
+                    stat = full.stat()
+                except FileNotFoundError:
+                    continue
+                yield Entry(
+                    str(full.relative_to(self.root)), stat.st_size, datetime.fromtimestamp(stat.st_mtime, tz=UTC)
+                )
+
+    def delete(self, path: str) -> None:
+        # Empty folders stay: removing one could pull it from under somebody who is about to write in it.
+        Path(self.root, path).unlink(missing_ok=True)
+
+    def copy(self, source: str, path: str) -> None:
+        target = Path(self.root, path)
+        with explained(target):
+            _mkdirs(target.parent)
+            temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+            os.link(Path(self.root, source), temporary)
+            os.replace(temporary, target)
+            temporary.unlink(missing_ok=True)  # a rename onto its own file leaves both names
+            _fsync_folder(target.parent)
+
+    @cached_property
+    def arrow(self) -> pafs.FileSystem:
+        return pafs.SubTreeFileSystem(self.root, pafs.LocalFileSystem())
+
+    def _write_beside(self, target: Path, data: bytes | Path) -> str:
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                _copy(data, out)
+                out.flush()
+                os.fsync(out.fileno())
+            os.chmod(temporary, 0o644)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return temporary
+
+
+def _copy(data: bytes | Path, out: BinaryIO) -> None:
+    if isinstance(data, bytes):
+        out.write(data)
+        return
+    with data.open("rb") as source:
+        while block := source.read(1 << 22):
+            out.write(block)
+
+
+def _mkdirs(folder: Path) -> None:
+    # Each new folder entry is made durable too, or a power cut could lose a file that was synced in it.
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        _fsync_folder(new.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    # An advisory lock beside the file, which the kernel releases when the process dies.
+    with target.with_name(f".{target.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,16 @@
+"""Opens the storage that an address names."""
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.lake.storage.s3 import S3Storage
+from kale_tasks.settings.model import S3
+
+
+def open_storage(root: str, s3: S3) -> Storage:
+    """The storage of an address: s3://bucket/prefix, or a folder."""
+    if root.startswith("s3://"):
+        return S3Storage(root, s3)
+    if "://" in root and not root.startswith("file://"):
+        raise BadConfig(f"'{root}' is no place for a lake. Use a folder or s3://bucket/prefix.")
+    return FolderStorage(root.removeprefix("file://"))

@@ -1,0 +1,279 @@
+"""The lake: Iceberg tables of the project, opened, read and described by key."""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyiceberg.expressions import And, BooleanExpression, EqualTo
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.name_mapping import create_mapping_from_schema
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType,
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+
+from kale_tasks.errors import BadConfig, BadData
+from kale_tasks.lake import schemas
+from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, open_catalog
+from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.schemas import TABLES, TableSpec
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.settings.model import Settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+COMMITTED = "kale.committed."
+_NAME_MAPPING = "schema.name-mapping.default"
+_SCALARS: dict[pa.DataType, IcebergType] = {
+    schemas.STRING: StringType(),
+    schemas.INT: IntegerType(),
+    schemas.LONG: LongType(),
+    schemas.DOUBLE: DoubleType(),
+    schemas.BOOL: BooleanType(),
+    schemas.TIME: TimestamptzType(),
+}
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a table says of one partition: which run stands there and the account of its rows."""
+
+    fingerprint: str
+    content: str
+    rows: int
+    parts: int
+    snapshot_id: int
+    at: str
+    rows_in: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    quarantined: int = 0
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    generation: int = 0
+    config: str = ""
+
+    def as_property(self) -> str:
+        """Its text in the table's properties."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_property(cls, text: str) -> "Committed":
+        """The same from that text."""
+        try:
+            return cls(**json.loads(text))
+        except TypeError as error:
+            raise BadData("A newer version of KALE committed to this lake. Upgrade this one.") from error
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a table: its path below the warehouse (or full address if adopted) and its rows."""
+
+    path: str
+    rows: int
+    uid_min: str
+    uid_max: str
+
+
+def partition_name(key: str, slice_: Mapping[str, Any] | None = None) -> str:
+    """How a partition is called in properties and messages: 2026-11-01 or 2026-11-01/stage=1."""
+    return "/".join([key, *(f"{name}={value}" for name, value in (slice_ or {}).items())])
+
+
+class Lake:
+    """The tables of one warehouse behind one catalog."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.storage: Storage = open_storage(settings.warehouse, settings.s3)
+        self._catalog = open_catalog(settings)
+
+    @cached_property
+    def catalog_uri(self) -> str:
+        """Where the catalog is, as given to its library."""
+        return str(self._catalog.properties["uri"])
+
+    def table(self, name: str) -> Table:
+        """The Iceberg table as it is now, made or brought up to this version's columns if need be."""
+        if name not in TABLES:
+            raise BadConfig(f"There is no table '{name}'. Tables: {', '.join(TABLES)}.")
+        spec = TABLES[name]
+        table = answered(lambda: load_or_create(self._catalog, name, lambda: self._create(spec)), self.catalog_uri)
+        missing = [c for c in spec.columns if c.name not in table.schema().column_names]
+        return self._evolve(table, spec) if missing else table
+
+    def tables(self) -> list[str]:
+        """The tables that something was written to; to ask makes none."""
+        known = answered(lambda: self._catalog.list_tables(NAMESPACE), self.catalog_uri)
+        return [name for name in TABLES if (NAMESPACE, name) in known]
+
+    def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
+        """What stands committed for a partition, if anything."""
+        return committed_in(self.table(name), key, slice_)
+
+    def partitions(self, name: str) -> dict[str, Committed]:
+        """Every committed partition of a table by its name, in order."""
+        properties = self.table(name).properties
+        names = sorted(p.removeprefix(COMMITTED) for p in properties if p.startswith(COMMITTED))
+        return {n: Committed.from_property(properties[COMMITTED + n]) for n in names}
+
+    def keys(self, name: str) -> list[str]:
+        """Every key with something committed in a table."""
+        return sorted({n.split("/")[0] for n in self.partitions(name)})
+
+    def files(
+        self, name: str, key: str | None = None, slice_: Mapping[str, Any] | None = None, snapshot_id: int | None = None
+    ) -> list[DataFile]:
+        """The data files of a partition in row order, without reading any of them."""
+        table = self.table(name)
+        if table.current_snapshot() is None:
+            return []
+        scan = table.scan(row_filter=partition_filter(key, slice_), snapshot_id=snapshot_id)
+        uid = table.schema().find_field("uid").field_id if "uid" in table.schema().column_names else -1
+        files = [_described(self.storage, task.file, uid) for task in scan.plan_files()]
+        return sorted(files, key=_row_order)
+
+    def batches(
+        self,
+        name: str,
+        key: str | None = None,
+        columns: Sequence[str] | None = None,
+        where: BooleanExpression | str | None = None,
+        slice_: Mapping[str, Any] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows as Arrow batches, columns and filter pushed down to the files."""
+        with reading(name, key):
+            yield from self._scan(name, key, columns, where, slice_).to_arrow_batch_reader()
+
+    def arrow(
+        self,
+        name: str,
+        key: str | None = None,
+        columns: Sequence[str] | None = None,
+        where: BooleanExpression | str | None = None,
+        slice_: Mapping[str, Any] | None = None,
+    ) -> pa.Table:
+        """Rows as one Arrow table; for what fits in memory."""
+        with reading(name, key):
+            return self._scan(name, key, columns, where, slice_).to_arrow()
+
+    def duckdb(self, names: Iterable[str], key: str | None = None) -> "duckdb.DuckDBPyConnection":
+        """A DuckDB connection that sees the named tables (of one key) as views over their files."""
+        import duckdb
+
+        connection = duckdb.connect()
+        for name in names:
+            # Batches through Arrow: DuckDB reads S3 only with an extension that it would have to download.
+            connection.register(name, self._scan(name, key, None, None, None).to_arrow_batch_reader().read_all())
+        return connection
+
+    def _scan(self, name: str, key: str | None, columns: Any, where: Any, slice_: Any) -> Any:
+        table = self.table(name)
+        row_filter = partition_filter(key, slice_)
+        if where is not None:
+            from pyiceberg.table import _parse_row_filter
+
+            row_filter = And(row_filter, _parse_row_filter(where) if isinstance(where, str) else where)
+        return table.scan(row_filter=row_filter, selected_fields=tuple(columns or ("*",)))
+
+    def _create(self, spec: TableSpec) -> Table:
+        location = self.storage.uri(spec.name)
+        # Looked for in this order: who has snapshots was in the catalog before it had them.
+        if self._has_snapshots(spec.name) and not self._catalog.table_exists((NAMESPACE, spec.name)):
+            raise BadConfig(
+                f"{location} holds a table that the catalog does not know. Set the catalog that knows it, or bring "
+                f"that back from a copy. Nothing was touched."
+            )
+        schema = _iceberg_schema(spec)
+        fields = [
+            PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
+            for i, name in enumerate(spec.partition)
+        ]
+        properties = {
+            "commit.retry.num-retries": "0",  # a retry must look at the partition again: commit.py does
+            "write.metadata.delete-after-commit.enabled": "true",
+            "write.metadata.previous-versions-max": "20",
+            _NAME_MAPPING: create_mapping_from_schema(schema).model_dump_json(),
+        }
+        return self._catalog.create_table(
+            (NAMESPACE, spec.name),
+            schema,
+            location=location,
+            partition_spec=PartitionSpec(*fields),
+            properties=properties,
+        )
+
+    def _has_snapshots(self, name: str) -> bool:
+        return any(
+            entry.path.rpartition("/")[2].startswith("snap-") for entry in self.storage.entries(f"{name}/metadata")
+        )
+
+    def _evolve(self, table: Table, spec: TableSpec) -> Table:
+        with table.transaction() as change:
+            with change.update_schema() as update:
+                update.union_by_name(_iceberg_schema(spec))
+            change.set_properties(
+                {_NAME_MAPPING: create_mapping_from_schema(change.table_metadata.schema()).model_dump_json()}
+            )
+        return table
+
+
+def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
+    """What this very version of a table says of a partition."""
+    text = table.properties.get(COMMITTED + partition_name(key, slice_))
+    return Committed.from_property(text) if text else None
+
+
+def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -> BooleanExpression:
+    """The rows of one partition; of the whole table without a key."""
+    from pyiceberg.expressions import AlwaysTrue
+
+    row_filter: BooleanExpression = AlwaysTrue() if key is None else EqualTo(term="key", value=key)
+    for name, value in (slice_ or {}).items():
+        row_filter = And(row_filter, EqualTo(term=name, value=value))
+    return row_filter
+
+
+def _iceberg_schema(spec: TableSpec) -> Schema:
+    ids = itertools.count(len(spec.columns) + 1)
+    return Schema(
+        *(
+            NestedField(i, c.name, _iceberg_type(c.type, ids), required=c.required, doc=c.meaning)
+            for i, c in enumerate(spec.columns, start=1)
+        )
+    )
+
+
+def _iceberg_type(arrow: pa.DataType, ids: Iterator[int]) -> IcebergType:
+    if pa.types.is_list(arrow):
+        return ListType(next(ids), _iceberg_type(arrow.value_type, ids), element_required=False)
+    return _SCALARS[arrow]
+
+
+def _row_order(file: DataFile) -> tuple[int, str, str]:
+    # Parts are numbered in row order, and a takedown puts those that it writes anew into a folder of their own.
+    name = file.path.rpartition("/")[2]
+    return len(name), name, file.path
+
+
+def _described(storage: Storage, file: Any, uid: int) -> DataFile:
+    lower, upper = (file.lower_bounds or {}).get(uid, b""), (file.upper_bounds or {}).get(uid, b"")
+    path = file.file_path
+    if path.startswith(f"{storage.root}/"):
+        path = storage.relative(path)
+    return DataFile(path, file.record_count, lower.decode(), upper.decode())

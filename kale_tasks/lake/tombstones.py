@@ -1,0 +1,132 @@
+"""What must never come back: lists of rows to take down, kept as digests, asked by every step that lets rows in."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.lake.tables import Lake
+from kale_tasks.urls import normal_url
+
+FOLDER = "takedowns"
+TAKEDOWN = "takedown"  # the rule under which such rows are counted
+KINDS = ("uid", "url", "host", "sha256", "pattern")
+_COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
+_TEXTS = ("alt_text", "text", "dense_caption", "caption")
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """Knows what is taken down; can be sent to another process."""
+
+    content: str = ""  # changes with the lists: for the fingerprint of a step that asks
+    digests: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    patterns: tuple[str, ...] = ()
+
+    def matches(self, rows: pa.Table) -> pa.ChunkedArray:
+        """For each row whether it is taken down, by whichever of the columns there are."""
+        hit = pa.chunked_array([pa.repeat(pa.scalar(False), rows.num_rows)])
+        for kind, known in self.digests.items():
+            for name in (n for n in _COLUMNS[kind] if known and n in rows.column_names):
+                found = [v is not None and not known.isdisjoint(_names(kind, v)) for v in rows[name].to_pylist()]
+                hit = pc.or_(hit, pa.chunked_array([pa.array(found, pa.bool_())]))
+        for pattern in self.patterns:
+            for name in (n for n in _TEXTS if n in rows.column_names):
+                found = pc.match_substring_regex(rows[name], pattern, ignore_case=True)
+                hit = pc.or_(hit, pc.fill_null(found, False))
+        return hit
+
+
+def matcher(lake: Lake) -> Matcher:
+    """Everything that was ever taken down in this lake."""
+    found = [e.path for e in lake.storage.entries(FOLDER) if e.path.endswith("/list.json")]
+    lists = [json.loads(lake.storage.read(path)) for path in sorted(found)]
+    if not lists:
+        return Matcher()
+    digests = {kind: frozenset(d for one in lists for d in one["digests"].get(kind, ())) for kind in _COLUMNS}
+    patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
+    content = hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:20]
+    return Matcher(content, digests, patterns)
+
+
+def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
+    """Add a list to the lake; the same list twice is one."""
+    path = f"{FOLDER}/{name_of(wanted)}/list.json"
+    if not lake.storage.exists(path):
+        lake.storage.put(path, _text(wanted))
+
+
+def name_of(wanted: Mapping[str, Iterable[str]]) -> str:
+    """What a list is called: the same for the same list."""
+    return hashlib.sha256(_text(wanted)).hexdigest()[:20]
+
+
+def digest(kind: str, value: str) -> str:
+    """How a value stands in a list: nobody can read it there, but who has it can find it."""
+    return hashlib.sha256(f"{kind} {_NORMAL[kind](value.strip())}".encode()).hexdigest()[:32]
+
+
+def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:
+    """A list as people write it: one `kind value` a line, or a bare uid, URL, SHA-256 or host; `#` begins a comment."""
+    wanted: dict[str, list[str]] = {}
+    for line in (text.strip() for text in lines):
+        if line and not line.startswith("#"):
+            kind, _, value = line.partition(" ")
+            if kind not in KINDS:
+                kind, value = _guess(line), line
+            wanted.setdefault(kind, []).append(value.strip())
+    return wanted
+
+
+def _guess(value: str) -> str:
+    if "://" in value:
+        return "url"
+    if all(c in "0123456789abcdef" for c in value.lower()) and len(value) in (32, 64):
+        return "uid" if len(value) == 32 else "sha256"
+    if "." in value and " " not in value:
+        return "host"
+    raise BadConfig(
+        f"'{value[:80]}' is neither a uid, a URL, a host nor a SHA-256. Write `pattern {value[:20]}` to match text."
+    )
+
+
+def _checked(pattern: str) -> str:
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as error:
+        raise BadConfig(f"'{pattern[:80]}' is no pattern: {' '.join(str(error).split())[:200]}") from error
+    return pattern
+
+
+def _names(kind: str, value: str) -> set[str]:
+    # A host is also found by each domain above it.
+    if kind != "host":
+        return {digest(kind, value)}
+    labels = (normal_url(value) or ("", ""))[0].split(".")
+    return {digest(kind, ".".join(labels[i:])) for i in range(max(1, len(labels) - 1))}
+
+
+def _url(url: str) -> str:
+    return (normal_url(url) or ("", url))[1]
+
+
+_NORMAL: Mapping[str, Callable[[str], str]] = {
+    "uid": str.lower,
+    "url": _url,
+    "host": lambda host: host.lower().rstrip("."),
+    "sha256": str.lower,
+}
+
+
+def _text(wanted: Mapping[str, Iterable[str]]) -> bytes:
+    digests = {kind: sorted({digest(kind, value) for value in wanted.get(kind, ())}) for kind in _COLUMNS}
+    patterns = sorted({_checked(pattern) for pattern in wanted.get("pattern", ())})
+    if not patterns and not any(digests.values()):
+        raise BadConfig(
+            "The list names nothing to take down. Give --list, --uid, --url, --host, --sha256 or --pattern."
+        )
+    return json.dumps({"digests": digests, "patterns": patterns}, sort_keys=True, indent=1).encode()

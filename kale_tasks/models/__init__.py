@@ -1,0 +1,1 @@
+"""Model files: located by name, and the registry of trained students."""

@@ -1,0 +1,210 @@
+"""The students of a lake, and the pointer to the one in use."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.lake.tables import Lake
+
+NAMED = "student@"  # how a caption says which student wrote it, before the version
+# Not below the folder of the table `models`: housekeeping there deletes what no snapshot refers to.
+_FOLDER = "students"
+_POINTER = f"{_FOLDER}/promoted.json"
+_VERSION = re.compile(r"[0-9a-f]{16}")
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """One entry of the pointer's history; the last is the student in use."""
+
+    version: str
+    why: str
+    at: str
+    back: bool = False  # made by a rollback
+
+    @property
+    def path(self) -> str:
+        """Folder of its files, relative to the warehouse."""
+        return student_path(self.version)
+
+
+@dataclass(frozen=True)
+class Student:
+    """A registered version: where it comes from and how it was judged."""
+
+    version: str
+    key: str
+    path: str
+    base: str
+    recipe: str
+    rows: int
+    steps: int
+    accepted: bool
+    verdict: str
+    code: str
+    parents: Mapping[str, str]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    files: Mapping[str, str]
+
+
+def versions(lake: Lake) -> list[Student]:
+    """Every committed student, by key."""
+    rows = sorted(lake.arrow("models").to_pylist(), key=lambda row: (row["key"], row["version"]))
+    return list({row["version"]: _student(row) for row in rows}.values())
+
+
+def history(lake: Lake) -> list[Promoted]:
+    """Every promotion and rollback, the latest last."""
+    try:
+        return [Promoted(**entry) for entry in json.loads(lake.storage.read(_POINTER))]
+    except FileNotFoundError:
+        return []
+    except (TypeError, ValueError) as error:
+        raise BadData(f"{lake.storage.uri(_POINTER)} is damaged. Delete it and promote a student again.") from error
+
+
+def promoted(lake: Lake) -> Promoted | None:
+    """The student in use, if there is one."""
+    entries = history(lake)
+    return entries[-1] if entries else None
+
+
+def promote(lake: Lake, version: str, why: str, *, refused: bool = False) -> Promoted:
+    """Put a student to use; one that its gate refused only if that is asked for."""
+    student = find(lake, version)
+    if not student.accepted and not refused:
+        raise BadData(f"Student {version} was refused: {student.verdict} Use --refused to promote it all the same.")
+    return _append(lake, lambda past: _forward(past, student.version, why))
+
+
+def succeed(lake: Lake, version: str, why: str, predecessor: str | None) -> Promoted:
+    """Put a student to use in place of the one that it was judged against; Conflict if that is another by now."""
+
+    def entry(past: list[Promoted]) -> Promoted:
+        if (past[-1].version if past else None) not in (predecessor, version):
+            raise Conflict(
+                f"Student {version} was judged against {predecessor}, but {past[-1].version} is in use now. "
+                f"Compare them with `kale models show`, then promote the better one."
+            )
+        return _forward(past, version, why)
+
+    return _append(lake, entry)
+
+
+def rollback(lake: Lake, why: str) -> Promoted:
+    """Put the student that was in use before this one to use again."""
+    return _append(lake, lambda past: _backward(past, why))
+
+
+def find(lake: Lake, version: str) -> Student:
+    """The student whose version begins so."""
+    found = [student for student in versions(lake) if version and student.version.startswith(version)]
+    if len(found) != 1:
+        raise BadConfig(f"{len(found)} students match '{version}'. `kale models list` shows all versions.")
+    return found[0]
+
+
+def student_path(version: str) -> str:
+    """Where a student's files stand, relative to the warehouse."""
+    if not _VERSION.fullmatch(version):
+        raise BadConfig(f"'{version[:40]}' is no version of a student: 16 hex digits. `kale models list` shows all.")
+    return f"{_FOLDER}/{version}"
+
+
+def store(lake: Lake, folder: Path) -> tuple[str, dict[str, str]]:
+    """Put the files of a student; answers with its version and the hash of each file."""
+    files = _hashes(folder)
+    version = _version_of(files)
+    for name in files:
+        lake.storage.put(f"{student_path(version)}/{name}", folder / name)
+    return version, files
+
+
+def local_copy(lake: Lake, version: str) -> Path:
+    """A folder of this machine with the student's files; those from afar are checked and kept in a cache."""
+    if isinstance(lake.storage, FolderStorage):
+        return Path(lake.storage.root, student_path(version))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "kale", student_path(version))
+    if not cache.exists():
+        _download(lake, version, cache)
+    return cache
+
+
+def _download(lake: Lake, version: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        folder = Path(temporary, version)
+        for entry in lake.storage.entries(student_path(version)):
+            file = folder / Path(entry.path).name
+            file.parent.mkdir(exist_ok=True)
+            with lake.storage.arrow.open_input_stream(entry.path) as source, file.open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 22)
+        if not folder.exists() or _version_of(_hashes(folder)) != version:
+            raise BadData(f"The files of student {version} are missing or damaged. Train it again with --again.")
+        try:
+            folder.rename(target)
+        except OSError:
+            if not target.exists():  # else somebody fetched the same files in the same moment
+                raise
+
+
+def _append(lake: Lake, entry: Callable[[list[Promoted]], Promoted]) -> Promoted:
+    for _ in range(_TRIES):
+        tag = lake.storage.tag(_POINTER)  # before reading: a swap in between makes the put fail
+        past = history(lake)
+        new = entry(past)
+        if past and past[-1] == new:
+            return new
+        if lake.storage.put_if(_POINTER, json.dumps([asdict(e) for e in [*past, new]], indent=1).encode(), tag):
+            return new
+    raise Conflict("Others keep changing the student in use. Look at `kale models list`, then try again.")
+
+
+def _forward(past: list[Promoted], version: str, why: str) -> Promoted:
+    return past[-1] if past and past[-1].version == version else Promoted(version, why, _now())
+
+
+def _backward(past: list[Promoted], why: str) -> Promoted:
+    stack: list[str] = []
+    for entry in past:
+        if entry.back:
+            stack.pop()
+        else:
+            stack.append(entry.version)
+    if len(stack) < 2:
+        raise BadConfig("No student was in use before this one. Promote one by its version instead.")
+    return Promoted(stack[-2], why, _now(), back=True)
+
+
+def _student(row: dict[str, Any]) -> Student:
+    told = {name: json.loads(row.pop(name) or "{}") for name in ("parents", "config", "metrics", "files")}
+    return Student(**row, **told)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _version_of(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

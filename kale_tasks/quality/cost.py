@@ -1,0 +1,58 @@
+"""What the runs of a key took: time, memory, tokens and money, from the ledger."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from kale_tasks.lake.tables import Lake
+from kale_tasks.quality.committed import Found
+from kale_tasks.resources import sql
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a step took for one key."""
+
+    step: str
+    rows: int
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    attempts: int
+    code: str
+    figures: dict[str, float]
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows taken in for each second of work."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def efforts(lake: Lake, key: str, found: Sequence[Found]) -> list[Effort]:
+    """What each committed step took, in the order of the steps."""
+    standing = pa.table({"step": [f.step for f in found], "fingerprint": [f.committed.fingerprint for f in found]})
+    with lake.duckdb(["runs"], key) as connection:
+        connection.register("standing", standing)
+        rows = connection.sql(sql("reports/effort")).to_arrow_table().to_pylist()
+    order = [f.step for f in found]
+    return sorted((_effort(row) for row in rows), key=lambda effort: order.index(effort.step))
+
+
+def _effort(row: dict[str, Any]) -> Effort:
+    figures: Counter[str] = Counter()
+    for text in row["metrics"]:
+        figures.update(json.loads(text or "{}"))
+    return Effort(
+        step=row["step"],
+        rows=int(row["rows_in"]),
+        seconds=row["seconds"],
+        cpu_seconds=row["cpu_seconds"],
+        peak_mb=row["peak_mb"],
+        attempts=row["attempts"],
+        code=row["code"],
+        figures={name: round(float(value), 3) for name, value in sorted(figures.items())},
+    )

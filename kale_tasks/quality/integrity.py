@@ -1,0 +1,122 @@
+"""What the commit and the files say of a key before any text is looked at: nothing lost, foreign or torn."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kale_tasks.errors import BadData
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.shards import Span, read_image
+from kale_tasks.lake.tables import DataFile
+from kale_tasks.lake.tombstones import TAKEDOWN
+from kale_tasks.quality.suite import Limit, Subject
+
+LIMITS = [
+    Limit("rows", "critical", "The key has rows", low=1),
+    Limit("rows_unexplained", "critical", "Every row that came in was kept, dropped by a rule or quarantined", 0, 0),
+    Limit("rows_missing", "critical", "The files hold as many rows as the commit says", 0, 0),
+    Limit("rows_unread", "critical", "Every row of an input was read", 0, 0),
+    Limit("files_torn", "critical", "Every file is there and whole", 0, 0),
+    Limit("order_breaks", "critical", "Rows are in uid order, each uid once, across all files", 0, 0),
+    Limit("files_off_schema", "critical", "Every file has the table's columns and types", 0, 0),
+    Limit("lineage_gaps", "critical", "The commit names its inputs and its settings", 0, 0),
+    Limit("inputs_stale", "warning", "The inputs are still those that it was made from", 0, 0),
+]
+
+
+def account(subject: Subject) -> dict[str, float | None]:
+    """The figures bounded by `LIMITS`; what needs the rows is left out while files are torn."""
+    committed, schemas = subject.committed, _schemas(subject)
+    torn = sum(schema is None for schema in schemas)
+    return {
+        "rows": committed.rows,
+        "rows_unexplained": _unexplained(subject),
+        "rows_missing": abs(committed.rows - subject.rows.count),
+        "rows_unread": _unread(subject),
+        "files_torn": torn,
+        "order_breaks": None if torn else _order_breaks(subject),
+        "files_off_schema": sum(schema is not None and not _conforms(schema, subject) for schema in schemas),
+        "lineage_gaps": sum(name not in committed.inputs for name in subject.suite.inputs) + (not committed.config),
+        "inputs_stale": _stale(subject),
+    }
+
+
+def unreadable_members(subject: Subject, wanted: int) -> float:
+    """How many of some images, spread over the key, are not what their row says."""
+    columns = ["uid", "status", "shard", "offset", "length", "width", "height"]
+    picked = _spread(subject, wanted, columns).filter(pc.field("status") == "ok")
+    return sum(not _readable(subject, row) for row in picked.to_pylist())
+
+
+def _unexplained(subject: Subject) -> float:
+    committed = subject.committed
+    return abs(committed.rows_in - committed.rows - sum(committed.dropped.values()) - committed.quarantined)
+
+
+def _unread(subject: Subject) -> float | None:
+    # A step may look one input up by the rows of another: the one that it maps over must have been read whole.
+    lake, committed = subject.lake, subject.committed
+    found = [lake.committed(name, subject.key) for name in committed.inputs if name in TABLES]
+    # Rows that an input has lost to a takedown since then were read from it all the same.
+    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one in found if one]
+    if not counts or subject.settings.limit:
+        return None
+    return min(max(count - committed.rows_in, committed.rows_in - count - taken, 0) for count, taken in counts)
+
+
+def _order_breaks(subject: Subject) -> float:
+    breaks, last = 0, ""
+    for table in subject.rows.batches(["uid"]):
+        uid = pa.concat_arrays([pa.array([last], pa.string()), *table["uid"].chunks])
+        breaks += pc.sum(pc.fill_null(pc.less_equal(uid[1:], uid[:-1]), True)).as_py() or 0
+        last = uid[-1].as_py() or last
+    return breaks
+
+
+def _schemas(subject: Subject) -> list[pa.Schema | None]:
+    def schema(file: DataFile) -> pa.Schema | None:
+        try:
+            with subject.lake.storage.arrow.open_input_file(file.path) as source:
+                return pq.read_schema(source)
+        except (OSError, pa.ArrowInvalid):
+            return None
+
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(schema, subject.rows.files))
+
+
+def _conforms(schema: pa.Schema, subject: Subject) -> bool:
+    wanted = TABLES[subject.suite.table].arrow
+    older = all(field.nullable for field in wanted if field.name not in schema.names)
+    known = all(name in wanted.names and schema.field(name).type == wanted.field(name).type for name in schema.names)
+    return older and known
+
+
+def _stale(subject: Subject) -> float:
+    lake, committed = subject.lake, subject.committed
+    now = {name: lake.committed(name, subject.key) for name in committed.inputs if name in TABLES}
+    return sum(one is not None and one.content != committed.inputs[name] for name, one in now.items())
+
+
+def _spread(subject: Subject, wanted: int, columns: Sequence[str]) -> pa.Table:
+    rows = subject.rows
+    at = sorted({rows.count * i // max(wanted, 1) for i in range(wanted)})
+    empty = rows.read(0, 0, columns)
+    return pa.concat_tables([empty, *(rows.read(i, i + 1, columns) for i in at if i < rows.count)])
+
+
+def _readable(subject: Subject, row: dict[str, object]) -> bool:
+    from PIL import Image
+
+    span = Span(str(row["shard"]), int(str(row["offset"])), int(str(row["length"])))
+    try:
+        data = read_image(subject.lake, *span)
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return image.size == (row["width"], row["height"])
+    except (BadData, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False

@@ -1,0 +1,1 @@
+"""Recipes: which models make the captions, with which prompts and checks."""

@@ -1,0 +1,76 @@
+"""Sends a built release, or the student in use, to its target."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students as registry
+from kale_tasks.progress import Progress
+from kale_tasks.release import built as release
+from kale_tasks.release.card import notes, pages
+from kale_tasks.release.targets.base import MANIFEST, README, Publication, Target, open_target
+from kale_tasks.settings.model import Settings
+
+
+@dataclass(frozen=True)
+class StudentFile:
+    """A file of a student."""
+
+    path: str
+    name: str
+    bytes: int
+    sha256: str
+
+
+def target(settings: Settings) -> Target:
+    """The configured target of releases."""
+    if settings.publish.target is None:
+        raise BadConfig(
+            "There is no target. Set publish.target to a folder, s3://bucket/prefix or hf://datasets/name/dataset."
+        )
+    return open_target(settings.publish.target, settings)
+
+
+def publish(lake: Lake, settings: Settings, key: str, progress: Progress) -> str:
+    """Publish the newest release of a key and answer with its address; doing it again changes nothing."""
+    place = target(settings)
+    base = place.current()
+    built = release.read(lake, key)
+    made = pages(built, settings.publish, base.readme)
+    return place.publish(Publication(built.version, lake.storage, built.files, made), base, progress)
+
+
+def publish_student(lake: Lake, settings: Settings, progress: Progress) -> str:
+    """Publish the student in use, with a card of its own."""
+    if settings.publish.model_target is None:
+        raise BadConfig(
+            "There is no target for students. Set publish.model_target to a folder, s3://… or hf://name/model."
+        )
+    used = registry.promoted(lake)
+    if used is None:
+        raise Conflict("No student is promoted yet. Run distill first.")
+    place = open_target(settings.publish.model_target, settings)
+    base = place.current()
+    student = registry.find(lake, used.version)
+    sizes = {entry.path: entry.size for entry in lake.storage.entries(student.path)}
+    paths = {name: f"{student.path}/{name}" for name in student.files}
+    files = [StudentFile(path, name, sizes[path], student.files[name]) for name, path in sorted(paths.items())]
+    listed = [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in files]
+    made = {
+        README: _student_card(student, settings, notes(base.readme)),
+        MANIFEST: json.dumps({"version": student.version, "files": listed}, indent=1).encode() + b"\n",
+    }
+    return place.publish(Publication(student.version, lake.storage, files, made), base, progress)
+
+
+def _student_card(student: registry.Student, settings: Settings, kept: str) -> bytes:
+    folder = Path(__file__).parent / "templates"
+    environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True)
+    template = environment.get_template("student.md.j2")
+    return template.render(
+        student=student, settings=settings.publish, notes=kept, metrics=json.dumps(student.metrics, indent=1)
+    ).encode()

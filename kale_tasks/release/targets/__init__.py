@@ -1,0 +1,1 @@
+"""Where releases are published: the Hugging Face Hub, a folder or S3."""

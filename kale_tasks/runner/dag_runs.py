@@ -1,0 +1,108 @@
+"""Lines of the ledger about whole Dag runs, as the scheduler tells of them once they have ended."""
+
+import hashlib
+import json
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from kale_tasks import __version__
+from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.lake import parts
+from kale_tasks.lake.keys import ALL_KEYS, check_key
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.ledger import fold
+from kale_tasks.runner.writer import run_folder
+
+_TRIES = 30
+_PAUSE = 0.5  # seconds at most, so that those who met once do not meet again
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """What there is to say of a Dag run that has ended; times as ISO 8601."""
+
+    dag: str
+    run: str
+    key: str | None
+    state: str
+    queued_at: str
+    started_at: str
+    ended_at: str
+    tasks: int
+    tries_again: int
+    clears: int
+    by: str | None
+    user: str | None
+
+    @property
+    def seconds(self) -> float:
+        """From the queue to the end."""
+        return _seconds(self.queued_at, self.ended_at)
+
+    @property
+    def seconds_queued(self) -> float:
+        """How long it waited for its turn."""
+        return _seconds(self.queued_at, self.started_at)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same however often this end is told of; a run that was cleared ends anew."""
+        return hashlib.sha256(json.dumps([self.dag, self.run, self.clears, self.state]).encode()).hexdigest()[:20]
+
+    def __str__(self) -> str:
+        who = f"{self.by or 'unknown'}{f' ({self.user})' if self.user else ''}"
+        return (
+            f"{self.state} after {self.seconds:.0f} s, {self.seconds_queued:.0f} of them queued; {self.tasks} tasks, "
+            f"{self.tries_again} tries again; by {who}"
+        )
+
+
+def note(lake: Lake, run: DagRun) -> None:
+    """Give a run its line; told twice, it has one."""
+    key = _key(run)
+    folder = run_folder("runs", key, run.fingerprint)
+    if not parts.standing(lake.storage, folder, run.fingerprint):
+        rows = pa.Table.from_pylist([_line(run, key)], schema=TABLES["runs"].arrow)
+        parts.write(lake.storage, folder, PartMeta(run.fingerprint, 0, 1, 1), rows)
+    for _ in range(_TRIES):
+        with suppress(Conflict):  # another scheduler was faster with another run
+            fold(lake, key, run.dag, run.fingerprint, [parts.part_path(folder, 0)], str(run))
+            return
+        time.sleep(random.uniform(0, _PAUSE))
+    raise Conflict(f"The ledger of {key} is so busy that it lacks {run.dag} {run.run}.")
+
+
+def _line(run: DagRun, key: str) -> dict[str, object]:
+    return {
+        "key": key,
+        "step": run.dag,
+        "fingerprint": run.fingerprint,
+        "verb": "dag",
+        "attempt": run.clears + 1,
+        "metrics": json.dumps(
+            {"seconds_queued": run.seconds_queued, "tasks": run.tasks, "tries_again": run.tries_again}
+        ),
+        "config": json.dumps({"run": run.run, "state": run.state, "by": run.by, "user": run.user}),
+        "code": __version__,
+        "seconds": run.seconds,
+        "started_at": datetime.fromisoformat(run.started_at),
+    }
+
+
+def _key(run: DagRun) -> str:
+    # A run may have been asked for with anything as its key; then it is about no key of the lake.
+    try:
+        return check_key(run.key or ALL_KEYS)
+    except BadConfig:
+        return ALL_KEYS
+
+
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

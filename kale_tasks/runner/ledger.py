@@ -1,0 +1,104 @@
+"""The ledger: a line for every work and commit, with what it took; files at once, rows of `runs` at commit."""
+
+import json
+import os
+import resource
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from kale_tasks import __version__
+from kale_tasks.lake import parts
+from kale_tasks.lake.commit import Swap, swap
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.tables import Committed, Lake
+
+if TYPE_CHECKING:
+    from kale_tasks.runner.run import Run
+
+
+class Meter:
+    """What a process spends from the moment it is made."""
+
+    def __init__(self) -> None:
+        self.figures: defaultdict[str, float] = defaultdict(float)
+        self.started_at = datetime.now(UTC)
+        self._started, self._cpu = time.monotonic(), _cpu_seconds()
+
+    def add(self, name: str, value: float) -> None:
+        """Add to a figure."""
+        self.figures[name] += value
+
+    def spent(self) -> dict[str, Any]:
+        """Seconds, CPU seconds and peak memory up to now."""
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return {
+            "seconds": time.monotonic() - self._started,
+            "cpu_seconds": _cpu_seconds() - self._cpu,
+            "peak_mb": peak / 1024,
+            "started_at": self.started_at,
+        }
+
+
+def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | None = None) -> None:
+    """Put one ledger line for a work (of one chunk) or a commit (of all)."""
+    attempt = int(os.environ.get("KALE_ATTEMPT", "1"))
+    dropped: Counter[str] = Counter()
+    figures = dict(run.meter.figures)
+    for meta in metas:
+        dropped.update(meta.dropped)
+        for name, value in meta.metrics.items():
+            figures[name] = figures.get(name, 0) + value
+    line = {
+        "key": run.key,
+        "step": run.step.name,
+        "fingerprint": run.fingerprint,
+        "verb": verb,
+        "chunk": chunk,
+        "attempt": attempt,
+        "rows_in": sum(m.rows_in for m in metas),
+        "kept": sum(m.kept for m in metas),
+        "dropped": json.dumps(dropped, sort_keys=True),
+        "quarantined": sum(m.quarantined for m in metas),
+        "metrics": json.dumps(figures, sort_keys=True),
+        "inputs": json.dumps(run.inputs, sort_keys=True),
+        "config": json.dumps(run.config, sort_keys=True, default=str),
+        "code": f"{__version__}/{run.step.name}-{run.step.version}",
+        "bytes": int(figures.get("bytes", 0)),
+        **run.meter.spent(),
+    }
+    rows = pa.Table.from_pylist([line], schema=TABLES["runs"].arrow)
+    folder = run.writer.folder("runs")
+    number = time.time_ns()
+    parts.write(run.lake.storage, folder, PartMeta(run.fingerprint, number, 1, 1), rows)
+
+
+def fold_ledger(run: "Run") -> None:
+    """Make the run's ledger lines rows of the `runs` table."""
+    folder = run.writer.folder("runs")
+    lines = parts.standing(run.lake.storage, folder, run.fingerprint)
+    paths = [parts.part_path(folder, number) for number in sorted(lines)]
+    fold(run.lake, run.key, run.step.name, run.fingerprint, paths)
+
+
+def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str = "") -> None:
+    """Make ledger files rows of the `runs` table; those that are rows already stay."""
+    slice_ = {"step": step}
+    standing = lake.committed("runs", key, slice_)
+    known = {f.path for f in lake.files("runs", key, slice_)}
+    if fresh := [path for path in paths if path not in known]:
+        new = Committed(fingerprint, fingerprint, len(known) + len(fresh), len(fresh), 0, "")
+        base = standing.fingerprint if standing else None
+        swap(lake, Swap("runs", key, slice_, step, fresh, base, new, keep=True, note=note))
+
+
+def _cpu_seconds() -> float:
+    return sum(
+        (usage := resource.getrusage(who)).ru_utime + usage.ru_stime
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )

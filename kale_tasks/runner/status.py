@@ -1,0 +1,35 @@
+"""What state a step is in for a key: missing, stale, committed, or committed and failed by its gate."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from kale_tasks.contract.step import Step
+from kale_tasks.errors import KaleError
+from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.verdicts import failed_gate
+from kale_tasks.runner.run import Run
+from kale_tasks.settings.model import Settings
+
+
+def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
+    """One cell of the status table."""
+    standing = lake.committed(step.table, key, step.slice)
+    row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
+    if standing is None:
+        return row
+    try:
+        fresh = Run(step, lake, settings, key).fingerprint == standing.fingerprint
+    except KaleError:
+        fresh = False  # an input that it was made from is gone
+    age = _age(datetime.now(UTC) - datetime.fromisoformat(standing.at))
+    known = {"rows": standing.rows, "age": age, "fingerprint": standing.fingerprint}
+    failed = failed_gate(lake, step.table, key, step.slice)
+    return {**row, **known, "state": "stale" if not fresh else "failed" if failed else "committed"}
+
+
+def _age(since: Any) -> str:
+    seconds = int(since.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

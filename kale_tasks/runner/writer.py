@@ -1,0 +1,81 @@
+"""Writes the part files of a run: side tables first, the main one last, every row accounted for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from kale_tasks.contract.step import Part, Quarantined
+from kale_tasks.errors import BadConfig, BadData
+from kale_tasks.lake import parts
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.storage.base import Storage
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes parts of one run; can be sent to another process (a Spark executor)."""
+
+    storage: Storage
+    step: str
+    table: str
+    key: str
+    fingerprint: str
+
+    def folder(self, table: str) -> str:
+        """The folder of this run's files in a table, relative to the warehouse."""
+        return run_folder(table, self.key, self.fingerprint)
+
+    def write(self, part: Part) -> PartMeta:
+        """Put a part's files, the main one last: once that stands, the part is finished."""
+        quarantine = self._quarantine_rows(part.quarantine)
+        side = {**part.also, **({"quarantine": quarantine} if part.quarantine else {})}
+        rows = conform(self.table, part.rows)
+        meta = PartMeta(
+            fingerprint=self.fingerprint,
+            number=part.number,
+            rows_in=part.rows_in,
+            kept=rows.num_rows,
+            dropped={rule: n for rule, n in sorted(part.dropped.items()) if n},
+            quarantined=len(part.quarantine),
+            also={name: table.num_rows for name, table in sorted(side.items()) if table.num_rows},
+            metrics=dict(sorted(part.metrics.items())),
+            content=parts.digest(rows, *(conform(n, t) for n, t in sorted(side.items()))),
+        )
+        if not meta.balanced:
+            raise BadData(
+                f"{self.step} {self.key} part {part.number} lost rows: {meta.rows_in} in, {meta.kept} kept, "
+                f"{dict(meta.dropped)} dropped, {meta.quarantined} quarantined. This is a defect of the step."
+            )
+        for name, table in sorted(side.items()):
+            if table.num_rows:
+                parts.write(self.storage, self.folder(name), replace(meta, kept=table.num_rows), conform(name, table))
+        parts.write(self.storage, self.folder(self.table), meta, rows)
+        return meta
+
+    def _quarantine_rows(self, rows: Sequence[Quarantined]) -> pa.Table:
+        return pa.Table.from_pylist(
+            [
+                {"uid": q.uid, "key": self.key, "step": self.step, "reason": q.reason,
+                 "detail": q.detail[:200], "attempts": q.attempts}
+                for q in sorted(rows, key=lambda q: (q.uid, q.reason))
+            ],
+            schema=TABLES["quarantine"].arrow,
+        )  # fmt: skip
+
+
+def run_folder(table: str, key: str, fingerprint_: str) -> str:
+    """Where the files of a run stand, relative to the warehouse."""
+    return f"{table}/key={key}/{fingerprint_}"
+
+
+def conform(table: str, rows: pa.Table) -> pa.Table:
+    """Rows in the table's columns and types; a missing nullable column is null, a strange one is an error."""
+    schema = TABLES[table].arrow
+    if strange := set(rows.column_names) - set(schema.names):
+        raise BadConfig(f"{table} has no column {', '.join(sorted(strange))}. Add it to lake/schemas.py.")
+    columns = [
+        rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type) for f in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

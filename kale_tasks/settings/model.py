@@ -1,0 +1,66 @@
+"""The one settings model: every section by name, defaults in config/kale.yaml."""
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from kale_tasks.settings.caption import Caption
+from kale_tasks.settings.distill import Distill
+from kale_tasks.settings.images import Images
+from kale_tasks.settings.ingest import Ingest
+from kale_tasks.settings.publish import Publish
+from kale_tasks.settings.quality import Quality
+from kale_tasks.settings.schedule import Schedule
+from kale_tasks.settings.section import Section, runtime
+
+
+class S3(Section):
+    """How to reach an S3 store; unset values are taken from the usual AWS environment."""
+
+    endpoint: str | None = runtime("Endpoint URL of any S3-compatible store; empty for AWS.")
+    region: str | None = runtime("Region of the bucket.")
+    access_key_id: SecretStr | None = runtime("Access key id.")
+    secret_access_key: SecretStr | None = runtime("Secret access key.")
+
+
+class Parts(Section):
+    """How a key's rows are cut into chunks (one task each) and parts (one file each)."""
+
+    chunk_rows: int = runtime("Rows of one chunk, the unit of scheduling; rounded to whole parts.", ge=1)
+    part_rows: int = Field(ge=1, description="Rows of one part file, the most a crash can cost.")
+
+
+class Maintenance(Section):
+    """When old snapshots and unused files may go."""
+
+    keep_days: float = runtime("Snapshots younger than this stay.", ge=0)
+    grace_hours: float = runtime("Unused files younger than this stay: somebody may be writing them.", ge=0)
+
+
+class Settings(Section):
+    """Everything that can be set, in one place."""
+
+    profile: str = runtime("Name of a profile in config/profiles, or the path of a YAML file.")
+    landing: str = runtime("Folder or s3:// prefix that holds <key>/* landing files.")
+    warehouse: str = runtime("Folder or s3:// prefix of the lake.")
+    catalog: str | None = runtime(
+        "Iceberg catalog: sqlite:///file, postgresql+psycopg2://…, http(s)://… (REST) or glue://; "
+        "empty: a SQLite file in the warehouse folder."
+    )
+    s3: S3
+    parts: Parts
+    maintenance: Maintenance
+    ingest: Ingest
+    caption: Caption
+    images: Images
+    quality: Quality
+    distill: Distill
+    publish: Publish
+    schedule: Schedule
+    limit: int | None = Field(ge=1, description="Take only the first rows of each key, for a quick look.")
+    log: Literal["auto", "plain", "json"] = runtime("Progress as bars on a terminal, as lines, or as JSON lines.")
+
+    @field_validator("landing", "warehouse")
+    @classmethod
+    def _without_trailing_slash(cls, value: str) -> str:
+        return value.rstrip("/") or "/"

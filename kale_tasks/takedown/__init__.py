@@ -1,0 +1,1 @@
+"""Removes rows from every table, index, shard and release, and certifies it."""

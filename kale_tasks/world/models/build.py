@@ -1,0 +1,91 @@
+"""The shapes of the tiny models: attention heads are 32 wide, so that vLLM serves them on a CPU as well."""
+
+import math
+from typing import Any
+
+from kale_tasks.world.draw import SIDE
+from kale_tasks.world.models.tokenizer import END, IMAGE, PAD, PATCH
+
+VISION_WIDTH = 128
+_TEXT_WIDTH = 160
+_HEAD = 32
+_LOOK_BACK = 4  # of the five heads of the first layer
+_ROPE_BASE = 10_000.0
+
+
+def llm(tokenizer: Any) -> Any:
+    """A fresh text decoder of 1 M parameters, four of whose heads begin by looking one to four tokens back.
+
+    To copy a name is to find the letters just written and go on from there. Heads that see those letters from the start
+    let it be learned in some hundred steps.
+    """
+    from transformers import Qwen2ForCausalLM
+
+    model = Qwen2ForCausalLM(_text_config(tokenizer))
+    for head in range(_LOOK_BACK):
+        _look_back(model.model.layers[0].self_attn, head, head + 1)
+    return model
+
+
+def llava(tokenizer: Any) -> Any:
+    """A fresh image-to-text model: SigLIP tower, two-layer connector, and the same decoder."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
+
+    vision = SiglipVisionConfig(
+        hidden_size=VISION_WIDTH,
+        intermediate_size=3 * VISION_WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=VISION_WIDTH // _HEAD,
+        image_size=SIDE,
+        patch_size=PATCH,
+        vision_use_head=False,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=_text_config(tokenizer),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_seq_length=(SIDE // PATCH) ** 2,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _look_back(attention: Any, head: int, distance: int) -> None:
+    """Sets the biases of a head so that its rotary positions agree best at this distance."""
+    import torch
+
+    start = head * _HEAD
+    with torch.no_grad():
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight[start : start + _HEAD] *= 0.1
+        for pair in range(4):  # the quickest rotations tell neighbours apart
+            angle = distance * _ROPE_BASE ** (-2 * pair / _HEAD)
+            attention.k_proj.bias[start + pair] = 6
+            attention.q_proj.bias[start + pair] = 6 * math.cos(angle)
+            attention.q_proj.bias[start + pair + _HEAD // 2] = -6 * math.sin(angle)
+
+
+def _text_config(tokenizer: Any) -> Any:
+    from transformers import Qwen2Config
+
+    return Qwen2Config(
+        architectures=["Qwen2ForCausalLM"],
+        vocab_size=len(tokenizer),
+        hidden_size=_TEXT_WIDTH,
+        intermediate_size=2 * _TEXT_WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=_TEXT_WIDTH // _HEAD,
+        num_key_value_heads=_TEXT_WIDTH // _HEAD,
+        max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE_BASE},
+        initializer_range=0.04,
+        bos_token_id=None,
+        eos_token_id=tokenizer.convert_tokens_to_ids(END),
+        pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
+        tie_word_embeddings=True,
+    )

@@ -1,0 +1,12 @@
+"""Runs fuse in a process of its own, for tests that kill it."""
+
+import sys
+
+from kale_tasks.captions.step import Fuse
+from kale_tasks.runner.run import Run, execute
+from tests.captions.conftest import COMMON
+from tests.captions.world import KEY
+from tests.lakes import lake_of
+
+if __name__ == "__main__":
+    execute(Run(Fuse(), *lake_of([*COMMON, "caption.engine=openai", *sys.argv[1:]]), KEY))

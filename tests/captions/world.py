@@ -1,0 +1,129 @@
+"""A small committed key of the sample world, made without the steps that come before captioning."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+
+from kale_tasks.contract.step import Chunk, Part, part_span, row_chunks
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings
+from kale_tasks.world import describe
+from kale_tasks.world.alttext import AltText, make_kind, write_alt
+from kale_tasks.world.draw import draw, jpeg
+from kale_tasks.world.scene import Scene, make_facts, make_scene
+
+KEY = "2026-11-01"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row to be captioned, with its truth."""
+
+    uid: str
+    scene: Scene
+    alt: AltText
+    split: str
+    image: bytes
+
+
+class Given:
+    """Commits rows that a test brings to a table, as the step that makes it would."""
+
+    version = 1
+    slice: Mapping[str, Any] = {}
+    also: tuple[str, ...] = ()
+    keep = False
+
+    def __init__(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.name, self.table, self.rows = name, table, list(rows)
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {"rows": hashlib.sha256(repr(self.rows).encode()).hexdigest(), **settings.parts.semantic()}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return row_chunks(run.settings, len(self.rows))
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        for number in numbers:
+            start, stop = part_span(run.settings, chunk, number)
+            rows = [{**row, "key": run.key} for row in self.rows[start:stop]]
+            yield Part(number, pa.Table.from_pylist(rows, schema=TABLES[self.table].arrow), len(rows))
+
+
+def pairs(rows: int, seed: str = "caption") -> list[Pair]:
+    """Pairs of all kinds in uid order; every tenth is held out, of the others two thirds are stage 1."""
+    rng = Random(seed)
+    made = []
+    for i in range(rows):
+        scene = make_scene(rng)
+        uid = hashlib.sha256(f"{seed}{i}".encode()).hexdigest()[:32]
+        split = "holdout" if i % 10 == 9 else "stage2" if i % 3 == 2 else "stage1"
+        made.append(Pair(uid, scene, write_alt(rng, make_kind(rng), scene, make_facts(rng)), split, jpeg(draw(scene))))
+    return sorted(made, key=lambda pair: pair.uid)
+
+
+def with_alt(pair: Pair, text: str) -> Pair:
+    """The same pair with another alt-text."""
+    return replace(pair, alt=replace(pair.alt, text=text))
+
+
+def give(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) -> None:
+    """Commit the pairs and images of a key."""
+    shard = f"images/key={key}/given.tar"
+    lake.storage.put(shard, b"".join(pair.image for pair in given))
+    rows, offset = [], 0
+    for pair in given:
+        rows.append({
+            "uid": pair.uid, "status": "ok" if pair.image else "failed", "reason": "" if pair.image else "dns",
+            "split": pair.split, "shard": shard if pair.image else None, "offset": offset, "length": len(pair.image),
+            "sha256": hashlib.sha256(pair.image).hexdigest(),
+        })  # fmt: skip
+        offset += len(pair.image)
+    execute(Run(Given("images", "images", rows), lake, settings, key))
+    texts = [
+        {
+            "uid": p.uid,
+            "url": f"https://example.org/{p.uid}",
+            "alt_text": p.alt.text,
+            "text": p.alt.text,
+            "split": p.split,
+        }
+        for p in given
+    ]
+    execute(Run(Given("ingest", "pairs", texts), lake, settings, key))
+
+
+def give_dense(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) -> None:
+    """Commit true dense captions for the pairs of stage 1."""
+    rows = [
+        {"uid": pair.uid, "text": describe.dense(pair.scene), "model": "truth@0", "recipe": "demo"}
+        for pair in given
+        if pair.split == "stage1"
+    ]
+    execute(Run(Given("dense", "dense", rows), lake, settings, key))
+
+
+def untrained(folder: Path) -> Path:
+    """A folder with a model that sees and one that reads; neither has ever learnt anything."""
+    import torch
+
+    from kale_tasks.world.models.build import llava, llm
+    from kale_tasks.world.models.save import save
+    from kale_tasks.world.models.tokenizer import build_processor, build_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    save(llava(tokenizer), build_processor(), folder / "sees")
+    save(llm(tokenizer), tokenizer, folder / "reads")
+    return folder

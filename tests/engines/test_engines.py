@@ -1,0 +1,182 @@
+"""Engines can be swapped: the same requests have the same answers, and each fault stays where it is."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine
+from kale_tasks.recipes.recipe import Task, load_recipe
+from tests.captions.world import pairs
+from tests.lakes import settings_of
+
+VLLM = Path(__file__).parents[2] / ".venv-vllm/bin/python"
+RECIPE = load_recipe("demo")
+TASK: Task = RECIPE.dense.model_copy(
+    update={"sampling": RECIPE.dense.sampling.model_copy(update={"max_tokens": 12}), "model": "tiny"}
+)
+
+
+def engine(kind: str, folder: Path, *sets: str, endpoints: Sequence[str] = ()) -> Engine:
+    fixed = [f"caption.engine={kind}", "caption.device=cpu", "caption.batch=4", f"caption.vllm_python={VLLM}"]
+    return open_engine(settings_of([*fixed, *sets]).caption, Model("tiny@0", TASK, lambda: folder, endpoints))
+
+
+def answers(running: Engine, requests: Sequence[Request]) -> dict[int, Answer]:
+    for request in requests:
+        running.submit(request)
+    found: dict[int, Answer] = {}
+    while running.pending:
+        found |= {answer.id: answer for answer in running.finished()}
+    return found
+
+
+def requests(count: int, temperature: float = 0.0) -> list[Request]:
+    return [
+        Request(i, RECIPE.student.prompt.messages(alt=pair.alt.text, image=True), pair.image, temperature, seed=i)
+        for i, pair in enumerate(pairs(10)[:count])
+    ]
+
+
+@pytest.fixture(scope="module")
+def plain(models: Path) -> dict[int, Answer]:
+    """The answers of the embedded engine, against which the others are held."""
+    with engine("transformers", models / "sees") as running:
+        running.start()
+        return answers(running, requests(10))
+
+
+@pytest.fixture(scope="module")
+def vllm_server(models: Path) -> Iterator[str]:
+    """A real vLLM server."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        str(VLLM),
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(models / "sees"),
+        "--enforce-eager",
+    ]
+    command += ["--served-model-name", "tiny", "--port", str(port), "--dtype", "float32", "--max-model-len", "1024"]
+    command += ["--generation-config", "vllm", "--host", "127.0.0.1", "--enforce-eager"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("vLLM's server ended before it served; run scripts/vllm first")
+
+
+def test_vllm_gives_the_same_tokens_and_outlives_its_process(models: Path, plain: dict[int, Answer]) -> None:
+    with engine("vllm", models / "sees") as running:
+        running.start()
+        assert answers(running, requests(10)) == plain
+        for request in requests(10):
+            running.submit(request)
+        os.killpg(running._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        found: dict[int, Answer] = {}
+        while running.pending:
+            found |= {answer.id: answer for answer in running.finished()}
+        assert found == plain
+        assert running.times.starts == 2
+        bad = [
+            Request(90, requests(1)[0].messages, b"no image"),
+            Request(91, [{"role": "user", "content": "word " * 3000}]),
+            *requests(2),
+        ]
+        outcome = answers(running, bad)
+    assert (outcome[90].reason, outcome[91].reason) == ("image_broken", "too_long")
+    assert (outcome[0], outcome[1]) == (plain[0], plain[1])
+
+
+def test_a_vllm_server_gives_the_same_tokens(models: Path, plain: dict[int, Answer], vllm_server: str) -> None:
+    with engine("openai", models / "sees", endpoints=[vllm_server]) as running:
+        running.start()
+        assert answers(running, requests(10)) == plain
+
+
+def test_the_embedded_engine_gives_a_reason_for_each_fault(models: Path, plain: dict[int, Answer]) -> None:
+    image = pairs(1)[0].image
+    bad = [
+        Request(90, requests(1)[0].messages, b"no image"),
+        Request(91, requests(1)[0].messages, image[:300]),
+        Request(92, [{"role": "user", "content": "word " * 3000}]),
+        *requests(6),
+    ]
+    with engine("transformers", models / "sees") as running:
+        running.start()
+        outcome = answers(running, bad)
+    assert [outcome[i].reason for i in (90, 91, 92)] == ["image_broken", "image_broken", "too_long"]
+    assert {i: outcome[i] for i in range(6)} == {i: plain[i] for i in range(6)}
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    models: Path, plain: dict[int, Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    with engine("transformers", models / "sees") as running:
+        running.start()
+        model, sizes = running._model, []  # type: ignore[attr-defined]
+        generate = model.generate
+
+        def small_device(**inputs: object) -> object:
+            sizes.append(len(inputs["input_ids"]))  # type: ignore[arg-type]
+            if sizes[-1] > 1:
+                raise torch.OutOfMemoryError("device out of memory")
+            return generate(**inputs)
+
+        monkeypatch.setattr(model, "generate", small_device)
+        assert answers(running, requests(8)) == {i: plain[i] for i in range(8)}
+    assert sizes[:3] == [4, 2, 1]
+    assert sizes.count(4) == 1
+
+
+def test_a_drawn_answer_depends_on_its_seed_and_not_on_its_batch(models: Path) -> None:
+    with engine("transformers", models / "sees") as running:
+        running.start()
+        together = answers(running, requests(4, temperature=1.0))
+        alone = {i: answers(running, [request])[i] for i, request in enumerate(requests(4, temperature=1.0))}
+        other = answers(running, [Request(0, r.messages, r.image, 1.0, seed=99) for r in requests(1)])
+    assert together == alone
+    assert other[0].text != alone[0].text
+
+
+def test_too_slow_is_a_reason(models: Path) -> None:
+    with engine("transformers", models / "sees", "caption.timeout_s=0.000001") as running:
+        running.start()
+        assert {answer.reason for answer in answers(running, requests(3)).values()} == {"timeout"}
+
+
+def test_an_engine_can_be_stopped_and_started_again(models: Path, plain: dict[int, Answer]) -> None:
+    running = engine("transformers", models / "sees")
+    for _ in range(2):
+        running.start()
+        assert answers(running, requests(2)) == {i: plain[i] for i in range(2)}
+        running.stop()
+    assert running.times.starts == 2

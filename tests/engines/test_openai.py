@@ -1,0 +1,143 @@
+"""The openai engine: every request has one answer, whatever the server does."""
+
+import base64
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from kale_tasks.engines.base import Answer, Model, Request, open_engine
+from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.recipes.recipe import Task, load_recipe
+from tests.captions.world import pairs
+from tests.engines.server import Server, said, serving, spoken
+from tests.lakes import settings_of
+
+TASK = load_recipe("demo").dense
+
+
+def ask(servers: Sequence[Server], requests: Sequence[Request], *sets: str, task: Task = TASK) -> dict[int, Answer]:
+    settings = settings_of(["caption.engine=openai", *sets]).caption
+    model = Model("tiny@0", task, lambda: Path("nowhere"), [server.url for server in servers])
+    answers: dict[int, Answer] = {}
+    with open_engine(settings, model) as engine:
+        engine.start()
+        for request in requests:
+            engine.submit(request)
+        while engine.pending:
+            answers |= {answer.id: answer for answer in engine.finished()}
+    return answers
+
+
+def asking(text: str, number: int = 0, image: bytes | None = None) -> Request:
+    content: Any = [{"type": "image"}, {"type": "text", "text": text}] if image else text
+    return Request(number, [{"role": "user", "content": content}], image)
+
+
+def test_an_answer_bears_its_text_tokens_and_end() -> None:
+    with serving(reply=lambda body: said("A tower.", "length")) as server:
+        assert ask([server], [asking("what?")]) == {0: Answer(0, "A tower.", 7, 5, "length")}
+
+
+def test_images_travel_as_bytes_of_their_own_kind() -> None:
+    image = pairs(1)[0].image
+    with serving() as server:
+        ask([server], [asking("what?", image=image)])
+    url = server.bodies[0]["messages"][0]["content"][0]["image_url"]["url"]
+    assert url == "data:image/jpeg;base64," + base64.b64encode(image).decode()
+
+
+def test_a_broken_image_is_never_sent_and_harms_nobody() -> None:
+    with serving() as server:
+        answers = ask([server], [asking("bad", 0, b"no image"), asking("good", 1, pairs(1)[0].image)])
+    assert (answers[0].reason, answers[1].reason) == ("image_broken", "")
+    assert server.asked == {"good": 1}
+
+
+def test_a_busy_server_is_asked_again_after_the_time_it_names() -> None:
+    turns = count()
+
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        return web.Response(status=429, headers={"Retry-After": "0.01"}) if next(turns) < 2 else None
+
+    with serving(reply=reply) as server:
+        assert ask([server], [asking("what?")])[0].reason == ""
+    assert server.asked == {"what?": 3}
+
+
+def test_one_request_that_a_server_cannot_bear_costs_only_itself() -> None:
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        return web.Response(status=500, headers={"Retry-After": "0.01"}) if spoken(body) == "bad" else None
+
+    with serving(0.01, reply) as server:
+        requests = [asking("bad", 0), *(asking(f"good {i}", i) for i in range(1, 40))]
+        answers = ask([server], requests, "caption.tries=3")
+    assert answers[0].reason == "engine_error"
+    assert not any(answers[i].reason for i in range(1, 40))
+    assert server.asked["bad"] == 3
+
+
+def test_what_a_server_rejects_is_not_sent_again() -> None:
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        why = "maximum context length is 1024 tokens" if spoken(body) == "long" else "this is no image"
+        return web.json_response({"error": why}, status=400)
+
+    with serving(reply=reply) as server:
+        answers = ask([server], [asking("long", 0), asking("odd", 1)])
+    assert (answers[0].reason, answers[1].reason) == ("too_long", "rejected")
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_slow_answer_is_given_up() -> None:
+    with serving(5) as server, pytest.raises(Transient, match="try again"):
+        ask([server], [asking("what?")], "caption.timeout_s=0.05", "caption.tries=1")
+
+
+def test_an_answer_that_is_no_completion_is_a_reason() -> None:
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        return web.json_response({"choices": []}) if spoken(body) == "bad" else None
+
+    with serving(reply=reply) as server:
+        answers = ask([server], [asking("bad", 0), *(asking("good", i) for i in range(1, 9))], "caption.tries=1")
+    assert answers[0].reason == "engine_error"
+
+
+def test_a_server_that_is_gone_ends_the_run_and_not_its_rows() -> None:
+    with serving() as server:
+        pass
+    with pytest.raises(Transient, match="Nothing is lost"):
+        ask([server], [asking("what?")], "caption.tries=1")
+
+
+def test_a_wrong_key_says_so() -> None:
+    with (
+        serving(reply=lambda body: web.Response(status=401, text="bad key")) as server,
+        pytest.raises(BadConfig, match="Check its address, its key"),
+    ):
+        ask([server], [asking("what?")])
+
+
+def test_servers_share_the_load_and_connections_are_kept() -> None:
+    with serving(0.01) as one, serving(0.01) as other:
+        ask([one, other], [asking(f"{i}", i) for i in range(200)])
+    assert min(one.asked.total(), other.asked.total()) >= 80
+    assert one.asked.total() + other.asked.total() == 200
+
+
+def test_a_prompt_that_cannot_fit_is_not_sent(models: Path) -> None:
+    settings = settings_of(["caption.engine=openai"]).caption
+    with serving() as server:
+        model = Model("tiny@0", TASK, lambda: models / "reads", [server.url])
+        with open_engine(settings, model) as engine:
+            engine.start()
+            engine.submit(asking("word " * 5000))
+            assert [answer.reason for answer in engine.finished()] == ["too_long"]
+    assert not server.asked
+
+
+def test_no_server_is_a_matter_of_settings() -> None:
+    with pytest.raises(BadConfig, match=r"caption\.endpoints"):
+        ask([], [asking("what?")])

@@ -1,0 +1,77 @@
+"""Which addresses may be asked for."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.images.reasons import Lost
+from kale_tasks.images.ssrf_guard import Guard
+
+_INSIDE = st.sampled_from(
+    ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8",
+     "192.0.0.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32"]
+).flatmap(lambda block: st.ip_addresses(network=block))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/a.jpg",
+        "https://example.org:8443/a%20b.jpg?w=1",
+        "http://example.org/My Photo.jpg",
+        "http://8.8.8.8/a.jpg",
+        "http://[2606:4700::1111]/a.jpg",
+        "https://b\u00fccher.example/\u00fc.jpg",
+    ],
+)
+def test_plain_public_addresses_pass(url: str) -> None:
+    assert Guard().url(url).scheme in ("http", "https")
+
+
+@given(_INSIDE)
+def test_no_spelling_of_an_address_inside_passes(address: ipaddress.IPv4Address) -> None:
+    number = int(address)
+    low = number & 0xFFFFFF
+    spellings = [
+        str(address), str(number), hex(number), f"0{number:o}", f"{address}.", f"{number >> 24}.{low}",
+        ".".join(f"0{part:o}" for part in address.packed), f"[::ffff:{address}]", f"[::{address}]",
+        f"[64:ff9b::{address}]", f"[{ipaddress.IPv6Address((0x2002 << 112) | (number << 80))}]",
+    ]  # fmt: skip
+    for spelling in spellings:
+        with pytest.raises(Lost):
+            Guard().url(f"http://{spelling}/a.jpg")
+
+
+@given(st.ip_addresses(v=6))
+def test_an_ipv6_address_passes_only_if_it_is_public(address: ipaddress.IPv6Address) -> None:
+    try:
+        Guard().address(str(address))
+    except Lost:
+        return
+    assert address.is_global
+    assert not address.is_multicast
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_either_an_address_or_lost(text: str) -> None:
+    try:
+        url = Guard().url(text)
+    except Lost:
+        return
+    assert url.scheme in ("http", "https")
+    assert url.host
+
+
+def test_an_allowed_network_passes_and_no_other() -> None:
+    guard = Guard(["127.0.0.0/30"])
+    guard.address("127.0.0.2")
+    with pytest.raises(Lost):
+        guard.address("127.0.0.4")
+
+
+def test_a_wrong_network_is_named() -> None:
+    with pytest.raises(BadConfig, match=r"images\.fetch\.allow"):
+        Guard(["localhost"])

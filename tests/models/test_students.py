@@ -1,0 +1,117 @@
+"""Students are registered, put to use, taken back, and read from any lake."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.errors import BadConfig, BadData
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students as registry
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import load
+
+
+class Registered:
+    """A step that registers a student made of one small file."""
+
+    name, version, table = "distill", 1, "models"
+    slice, also, keep = {}, (), True
+
+    def __init__(self, folder: Path, accepted: bool) -> None:
+        self.folder, self.accepted = folder, accepted
+
+    def config(self, settings):
+        return {"file": (self.folder / "weights").read_text()}
+
+    def inputs(self, lake, settings, key):
+        return {}
+
+    def chunks(self, run):
+        return [Chunk(index=0, first_part=0, parts=1)]
+
+    def work(self, run, chunk, numbers):
+        version, files = registry.store(run.lake, self.folder)
+        row = {"version": version, "key": run.key, "path": registry.student_path(version), "accepted": self.accepted}
+        row |= {"verdict": "Too far off.", "files": json.dumps(files)}
+        yield Part(0, pa.Table.from_pylist([row]), 1)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(load(environ={}, overrides=[f"warehouse={tmp_path}/lake"]).settings)
+
+
+def register(lake, tmp_path, text, accepted=True, key="2026-11-01"):
+    folder = tmp_path / f"made-{text}"
+    folder.mkdir()
+    (folder / "weights").write_text(text)
+    known = {student.version for student in registry.versions(lake)}
+    execute(Run(Registered(folder, accepted), lake, lake.settings, key))
+    (version,) = {student.version for student in registry.versions(lake)} - known
+    return version
+
+
+def read(lake, version):
+    return (registry.local_copy(lake, version) / "weights").read_text()
+
+
+def test_students_of_one_key_stand_side_by_side(lake, tmp_path):
+    first, second = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
+    assert {s.version for s in registry.versions(lake)} == {first, second}
+    assert read(lake, first) == "a" and read(lake, second) == "b"
+
+
+def test_nothing_is_in_use_before_a_promotion(lake):
+    assert registry.promoted(lake) is None and registry.history(lake) == []
+
+
+def test_promotion_keeps_its_reason_and_repeats_without_a_trace(lake, tmp_path):
+    version = register(lake, tmp_path, "a")
+    for why in ("good", "said again"):
+        registry.promote(lake, version, why)
+    assert [(p.version, p.why) for p in registry.history(lake)] == [(version, "good")]
+
+
+def test_rollbacks_walk_back_one_student_at_a_time(lake, tmp_path):
+    a, b, c = (register(lake, tmp_path, text) for text in "abc")
+    for version in (a, b, c):
+        registry.promote(lake, version, "newer")
+    assert [registry.rollback(lake, "worse").version for _ in range(2)] == [b, a]
+    with pytest.raises(BadConfig, match="No student was in use before"):
+        registry.rollback(lake, "worse")
+    assert registry.promote(lake, c, "after all").version == c
+    assert registry.rollback(lake, "no").version == a
+
+
+def test_a_refused_student_is_promoted_only_when_that_is_meant(lake, tmp_path):
+    version = register(lake, tmp_path, "a", accepted=False)
+    with pytest.raises(BadData, match="Too far off"):
+        registry.promote(lake, version, "why not")
+    assert registry.promoted(lake) is None
+    assert registry.promote(lake, version, "trial", refused=True).version == version
+
+
+@pytest.mark.parametrize("version", ["", "feed", "../../etc", "0123456789abcdef"])
+def test_an_unknown_version_is_refused(lake, version):
+    with pytest.raises(BadConfig):
+        registry.promote(lake, version, "?")
+
+
+def test_racing_promotions_all_leave_their_line(lake, tmp_path):
+    a, b = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: registry.promote(lake, (a, b)[i % 2], str(i)), range(8)))
+    entries = registry.history(lake)
+    assert all(one.version != other.version for one, other in pairwise(entries))
+    assert {p.version for p in entries} == {a, b}
+
+
+def test_a_damaged_pointer_says_what_to_do(lake, tmp_path):
+    lake.storage.put("students/promoted.json", b"{not json")
+    with pytest.raises(BadData, match="damaged"):
+        registry.promoted(lake)

@@ -1,0 +1,41 @@
+"""Students on S3 come to a cache, whole or not at all, and the pointer is swapped there too."""
+
+import pytest
+
+from kale_tasks.errors import BadData
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students as registry
+from kale_tasks.settings import load
+from tests.models.test_students import read, register
+
+
+@pytest.fixture
+def lake(tmp_path, s3, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    overrides = {
+        "warehouse": f"s3://{s3.bucket()}/lake",
+        "catalog": f"sqlite:///{tmp_path}/catalog.db",
+        "s3.endpoint": s3.endpoint,
+        "s3.region": s3.region,
+        "s3.access_key_id": s3.access_key,
+        "s3.secret_access_key": s3.secret_key,
+    }
+    return Lake(load(environ={}, overrides=[f"{name}={value}" for name, value in overrides.items()]).settings)
+
+
+def test_a_student_is_fetched_once_checked_and_promoted(lake, tmp_path):
+    first, second = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
+    assert [registry.promote(lake, version, "newer").version for version in (first, second)] == [first, second]
+    assert registry.rollback(lake, "worse").version == first == registry.promoted(lake).version
+    assert read(lake, first) == "a"
+    lake.storage.put(f"students/{first}/weights", b"forged")
+    assert read(lake, first) == "a"  # from the cache
+
+
+def test_damaged_files_are_never_handed_out(lake, tmp_path):
+    version = register(lake, tmp_path, "a")
+    lake.storage.put(f"students/{version}/weights", b"forged")
+    with pytest.raises(BadData, match="missing or damaged"):
+        registry.local_copy(lake, version)
+    lake.storage.put(f"students/{version}/weights", b"a")
+    assert read(lake, version) == "a"

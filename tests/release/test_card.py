@@ -1,0 +1,132 @@
+"""The card and what stands beside it."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kale_tasks.lake.verdicts import gate_path
+from kale_tasks.quality.report_paths import report_path
+from kale_tasks.release.built import Built, read
+from kale_tasks.release.card import notes, pages
+from kale_tasks.release.charts import bars, histogram
+from kale_tasks.release.stats import add
+from tests.kale import kale
+from tests.release.conftest import World, world
+
+BEGIN, END = "<!-- begin of your notes: kept from release to release -->", "<!-- end of your notes -->"
+
+
+@pytest.fixture(scope="module")
+def it(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
+    made = world(
+        "folder", tmp_path_factory.mktemp("card"), request, "publish.formats=[chat]", "publish.citation=@misc{k}"
+    )
+    made.fill("a")
+    made.release("a")
+    return made
+
+
+@pytest.fixture(scope="module")
+def built(it: World) -> Built:
+    return read(it.lake, "a")
+
+
+def test_the_metadata_says_what_is_there(it: World, built: Built) -> None:
+    front = yaml.safe_load(pages(built, it.settings.publish)["README.md"].decode().split("---\n")[1])
+    assert front["license"] == "apache-2.0" and front["size_categories"] == ["n<1K"]
+    assert [c["config_name"] for c in front["configs"]] == ["full", "core", "chat"]
+    info = {i["config_name"]: i["splits"][0]["num_examples"] for i in front["dataset_info"]}
+    assert info == {name: built.rows(name) for name in ("full", "core", "chat")}
+    assert info["full"] == 120 > info["core"] > 0
+
+
+def test_the_card_names_models_figures_contact_and_citation(it: World, built: Built) -> None:
+    card = pages(built, it.settings.publish)["README.md"].decode()
+    for text in (
+        "`fuser@1`",
+        "`student@1`",
+        it.settings.publish.contact,
+        "@misc{k}",
+        built.version,
+        "240",
+        "No gate was asked",
+    ):
+        assert text in card
+
+
+def test_the_card_shows_the_verdicts_of_the_gates(it: World) -> None:
+    committed = it.lake.committed("captions", "a", {"stage": 1})
+    assert committed
+    verdict = {"status": "warned", "failed": [], "warnings": ["captions_are_long"]}
+    path = gate_path("captions", "a", committed.fingerprint)
+    it.lake.storage.put(path, json.dumps(verdict).encode())
+    card = pages(read(it.lake, "a"), it.settings.publish)["README.md"].decode()
+    it.lake.storage.delete(path)
+    assert "| a/stage=1 | warned |  | captions_are_long |" in card
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r")).map(str.strip))
+def test_what_people_wrote_into_the_card_is_kept(text: str) -> None:
+    if END not in text and BEGIN not in text:
+        assert notes(f"# Card\n{BEGIN}\n{text}\n{END}\nrest") == text
+
+
+def test_notes_come_through_a_new_card_unchanged(it: World, built: Built) -> None:
+    old = f"old words {BEGIN}\nWe thank **everyone**.\n{END} more old words"
+    new = pages(built, it.settings.publish, old)["README.md"].decode()
+    assert notes(new) == "We thank **everyone**." and "old words" not in new
+
+
+def test_croissant_describes_files_and_columns_that_exist(it: World, built: Built) -> None:
+    known: dict[str, Any] = json.loads(pages(built, it.settings.publish)["croissant.json"])
+    objects = {d["@id"]: d for d in known["distribution"]}
+    for file in built.files:
+        assert objects[file.name]["sha256"] == file.sha256
+    for records in known["recordSet"]:
+        for field in records["field"]:
+            assert field["source"]["fileSet"]["@id"] in objects
+            assert field["description"]
+    globs = objects["core-files"]["includes"]
+    assert {f.name for f in built.files if any(Path(f.name).match(g) for g in globs)} == {
+        f.name for f in built.of("core")
+    }
+
+
+def test_pages_of_one_release_are_the_same_bytes_each_time(it: World, built: Built) -> None:
+    assert pages(built, it.settings.publish) == pages(read(it.lake, "a"), it.settings.publish)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=30), st.integers(0, 10**12), max_size=8))
+def test_pictures_are_sound_whatever_they_show(values: dict[str, int]) -> None:
+    printable = {"".join(c for c in k if c.isprintable()) or "x": v for k, v in values.items()}
+    ET.fromstring(bars("a < b & c", printable))
+    ET.fromstring(histogram("words", {"caption": {"010": 5, "200": 1}}, "words"))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("ab"), st.dictionaries(st.sampled_from("xyz"), st.integers(0, 9)))))
+def test_counts_of_files_add_up_in_any_order(counts: list[dict[str, dict[str, int]]]) -> None:
+    assert add(counts) == add(reversed(counts))
+    total = sum(v for each in counts for group in each.values() for v in group.values())
+    assert sum(v for group in add(counts).values() for v in group.values()) == total
+
+
+def test_who_approves_sees_the_change_the_figures_and_the_card(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("folder", tmp_path, request, f"publish.target={tmp_path / 'published'}")
+    it.fill("a")
+    first = it.release("a")
+    assert "nothing: it is the first release" in kale("release", "review", "--key", "a", sets=it.sets).out
+    it.publish("a")
+    it.fill("b", rows=60)
+    second = it.release("b")
+    told = kale("release", "review", "--key", "b", "--json", sets=it.sets).json
+    assert f"`{second}` would take the place of `{first}`" in told["text"]
+    assert "| 60 | 0 | 0 | 120 |" in told["text"]
+    assert "| facts in 100 captions | 200.0 | 200.0 |" in told["text"]
+    assert "## How it was made" in told["text"] and "dataset_info" not in told["text"]
+    assert it.lake.storage.exists(report_path(told["report"], "html"))

@@ -1,0 +1,212 @@
+"""Releases in a folder and on S3."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.errors import BadData, Conflict
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.progress import Silent
+from kale_tasks.quality.report_paths import RELEASE, report_path
+from kale_tasks.release.built import read
+from kale_tasks.release.card import pages
+from kale_tasks.release.diff import diff
+from kale_tasks.release.publish import publish, target
+from kale_tasks.release.targets.base import Publication
+from tests.kale import kale
+from tests.lakes import KINDS, lake_sets
+from tests.release.conftest import World, world
+from tests.release.readers import State, load_dataset, watching
+from tests.release.world import uid
+
+
+def two_keys(folder: Path, request: pytest.FixtureRequest, kind: str) -> World:
+    """A lake with two keys in a folder, which publishes to a folder or to S3."""
+    made = world("folder", folder, request)
+    s3 = [
+        text for text in lake_sets(kind, folder, request) if not text.startswith(("parts.", "warehouse=", "catalog="))
+    ]
+    out = f"s3://{request.getfixturevalue('s3').bucket()}/out" if kind == "s3" else folder / "out"
+    made = made.with_(*s3, f"publish.target={out}")
+    made.fill("a", "b")
+    made.release("b")
+    return made
+
+
+@pytest.fixture(params=KINDS)
+def it(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return two_keys(tmp_path, request, request.param)
+
+
+@pytest.fixture
+def plain(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return two_keys(tmp_path, request, "folder")
+
+
+def outside(it: World) -> Storage:
+    return open_storage(str(it.settings.publish.target), it.settings.s3)
+
+
+def reader(place: Storage) -> State:
+    """What a reader who follows the pointer finds; every file that the manifest lists must be there."""
+    try:
+        version = json.loads(place.read("latest.json"))["version"]
+    except FileNotFoundError:
+        return frozenset()
+    files = json.loads(place.read(f"{version}/manifest.json"))["files"]
+    standing = {e.path.removeprefix(f"{version}/"): e.size for e in place.entries(version)}
+    assert all(standing[f["name"]] == f["bytes"] for f in files)
+    return frozenset(f["name"] for f in files)
+
+
+def noting(put: Callable[[Storage, str, bytes | Path], None], sent: list[str]) -> Callable[..., None]:
+    """A `put` that writes down what is sent."""
+
+    def noted(storage: Storage, path: str, data: bytes | Path) -> None:
+        sent.append(path)
+        put(storage, path, data)
+
+    return noted
+
+
+def names(it: World, key: str) -> State:
+    return frozenset(file.name for file in read(it.lake, key).files)
+
+
+def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_bytes_travel(
+    it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = outside(it)
+    with watching(lambda: reader(place)) as seen:
+        it.publish("b")
+        first = names(it, "b")
+        it.fill("b", b="Mary ")
+        it.release("b")
+        sent = list[str]()
+        monkeypatch.setattr(type(place), "put", noting(type(place).put, sent))
+        it.publish("b")
+        monkeypatch.undo()
+    assert seen == [frozenset(), first, names(it, "b")]
+    assert {p.partition("/")[2] for p in sent if p.endswith(".parquet")} == names(it, "b") - first
+
+
+def test_publishing_again_changes_nothing(plain: World) -> None:
+    address = plain.publish("b")
+    before = {e.path: e.size for e in outside(plain).entries("")}
+    assert plain.publish("b") == address
+    assert {e.path: e.size for e in outside(plain).entries("")} == before
+
+
+def test_a_publication_that_died_halfway_sends_each_file_once(it: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, sent = outside(it), list[str]()
+    real = type(place).put
+
+    def put(storage: Storage, path: str, data: bytes | Path) -> None:
+        if path.endswith(".parquet"):
+            if len(sent) == 3:
+                raise OSError("the line is dead")
+            sent.append(path)
+        real(storage, path, data)
+
+    alone = it.with_("publish.upload_workers=1")
+    monkeypatch.setattr(type(place), "put", put)
+    with pytest.raises(OSError, match="dead"):
+        alone.publish("b")
+    assert reader(place) == frozenset()
+    monkeypatch.setattr(type(place), "put", noting(real, sent))
+    alone.publish("b")
+    files = [p for p in sent if p.endswith(".parquet")]
+    assert len(files) == len(set(files)) == len(names(it, "b"))
+    assert reader(place) == names(it, "b")
+
+
+def test_somebody_elses_release_in_between_is_a_conflict_and_stays(it: World) -> None:
+    place, built = target(it.settings), read(it.lake, "b")
+    base = place.current()
+    outside(it).put("other/manifest.json", json.dumps({"version": "other", "files": []}).encode())
+    outside(it).put("other/README.md", b"")
+    outside(it).put("latest.json", json.dumps({"version": "other"}).encode())
+    publication = Publication(built.version, it.lake.storage, built.files, pages(built, it.settings.publish))
+    with pytest.raises(Conflict, match="Nothing was overwritten"):
+        place.publish(publication, base, Silent())
+    assert place.current().version == "other"
+
+
+def test_a_file_that_was_damaged_is_not_published(plain: World) -> None:
+    file = read(plain.lake, "b").files[0]
+    plain.lake.storage.put(file.path, b"torn")
+    with pytest.raises(BadData, match="made anew"):
+        plain.publish("b")
+    plain.lake.storage.delete(file.path)
+
+
+def test_the_diff_counts_rows_by_what_happens_to_them(plain: World) -> None:
+    plain.publish("b")
+    same = diff(plain.lake, read(plain.lake, "b"), target(plain.settings).current())
+    assert (same.rows_same, same.rows_in, same.rows_out, same.rows_changed, same.files_new) == (240, 0, 0, 0, 0)
+    plain.fill("c")
+    plain.fill("b", b="Mary ")
+    plain.fill("a", rows=100)
+    plain.release("c")
+    found = diff(plain.lake, read(plain.lake, "c"), target(plain.settings).current())
+    assert (found.rows_in, found.rows_out, found.rows_changed, found.rows_same) == (120, 20, 120, 100)
+    assert "120 rows in, 20 out, 120 changed" in str(found)
+
+
+def test_notes_on_the_published_card_are_kept(plain: World) -> None:
+    place, where = outside(plain), plain.publish("b").rpartition("/")[2]
+    card = place.read(f"{where}/README.md").decode()
+    place.put(f"{where}/README.md", card.replace("-->\n\n<!-- end", "-->\nAsk Ann.\n<!-- end").encode())
+    plain.fill("b", b="Mary ")
+    new = plain.release("b")
+    plain.publish("b")
+    assert "\nAsk Ann.\n" in place.read(f"{new}/README.md").decode()
+
+
+def test_a_lake_on_s3_is_published_as_well(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    it = world("s3", tmp_path, request, f"publish.target={tmp_path / 'out'}")
+    it.fill("a", rows=40)
+    it.release("a")
+    it.publish("a")
+    assert reader(outside(it)) == names(it, "a")
+
+
+def test_what_is_published_has_its_report(plain: World) -> None:
+    said = kale("publish", "--key", "b", "--json", sets=plain.sets).json
+    version = read(plain.lake, "b").version
+    assert said["address"].endswith(version)
+    page = plain.lake.storage.read(report_path(f"{RELEASE}{version}", "html")).decode()
+    assert f"<h1>{version}</h1>" in page and "240" in page
+
+
+def test_load_dataset_reads_a_published_folder_whole_and_streamed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    it = world("folder", tmp_path, request, f"publish.target={tmp_path / 'out'}")
+    it.fill("a")
+    it.release("a")
+    where = publish(it.lake, it.settings, "a", Silent())
+    got = load_dataset({"path": where, "name": "full"}, tmp_path / "cache", HF_HUB_OFFLINE="1")
+    assert got["whole"] == got["streamed"] == sorted(uid("a", n) for n in range(120))
+    assert got["types"]["models"] == "List(Value('string'))" and got["types"]["stage"] == "Value('int32')"
+
+
+def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    it = two_keys(tmp_path, request, "s3")
+    s3, place = request.getfixturevalue("s3"), outside(it)
+    where = it.publish("b")
+    bucket, folder = where.removeprefix("s3://").split("/", 1)
+    may_read = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    s3.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [may_read]}))
+    files = json.loads(place.read(f"{folder.rpartition('/')[2]}/manifest.json"))["files"]
+    urls = [f"{s3.endpoint}/{bucket}/{folder}/{f['name']}" for f in files if f["name"].endswith(".parquet")]
+    got = load_dataset(
+        {"path": "parquet", "data_files": {"train": urls}}, tmp_path / "cache", HF_ENDPOINT="http://localhost:9"
+    )
+    assert got["whole"] == got["streamed"] == sorted(uid(key, n) for key in "ab" for n in range(120))
+    assert got["types"]["models"] == "List(Value('string'))" and got["row"]["url"].startswith("https://host")

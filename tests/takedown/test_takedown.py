@@ -1,0 +1,221 @@
+"""Taking rows back from a committed lake."""
+
+import io
+import json
+import sqlite3
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from kale_tasks.errors import Conflict
+from kale_tasks.lake import commit
+from kale_tasks.lake import verdicts as marks
+from kale_tasks.lake.commit import Swap
+from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.tombstones import Matcher, digest
+from kale_tasks.progress import Silent
+from kale_tasks.quality.integrity import account
+from kale_tasks.quality.suite import Subject
+from kale_tasks.quality.suites import SUITES
+from kale_tasks.release.built import read
+from kale_tasks.release.diff import diff
+from kale_tasks.release.publish import target
+from kale_tasks.runner.run import Run, execute, plan
+from kale_tasks.takedown.certificate import finish, traces
+from kale_tasks.takedown.sweep import sweep, take_down
+from tests.release.conftest import World, world
+from tests.release.world import Ingest, image, pipeline, uid
+
+TABLES = ("pairs", "images", "captions", "dedup_index")
+LISTED = {"uid": [uid("a", n) for n in range(6)], "url": [f"https://host{uid('b', 9)[0]}.example/{uid('b', 9)}.jpg"]}
+GONE = [*LISTED["uid"], uid("b", 9)]
+
+
+@pytest.fixture
+def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    """Three keys, released in every form and published in a folder."""
+    formats = "publish.formats=[mix,images,webdataset]"
+    made = world(
+        "folder", tmp_path, request, f"publish.target={tmp_path / 'out'}", "maintenance.grace_hours=0", formats
+    )
+    made.fill("a", "b", "c")
+    made.release("c")
+    made.publish("c")
+    return made
+
+
+class Blind(Ingest):
+    """An ingest that read the lists before the takedown came."""
+
+    def _gone(self, run: Run) -> Matcher:
+        return Matcher()
+
+
+@pytest.fixture
+def one(tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    """One key, not released yet."""
+    made = world("folder", tmp_path, request)
+    made.fill("a")
+    return made
+
+
+def take(it: World, **wanted: list[str]) -> dict[str, Any]:
+    return take_down(it.lake, it.settings, wanted, pipeline(120), Silent())
+
+
+def uids(it: World, table: str, key: str) -> list[str]:
+    return sorted(it.lake.arrow(table, key)["uid"].to_pylist())
+
+
+def files_with(folder: Path, needles: list[bytes]) -> list[str]:
+    """Every file below a folder whose bytes, unpacked where they are packed, hold one of these."""
+    found = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        if path.suffix == ".parquet":
+            data += str(pq.read_table(path).to_pylist()).encode() + str(pq.read_metadata(path).to_dict()).encode()
+        elif path.suffix == ".db":
+            data += "\n".join(sqlite3.connect(path).iterdump()).encode()
+        if any(needle in data for needle in needles):
+            found.append(str(path))
+    return found
+
+
+def test_a_takedown_leaves_no_trace_in_any_file_and_all_other_rows_as_they_were(it: World, tmp_path: Path) -> None:
+    other = {t: it.lake.arrow(t, "c") for t in TABLES}
+    before = {(t, k): uids(it, t, k) for t in TABLES for k in "ab"}
+    needles = [word for name in GONE for word in (name.encode(), image(name))]
+    assert files_with(tmp_path, needles)
+    record = take(it, **LISTED)
+    for (table, key), names in before.items():
+        assert uids(it, table, key) == sorted(set(names) - set(GONE))
+    it.release("c")
+    it.publish("c")
+    certificate = finish(it.lake, it.settings, record, now=True)
+    assert files_with(tmp_path, needles) == []
+    assert {t: it.lake.arrow(t, "c") for t in TABLES} == other
+    assert certificate["sha256_of_uids"] == sorted(digest("uid", name) for name in GONE)
+    assert certificate["rows"]["a"] == {"captions": 6, "dedup_index": 6, "images": 6, "pairs": 6}
+
+
+def test_what_is_left_is_whole(it: World) -> None:
+    take(it, **LISTED)
+    for key in "ab":
+        for row in it.lake.arrow("images", key).to_pylist():
+            assert it.lake.storage.read(row["shard"], row["offset"], row["length"]) == image(row["uid"])
+        for shard in set(it.lake.arrow("images", key)["shard"].to_pylist()):
+            with tarfile.TarFile(fileobj=io.BytesIO(it.lake.storage.read(shard))) as tar:
+                assert not {member.name.partition(".")[0] for member in tar} & set(GONE)
+    for name, committed in {**it.lake.partitions("pairs"), **it.lake.partitions("images")}.items():
+        assert committed.rows_in == committed.rows + sum(committed.dropped.values()) + committed.quarantined, name
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_what_is_left_is_in_order_and_accounted_for(tmp_path: Path, request: pytest.FixtureRequest, part: int) -> None:
+    it = world("folder", tmp_path, request, "parts.part_rows=40")
+    it.fill("b")
+    names = uids(it, "pairs", "b")
+    take(it, uid=names[40 * part : 40 * part + 3])
+    left = [*names[: 40 * part], *names[40 * part + 3 :]]
+    for suite in (s for s in SUITES.values() if it.lake.committed(s.table, "b", s.slice)):
+        figures = account(Subject(it.lake, it.settings, suite, "b"))
+        broken = {name: figures[name] for name in ("order_breaks", "rows_unread", "rows_unexplained", "rows_missing")}
+        assert not any(broken.values()), (suite.step, broken)
+    rows = Rows(it.lake, "images", "b")
+    assert rows.read(0, rows.count, ["uid"])["uid"].to_pylist() == left
+
+
+def test_nothing_is_run_again_because_of_a_takedown(it: World) -> None:
+    take(it, **LISTED)
+    for key in it.lake.keys("pairs"):
+        for step in pipeline(120):
+            assert plan(Run(step, it.lake, it.settings, key)).committed, (step.name, key)
+
+
+def test_what_a_gate_and_a_person_said_still_counts(it: World) -> None:
+    failed = {"status": "failed", "failed": ["yield_min"]}
+    for key in "ab":
+        standing = it.lake.committed("images", key)
+        assert standing
+        it.lake.storage.put(marks.gate_path("images", key, standing.fingerprint), json.dumps(failed).encode())
+    marks.accept(it.lake, "images", "b", {}, "a day of storms")
+    take(it, **LISTED)
+    assert marks.failed_gate(it.lake, "images", "a") == "images a failed its gate: yield_min"
+    assert marks.failed_gate(it.lake, "images", "b") is None
+
+
+def test_what_is_taken_down_does_not_come_back(one: World) -> None:
+    take(one, **LISTED)
+    execute(Run(Ingest(120), one.lake, one.settings, "a", again=True))
+    assert set(uids(one, "pairs", "a")) == {uid("a", n) for n in range(120)} - set(GONE)
+
+
+def test_rows_go_by_host_by_text_and_by_the_hash_of_their_image(it: World) -> None:
+    some, another = uid("a", 50), uid("b", 60)
+    sha256 = {r["uid"]: r["sha256"] for r in it.lake.arrow("images", "b").to_pylist()}[another]
+    take(it, host=["HOST7.example."], pattern=[f"picture {some[:12]}"], sha256=[sha256])
+    left = {name for key in "abc" for name in uids(it, "pairs", key)}
+    everyone = {uid(key, n) for key in "abc" for n in range(120)}
+    assert everyone - left == {name for name in everyone if name[0] == "7"} | {some, another}
+
+
+def test_a_takedown_that_was_cut_short_is_finished_by_doing_it_again(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, swaps = commit.swap, list[str]()
+
+    def swap_and_die(lake: Any, wish: Swap) -> bool:
+        if len(swaps) == 4:
+            raise OSError("the machine dies")
+        swaps.append(wish.table)
+        return real(lake, wish)
+
+    monkeypatch.setattr("kale_tasks.takedown.rewrite.swap", swap_and_die)
+    with pytest.raises(OSError, match="dies"):
+        take(one, **LISTED)
+    monkeypatch.undo()
+    take(one, **LISTED)
+    assert not {name for t in TABLES for name in uids(one, t, "a")} & set(GONE)
+    test_nothing_is_run_again_because_of_a_takedown(one)
+
+
+def test_rows_that_came_in_meanwhile_are_swept_out(one: World) -> None:
+    record = take(one, uid=[uid("d", 5)])
+    execute(Run(Blind(120), one.lake, one.settings, "d"))
+    assert uid("d", 5) in uids(one, "pairs", "d")
+    sweep(one.lake, one.settings, record, pipeline(120), Silent())
+    assert uid("d", 5) not in uids(one, "pairs", "d")
+
+
+def test_a_takedown_ends_only_after_a_clean_release(it: World) -> None:
+    record = take(it, **LISTED)
+    with pytest.raises(Conflict, match="Run release"):
+        finish(it.lake, it.settings, record, now=True)
+    it.release("c")
+    with pytest.raises(Conflict, match="Release and publish first"):
+        finish(it.lake, it.settings, record, now=True)
+    assert traces(it.lake, {digest("uid", GONE[0])}), "nothing was deleted yet"
+
+
+def test_old_readers_have_until_the_deadline(one: World) -> None:
+    patient = one.with_("publish.takedown_days=3")
+    record = take_down(patient.lake, patient.settings, LISTED, pipeline(120), Silent())
+    with pytest.raises(Conflict, match="--now"):
+        finish(patient.lake, patient.settings, record)
+
+
+def test_the_diff_shows_what_a_takedown_takes(it: World) -> None:
+    take(it, **LISTED)
+    it.release("c")
+    found = diff(it.lake, read(it.lake, "c"), target(it.settings).current())
+    assert (found.rows_out, found.rows_in, found.rows_changed) == (len(GONE), 0, 0)
+
+
+def test_lists_and_records_name_nobody(one: World, tmp_path: Path) -> None:
+    record = take(one, **LISTED)
+    for path in (tmp_path / "warehouse" / "takedowns" / record["name"]).iterdir():
+        text = json.dumps(json.loads(path.read_text()))
+        assert not any(name in text for name in GONE)

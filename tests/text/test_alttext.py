@@ -1,0 +1,62 @@
+"""Alt-text is a stranger's: noise is known, orders are cut off, nothing in it speaks to a model."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kale_tasks.recipes.recipe import Prompt, tame
+from kale_tasks.resources import resource
+from kale_tasks.text.alttext import noise, without_orders
+
+PHRASES = yaml.safe_load(resource("kale_tasks/world/alttext.yaml").read_text())
+PROMPT = Prompt(system="Write.", user="Text: <alt>{alt}</alt> {dense}", alt_characters=50)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n", "IMG_2041.jpg", "DSCN1234", "640x480", "untitled-3", "Click to enlarge", "!!! ??? 12"]
+)
+def test_an_alt_text_that_tells_nothing_is_noise(text: str) -> None:
+    assert noise(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Eiffel Tower", "Photo of Kaldor, Brix", "Todd-Snyder-Fall-2017.jpg", "VW T-ROC 1.5", "Buy milk"]
+)
+def test_an_alt_text_that_tells_something_is_not(text: str) -> None:
+    assert not noise(text)
+
+
+@pytest.mark.parametrize("kind", ["generic", "spam"])
+def test_the_sample_worlds_noise_is_known(kind: str) -> None:
+    texts = [text.replace("{", "").replace("}", "").replace("#", "7") for text in PHRASES[kind]]
+    assert [text for text in texts if not noise(text)] == []
+
+
+def test_the_sample_worlds_orders_are_cut_off_and_its_facts_stay() -> None:
+    for order in PHRASES["injection"]:
+        assert without_orders(f"Kaldor Tower in Brix. {order}") == "Kaldor Tower in Brix."
+        assert without_orders(order) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a system of rivers", "Show the way: a sign in Brix", "You are here, a map", "Above all, the rules of golf"],
+)
+def test_innocent_text_is_no_order(text: str) -> None:
+    assert without_orders(text) == text
+
+
+@given(st.text())
+def test_nothing_tamed_is_invisible_or_closes_its_delimiter(text: str) -> None:
+    tamed = tame(f"{text}</alt><|end|>{text}")
+    assert "</alt>" not in tamed and "<|end|>" not in tamed
+    assert all(c.isprintable() or c in "\u200c\u200d" for c in tamed)
+
+
+@given(st.text(), st.text())
+def test_a_prompt_is_filled_once_whatever_the_texts_contain(alt: str, dense: str) -> None:
+    (_, user) = PROMPT.messages(alt=alt + "{dense}{alt}", dense=dense + "{alt}", image=False)
+    inside, _, after = user["content"].removeprefix("Text: <alt>").partition("</alt> ")
+    assert len(inside) <= 50
+    assert after == dense + "{alt}"

@@ -1,0 +1,88 @@
+"""Captions held against the truth that a sample world brings along."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run, execute
+from kale_tasks.settings import Settings, load
+from kale_tasks.world.world import key_name
+from kale_tasks.world.write import Sample, write_sample
+from tests.kale import kale
+
+KEY = key_name(0)
+Row = Mapping[str, Any]
+
+
+class Written:
+    """Captions of every picture of the world, written by a function of the truth."""
+
+    name, version, table = "fuse", 1, "captions"
+    slice: Mapping[str, Any] = {"stage": 1}
+    also: tuple[str, ...] = ()
+    keep = False
+
+    def __init__(self, truth: Sequence[Row], write: Callable[[Row], str]) -> None:
+        self.truth, self.write = truth, write
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return {}
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return [Chunk(index=0, first_part=0, parts=1)]
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part]:
+        known = {"key": run.key, "stage": 1, "alt_text": "a photo"}
+        rows = [{"uid": r["uid"], **known, "dense_caption": r["dense"], "caption": self.write(r)} for r in self.truth]
+        yield Part(0, pa.Table.from_pylist(sorted(rows, key=lambda r: str(r["uid"]))), rows_in=len(rows))
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> list[str]:
+    """A small world, and a lake beside it."""
+    list(write_sample(Sample(pairs=40, keys=1), tmp_path / "landing"))
+    return [f"landing={tmp_path / 'landing'}", f"warehouse={tmp_path / 'lake'}"]
+
+
+def figures(sets: list[str], write: Callable[[Row], str]) -> dict[str, dict[str, Any]]:
+    """What `kale evaluate` says of captions written that way."""
+    of = load(sets, environ={}).settings
+    rows = {r["uid"]: r for r in pq.read_table(Path(of.landing) / "_truth" / f"{KEY}.parquet").to_pylist()}
+    execute(Run(Written(list(rows.values()), write), Lake(of), of, KEY))
+    return {row["text"]: row for row in kale("evaluate", "--json", sets=sets).json}
+
+
+def told(row: Row) -> str:
+    return ". ".join([row["dense"].rstrip("."), *(row[name] for name in row["told"])]) + "."
+
+
+def test_captions_that_tell_all_that_is_true_are_faultless(sets: list[str]) -> None:
+    found = figures(sets, told)
+    whole = {"facts of the alt-text carried": 1.0, "visible details right": 1.0, "facts invented each": 0.0}
+    assert found["KALE, stage 1"].items() >= whole.items()
+    assert found["dense caption"]["facts of the alt-text carried"] < 0.1
+    assert found["alt-text"]["visible details right"] < 0.1
+    assert found["KALE, stage 2"]["texts"] == 0
+
+
+def test_what_is_made_up_or_left_out_is_counted(sets: list[str]) -> None:
+    found = figures(sets, lambda row: "A picture taken by Zyxwelia Quorth in 1603.")["KALE, stage 1"]
+    assert found["facts invented each"] >= 2
+    assert found["facts of the alt-text carried"] == found["visible details right"] == 0.0
+
+
+def test_a_landing_without_a_truth_is_told_apart(sets: list[str], tmp_path: Path) -> None:
+    figures(sets, told)
+    (tmp_path / "landing" / "_truth" / f"{KEY}.parquet").unlink()
+    answer = kale("evaluate", sets=sets)
+    assert answer.code == 2
+    assert "truth" in answer.complaint and f"kale report --key {KEY}" in answer.complaint
