@@ -12,14 +12,19 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.gate import gate
+from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import make_report
-from tests.quality.world import STEPS, World, commit, open_world
+from kale_tasks.release.cuts import version
+from kale_tasks.release.step import Release
+from kale_tasks.runner.run import Run, execute
+from tests.quality.world import STEPS, World, commit, commit_student, open_world
 from tests.services.server import free_port
 
 ROOT = Path(__file__).parents[2]
-KEY = "2026-11-01"
+KEY, SECOND_KEY, FAILED_KEY = "2026-11-01", "2026-11-02", "2026-11-03"
 RUN = "by_hand"
 _DAG = """
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -49,15 +54,27 @@ class Airflow:
 
 @pytest.fixture(scope="session")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake with the report on one key."""
+    """A lake with reports on two whole keys, on a key that failed its first check, and on two releases."""
     lake = open_world(tmp_path_factory.mktemp("ui"))
-    world = World(KEY, pairs=120)
-    for step in STEPS:
-        commit(lake, world, step, lambda rows: [rows[0] | _hostile(rows[0]), *rows[1:]])
-        if step in ("ingest", "images"):  # the hostile captions would be stopped, rightly
-            gate(lake, lake.settings, step, KEY)
-    make_report(lake, lake.settings, KEY)
+    commit_student(lake)
+    for key in (KEY, SECOND_KEY):
+        for step in STEPS:
+            commit(lake, World(key, pairs=120), step, _spoil if key == KEY else list)
+            if key == SECOND_KEY or step in ("ingest", "images"):  # the hostile captions would rightly fail
+                gate(lake, lake.settings, step, key)
+        make_report(lake, lake.settings, key)
+        run = Run(Release(), lake, lake.settings, key)
+        execute(run)
+        make_release_report(lake, lake.settings, version(run))
+    commit(lake, World(FAILED_KEY, pairs=120), "ingest", lambda rows: rows + rows[:1])
+    with pytest.raises(BadData):
+        gate(lake, lake.settings, "ingest", FAILED_KEY)
+    make_report(lake, lake.settings, FAILED_KEY)
     return lake
+
+
+def _spoil(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [rows[0] | _hostile(rows[0]), *rows[1:]]
 
 
 @pytest.fixture(scope="session")

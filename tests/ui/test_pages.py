@@ -1,9 +1,11 @@
 """The pages inside Airflow: who may see them, what they show, and that nothing in them runs or leaks."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.ui.conftest import KEY, RUN, Airflow
+from tests.ui.conftest import FAILED_KEY, KEY, RUN, SECOND_KEY, Airflow
 
 ROUTES = [
     "/kale/",
@@ -49,9 +51,46 @@ def test_a_report_that_is_not_there_says_how_to_make_it(name: str, airflow: Airf
         assert answer.status_code == 404
 
 
-def test_what_is_made_from_all_keys_leads_to_the_list(airflow: Airflow) -> None:
+def test_the_report_link_of_a_task_without_a_key_leads_to_the_list(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
-        assert client.get("/kale/report/all").text == client.get("/kale/").text
+        answer, index = client.get("/kale/report/all"), client.get("/kale/")
+        assert answer.status_code == index.status_code == 200
+        assert answer.text == index.text
+
+
+@pytest.mark.parametrize("user", ["viewer", "admin"])
+def test_every_page_that_the_list_leads_to_opens(user: str, airflow: Airflow) -> None:
+    with airflow.client(user) as client:
+        visited: dict[str, int] = {}
+        waiting = ["/kale/"]
+        while waiting:
+            route = waiting.pop()
+            answer = client.get(route, follow_redirects=True)
+            visited[route] = answer.status_code
+            links = [link for link in _links(answer.text) if link.startswith("/kale")]
+            waiting += [link for link in links if link not in visited]
+    assert set(visited.values()) == {200}, visited
+    assert {f"/kale/report/{key}" for key in (KEY, SECOND_KEY, FAILED_KEY)} < set(visited)
+    assert sum(route.startswith("/kale/report/release-") for route in visited) == 2
+
+
+def test_the_list_and_the_pages_it_leads_to_need_a_login(airflow: Airflow) -> None:
+    with airflow.client("viewer") as client:
+        links = [link for link in _links(client.get("/kale/").text) if link.startswith("/kale")]
+    assert len(links) == 5
+    with airflow.client(None) as client:
+        assert {client.get(link).status_code for link in links} == {401}
+
+
+def test_a_key_that_failed_its_first_check_shows_what_failed(airflow: Airflow) -> None:
+    with airflow.client("viewer") as client:
+        answer = client.get(f"/kale/report/{FAILED_KEY}")
+    assert answer.status_code == 200
+    assert "uid_unique" in answer.text and "failed" in answer.text
+
+
+def _links(html: str) -> list[str]:
+    return re.findall(r'<a href="([^"]+)"', html)
 
 
 def test_a_run_that_is_not_there_is_not_found(airflow: Airflow) -> None:
