@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from kale_tasks.errors import BadConfig
 
@@ -44,10 +44,11 @@ class Registry(Generic[_T]):
             )
         return found
 
-    def _import(self, name: str, reference: str) -> Any:
+    def _import(self, name: str, reference: str) -> _T:
         module, _, attribute = reference.partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            found: _T = getattr(import_module(module), attribute)
+            return found
         except (ImportError, AttributeError) as error:
             raise BadConfig(
                 f"The {self.kind} '{name}' ({reference}) cannot be imported: {error}. Install what it needs."

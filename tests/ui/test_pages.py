@@ -118,12 +118,12 @@ def test_the_list_and_the_tab_are_seen_in_a_running_airflow(airflow: Airflow, ch
         _login(page, airflow)
         page.goto(f"{airflow.url}/plugin/kale")
         frame = page.frame_locator("iframe")
-        frame.get_by_role("link", name=KEY).click()
-        frame.get_by_role("heading", name=KEY).wait_for()
+        frame.get_by_role("link", name=KEY, exact=True).click()
+        frame.get_by_role("heading", name=KEY, exact=True).wait_for()
         page.goto(f"{airflow.url}/dags/kale_quality_report/runs/{RUN}")
         page.get_by_role("link", name="KALE report").click()
         frame = page.frame_locator("iframe")
-        frame.get_by_role("heading", name=KEY).wait_for()
+        frame.get_by_role("heading", name=KEY, exact=True).wait_for()
         assert frame.locator("article").count() > 3
         assert page.frames[-1].title() == f"{KEY} · KALE", "a script of a caption ran"
         assert page.frames[-1].evaluate("getComputedStyle(document.querySelector('section')).borderRadius") == "12px"
