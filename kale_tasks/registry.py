@@ -24,7 +24,8 @@ class Registry(Generic[_T]):
 
     def find(self, name: str) -> _T:
         """Import the part of that name; BadConfig if there is none or it cannot be imported."""
-        return self._import(name, self.reference(name))
+        found: _T = self._import(name, self.reference(name))
+        return found
 
     def reference(self, name: str) -> str:
         """The dotted name of a part, without importing it; BadConfig if there is none."""
