@@ -103,9 +103,9 @@ class LandingTrigger(BaseTrigger):
 
 def look(key: str, environment: Mapping[str, str]) -> tuple[Look, bool]:
     """Each landing file of a key with its size and time, and whether their source has marked them as complete."""
-    from kale_tasks.lake.landing import landing, landing_files
+    from kale_tasks.lake.landing import landing_files, landing_storage
     from kale_tasks.settings import load
 
     settings = load(environ={**os.environ, **environment}).settings
     files = {entry.path: [entry.size, entry.modified.isoformat()] for entry in landing_files(settings, key)}
-    return files, bool(files) and landing(settings).exists(f"{key}/{MARKER}")
+    return files, bool(files) and landing_storage(settings).exists(f"{key}/{MARKER}")

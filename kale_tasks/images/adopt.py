@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.images.tars import read_members
-from kale_tasks.lake.landing import landing, landing_files
+from kale_tasks.lake.landing import landing_files, landing_storage
 from kale_tasks.lake.shards import LANDING
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
@@ -83,7 +83,7 @@ class Tars:
 
     def _read(self, entry: Entry) -> bytes:
         rows, why = [], ""
-        with landing(self._lake.settings).arrow.open_input_file(entry.path) as source:
+        with landing_storage(self._lake.settings).arrow.open_input_file(entry.path) as source:
             try:
                 for member in read_members(io.BufferedReader(source, _BUFFER)):
                     uid = _uid(member.told)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode_pool import Pool
 from kale_tasks.images.reasons import Lost
-from kale_tasks.lake.landing import landing
+from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
 
@@ -63,7 +63,7 @@ def near_duplicates(phash: Hashes, near_bits: int) -> npt.NDArray[np.bool_]:
 
 
 def _images(lake: Lake) -> Sequence[bytes]:
-    storage = landing(lake.settings)
+    storage = landing_storage(lake.settings)
     images: list[bytes] = []
     for entry in _files(lake):
         with storage.arrow.open_input_file(entry.path) as file:
@@ -75,7 +75,7 @@ def _files(lake: Lake) -> list[Entry]:
     folder = lake.settings.images.evaluation
     if folder is None:
         return []
-    found = sorted(landing(lake.settings).entries(folder), key=lambda e: e.path)
+    found = sorted(landing_storage(lake.settings).entries(folder), key=lambda e: e.path)
     found = [entry for entry in found if entry.path.endswith(".parquet")]
     if not found:
         raise BadConfig(f"images.evaluation: no parquet file in {folder} below the landing. Name a folder, or null.")

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from kale_tasks.ingest import minhash as near
 from kale_tasks.ingest.blocklists import Known
 from kale_tasks.ingest.hashes import hash64
-from kale_tasks.ingest.landing import LandingFile
 from kale_tasks.ingest.language import language
+from kale_tasks.ingest.pieces import DataFile
 from kale_tasks.ingest.rules import Privacy, Row, Rule, rules_of
 from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.schemas import TABLES
@@ -54,7 +54,7 @@ class Cleaner:
     key: str
     parts: int
 
-    def clean(self, file: LandingFile, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def clean(self, file: DataFile, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The same rows, cleaned; none is left out."""
         rows = [self._row(file, raw) for raw in batch.select(_TEXTS).to_pylist()]
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
@@ -70,7 +70,7 @@ class Cleaner:
         place = CLEAN.get_field_index("finding")
         return rows.set_column(place, CLEAN.field(place), pc.if_else(gone, TAKEDOWN, rows["finding"]))
 
-    def _row(self, file: LandingFile, raw: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, file: DataFile, raw: Mapping[str, Any]) -> dict[str, Any]:
         fault, place = raw["fault"], f"{file.name}: row {raw['row']}"
         try:
             alt_text, url, sha256 = ((raw[name] or b"").decode() for name in ("alt_text", "url", "sha256"))

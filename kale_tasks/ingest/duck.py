@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from kale_tasks.ingest.engine import Consume
-from kale_tasks.ingest.landing import Piece
+from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.storage.base import Storage

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from kale_tasks.ingest.landing import Piece
+from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.resources import sql

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.ingest.clean import CLEAN, Cleaner
-from kale_tasks.ingest.landing import Piece
+from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.sources import read
 from kale_tasks.lake.storage.base import Storage
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from kale_tasks.ingest.coerce import RAW, column
-from kale_tasks.ingest.landing import Piece
+from kale_tasks.ingest.pieces import Piece
 from kale_tasks.lake.storage.base import Storage
 
 _BATCH = 4096
@@ -54,13 +54,13 @@ def read(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> 
 
 
 def _batches(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
-    if piece.file.kind == "parquet":
+    if piece.file.format == "parquet":
         yield from _parquet(storage, piece, names)
         return
-    read_records = {"jsonl": _json_lines, "csv": _table(","), "tsv": _table("\t"), "tar": _tar}[piece.file.kind]
+    read_records = {"jsonl": _json_lines, "csv": _table(","), "tsv": _table("\t"), "tar": _tar}[piece.file.format]
     with (
         storage.arrow.open_input_stream(piece.file.path, compression=None) as raw,
-        _UNPACK[piece.file.packed](raw) as source,
+        _UNPACK[piece.file.compression](raw) as source,
     ):
         records = read_records(source)
         while some := list(islice(records, _BATCH)):
@@ -69,7 +69,7 @@ def _batches(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
 
 def _parquet(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
     with storage.arrow.open_input_file(piece.file.path) as file:
-        source = pa.BufferReader(_UNPACK[piece.file.packed](file).read()) if piece.file.packed else file
+        source = pa.BufferReader(_UNPACK[piece.file.compression](file).read()) if piece.file.compression else file
         parquet = pq.ParquetFile(source)
         found = {
             name: next((n for n in wanted if n in parquet.schema_arrow.names), None) for name, wanted in names.items()

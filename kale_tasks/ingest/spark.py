@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from kale_tasks.ingest.engine import Consume
-from kale_tasks.ingest.landing import Piece
+from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan, packed, unpacked
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.storage.base import Storage

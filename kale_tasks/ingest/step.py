@@ -13,16 +13,15 @@ from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, Cleaner
 from kale_tasks.ingest.dedup import decide
 from kale_tasks.ingest.engine import Engine, query
 from kale_tasks.ingest.engines import open_engine
-from kale_tasks.ingest.landing import Piece, content_of, first_pieces, landing_files, pieces_of
+from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.previous_keys import TABLE as INDEX
 from kale_tasks.ingest.previous_keys import earlier_content, earlier_files
 from kale_tasks.ingest.rules import Privacy
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.ingest.write_parts import Cutter
+from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
 from kale_tasks.runner.run import Run
@@ -41,14 +40,13 @@ class Ingest:
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Rules, lists with their content, deduplication, split, columns, size of a part."""
-        lists = contents(_landing(settings), settings.ingest.lists)
+        lists = contents(landing_storage(settings), settings.ingest.lists)
         return {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
         """What has landed, what earlier keys have kept, what is taken down: a change of any makes this key stale."""
-        landing = _landing(settings)
         return {
-            "landing": content_of(landing, landing_files(landing, key)),
+            "landing": content_of(landing_storage(settings), data_files(settings, key)),
             "earlier_keys": earlier_content(lake, key),
             "takedowns": matcher(lake).content,
         }
@@ -62,7 +60,7 @@ class Ingest:
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         """Scan, decide, cut; scratch files stay until all is done, so that a second try scans nothing twice."""
         settings, storage = run.settings.ingest, run.lake.storage
-        landing = _landing(run.settings)
+        landing = landing_storage(run.settings)
         known = read_lists(landing, settings.lists)
         folder = f"{run.folder}/scratch"
         cleaner = Cleaner(settings, known, matcher(run.lake), run.key, chunk.parts)
@@ -94,10 +92,6 @@ def _load(engine: Engine, run: Run, scan: Scan) -> None:
 
 
 def _pieces(run: Run) -> Sequence[Piece]:
-    landing = _landing(run.settings)
-    pieces = pieces_of(landing, landing_files(landing, run.key), run.settings.ingest.piece_rows)
+    files = data_files(run.settings, run.key)
+    pieces = pieces_of(landing_storage(run.settings), files, run.settings.ingest.piece_rows)
     return first_pieces(pieces, run.settings.limit)
-
-
-def _landing(settings: Settings) -> Storage:
-    return open_storage(settings.landing, settings.s3)

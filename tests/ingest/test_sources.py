@@ -149,6 +149,16 @@ def test_a_tar_beside_a_table_of_its_name_holds_only_pictures(tmp_path: Path) ->
     assert ingest(settings)[0].rows_in == 1
 
 
+@pytest.mark.parametrize("folder", ["_temporary/0", ".ipynb_checkpoints"])
+def test_rows_of_hidden_folders_are_not_ingested(tmp_path: Path, folder: str) -> None:
+    land(tmp_path / "landing", [pair(1)])
+    settings = settings_for(tmp_path)
+    (before,) = ingest(settings)
+    land(tmp_path / "landing", [pair(2)], name=f"{folder}/part-0")
+    (after,) = ingest(settings)
+    assert (after.rows_in, after.fingerprint) == (1, before.fingerprint)
+
+
 def test_a_key_without_files_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"no landing files for 2026-11-01 in .*landing"):
         ingest(settings_for(tmp_path))

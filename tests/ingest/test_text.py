@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from kale_tasks.ingest.blocklists import read_lists
 from kale_tasks.ingest.clean import CLEAN, Cleaner
 from kale_tasks.ingest.coerce import RAW, column
-from kale_tasks.ingest.landing import LandingFile
+from kale_tasks.ingest.pieces import DataFile
 from kale_tasks.ingest.text import fold, repair
-from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.tombstones import Matcher
 from kale_tasks.urls import normal_url
 from tests.ingest.world import ingest, kept, land, pair, settings_for
 
-FILE = LandingFile(0, "2026-11-01/a.parquet", "parquet", "", 0)
+FILE = DataFile(0, "2026-11-01/a.parquet", "parquet", "", 0)
 
 
 @pytest.fixture(scope="module")
 def cleaner(tmp_path_factory: pytest.TempPathFactory) -> Cleaner:
     chosen = settings_for(tmp_path_factory.mktemp("clean"))
-    lists = read_lists(open_storage(chosen.landing, chosen.s3), chosen.ingest.lists)
+    lists = read_lists(landing_storage(chosen), chosen.ingest.lists)
     return Cleaner(chosen.ingest, lists, Matcher(), "2026-11-01", parts=4)
 
 

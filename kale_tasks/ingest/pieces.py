@@ -1,0 +1,135 @@
+"""The data files among the landing files of a key, and the pieces in which they are read."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kale_tasks.errors import BadData
+from kale_tasks.lake.landing import landing_files, landing_storage
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.settings.model import Settings
+
+FORMATS = ("parquet", "jsonl", "csv", "tsv", "tar")
+# Compressions by file ending, with the assumed bytes per row of files that do not record how many rows they hold.
+_ROW_BYTES = {"": 300, ".gz": 100, ".bz2": 80, ".xz": 80, ".zst": 100}
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A landing file that holds rows. Files are numbered in path order, which orders the rows of a key."""
+
+    number: int
+    path: str  # relative to the landing area
+    format: str  # one of FORMATS
+    compression: str  # the file ending, such as ".gz"; empty: none
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The path relative to the key's folder."""
+        return self.path.partition("/")[2]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one scan task reads: a whole file, or some row groups of a Parquet file."""
+
+    number: int
+    file: DataFile
+    first_row: int = 0
+    groups: tuple[int, ...] | None = None  # None: the whole file
+    rows: int = 0  # exact for row groups, otherwise estimated from the file size
+
+
+def data_files(settings: Settings, key: str) -> list[DataFile]:
+    """List the data files of a key in path order.
+
+    A tar next to a table of the same stem is left out: it holds only the images of that table. Raises BadData when
+    there is no data file at all.
+    """
+    typed = [(entry, *kind) for entry in landing_files(settings, key) if (kind := _format(entry.path))]
+    tables = {_stem(entry.path) for entry, format_, _ in typed if format_ != "tar"}
+    chosen = [t for t in typed if t[1] != "tar" or _stem(t[0].path) not in tables]
+    if not chosen:
+        place = landing_storage(settings).uri(key)
+        raise BadData(f"There are no landing files for {key} in {place}. Put some there, or check the key.")
+    return [DataFile(n, e.path, format_, compression, e.size) for n, (e, format_, compression) in enumerate(chosen)]
+
+
+def content_of(landing: Storage, files: Sequence[DataFile]) -> str:
+    """Hash the names and contents of files. The hash changes when a file is added, removed or changed."""
+    known = hashlib.sha256()
+    with ThreadPoolExecutor(8) as pool:
+        for file, content in zip(files, pool.map(lambda f: _content(landing, f.path), files), strict=True):
+            known.update(f"{file.name}\0{file.size}\0{content}\n".encode())
+    return known.hexdigest()[:20]
+
+
+def pieces_of(landing: Storage, files: Sequence[DataFile], piece_rows: int) -> list[Piece]:
+    """Divide files into pieces of about `piece_rows` rows. Reads the footers of Parquet files, but no rows."""
+    with ThreadPoolExecutor(8) as pool:
+        cuts = list(pool.map(lambda f: list(_cut(landing, f, piece_rows)), files))
+    numbered = enumerate(cut for file_cuts in cuts for cut in file_cuts)
+    return [Piece(number, *cut) for number, cut in numbered]
+
+
+def first_pieces(pieces: Sequence[Piece], limit: int | None) -> list[Piece]:
+    """Return the shortest prefix of pieces that certainly holds `limit` rows, or all pieces without a limit."""
+    chosen, certain = list[Piece](), 0
+    for piece in pieces:
+        if limit is not None and certain >= limit:
+            break
+        chosen.append(piece)
+        certain += piece.rows if piece.groups is not None else 0
+    return chosen
+
+
+_Cut = tuple[DataFile, int, tuple[int, ...] | None, int]
+
+
+def _cut(landing: Storage, file: DataFile, piece_rows: int) -> Iterator[_Cut]:
+    if file.format != "parquet" or file.compression:
+        yield file, 0, None, file.size // _ROW_BYTES[file.compression] + 1
+        return
+    try:
+        with landing.arrow.open_input_file(file.path) as source:
+            footer = pq.read_metadata(source)
+    except (pa.ArrowException, OSError):
+        yield file, 0, None, 1  # a broken file: the task that reads it quarantines it
+        return
+    start, groups, rows = 0, list[int](), 0
+    for group in range(footer.num_row_groups):
+        groups.append(group)
+        rows += footer.row_group(group).num_rows
+        if rows >= piece_rows or group == footer.num_row_groups - 1:
+            yield file, start, tuple(groups), rows
+            start, groups, rows = start + rows, [], 0
+
+
+def _format(path: str) -> tuple[str, str] | None:
+    name = PurePosixPath(path).name
+    for compression in _ROW_BYTES:
+        stem = name.removesuffix(compression)
+        if (not compression or stem != name) and (ending := stem.rpartition(".")[2]) in FORMATS and "." in stem:
+            return ending, compression
+    return None
+
+
+def _stem(path: str) -> str:
+    return PurePosixPath(path).name.partition(".")[0]
+
+
+def _content(landing: Storage, path: str) -> str:
+    if not isinstance(landing, FolderStorage):
+        return str(landing.tag(path))  # S3 returns a hash of the content
+    known = hashlib.sha256()
+    with landing.arrow.open_input_stream(path, compression=None) as source:
+        while block := source.read(1 << 22):
+            known.update(block)
+    return known.hexdigest()
