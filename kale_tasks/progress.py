@@ -3,67 +3,63 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TextIO
 
-_EVERY_SECONDS = 5.0
+_INTERVAL_SECONDS = 5.0
 
 
 class Progress(Protocol):
-    """What a step may say of how far it is."""
+    """How a step reports its progress."""
 
     def begin(self, title: str, total: int, unit: str = "rows") -> None:
-        """Work of so many rows or other units begins (0: unknown)."""
+        """Start counting work of `total` units; 0 if the total is unknown."""
 
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
-        """So many more are done; facts are counts to be summed and shown."""
+        """Count `done` more units; `resumed` ones were done by an earlier attempt. Facts are summed and shown."""
 
     def end(self) -> None:
-        """All of it is done."""
+        """Finish: show the final state."""
 
 
 class Silent:
-    """Says nothing."""
+    """Discards progress."""
 
-    def begin(self, title: str, total: int, unit: str = "rows") -> None:
-        """Nothing."""
+    def begin(self, title: str, total: int, unit: str = "rows") -> None: ...
 
-    def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
-        """Nothing."""
+    def advance(self, done: int, resumed: bool = False, **facts: float) -> None: ...
 
-    def end(self) -> None:
-        """Nothing."""
+    def end(self) -> None: ...
 
 
 class Counting:
-    """Sums rows and facts, and knows the rate and the time left."""
+    """Sums units and facts, and derives the rate and the time left."""
 
     def __init__(self) -> None:
         self.begin("", 0)
 
     def begin(self, title: str, total: int, unit: str = "rows") -> None:
-        """Start counting anew."""
         self.title, self.total, self.unit, self.done, self.resumed = title, total, unit, 0, 0
         self.facts: dict[str, float] = {}
         self.started = time.monotonic()
 
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
-        """Count."""
         self.done += done
         self.resumed += done if resumed else 0
         for name, value in facts.items():
             self.facts[name] = self.facts.get(name, 0) + value
 
-    def end(self) -> None:
-        """Nothing more comes."""
+    def end(self) -> None: ...
 
     @property
     def rate(self) -> float:
-        """Units a second, not counting what stood before."""
+        """Units a second, without those that an earlier attempt did."""
         return (self.done - self.resumed) / max(time.monotonic() - self.started, 1e-6)
 
     def state(self) -> dict[str, Any]:
-        """All of it as one record."""
-        left = (self.total - self.done) / self.rate if self.rate > 0 and self.total else None
+        """Return everything as one record."""
+        left = max(0, self.total - self.done) / self.rate if self.rate > 0 and self.total else None
         return {
             "title": self.title,
             self.unit: self.done,
@@ -76,29 +72,29 @@ class Counting:
 
 
 class Lines(Counting):
-    """A line every few seconds, as text or JSON."""
+    """Writes a line every few seconds, as text or as JSON."""
 
     def __init__(self, out: TextIO = sys.stderr, as_json: bool = False) -> None:
         super().__init__()
-        self._out, self._json, self._last = out, as_json, 0.0
+        self._out, self._json, self._written = out, as_json, 0.0
 
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
         super().advance(done, resumed, **facts)
-        if time.monotonic() - self._last >= _EVERY_SECONDS:
-            self._say()
+        if time.monotonic() - self._written >= _INTERVAL_SECONDS:
+            self._write()
 
     def end(self) -> None:
         if self.title:
-            self._say()
+            self._write()
 
-    def _say(self) -> None:
-        self._last = time.monotonic()
+    def _write(self) -> None:
+        self._written = time.monotonic()
         text = json.dumps(self.state()) if self._json else _sentence(self)
         print(text, file=self._out, flush=True)
 
 
 class Bar(Counting):
-    """A live bar on a terminal."""
+    """Draws a live bar on a terminal."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -122,15 +118,15 @@ class Bar(Counting):
 
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
         super().advance(done, resumed, **facts)
-        said = " ".join(f"{name} {value:.0f}" for name, value in self.facts.items() if value)
-        self._bar.update(self._task, completed=self.done, rate=self.rate, facts=said)
+        shown = " ".join(f"{name} {value:.0f}" for name, value in self.facts.items() if value)
+        self._bar.update(self._task, completed=self.done, rate=self.rate, facts=shown)
 
     def end(self) -> None:
         self._bar.stop()
 
 
 def make(kind: str) -> Progress:
-    """The progress for a `log` setting: auto, plain or json."""
+    """Create the progress for the setting `log`: auto, plain or json."""
     if kind == "json":
         return Lines(as_json=True)
     if kind == "auto" and sys.stderr.isatty():
@@ -138,9 +134,19 @@ def make(kind: str) -> Progress:
     return Lines()
 
 
+@contextmanager
+def progress_of(kind: str) -> Iterator[Progress]:
+    """Context manager: the progress for the setting `log`, ended however the work ends."""
+    progress = make(kind)
+    try:
+        yield progress
+    finally:
+        progress.end()
+
+
 def _sentence(work: Counting) -> str:
     state, unit = work.state(), work.unit
-    told = ", ".join(f"{name} {round(value, 1):g}" for name, value in work.facts.items() if value)
+    facts = ", ".join(f"{name} {round(value, 1):g}" for name, value in work.facts.items() if value)
     total = f" of {work.total}" if work.total else ""
     left = f", {state['seconds_left']} s left" if state["seconds_left"] else ""
-    return f"{work.title}: {work.done}{total} {unit}, {work.rate:.1f} {unit}/s{left}" + (f" ({told})" if told else "")
+    return f"{work.title}: {work.done}{total} {unit}, {work.rate:.1f} {unit}/s{left}" + (f" ({facts})" if facts else "")

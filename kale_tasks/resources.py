@@ -1,17 +1,23 @@
-"""Finds the files that ship beside the code: settings, recipes, queries."""
+"""Locates the files that ship with KALE beside its code: settings, recipes, queries, Dags."""
 
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-# In a checkout the folders stand beside the package, in a wheel inside it.
-_ROOT = _PACKAGE if (_PACKAGE / "config" / "kale.yaml").exists() else _PACKAGE.parent
+_WHEEL = _PACKAGE / "_resources"
+# A wheel carries config/, sql/, dags/ and plugins/ in _resources; in a checkout they are beside the package.
+_ROOT = _WHEEL if _WHEEL.is_dir() else _PACKAGE.parent
 
 
 def resource(relative: str) -> Path:
-    """The path of a shipped file or folder such as `sql/ingest/exact.sql`."""
+    """Return the path of a shipped file or folder, such as `config/kale.yaml`."""
     return _ROOT / relative
 
 
+def package_file(relative: str) -> Path:
+    """Return the path of a file or folder inside the package, such as `world/models/checkpoints`."""
+    return _PACKAGE / relative
+
+
 def sql(name: str) -> str:
-    """The text of a shipped query, named by its path below `sql/` without the ending."""
+    """Return the text of a shipped query, named by its path below `sql/` without the suffix."""
     return resource(f"sql/{name}.sql").read_text(encoding="utf-8")

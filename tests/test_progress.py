@@ -1,4 +1,4 @@
-"""How far long work says it is."""
+"""Progress: what its lines and its JSON report."""
 
 import json
 from io import StringIO
@@ -6,7 +6,7 @@ from io import StringIO
 from kale_tasks.progress import Lines
 
 
-def test_a_line_names_what_is_counted_and_what_was_found() -> None:
+def test_a_line_names_the_unit_and_the_facts() -> None:
     out = StringIO()
     work = Lines(out)
     work.begin("publish v3", 4, "files")
@@ -17,14 +17,14 @@ def test_a_line_names_what_is_counted_and_what_was_found() -> None:
     assert out.getvalue().endswith("files/s (bytes 7.2)\n")
 
 
-def test_what_stood_before_does_not_make_work_look_fast() -> None:
+def test_work_of_an_earlier_attempt_does_not_count_for_the_rate() -> None:
     work = Lines(StringIO())
     work.begin("ingest", 0)
     work.advance(10**12, resumed=True)
     assert work.rate == 0
 
 
-def test_machines_read_the_same_as_json() -> None:
+def test_json_lines_report_the_same_figures() -> None:
     out = StringIO()
     work = Lines(out, as_json=True)
     work.begin("ingest", 10)
@@ -32,3 +32,10 @@ def test_machines_read_the_same_as_json() -> None:
     state = json.loads(out.getvalue())
     assert (state["title"], state["rows"], state["total"], state["dropped"]) == ("ingest", 5, 10, 2)
     assert state["rows_per_second"] > 0 and state["seconds_left"] == 0
+
+
+def test_the_time_left_is_never_negative() -> None:
+    work = Lines(StringIO())
+    work.begin("images", 1)
+    work.advance(2)
+    assert work.state()["seconds_left"] == 0

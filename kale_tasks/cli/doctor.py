@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kale_tasks.errors import KaleError
-from kale_tasks.resources import resource
+from kale_tasks.resources import package_file
 from kale_tasks.settings.model import Settings
 
 
@@ -107,7 +107,7 @@ def _gpu() -> Check:
 
 
 def _models() -> Check:
-    shipped = resource("kale_tasks/world/models/checkpoints")
+    shipped = package_file("world/models/checkpoints")
     names = sorted(p.name for p in shipped.glob("*") if (p / "config.json").exists())
     return Check("models", bool(names), f"shipped: {', '.join(names) or 'none'}", "Retrain them: kale sample train")
 

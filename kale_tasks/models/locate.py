@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from kale_tasks.errors import BadConfig, Transient
-from kale_tasks.resources import resource
+from kale_tasks.resources import package_file
 
 _FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 _REVISION = re.compile(r"[0-9a-f]{40}")
@@ -17,7 +17,7 @@ def locate(name: str) -> Path:
     repo, at, revision = name.partition("@")
     if at:
         return _from_hub(repo, revision)
-    folder = resource(f"kale_tasks/world/models/checkpoints/{name[7:]}") if name.startswith("sample:") else Path(name)
+    folder = package_file(f"world/models/checkpoints/{name[7:]}") if name.startswith("sample:") else Path(name)
     if not (folder / "config.json").exists():
         raise BadConfig(f"'{name}' holds no model. Use sample:NAME, a folder, or repo@revision with all 40 digits.")
     return folder

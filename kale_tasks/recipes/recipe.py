@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.resources import resource
+from kale_tasks.resources import package_file, resource
 
 Message = dict[str, Any]
 _SLOT = re.compile(r"\{(alt|dense)\}")
@@ -141,5 +141,5 @@ def _read(path: Path, _changed: int) -> Recipe:
 
 def _sample_prompt(name: str) -> dict[str, Any]:
     # The tiny models know no other words than those they were trained on; these stand beside them, once.
-    known = yaml.safe_load(resource("kale_tasks/world/models/prompts.yaml").read_text(encoding="utf-8"))
+    known = yaml.safe_load(package_file("world/models/prompts.yaml").read_text(encoding="utf-8"))
     return {**known[name], "alt_characters": known["alt_characters"]}

@@ -3,10 +3,9 @@
 import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -16,38 +15,35 @@ from kale_tasks.resources import resource
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.section import Section
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
-# Variables of the process contract; not settings.
-_NOT_SETTINGS = {"KALE_ATTEMPT"}
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times faster
+_NOT_SETTINGS = {"KALE_ATTEMPT"}  # variables that a scheduler passes to a command
+_SECRET_WORDS = ("secret", "token", "key_id", "api_key")
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Settings and, for each dotted name, the layer that had the last word."""
+class Loaded(NamedTuple):
+    """Settings, and for each dotted name the layer that set it."""
 
     settings: Settings
     origins: Mapping[str, str]
 
 
-def load(
-    overrides: Sequence[str] = (), *, profile: str | None = None, environ: Mapping[str, str] | None = None
-) -> Loaded:
-    """The effective settings: defaults < profile < environment < overrides (`a.b=c`)."""
-    environ = os.environ if environ is None else environ
-    assigned = [_assignment(text) for text in overrides]
-    named = [value for name, value in assigned if name == "profile"]
-    profile = profile or (str(named[-1]) if named else None) or environ.get("KALE_PROFILE")
-    defaults = resource("config/kale.yaml")
-    layers: list[tuple[str, str, Any]] = [(name, str(defaults.name), v) for name, v in _leaves(_yaml(defaults))]
-    path = _profile_path(profile or str(_yaml(defaults)["profile"]))
-    layers += [(name, path.name, value) for name, value in _leaves(_yaml(path))]
-    if profile:
-        layers.append(("profile", "environment" if environ.get("KALE_PROFILE") == profile else "--profile", profile))
-    layers += [(name, f"environment {variable}", value) for variable, name, value in _from_environment(environ)]
-    layers += [(name, "--set", value) for name, value in assigned]
+class _Value(NamedTuple):
+    name: str
+    origin: str
+    value: Any
+
+
+def load(overrides: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Merge defaults, profile, environment and overrides (`a.b=c`), each layer replacing the values before it.
+
+    Raises BadConfig if a file cannot be read, a name is unknown or a value is not allowed.
+    """
+    defaults = _from_yaml(resource("config/kale.yaml"))
+    overriding = [*_from_environment(os.environ if environ is None else environ), *map(_override, overrides)]
+    profile = next(v.value for v in reversed([*defaults, *overriding]) if v.name == "profile")
     tree: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for name, origin, value in layers:
+    for name, origin, value in [*defaults, *_from_yaml(_profile_path(str(profile))), *overriding]:
         _check_name(name, origin)
         _put(tree, name.split("."), value)
         origins[name] = origin
@@ -55,7 +51,7 @@ def load(
 
 
 def setting_names(section: type[Section] = Settings, prefix: str = "") -> Iterator[str]:
-    """Every dotted setting name of the model."""
+    """Yield the dotted name of every setting."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from setting_names(field.annotation, f"{prefix}{name}.")
@@ -63,14 +59,30 @@ def setting_names(section: type[Section] = Settings, prefix: str = "") -> Iterat
             yield prefix + name
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def _from_yaml(path: Path) -> list[_Value]:
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(value, dict):
-        raise BadConfig(f"{path} must hold names and values, not a {type(value).__name__}.")
-    return value
+    if not isinstance(tree, dict):
+        raise BadConfig(f"{path} must contain names and values, not a {type(tree).__name__}.")
+    return [_Value(name, path.name, value) for name, value in _leaves(tree)]
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Value]:
+    for variable in sorted(environ):
+        name = variable.removeprefix("KALE_").lower().replace("__", ".")
+        if not variable.startswith("KALE_") or variable in _NOT_SETTINGS:
+            continue
+        if environ[variable] or name != "profile":  # an empty KALE_PROFILE means the default profile
+            yield _Value(name, f"environment {variable}", _scalar(environ[variable]))
+
+
+def _override(text: str) -> _Value:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise BadConfig(f"--set takes name=value, such as --set parts.part_rows=100; got '{text}'.")
+    return _Value(name.strip(), "--set", _scalar(value))
 
 
 def _profile_path(profile: str) -> Path:
@@ -86,28 +98,15 @@ def _profile_path(profile: str) -> Path:
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         dotted = f"{prefix}{name}"
-        if isinstance(value, dict) and dotted not in _value_names():
+        if isinstance(value, dict) and dotted not in _known_names():
             yield from _leaves(value, f"{dotted}.")
         else:
             yield dotted, value
 
 
 @lru_cache(maxsize=1)
-def _value_names() -> frozenset[str]:
+def _known_names() -> frozenset[str]:
     return frozenset(setting_names())
-
-
-def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
-    for variable in sorted(environ):
-        if variable.startswith("KALE_") and variable not in _NOT_SETTINGS | {"KALE_PROFILE"}:
-            yield variable, variable.removeprefix("KALE_").lower().replace("__", "."), _scalar(environ[variable])
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise BadConfig(f"--set takes name=value, such as --set parts.part_rows=100; got '{text}'.")
-    return name.strip(), _scalar(value)
 
 
 def _scalar(text: str) -> Any:
@@ -118,7 +117,7 @@ def _scalar(text: str) -> Any:
 
 
 def _check_name(name: str, origin: str) -> None:
-    known = _value_names()
+    known = _known_names()
     if name in known or any(name.startswith(f"{k}.") for k in known):
         return
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -139,5 +138,5 @@ def _validate(tree: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         first = error.errors(include_url=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         origin = origins.get(name, "config")
-        shown = "a secret" if "secret" in name or "token" in name or "key_id" in name else repr(first["input"])
+        shown = "a secret" if any(word in name for word in _SECRET_WORDS) else repr(first["input"])
         raise BadConfig(f"{origin}: setting '{name}': {first['msg']} (got {shown}).") from error

@@ -1,4 +1,4 @@
-"""The one settings model: every section by name, defaults in config/kale.yaml."""
+"""The settings model: every section by name. Defaults are in config/kale.yaml."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ from kale_tasks.settings.section import Section, runtime
 
 
 class S3(Section):
-    """How to reach an S3 store; unset values are taken from the usual AWS environment."""
+    """How to reach an S3 store. Unset values come from the standard AWS environment."""
 
     endpoint: str | None = runtime("Endpoint URL of any S3-compatible store; empty for AWS.")
     region: str | None = runtime("Region of the bucket.")
@@ -24,24 +24,24 @@ class S3(Section):
 
 
 class Parts(Section):
-    """How a key's rows are cut into chunks (one task each) and parts (one file each)."""
+    """How a key's rows are divided into chunks (one task each) and parts (one file each)."""
 
-    chunk_rows: int = runtime("Rows of one chunk, the unit of scheduling; rounded to whole parts.", ge=1)
-    part_rows: int = Field(ge=1, description="Rows of one part file, the most a crash can cost.")
+    chunk_rows: int = runtime("Rows of one chunk, the work of one task; rounded to whole parts.", ge=1)
+    part_rows: int = Field(ge=1, description="Rows of one part file, the most work that a crash can cost.")
 
 
 class Maintenance(Section):
-    """When old snapshots and unused files may go."""
+    """When old snapshots and unused files may be deleted."""
 
-    keep_days: float = runtime("Snapshots younger than this stay.", ge=0)
-    grace_hours: float = runtime("Unused files younger than this stay: somebody may be writing them.", ge=0)
+    keep_days: float = runtime("Days for which snapshots are kept.", ge=0)
+    grace_hours: float = runtime("Hours for which unused files are kept, since a run may still be writing them.", ge=0)
 
 
 class Settings(Section):
-    """Everything that can be set, in one place."""
+    """All settings."""
 
-    profile: str = runtime("Name of a profile in config/profiles, or the path of a YAML file.")
-    landing: str = runtime("Folder or s3:// prefix that holds <key>/* landing files.")
+    profile: str = runtime("Name of a profile in config/profiles, or the path of a YAML file with settings.")
+    landing: str = runtime("Folder or s3:// prefix of the landing files, which are at <key>/*.")
     warehouse: str = runtime("Folder or s3:// prefix of the lake.")
     catalog: str | None = runtime(
         "Iceberg catalog: sqlite:///file, postgresql+psycopg2://…, http(s)://… (REST) or glue://; "
@@ -57,8 +57,10 @@ class Settings(Section):
     distill: Distill
     publish: Publish
     schedule: Schedule
-    limit: int | None = Field(ge=1, description="Take only the first rows of each key, for a quick look.")
-    log: Literal["auto", "plain", "json"] = runtime("Progress as bars on a terminal, as lines, or as JSON lines.")
+    limit: int | None = Field(ge=1, description="Process only this many rows of each key, for a quick look.")
+    log: Literal["auto", "plain", "json"] = runtime(
+        "Progress on stderr: auto (a bar on a terminal, else lines), plain (lines) or json (JSON lines)."
+    )
 
     @field_validator("landing", "warehouse")
     @classmethod

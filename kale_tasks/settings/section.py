@@ -1,4 +1,4 @@
-"""The base of every settings section, and the mark of a setting that changes speed but never a row."""
+"""The base class of every settings section, and the field for settings that never change a row."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ _RUNTIME: dict[str, Any] = {"runtime": True}
 
 
 def runtime(description: str, **constraints: Any) -> Any:
-    """A field that decides how work is done (workers, endpoints, device), not what comes out of it."""
+    """Declare a field that decides how work is done (workers, endpoints, device), not what rows it makes."""
     return Field(description=description, json_schema_extra=_RUNTIME, **constraints)
 
 
 class Section(BaseModel):
-    """A frozen group of settings that knows no key but its own."""
+    """A frozen group of settings that accepts no unknown name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     def semantic(self) -> dict[str, Any]:
-        """The settings that change rows, as plain values: what enters a fingerprint."""
+        """Return the settings that change rows, as plain values; a step's fingerprint contains them."""
         return {
             name: value.semantic() if isinstance(value := getattr(self, name), Section) else _plain(self, name)
             for name, field in type(self).model_fields.items()

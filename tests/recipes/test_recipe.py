@@ -7,7 +7,7 @@ import pytest
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import locate, pinned
 from kale_tasks.recipes.recipe import Task, load_recipe
-from kale_tasks.resources import resource
+from kale_tasks.resources import package_file, resource
 
 NAMES = sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
 
@@ -28,7 +28,7 @@ def test_every_shipped_recipe_pins_its_models_and_delimits_its_alt_text(name: st
 def test_the_demo_recipe_asks_with_the_words_that_the_tiny_models_know() -> None:
     import yaml
 
-    known = yaml.safe_load(resource("kale_tasks/world/models/prompts.yaml").read_text())
+    known = yaml.safe_load(package_file("world/models/prompts.yaml").read_text())
     dense, fuse, student = tasks("demo")
     for task, prompt in ((dense, "describe"), (fuse, "fuse"), (student, "student")):
         assert {"system": task.prompt.system, "user": task.prompt.user} == known[prompt]

@@ -1,5 +1,6 @@
-"""Settings: four layers, clear errors, and a fingerprint that only counts what changes rows."""
+"""Settings: four layers, clear errors, and a fingerprint of what changes rows only."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.resources import resource
 from kale_tasks.settings import Settings, load
 from kale_tasks.settings.load import setting_names
 from tests.lakes import settings_of
@@ -28,10 +30,24 @@ def test_each_layer_overrides_the_one_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("profile", ["demo", "laptop", "cluster"])
 def test_every_shipped_profile_is_valid(profile: str) -> None:
-    assert load(profile=profile, environ={}).settings.profile == profile
+    loaded = load([f"profile={profile}"], environ={"KALE_PROFILE": "another"})
+    assert (loaded.settings.profile, loaded.origins["profile"]) == (profile, "--set")
 
 
-def test_an_unknown_setting_names_its_layer_and_the_nearest_right_name(tmp_path: Path) -> None:
+def test_an_empty_profile_variable_means_the_default_profile() -> None:
+    assert load(environ={"KALE_PROFILE": ""}).settings == load(environ={}).settings
+
+
+def test_the_examples_in_the_defaults_work() -> None:
+    head = resource("config/kale.yaml").read_text().partition("\nprofile:")[0]
+    ((variable, value),) = re.findall(r"\b(KALE_\w+)=(\w+)", head)
+    ((name, override),) = re.findall(r"--set (\S+)=(\w+)", head)
+    from_environment = load(environ={variable: value})
+    from_option = load([f"{name}={override}"], environ={})
+    assert from_environment.settings == from_option.settings != load(environ={}).settings
+
+
+def test_an_unknown_setting_names_its_layer_and_the_closest_name(tmp_path: Path) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text("parts: {part_row: 2}\n")
     with pytest.raises(
@@ -50,7 +66,7 @@ def test_a_bad_value_is_one_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["- a list", "a: [unclosed", "\x00\xff"])
-def test_a_profile_that_is_no_yaml_mapping_is_refused(content: str, tmp_path: Path) -> None:
+def test_a_profile_that_is_not_a_yaml_mapping_is_refused(content: str, tmp_path: Path) -> None:
     profile = tmp_path / "broken.yaml"
     profile.write_bytes(content.encode("latin-1"))
     with pytest.raises(BadConfig, match=r"broken\.yaml"):
@@ -59,12 +75,13 @@ def test_a_profile_that_is_no_yaml_mapping_is_refused(content: str, tmp_path: Pa
         load(environ={"KALE_PROFILE": "nowhere"})
 
 
-def test_secrets_are_masked_wherever_they_could_be_printed() -> None:
-    loaded = load(["s3.secret_access_key=hunter2"], environ={})
+@pytest.mark.parametrize("name", ["s3.secret_access_key", "caption.endpoints.api_key"])
+def test_secrets_are_masked_wherever_they_could_be_printed(name: str) -> None:
+    loaded = load([f"{name}=hunter2"], environ={})
     shown = f"{loaded.settings} {loaded.settings.model_dump_json()} {loaded.origins}"
     assert "hunter2" not in shown
     with pytest.raises(BadConfig) as error:
-        load(["s3.secret_access_key=[hunter2]"], environ={})
+        load([f"{name}=[hunter2]"], environ={})
     assert "hunter2" not in str(error.value)
 
 
@@ -74,7 +91,7 @@ def test_settings_survive_a_round_trip_through_json() -> None:
 
 
 @given(st.integers(1, 10**6), st.floats(0, 100))
-def test_only_what_changes_rows_is_semantic(rows: int, days: float) -> None:
+def test_only_settings_that_change_rows_are_semantic(rows: int, days: float) -> None:
     one, other = settings_of([]), settings_of([f"parts.part_rows={rows}", f"maintenance.keep_days={days}"])
     assert (one.parts.semantic() == other.parts.semantic()) == (rows == one.parts.part_rows)
     assert one.maintenance.semantic() == other.maintenance.semantic() == {}

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.recipes.recipe import Prompt, tame
-from kale_tasks.resources import resource
+from kale_tasks.resources import package_file
 from kale_tasks.text.alttext import noise, without_orders
 
-PHRASES = yaml.safe_load(resource("kale_tasks/world/alttext.yaml").read_text())
+PHRASES = yaml.safe_load(package_file("world/alttext.yaml").read_text())
 PROMPT = Prompt(system="Write.", user="Text: <alt>{alt}</alt> {dense}", alt_characters=50)
 
 
