@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from kale_tasks.airflow.standalone import Airflow, free_port
+from kale_tasks.airflow.standalone import StandaloneAirflow, free_port
 
 CHUNKS = (1, 10, 100)
 DAG = "kale_images"
@@ -35,7 +35,7 @@ def main() -> None:
         interpreter.write_text(_INTERPRETER)
         interpreter.chmod(0o755)
         environment = {"KALE_PROFILE": "demo", "KALE_SCHEDULE__PYTHON": str(interpreter)}
-        airflow = Airflow(Path(folder, "airflow"), environment, free_port())
+        airflow = StandaloneAirflow(Path(folder, "airflow"), environment, free_port())
         try:
             airflow.start()
             airflow.rest.send("PATCH", f"/dags/{DAG}", {"is_paused": False})
@@ -45,7 +45,7 @@ def main() -> None:
     _write(rows, int(airflow.environment["AIRFLOW__CORE__PARALLELISM"]))
 
 
-def _measure(airflow: Airflow, chunks: int) -> dict[str, Any]:
+def _measure(airflow: StandaloneAirflow, chunks: int) -> dict[str, Any]:
     before, started = _cpu(airflow), time.monotonic()
     run = airflow.rest.send(
         "POST", f"/dags/{DAG}/dagRuns", {"logical_date": None, "partition_key": f"chunks-{chunks}"}
@@ -58,7 +58,7 @@ def _measure(airflow: Airflow, chunks: int) -> dict[str, Any]:
     return {"chunks": chunks, "tasks": tasks, "wall": time.monotonic() - started, "cpu": _cpu(airflow) - before}
 
 
-def _cpu(airflow: Airflow) -> float:
+def _cpu(airflow: StandaloneAirflow) -> float:
     total = 0.0
     for group in airflow.groups.values():
         for process in (root := psutil.Process(group.pid), *root.children(recursive=True)):

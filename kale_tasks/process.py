@@ -1,4 +1,4 @@
-"""Processes in groups of their own, which another process can find again and end."""
+"""Starts commands in process groups of their own that a later process can find and stop."""
 
 import os
 import signal
@@ -14,16 +14,19 @@ _GRACE_SECONDS = 15
 
 
 @dataclass(frozen=True)
-class Group:
-    """A process group, known by its first process; the time of birth keeps a later owner of the number safe."""
+class ProcessGroup:
+    """A process group, identified by its first process.
+
+    The start time (`born`) tells that process from a later one with the same number.
+    """
 
     name: str
     pid: int
     born: float
 
     @staticmethod
-    def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> "Group":
-        """Start a command; what it says goes to the log."""
+    def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> "ProcessGroup":
+        """Start a command in a new group and append its output to the log."""
         with log.open("ab") as out:
             process = subprocess.Popen(
                 command,
@@ -33,11 +36,11 @@ class Group:
                 env=dict(environment),
                 start_new_session=True,
             )
-        return Group(name, process.pid, psutil.Process(process.pid).create_time())
+        return ProcessGroup(name, process.pid, psutil.Process(process.pid).create_time())
 
     @property
     def alive(self) -> bool:
-        """Whether the first process still runs."""
+        """Whether the first process is running."""
         try:
             process = psutil.Process(self.pid)
             return bool(process.create_time() == self.born and process.status() != psutil.STATUS_ZOMBIE)
@@ -50,17 +53,24 @@ class Group:
             os.killpg(self.pid, number)
 
     def as_json(self) -> dict[str, object]:
-        """For the file by which `stop` finds it again."""
+        """Return the fields as a JSON object."""
         return asdict(self)
 
 
-def stop(groups: Sequence[Group]) -> None:
-    """End all groups: all are asked first, and those that stay are ended by force."""
-    ours = [group for group in groups if group.alive]
-    for group in ours:
-        group.signal(signal.SIGTERM)
-    first = [psutil.Process(group.pid) for group in ours if group.alive]
-    psutil.wait_procs(first, timeout=_GRACE_SECONDS)
-    for group in ours:
-        group.signal(signal.SIGKILL)  # also what the first process left behind
-    psutil.wait_procs(first, timeout=_GRACE_SECONDS)
+def stop_groups(groups: Sequence[ProcessGroup]) -> None:
+    """Send SIGTERM to the running groups, and SIGKILL 15 seconds later to whatever is left of them.
+
+    An interrupt during the wait (ctrl-C) sends SIGKILL at once and is raised again.
+    """
+    running: list[ProcessGroup] = []
+    first: list[psutil.Process] = []
+    try:
+        running += [group for group in groups if group.alive]
+        for group in running:
+            group.signal(signal.SIGTERM)
+        first += [psutil.Process(group.pid) for group in running if group.alive]
+        psutil.wait_procs(first, timeout=_GRACE_SECONDS)
+    finally:
+        for group in running:
+            group.signal(signal.SIGKILL)  # also stops processes that the first one left behind
+        psutil.wait_procs(first, timeout=_GRACE_SECONDS)

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kale_tasks.cli import demo, evaluate, inspect, maintain, models, quality, release, run, sample
+from kale_tasks.cli import airflow, demo, evaluate, inspect, maintain, models, quality, release, run, sample
 from kale_tasks.errors import BadConfig, KaleError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -23,7 +23,7 @@ for command in (
     run.run, run.plan, run.work, run.commit,
     inspect.status, inspect.todo, inspect.show, inspect.history, inspect.diff,
     quality.gate, quality.report, evaluate.evaluate, release.publish, release.takedown,
-    maintain.config, maintain.maintain, maintain.doctor, demo.demo, demo.up, demo.down,
+    maintain.config, maintain.maintain, maintain.doctor, demo.demo, airflow.up, airflow.down,
 ):  # fmt: skip
     app.command()(command)
 app.command(hidden=True)(maintain.note)

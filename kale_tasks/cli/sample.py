@@ -38,9 +38,9 @@ def make(
     ] = "http://photos-{host}.example",
 ) -> None:
     """Writes landing files, their truth and an evaluation set."""
-    from kale_tasks.world.write import Sample, write_sample
+    from kale_tasks.world.write import WorldSample, write_sample
 
-    sample = Sample(pairs, keys, seed, format.value, images.value, web_url)
+    sample = WorldSample(pairs, keys, seed, format.value, images.value, web_url)
     with typer.progressbar(length=pairs, label="pairs") as bar:
         before = 0
         for written in write_sample(sample, out):

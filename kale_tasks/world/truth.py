@@ -30,7 +30,7 @@ class Score:
 
     def add(self, text: str, truth: Mapping[str, Any]) -> None:
         """Count one text."""
-        told = [truth[name] for name in truth["told"]]
+        told = [truth[name] for name in truth["alt_facts"]]
         seen, claimed = dict(truth["attributes"]), read(text).attributes
         self.texts += 1
         self.words += len(text.split())

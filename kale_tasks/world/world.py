@@ -22,7 +22,12 @@ _ROLES = {
     "original": 908, "again": 5, "exact": 25, "near": 25, "across": 12, "across near": 8, "placeholder": 10,
     "evaluation": 4, "evaluation near": 3,
 }  # fmt: skip
-_FATES = {"original": "kept", "placeholder": "placeholder", "evaluation": "evaluation", "evaluation near": "evaluation"}
+_EXPECTED = {
+    "original": "kept",
+    "placeholder": "placeholder",
+    "evaluation": "evaluation",
+    "evaluation near": "evaluation",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,9 @@ class Pair:
     clip: float
 
     @property
-    def fate(self) -> str:
+    def expected(self) -> str:
         """What ingest must do by the planted truth: keep it, or drop it as a duplicate or a piece of the evaluation."""
-        return "not English" if self.alt.kind == "strange" else _FATES.get(self.role, "duplicate")
+        return "not English" if self.alt.kind == "strange" else _EXPECTED.get(self.role, "duplicate")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Landing files of the sample world: metadata as data sets publish it, images as tars, and the truth beside them."""
+"""Writes landing files of the sample world: metadata as data sets publish it, images in tars, and the truth."""
 
 import hashlib
 import io
@@ -14,55 +14,58 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kale_tasks.lake.keys import MARKER
 from kale_tasks.world.describe import attributes, dense, fused
 from kale_tasks.world.draw import SIDE
 from kale_tasks.world.metadata import FORMATS, Row
-from kale_tasks.world.scene import Facts
 from kale_tasks.world.world import EVALUATION, EVALUATION_ITEMS, Pair, World, key_name, uid
 
 Images = Literal["tar", "web"]
-ELSEWHERE = "http://photos-{host}.example"  # a name that no resolver knows
+NOWHERE = "http://photos-{host}.example"  # a host name that does not resolve
 HOSTS = 8
 FILE_ROWS = 10_000
 _BATCH = 500
 
 _TEXT = pa.string()
 TRUTH = pa.schema(
-    {name: _TEXT for name in ("uid", "key", "url", "sha256", "role", "cluster", "fate", "alt_kind", "dense", "caption")}
+    {
+        name: _TEXT
+        for name in ("uid", "key", "url", "sha256", "role", "cluster", "expected", "alt_kind", "dense", "caption")
+    }
     | {name: _TEXT for name in ("name", "place", "year", "maker", "fault", "outcome")}
-    | {"told": pa.list_(_TEXT), "attributes": pa.map_(_TEXT, _TEXT)}
+    | {"alt_facts": pa.list_(_TEXT), "attributes": pa.map_(_TEXT, _TEXT)}
 )
 EVALUATION_SET = pa.schema({"id": _TEXT, "text": _TEXT, "sha256": _TEXT, "image": pa.binary()})
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What to write: a world, how many pairs over how many keys, and in which shape."""
+class WorldSample:
+    """What to write: how many pairs of which world, over how many keys, in which format."""
 
     pairs: int
     keys: int = 3
     seed: int = 0
     format: str = "datacomp"
     images: Images = "tar"
-    web_url: str = ELSEWHERE
+    web_url: str = NOWHERE
 
     @property
     def world(self) -> World:
-        """The world that the pairs come from."""
+        """The world from which the pairs are taken."""
         return World(self.seed)
 
     def rows_of(self, number: int) -> int:
-        """How many pairs the key with this number has: keys differ by one at most, the first are the longer."""
+        """Return how many pairs the key with this number has. Counts differ by at most one, larger ones first."""
         return self.pairs // self.keys + (number < self.pairs % self.keys)
 
     def url(self, pair: Pair) -> str:
-        """The address of a pair's picture; `{host}` in the web's address stands for 1 to 8."""
+        """Return the URL of a pair's image. `{host}` in `web_url` is replaced by a number from 1 to 8."""
         base = self.web_url.replace("{host}", str(pair.index % HOSTS + 1)).rstrip("/")
         return f"{base}/{pair.fault.name}/{self.seed}/{pair.key}/{pair.index:08}.jpg"
 
 
-def write_sample(sample: Sample, out: Path) -> Iterator[int]:
-    """Writes landing files, truth and evaluation set under `out`; yields the number of pairs written so far."""
+def write_sample(sample: WorldSample, out: Path) -> Iterator[int]:
+    """Write landing files, truth and evaluation set to `out`, yielding the number of pairs written so far."""
     _write_evaluation(sample.world, out / "_eval")
     written = 0
     for number in range(sample.keys):
@@ -71,7 +74,25 @@ def write_sample(sample: Sample, out: Path) -> Iterator[int]:
             yield written
 
 
-def _write_key(sample: Sample, out: Path, key: str, rows: int) -> Iterator[int]:
+def write_landing(landing: Path, keys: int, pairs: int, web_url: str | None = None) -> list[str]:
+    """Write `pairs` pairs for each of `keys` keys, mark the keys as complete, and return their names.
+
+    The images are on the sample web at `web_url`, or in tars without one. A landing folder that holds the same sample
+    already is left alone.
+    """
+    names = [key_name(number) for number in range(keys)]
+    sample = WorldSample(pairs * keys, keys, images="web" if web_url else "tar", web_url=web_url or NOWHERE)
+    record, content = landing / "_sample.json", json.dumps(asdict(sample))
+    if not record.exists() or record.read_text() != content:
+        for _ in write_sample(sample, landing):
+            pass
+        for key in names:
+            (landing / key / MARKER).touch()
+        record.write_text(content)
+    return names
+
+
+def _write_key(sample: WorldSample, out: Path, key: str, rows: int) -> Iterator[int]:
     (out / key).mkdir(parents=True, exist_ok=True)
     (out / "_truth").mkdir(exist_ok=True)
     with pq.ParquetWriter(out / "_truth" / f"{key}.parquet", TRUTH) as truth:
@@ -83,8 +104,8 @@ def _write_key(sample: Sample, out: Path, key: str, rows: int) -> Iterator[int]:
                 yield len(batch)
 
 
-def _write_file(sample: Sample, stem: Path, pairs: Iterator[Pair]) -> Iterator[list[tuple[Pair, Row]]]:
-    """Writes one metadata file, and its tar of images if wanted; yields each batch once it is written."""
+def _write_file(sample: WorldSample, stem: Path, pairs: Iterator[Pair]) -> Iterator[list[tuple[Pair, Row]]]:
+    """Write one metadata file, and its tar of images if requested, yielding each batch once it is written."""
     with ExitStack() as stack:
         write = stack.enter_context(FORMATS[sample.format](stem))
         tar = stack.enter_context(tarfile.open(f"{stem}.tar", "w")) if sample.images == "tar" else None
@@ -93,13 +114,13 @@ def _write_file(sample: Sample, stem: Path, pairs: Iterator[Pair]) -> Iterator[l
             entries = [(pair, _row(sample, pair)) for pair in batch]
             write([row for _, row in entries])
             for (pair, row), tar_key in zip(entries, tar_keys, strict=False):
-                if tar and pair.fault.outcome == "ok":  # the others could not be downloaded
+                if tar and pair.fault.outcome == "ok":  # the others cannot be downloaded
                     image = sample.world.image(pair, changed=pair.fault.name == "changed")
                     _add(tar, tar_key, image, row)
             yield entries
 
 
-def _row(sample: Sample, pair: Pair) -> Row:
+def _row(sample: WorldSample, pair: Pair) -> Row:
     url, text = sample.url(pair), pair.alt.text
     return Row(
         uid=uid(url, text),
@@ -122,34 +143,30 @@ def _truth(pair: Pair, row: Row) -> dict[str, Any]:
         "sha256": row.sha256,
         "role": pair.role,
         "cluster": pair.cluster,
-        "fate": pair.fate,
+        "expected": pair.expected,
         "alt_kind": pair.alt.kind,
         "dense": dense(pair.scene),
         "caption": fused(pair.scene, pair.alt.facts),
         **asdict(pair.facts),
-        "told": _told(pair.alt.facts),
+        "alt_facts": [name for name, value in asdict(pair.alt.facts).items() if value],
         "attributes": list(attributes(pair.scene).items()),
         "fault": pair.fault.name,
         "outcome": pair.fault.outcome,
     }
 
 
-def _told(facts: Facts) -> list[str]:
-    return [name for name, value in asdict(facts).items() if value]
-
-
 def _add(tar: tarfile.TarFile, tar_key: str, image: bytes, row: Row) -> None:
-    """Adds one image as img2dataset does; the tar's key follows from where the row stands and joins nothing."""
-    told = {"key": tar_key, "status": "success", "error_message": None, "width": SIDE, "height": SIDE}
-    beside = json.dumps(asdict(row) | told, ensure_ascii=False)
-    for suffix, content in (("jpg", image), ("txt", row.text.encode()), ("json", beside.encode())):
+    """Add one image the way img2dataset does. The tar's own key is the position of the row and joins with nothing."""
+    status = {"key": tar_key, "status": "success", "error_message": None, "width": SIDE, "height": SIDE}
+    metadata = json.dumps(asdict(row) | status, ensure_ascii=False)
+    for suffix, content in (("jpg", image), ("txt", row.text.encode()), ("json", metadata.encode())):
         member = tarfile.TarInfo(f"{tar_key}.{suffix}")
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
 
 
 def _write_evaluation(world: World, folder: Path) -> None:
-    """The items of an evaluation set, some of which are planted among the pairs."""
+    """Write the items of an evaluation set. Some of them are planted among the pairs."""
     folder.mkdir(parents=True, exist_ok=True)
     items = []
     for number in range(EVALUATION_ITEMS):

@@ -32,7 +32,7 @@ from kale_tasks.runner import dag_runs
 from kale_tasks.runner.dag_runs import DagRun, note
 from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings import load
-from kale_tasks.world.demo.results import results
+from kale_tasks.world.demo.results import result_tables
 from tests.dags.test_dags import HEAVY
 from tests.kale import kale
 from tests.lakes import lake_of, lake_sets
@@ -111,7 +111,7 @@ def test_the_history_of_a_key_shows_its_dag_runs_and_no_sum_counts_them_as_work(
     before = efforts(lake, KEY, find(lake, KEY))
     note(lake, ENDED)
     assert efforts(lake, KEY, find(lake, KEY)) == before
-    assert list(results(lake, settings, []))[-1].row_count == 1
+    assert list(result_tables(lake, settings, []))[-1].row_count == 1
     shown = kale("history", "--key", KEY, sets=sets).out
     assert "kale_images" in shown
     assert "success after 63 s, 9 of them queued; 8 tasks, 2 tries again; by rest_api (ann)" in shown

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
+from kale_tasks.airflow.rest import AirflowRest
 from kale_tasks.airflow.standalone import free_port
 from kale_tasks.lake.tables import Lake
-from kale_tasks.process import Group, stop
+from kale_tasks.process import ProcessGroup, stop_groups
 from kale_tasks.resources import resource
 from kale_tasks.settings import load
-from kale_tasks.world.demo.rest import Rest
-from kale_tasks.world.demo.seed import seed
+from kale_tasks.world.write import write_landing
 from tests.services.postgres import Postgres
 from tests.services.server import wait_until
 
@@ -80,8 +80,8 @@ class Services:
 
     def __init__(self, environment: dict[str, str], logs: Path) -> None:
         self._environment, self._logs = environment, logs
-        self.groups: dict[str, Group] = {}
-        self.rest = Rest(f"http://127.0.0.1:{environment['AIRFLOW__API__PORT']}", "admin", "kale")
+        self.groups: dict[str, ProcessGroup] = {}
+        self.rest = AirflowRest(f"http://127.0.0.1:{environment['AIRFLOW__API__PORT']}", "admin", "kale")
 
     def keep_up(self) -> None:
         """Start those that do not run."""
@@ -97,8 +97,8 @@ class Services:
 
     def _start(self, name: str, command: list[str]) -> None:
         if name in self.groups:
-            stop([self.groups[name]])  # what the first process left behind
-        self.groups[name] = Group.start(name, command, self._environment, self._logs / f"{name}.log")
+            stop_groups([self.groups[name]])  # what the first process left behind
+        self.groups[name] = ProcessGroup.start(name, command, self._environment, self._logs / f"{name}.log")
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def services(environment: dict[str, str], tmp_path_factory: pytest.TempPathFacto
         wait_until(lambda: len(made.rest.get("/dags")["dags"]) >= 10, "the Dags", 120)
         yield made
     finally:
-        stop(list(made.groups.values()))
+        stop_groups(list(made.groups.values()))
 
 
 def test_a_key_goes_through_though_postgresql_is_started_anew_in_the_middle(
@@ -122,7 +122,7 @@ def test_a_key_goes_through_though_postgresql_is_started_anew_in_the_middle(
         load(environ={n: v for n, v in environment.items() if n.startswith("KALE_")}).settings,
         services.rest,
     )
-    (key,) = seed(Path(settings.landing), 1, 30)
+    (key,) = write_landing(Path(settings.landing), 1, 30)
     for dag in ("kale_ingest", "kale_images"):
         rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
     rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": key})
@@ -145,7 +145,7 @@ def test_a_key_goes_through_though_postgresql_is_started_anew_in_the_middle(
     assert images.parts > 2
 
 
-def _images(rest: Rest, key: str) -> list[str]:
+def _images(rest: AirflowRest, key: str) -> list[str]:
     """The states of the runs of kale_images for a key."""
     runs = rest.get("/dags/kale_images/dagRuns")["dag_runs"]
     return [run["state"] for run in runs if run["partition_key"] == key]

@@ -13,7 +13,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings import Settings, load
 from kale_tasks.world.world import key_name
-from kale_tasks.world.write import Sample, write_sample
+from kale_tasks.world.write import WorldSample, write_sample
 from tests.kale import kale
 
 KEY = key_name(0)
@@ -49,7 +49,7 @@ class Written:
 @pytest.fixture
 def sets(tmp_path: Path) -> list[str]:
     """A small world, and a lake beside it."""
-    list(write_sample(Sample(pairs=40, keys=1), tmp_path / "landing"))
+    list(write_sample(WorldSample(pairs=40, keys=1), tmp_path / "landing"))
     return [f"landing={tmp_path / 'landing'}", f"warehouse={tmp_path / 'lake'}"]
 
 
@@ -62,7 +62,7 @@ def figures(sets: list[str], write: Callable[[Row], str]) -> dict[str, dict[str,
 
 
 def told(row: Row) -> str:
-    return ". ".join([row["dense"].rstrip("."), *(row[name] for name in row["told"])]) + "."
+    return ". ".join([row["dense"].rstrip("."), *(row[name] for name in row["alt_facts"])]) + "."
 
 
 def test_captions_that_tell_all_that_is_true_are_faultless(sets: list[str]) -> None:

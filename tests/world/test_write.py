@@ -15,12 +15,12 @@ from PIL import Image
 from kale_tasks.world.draw import SIDE
 from kale_tasks.world.web import running
 from kale_tasks.world.world import uid
-from kale_tasks.world.write import Sample, write_sample
+from kale_tasks.world.write import WorldSample, write_sample
 
 
 def make(out: Path, **options: object) -> Path:
     """Writes 240 pairs over 2 keys."""
-    sample = Sample(**{"pairs": 240, "keys": 2} | options)  # type: ignore[arg-type]
+    sample = WorldSample(**{"pairs": 240, "keys": 2} | options)  # type: ignore[arg-type]
     assert list(write_sample(sample, out))[-1] == sample.pairs
     return out
 

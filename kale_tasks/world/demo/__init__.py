@@ -1,1 +1,1 @@
-"""A whole Airflow on this machine: for the demonstration, for `kale up`, and for the end-to-end tests."""
+"""`kale demo`: the whole chain on a small sample world in a real Airflow."""

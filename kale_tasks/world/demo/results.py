@@ -1,31 +1,61 @@
-"""What the demonstration shows at its end: rows by step, facts carried and invented, and what it took."""
+"""What the demonstration prints at its end: rows by step, texts against the truth, cost, some captions, next steps."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from kale_tasks.cli.options import table_of
 from kale_tasks.contract.registry import STEPS, find
+from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students
 from kale_tasks.runner.status import state
 from kale_tasks.settings import Settings
 from kale_tasks.world.truth import scores
 
+_SHOWN_CAPTIONS = 3
 
-def results(lake: Lake, settings: Settings, keys: Sequence[str]) -> Iterator[Table]:
-    """The tables, one after the other."""
+
+def print_results(lake: Lake, settings: Settings, keys: Sequence[str], console: Console) -> None:
+    """Print the tables, some captions, and where to look next."""
+    for table in result_tables(lake, settings, keys):
+        console.print(table)
+    for row in _some_captions(lake, keys):
+        console.print(f"Alt-text: {row['alt_text']}\nCaption:  {row['caption']}\n", markup=False, highlight=False)
+    for line in next_steps(lake, settings):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def result_tables(lake: Lake, settings: Settings, keys: Sequence[str]) -> Iterator[Table]:
+    """Yield the tables in the order in which they are printed."""
     yield _rows(lake, settings, keys)
     yield _facts(lake, settings, keys)
     yield _cost(lake)
 
 
+def next_steps(lake: Lake, settings: Settings) -> Iterator[str]:
+    """Say where the release and the lake are; or why there is no release or no promoted student."""
+    if not students.promoted(lake):
+        refused = students.versions(lake)
+        reason = refused[-1].verdict if refused else "there were too few captions to train one."
+        yield f"No student was promoted: {reason}"
+    target = Path(str(settings.publish.target))
+    if target.exists():
+        yield f"Release: {target}"
+    else:
+        yield "No release was published: it needs the captions of both stages, and stage 2 needs a promoted student."
+    yield f"Lake: KALE_WAREHOUSE={settings.warehouse} KALE_LANDING={settings.landing} kale status"
+
+
 def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
     table = Table("key", *STEPS, title="Rows kept by each step", title_justify="left")
-    for key in (*keys, "all"):
+    for key in (*keys, ALL_KEYS):
         cells = [state(lake, settings, find(step), key) for step in STEPS]
         table.add_row(key, *(f"{cell['rows']:,}" if cell["rows"] is not None else "" for cell in cells))
     return table
@@ -37,20 +67,27 @@ def _facts(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
 
 
 def _cost(lake: Lake) -> Table:
-    table = Table(title="What it took, as the ledger has it", title_justify="left")
+    table = Table(title="Cost of each step, from the ledger", title_justify="left")
     for name in ("step", "rows in", "seconds", "CPU seconds", "peak MB"):
         table.add_column(name, justify="left" if name == "step" else "right")
-    spent: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
+    costs: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
     columns = ["step", "key", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb", "started_at"]
     lines = sorted(lake.arrow("runs", columns=columns, where="verb != 'dag'").to_pylist(), key=itemgetter("seconds"))
-    # Lines of one process begin at one moment, and the last of them counts the others' time too.
-    for row in {(line["step"], line["key"], line["started_at"]): line for line in lines}.values():
-        of = spent[row["step"]]
-        of["rows"] += row["rows_in"] if row["verb"] == "commit" else 0
-        of["seconds"] += row["seconds"]
-        of["cpu"] += row["cpu_seconds"]
-        of["peak"] = max(of["peak"], row["peak_mb"])
-    for step in (step for step in STEPS if step in spent):
-        of = spent[step]
-        table.add_row(step, f"{of['rows']:,.0f}", f"{of['seconds']:.1f}", f"{of['cpu']:.1f}", f"{of['peak']:,.0f}")
+    # The lines of one process have the same start, and the last one includes the time of the others.
+    for line in {(line["step"], line["key"], line["started_at"]): line for line in lines}.values():
+        cost = costs[line["step"]]
+        cost["rows"] += line["rows_in"] if line["verb"] == "commit" else 0
+        cost["seconds"] += line["seconds"]
+        cost["cpu"] += line["cpu_seconds"]
+        cost["peak"] = max(cost["peak"], line["peak_mb"])
+    for step in (step for step in STEPS if step in costs):
+        cost = costs[step]
+        table.add_row(
+            step, f"{cost['rows']:,.0f}", f"{cost['seconds']:.1f}", f"{cost['cpu']:.1f}", f"{cost['peak']:,.0f}"
+        )
     return table
+
+
+def _some_captions(lake: Lake, keys: Sequence[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = lake.arrow("captions", keys[0], ["alt_text", "caption"]).slice(0, 50).to_pylist()
+    return [row for row in rows if row["alt_text"] and len(row["alt_text"]) < 200][:_SHOWN_CAPTIONS]

@@ -1,4 +1,4 @@
-"""How far the chain is: a live table on a terminal, a line for every change elsewhere."""
+"""Shows the progress of the chain: as a live table on a terminal, elsewhere as one line for every change."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -11,16 +11,16 @@ from rich.table import Table
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.world.demo.chain import DAGS, Cell
 
-_MARKS = {"success": "[green]done[/]", "failed": "[red]failed[/]", "queued": "[dim]queued[/]"}
+_STATES = {"success": "[green]done[/]", "failed": "[red]failed[/]", "queued": "[dim]queued[/]"}
 
 
 class View:
-    """Shows what it is given."""
+    """A context manager that shows cells of the chain as they change."""
 
     def __init__(self, console: Console, keys: Sequence[str], url: str) -> None:
         self._console, self._keys, self._url = console, [*keys, ALL_KEYS], url
         self._live = Live(console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
-        self._said: set[Cell] = set()
+        self._shown: set[Cell] = set()
 
     def __enter__(self) -> Self:
         if self._live:
@@ -34,24 +34,24 @@ class View:
             self._live.stop()
 
     def show(self, cells: Sequence[Cell]) -> None:
-        """The state of all runs at this moment."""
+        """Show the current cells."""
         if self._live:
             self._live.update(self._table(cells))
             return
         for cell in cells:
-            if cell not in self._said:
+            if cell not in self._shown:
                 self._console.print(f"{cell.key} {cell.dag} {cell.state} {cell.task}".rstrip(), highlight=False)
-        self._said = set(cells)
+        self._shown = set(cells)
 
     def _table(self, cells: Sequence[Cell]) -> Table:
-        found = {(cell.key, cell.dag): cell for cell in cells}
+        by_place = {(cell.key, cell.dag): cell for cell in cells}
         table = Table("key", *(dag.removeprefix("kale_") for dag in DAGS), caption=self._url)
         for key in self._keys:
-            table.add_row(key, *(_words(found.get((key, dag))) for dag in DAGS))
+            table.add_row(key, *(_state(by_place.get((key, dag))) for dag in DAGS))
         return table
 
 
-def _words(cell: Cell | None) -> str:
+def _state(cell: Cell | None) -> str:
     if cell is None:
         return ""
-    return _MARKS.get(cell.state, f"[yellow]{cell.task or cell.state}[/]")
+    return _STATES.get(cell.state, f"[yellow]{cell.task or cell.state}[/]")

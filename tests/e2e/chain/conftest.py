@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kale_tasks.airflow.standalone import Airflow, free_port
+from kale_tasks.airflow.standalone import StandaloneAirflow, free_port
 from kale_tasks.lake.tables import Lake
 from kale_tasks.resources import resource
 from kale_tasks.settings import Settings, load
 from kale_tasks.world.demo.chain import Chain
-from kale_tasks.world.demo.seed import seed
 from kale_tasks.world.web import SampleWeb, running
+from kale_tasks.world.write import write_landing
 from tests.e2e.chain.kills import at_work, kill_half_done, kill_supervisor, parts
 from tests.e2e.chain.page import backfill_all_runs
 from tests.e2e.chain.person import Person, finish
@@ -74,7 +74,7 @@ _TOKENS = 96  # a student that learnt nothing does not know when to stop
 class Stage:
     """What a test of the whole plays on."""
 
-    airflow: Airflow
+    airflow: StandaloneAirflow
     web: SampleWeb
     keys: list[str]
     environment: dict[str, str]
@@ -112,9 +112,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     }
     (folder / "late_runs.py").write_text(_ON_LATE)
     with running() as web:
-        keys = seed(folder / "landing", KEYS, PAIRS, web.url)
+        keys = write_landing(folder / "landing", KEYS, PAIRS, web.url)
         environment = _SMALL | _LENIENT | folders
-        airflow = Airflow(folder / "airflow", environment, free_port())
+        airflow = StandaloneAirflow(folder / "airflow", environment, free_port())
         try:
             airflow.start()
             settings = {n: v for n, v in environment.items() if n.startswith("KALE_")}

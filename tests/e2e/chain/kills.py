@@ -6,13 +6,13 @@ from pathlib import Path
 
 import psutil
 
-from kale_tasks.airflow.standalone import Airflow
+from kale_tasks.airflow.standalone import StandaloneAirflow
 from tests.services.server import wait_until
 
 _PATIENCE = 600
 
 
-def at_work(airflow: Airflow, step: str) -> psutil.Process:
+def at_work(airflow: StandaloneAirflow, step: str) -> psutil.Process:
     """The command that works on a chunk of a step, once there is one."""
     found: list[psutil.Process] = []
 
@@ -24,7 +24,7 @@ def at_work(airflow: Airflow, step: str) -> psutil.Process:
     return found[0]
 
 
-def kill_half_done(airflow: Airflow, step: str, folder: Path) -> dict[Path, int]:
+def kill_half_done(airflow: StandaloneAirflow, step: str, folder: Path) -> dict[Path, int]:
     """Kill a work on a step that has made parts and has more to make; answers with the parts that stand."""
     while True:
         process = at_work(airflow, step)
@@ -36,7 +36,7 @@ def kill_half_done(airflow: Airflow, step: str, folder: Path) -> dict[Path, int]
             return parts(of_run)
 
 
-def kill_supervisor(airflow: Airflow, step: str) -> psutil.Process:
+def kill_supervisor(airflow: StandaloneAirflow, step: str) -> psutil.Process:
     """Kill what watches over the task that works on a step; answers with the command of that task."""
     command = at_work(airflow, step)
     command.parent().parent().kill()
@@ -48,7 +48,7 @@ def parts(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("part-*.parquet")}
 
 
-def _commands(airflow: Airflow) -> list[psutil.Process]:
+def _commands(airflow: StandaloneAirflow) -> list[psutil.Process]:
     tasks = psutil.Process(airflow.groups["scheduler"].pid).children(recursive=True)
     return [p for p in tasks if "kale_tasks.airflow.child" in _line(p)]
 

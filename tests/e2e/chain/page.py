@@ -4,12 +4,12 @@ from datetime import date
 
 from playwright.sync_api import Browser, Page
 
-from kale_tasks.airflow.standalone import PASSWORD, USER, Airflow
+from kale_tasks.airflow.standalone import PASSWORD, USER, StandaloneAirflow
 
 _PATIENCE_MS = 120_000
 
 
-def backfill_all_runs(browser: Browser, airflow: Airflow, first: str, last: str) -> None:
+def backfill_all_runs(browser: Browser, airflow: StandaloneAirflow, first: str, last: str) -> None:
     """Log in, open the dialog of kale_ingest, and ask for all runs of these days."""
     page = browser.new_page(viewport={"width": 1300, "height": 1200})
     page.set_default_timeout(_PATIENCE_MS)

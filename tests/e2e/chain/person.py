@@ -4,8 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from kale_tasks.airflow.rest import AirflowRest
 from kale_tasks.world.demo.chain import Chain
-from kale_tasks.world.demo.rest import Rest
 from tests.services.server import wait_until
 
 _RUNS = "/dags/kale_release/dagRuns"
@@ -16,7 +16,7 @@ _READING = timedelta(seconds=5)
 class Person:
     """Answers by the REST API what Airflow's page shows as a required action."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: AirflowRest) -> None:
         self._rest = rest
 
     def waiting(self) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def finish(chain: Chain, person: Person) -> None:
     def ended() -> bool:
         nonlocal quiet
         time.sleep(1)
-        cells = chain.look()
+        cells = chain.cells()
         if any(cell.task == "approve" for cell in cells):
             person.say("Approve")
         quiet = quiet + 1 if chain.finished(cells) else 0

@@ -57,7 +57,7 @@ def test_all_runs_from_the_dialog_of_the_page_make_nothing_anew(made: Stage, chr
     finish(chain, made.person)
     assert _state(made.lake) == before
     assert len(made.web.seen) == asked
-    assert {cell.key for cell in chain.look() if cell.dag == "kale_stage1"} == set(made.keys)
+    assert {cell.key for cell in chain.cells() if cell.dag == "kale_stage1"} == set(made.keys)
 
 
 def test_a_run_without_a_key_fails_at_once_and_says_what_to_do(made: Stage) -> None:

@@ -1,0 +1,35 @@
+"""`kale up` and `kale down`: an Airflow on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kale_tasks.errors import BadConfig
+
+Folder = Annotated[Path, typer.Option(help="Folder of the lake, the landing files and Airflow's own files.")]
+DEFAULT_FOLDER = Path("kale-data")
+
+
+def up(
+    folder: Folder = DEFAULT_FOLDER, port: Annotated[int, typer.Option(help="Port of Airflow's pages.")] = 8080
+) -> None:
+    """Start Airflow with KALE's Dags on this machine and leave it running. Its tasks use the settings of this shell."""
+    from kale_tasks.airflow.standalone import PASSWORD, USER, StandaloneAirflow
+
+    airflow = StandaloneAirflow(folder / "airflow", {}, port)
+    try:
+        airflow.start()
+    except BaseException:
+        airflow.stop()
+        raise
+    print(f"Airflow: {airflow.url} (user {USER}, password {PASSWORD}); logs in {airflow.home}; `kale down` stops it.")
+
+
+def down(folder: Folder = DEFAULT_FOLDER) -> None:
+    """Stop the Airflow that `kale up` started."""
+    from kale_tasks.airflow.standalone import stop_standalone
+
+    if not stop_standalone(folder / "airflow"):
+        raise BadConfig(f"No Airflow started by `kale up` or `kale demo` runs in {folder / 'airflow'}.")
+    print("Airflow has stopped.")
