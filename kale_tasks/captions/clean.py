@@ -6,10 +6,10 @@ A rule takes a text and returns it changed or not; an empty one means that nothi
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cached_property
 
 from kale_tasks.recipes.recipe import Clean, Prompt
+from kale_tasks.text.language import detect_language
 from kale_tasks.text.sentences import is_whole, sentences
 from kale_tasks.text.words import pattern
 
@@ -135,7 +135,7 @@ def _language(text: str, asked: Asked) -> str:
         or ("en" in wanted and len(pattern("english").findall(text)) >= words / 12)
     ):
         return text
-    return text if _spoken_language(text) in wanted else ""
+    return text if detect_language(text)[0] in wanted else ""
 
 
 RULES: dict[str, Callable[[str, Asked], str]] = {
@@ -171,14 +171,3 @@ def _runs(prompt: str) -> Iterator[list[str]]:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-def _spoken_language(text: str) -> str:
-    return str(_identifier().classify(text)[0])

@@ -3,7 +3,7 @@
 from kale_tasks.captions.handler import Desk, flags_of, image_rows, spent
 from kale_tasks.captions.stream import Draft, Item, Refused, Row, Verdict
 from kale_tasks.engines.base import Answer
-from kale_tasks.text.alttext import without_orders
+from kale_tasks.text.alttext import prepare_alt
 
 
 class DenseDesk(Desk):
@@ -17,7 +17,7 @@ class DenseDesk(Desk):
         pairs = self.pairs_of([row["uid"] for row in rows]) if self.task.prompt.wants_alt else {}
 
         def ask(row: Row, image: bytes) -> Item:
-            alt = without_orders((pairs.get(row["uid"]) or {}).get("alt_text") or "")
+            alt = prepare_alt((pairs.get(row["uid"]) or {}).get("alt_text")).text
             return Item(row["uid"], self.task.prompt.messages(alt=alt, image=True), image)
 
         return Draft(number, read, self.picture_items(rows, ask), dropped)

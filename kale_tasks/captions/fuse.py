@@ -11,7 +11,7 @@ from kale_tasks.contract.step import Chunk
 from kale_tasks.engines.base import Answer, Model
 from kale_tasks.recipes.recipe import recipe_name
 from kale_tasks.runner.run import Run
-from kale_tasks.text.alttext import noise, without_orders
+from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.grounding import Grounding, ground
 from kale_tasks.text.sentences import sentences
 
@@ -35,15 +35,15 @@ class FuseDesk(Desk):
         return Draft(number, len(rows), items, Counter({"no_pair": len(rows) - len(whole)}))
 
     def _item(self, known: Row) -> Item:
-        raw = known["alt_text"] or ""
-        alt = without_orders(raw)
-        flags = ["alt_orders"] if alt != raw else []
-        about = {**known, "alt": alt, "flags": flags}
+        alt = prepare_alt(known["alt_text"])
+        about = {**known, "alt": alt.text, "flags": alt.instruction_flags}
         if not self._fuses:
             return Item(known["uid"], outcome=self._plain(about, []))
-        if why := noise(alt):
-            return Item(known["uid"], outcome=self._plain(about, ["alt_noise", f"alt_{why}"]))
-        return Item(known["uid"], self.task.prompt.messages(alt=alt, dense=known["text"], image=False), about=about)
+        if alt.noise:
+            return Item(known["uid"], outcome=self._plain(about, alt.noise_flags))
+        return Item(
+            known["uid"], self.task.prompt.messages(alt=alt.text, dense=known["text"], image=False), about=about
+        )
 
     def judge(self, item: Item, answer: Answer) -> Verdict:
         """A caption whose facts its sources know, as far as the recipe asks for that; else the dense caption."""

@@ -3,7 +3,7 @@
 from kale_tasks.captions.handler import Desk, counted, flags_of, image_rows, sources, spent
 from kale_tasks.captions.stream import Draft, Item, Refused, Row, Verdict
 from kale_tasks.engines.base import Answer
-from kale_tasks.text.alttext import noise, without_orders
+from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import ground
 
@@ -19,11 +19,9 @@ class StudentDesk(Desk):
         dropped["no_pair"] = len(rows) - len(whole)
 
         def ask(row: Row, image: bytes) -> Item:
-            raw = pairs[row["uid"]]["alt_text"] or ""
-            alt = without_orders(raw)
-            why = noise(alt)
-            flags = [*(["alt_orders"] if alt != raw else []), *(["alt_noise", f"alt_{why}"] if why else [])]
-            about = {**row, **pairs[row["uid"]], "alt": "" if why else alt, "flags": flags}
+            alt = prepare_alt(pairs[row["uid"]]["alt_text"])
+            flags = [*alt.instruction_flags, *alt.noise_flags]
+            about = {**row, **pairs[row["uid"]], "alt": alt.useful, "flags": flags}
             return Item(row["uid"], self.task.prompt.messages(alt=about["alt"], image=True), image, about)
 
         return Draft(number, read, self.picture_items(whole, ask), dropped)

@@ -10,7 +10,7 @@ from typing import Any
 from kale_tasks.lake.shards import Span
 from kale_tasks.lake.snapshot import Rows
 from kale_tasks.lake.tables import Lake
-from kale_tasks.text.alttext import noise, without_orders
+from kale_tasks.text.alttext import prepare_alt
 
 STAGE1 = {"stage": 1}
 _BLOCK = 256  # rows read together: neighbours in the captions are neighbours in the shards
@@ -78,10 +78,9 @@ class Source:
 
 
 def _taught(row: dict[str, Any], image: dict[str, Any]) -> Taught:
-    alt = without_orders(row["alt_text"] or "")
     return Taught(
         uid=row["uid"],
-        alt="" if noise(alt) else alt,
+        alt=prepare_alt(row["alt_text"]).useful,
         dense=row["dense_caption"] or "",
         caption=row["caption"] or "",
         invented=row["facts_invented"] or 0,

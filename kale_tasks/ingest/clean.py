@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from kale_tasks.ingest import minhash as near
 from kale_tasks.ingest.blocklists import Known
 from kale_tasks.ingest.hashes import hash64
-from kale_tasks.ingest.language import language
 from kale_tasks.ingest.pieces import DataFile
 from kale_tasks.ingest.rules import Privacy, Row, Rule, rules_of
 from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tombstones import TAKEDOWN, Matcher
 from kale_tasks.settings.ingest import Ingest
+from kale_tasks.text.language import UNSURE, WEB_LANGUAGES, detect_language
 from kale_tasks.urls import normal_url
 
 _LONG, _INT, _TEXT, _DOUBLE = pa.int64(), pa.int32(), pa.string(), pa.float64()
@@ -99,7 +99,7 @@ class Cleaner:
         normal = normal_url(url)
         folded = fold(text)
         words = folded.split()
-        lang = language(text, self.settings.rules.language_confidence) if text else ""
+        lang = self._language(text) if text else ""
         row = Row(uid, *(normal or ("", "")), sha256, text, folded, lang)
         shown = self._privacy.mask(text) if self.settings.rules.pii == "mask" else text
         return {
@@ -115,6 +115,10 @@ class Cleaner:
             "finding": next((name for name, drops in self._rules.items() if drops(row)), None),
             "folded": folded,
         }
+
+    def _language(self, text: str) -> str:
+        language, probability = detect_language(text, WEB_LANGUAGES)
+        return language if probability >= self.settings.rules.language_confidence else UNSURE
 
     def _sketches(self, folded: list[str], embeddings: pa.Array) -> dict[str, Any]:
         dedup, found = self.settings.dedup, dict[str, Any]()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from kale_tasks.ingest.blocklists import Known, phrases
 from kale_tasks.ingest.hashes import hash64
 from kale_tasks.settings.ingest import Ingest
+from kale_tasks.text.language import UNSURE
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,3 @@ def _nsfw(words: frozenset[str]) -> Rule:
 def _language(languages: Sequence[str]) -> Rule:
     kept = frozenset([*languages, UNSURE])
     return lambda row: row.lang not in kept
-
-
-UNSURE = "und"

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from kale_tasks.text.sentences import sentences as split_sentences
+
 Column = Any  # a pa.ChunkedArray; pyarrow's stubs know too little of its kernels
 _LOOP_WORDS = 12
 _LOOP_DISTINCT = 0.3
@@ -27,7 +29,7 @@ def words(text: Column) -> Column:
 
 def sentences(text: Column) -> Column:
     """How many sentences each text has."""
-    return pc.fill_null(pc.count_substring_regex(text, pattern=r"[^.!?]+([.!?]+(\s|$)|$)"), 0)
+    return pa.array([len(split_sentences(one or "")) for one in text.to_pylist()], pa.int32())
 
 
 def matches(text: Column, name: str) -> Column:

@@ -11,6 +11,7 @@ import yaml
 
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.release.pictures import Pictures, extension
+from kale_tasks.text.sentences import sentences
 
 COLUMNS = (
     "uid", "url", "sha256", "alt_text", "dense_caption", "caption", "stage", "recipe", "models", "prompt_hash", "flags",
@@ -21,8 +22,6 @@ _NAMES = ["uid", "url", "sha256", "key", "stage"]
 _STRINGS = pa.list_(pa.field("element", pa.string()))
 _MESSAGES = pa.list_(pa.field("element", pa.struct([("role", pa.string()), ("content", pa.string())])))
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-# A sentence ends after two small letters or digits, so that "Dr. Smith" stays whole.
-_SENTENCE_END = r"""([\p{Ll}\p{N})"'][\p{Ll}\p{N})"'][.!?]+["')\]]?)\s+"""
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ def _mix(rows: pa.Table, pictures: Pictures) -> pa.Table:
 
 
 def _sentences(rows: pa.Table, pictures: Pictures) -> pa.Table:
-    marked = pc.replace_substring_regex(rows["caption"], _SENTENCE_END, "\\1\x1e")
-    return rows.select(_NAMES).append_column("sentences", pc.split_pattern(marked, "\x1e").cast(_STRINGS))
+    found = [[sentence.strip() for sentence in sentences(text or "")] for text in rows["caption"].to_pylist()]
+    return rows.select(_NAMES).append_column("sentences", pa.array(found, _STRINGS))
 
 
 def _chat(rows: pa.Table, pictures: Pictures) -> pa.Table:

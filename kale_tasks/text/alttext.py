@@ -1,7 +1,8 @@
-"""Alt-text before it enters a prompt: whether it is noise, and whether it gives orders."""
+"""Prepares alt-text for prompts: recognises noise, and cuts off instructions to a model."""
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 
 from kale_tasks.text.sentences import sentences
 from kale_tasks.text.words import pattern
@@ -9,8 +10,42 @@ from kale_tasks.text.words import pattern
 _WORD = re.compile(r"\w+")
 
 
-def noise(alt: str) -> str:
-    """Why an alt-text can tell nothing of its picture: empty, generic, spam, no_words, repeated; or nothing."""
+@dataclass(frozen=True)
+class PromptAlt:
+    """An alt-text as prompts and captions use it."""
+
+    text: str  # without instructions; may be noise
+    had_instructions: bool
+    noise: str  # why the text says nothing about its image, as `alt_noise` returns it; empty: it is useful
+
+    @property
+    def useful(self) -> str:
+        """The text if it is not noise, otherwise an empty string."""
+        return "" if self.noise else self.text
+
+    @property
+    def instruction_flags(self) -> list[str]:
+        """Caption flag for alt-text that contained instructions."""
+        return ["alt_orders"] if self.had_instructions else []
+
+    @property
+    def noise_flags(self) -> list[str]:
+        """Caption flags for alt-text that is noise."""
+        return ["alt_noise", f"alt_{self.noise}"] if self.noise else []
+
+
+def prepare_alt(alt: str | None) -> PromptAlt:
+    """Cut instructions off an alt-text and judge whether what remains is noise."""
+    raw = alt or ""
+    text = without_instructions(raw)
+    return PromptAlt(text, text != raw, alt_noise(text))
+
+
+def alt_noise(alt: str) -> str:
+    """Return why an alt-text says nothing about its image, or an empty string if it does.
+
+    The reasons are: empty, generic, spam, no_words, repeated.
+    """
     text = alt.strip()
     if not text:
         return "empty"
@@ -26,8 +61,8 @@ def noise(alt: str) -> str:
     return ""
 
 
-def without_orders(alt: str) -> str:
-    """The alt-text up to the sentence in which it begins to speak to a model instead of about a picture."""
+def without_instructions(alt: str) -> str:
+    """Return the sentences of an alt-text before the first one that gives instructions to a model."""
     found = pattern("orders").search(alt)
     if not found:
         return alt

@@ -1,4 +1,4 @@
-"""Sentences of a text, well enough for captions."""
+"""Splits captions into sentences: one definition for cleaning, metrics and released files."""
 
 import re
 
@@ -8,7 +8,7 @@ _WHOLE = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*\s*$")
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences with the blanks behind them: joined they are the text."""
+    """Split a text into sentences, each with the white space after it. Joined, they are the text again."""
     found: list[str] = []
     for piece in _SENTENCE.findall(text):
         if found and _ABBREVIATION.search(found[-1]):
@@ -19,5 +19,5 @@ def sentences(text: str) -> list[str]:
 
 
 def is_whole(sentence: str) -> bool:
-    """Whether a sentence has its end."""
+    """Tell whether a sentence ends with punctuation, so that it was not cut off."""
     return bool(_WHOLE.search(sentence))
