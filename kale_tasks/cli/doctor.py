@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kale_tasks.errors import KaleError
-from kale_tasks.resources import package_file
 from kale_tasks.settings.model import Settings
 
 
@@ -107,9 +106,11 @@ def _gpu() -> Check:
 
 
 def _models() -> Check:
-    shipped = package_file("world/models/checkpoints")
-    names = sorted(p.name for p in shipped.glob("*") if (p / "config.json").exists())
-    return Check("models", bool(names), f"shipped: {', '.join(names) or 'none'}", "Retrain them: kale sample train")
+    from kale_tasks.models.locate import MODEL_SOURCES
+
+    names = [f"{source}:{name}" for source in MODEL_SOURCES.names for name in MODEL_SOURCES.find(source)().names()]
+    advice = "Install the project again so that its entry points exist (uv pip install -e .), then: kale sample train"
+    return Check("models", bool(names), ", ".join(names) or "none", advice)
 
 
 def _clock(settings: Settings) -> Check:

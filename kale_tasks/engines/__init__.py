@@ -1,1 +1,1 @@
-"""The engines: transformers in this process, vLLM in a process of its own, any OpenAI-compatible server."""
+"""Engines run the models: transformers in this process, vLLM in a child process, or any OpenAI-compatible server."""

@@ -1,14 +1,14 @@
-"""The contract of every engine: requests go in, answers come out as they are finished, each a text or a reason."""
+"""The interface of engines: they take requests and return answers in the order in which these are finished."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from kale_tasks.recipes.recipe import Message, Task
+from kale_tasks.registry import Registry
 from kale_tasks.settings.caption import Caption
 
 TOO_LONG = "too_long"
@@ -17,18 +17,12 @@ TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out_of_memory"
 ENGINE_ERROR = "engine_error"
 ENGINE_DIED = "engine_died"
-REJECTED = "rejected"  # by a server, as nothing it can answer
-
-ENGINES = {
-    "transformers": "kale_tasks.engines.transformers:TransformersEngine",
-    "vllm": "kale_tasks.engines.vllm:VllmEngine",
-    "openai": "kale_tasks.engines.openai:OpenAIEngine",
-}
+REJECTED = "rejected"  # by a server, with an HTTP status that a retry cannot change
 
 
 @dataclass(frozen=True)
 class Request:
-    """One conversation to be answered; its image, if any, takes the place of the part of type image."""
+    """One conversation to complete. The image, if any, replaces the message part of type `image`."""
 
     id: int
     messages: Sequence[Message]
@@ -39,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request: a text that ended by `stop` or `length`, or a reason why there is none."""
+    """The result of a request: a text that ended by `stop` or `length`, or the reason why there is none."""
 
     id: int
     text: str = ""
@@ -52,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Model:
-    """A model to be run: its pinned name, its task, and where its files and servers are."""
+    """A model to run: its pinned name, its task in the recipe, its folder and the servers that serve it."""
 
     name: str
     task: Task
@@ -62,7 +56,7 @@ class Model:
 
 @dataclass
 class Times:
-    """Seconds that an engine took to load and to warm up, over all its starts."""
+    """Total seconds that an engine spent on loading and warming up, and the number of starts."""
 
     load: float = 0.0
     warm: float = 0.0
@@ -70,7 +64,11 @@ class Times:
 
 
 class Engine(ABC):
-    """Runs one model. Failures of a request are its answer's reason; only what concerns all of them is raised."""
+    """Runs one model.
+
+    A failed request becomes an answer with a reason. Only failures that concern every request are raised:
+    BadConfig when a retry cannot help, Transient when it can.
+    """
 
     devices: int = 1
 
@@ -81,7 +79,7 @@ class Engine(ABC):
     @property
     @abstractmethod
     def pending(self) -> int:
-        """Requests submitted whose answers were not handed out yet."""
+        """Number of submitted requests whose answers have not been returned yet."""
 
     @abstractmethod
     def start(self) -> None:
@@ -89,15 +87,15 @@ class Engine(ABC):
 
     @abstractmethod
     def submit(self, request: Request) -> None:
-        """Take a request."""
+        """Queue a request; must not wait for its answer."""
 
     @abstractmethod
     def finished(self) -> list[Answer]:
-        """Wait until something is finished, and hand it out."""
+        """Wait for at least one answer and return all that are finished."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Let go of the model; it can be started again."""
+        """Release the model. The engine can be started again."""
 
     def __enter__(self) -> Self:
         return self
@@ -108,15 +106,24 @@ class Engine(ABC):
         self.stop()
 
 
+ENGINES: Registry[type[Engine]] = Registry(
+    "engine",
+    "kale.engines",
+    {
+        "transformers": "kale_tasks.engines.transformers:TransformersEngine",
+        "vllm": "kale_tasks.engines.vllm:VllmEngine",
+        "openai": "kale_tasks.engines.openai:OpenAIEngine",
+    },
+)
+
+
 def open_engine(settings: Caption, model: Model) -> Engine:
-    """The engine that the settings name, not started yet."""
-    module, _, name = ENGINES[settings.engine].partition(":")
-    made: Engine = getattr(import_module(module), name)(settings, model)
-    return made
+    """Create the engine that `caption.engine` names, without starting it; BadConfig if there is none."""
+    return ENGINES.find(settings.engine)(settings, model)
 
 
 def describe(settings: Caption, task: Task) -> str:
-    """The engine and its sampling in a few words, for each row."""
+    """Summarise engine and sampling in a few words, for the `engine` column."""
     sampling = task.sampling
-    drawn = f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"
-    return f"{settings.engine} {task.dtype} {drawn} max {sampling.max_tokens}"
+    sampled = f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"
+    return f"{settings.engine} {task.dtype} {sampled} max {sampling.max_tokens}"

@@ -1,1 +1,1 @@
-"""Model files: located by name, and the registry of trained students."""
+"""Model files: finding models by name, and the registry of trained students."""

@@ -1,39 +1,68 @@
-"""Finds a model by its name: `sample:NAME` of the sample world, a folder, or `repo@revision` of the Hub."""
+"""Finds model files by name: a folder, `repo@revision` on the Hub, or `source:name` of a registered model source."""
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 from kale_tasks.errors import BadConfig, Transient
-from kale_tasks.resources import package_file
+from kale_tasks.registry import Registry
 
 _FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_SOURCE = re.compile(r"([a-z][a-z0-9_-]+):([^/\\].*)")
+
+
+class ModelSource(Protocol):
+    """Provides models and prompts that recipes name as `source:name`, where `source` is the registered name."""
+
+    def names(self) -> Sequence[str]:
+        """List the models that are available, without the prefix."""
+
+    def locate(self, name: str) -> Path:
+        """Return the folder of a model; it need not exist."""
+
+    def prompt(self, name: str) -> Mapping[str, Any]:
+        """Return the fields of a recipe's `prompt`; BadConfig if there is no prompt of that name."""
+
+
+MODEL_SOURCES: Registry[type[ModelSource]] = Registry("model source", "kale.models", {})
+
+
+def split_source(name: str) -> tuple[ModelSource, str] | None:
+    """Split `source:name` into the source and the name; None if there is no prefix, BadConfig if it is unknown."""
+    match = _SOURCE.fullmatch(name)
+    return (MODEL_SOURCES.find(match[1])(), match[2]) if match else None
 
 
 def locate(name: str) -> Path:
-    """The folder of a model, fetched from the Hub if need be; no pickles and no code come along."""
+    """Return the folder of a model, downloading it from the Hub if needed. Only safe file types are downloaded."""
     repo, at, revision = name.partition("@")
     if at:
         return _from_hub(repo, revision)
-    folder = package_file(f"world/models/checkpoints/{name[7:]}") if name.startswith("sample:") else Path(name)
+    sourced = split_source(name)
+    folder = sourced[0].locate(sourced[1]) if sourced else Path(name)
     if not (folder / "config.json").exists():
-        raise BadConfig(f"'{name}' holds no model. Use sample:NAME, a folder, or repo@revision with all 40 digits.")
+        raise BadConfig(
+            f"There is no model '{name}': {folder} has no config.json. Use a folder, repo@revision with all 40 digits "
+            f"of the commit, or a name of a model source ({', '.join(MODEL_SOURCES.names) or 'none is installed'})."
+        )
     return folder
 
 
 def pinned(name: str) -> str:
-    """A model as name@revision: the commit on the Hub, or a hash of the folder's files."""
+    """Return the model as name@revision, where the revision is the Hub commit or a hash of the folder's files."""
     if "@" in name:
         _check_revision(name)
         return name
-    return f"{name if name.startswith('sample:') else Path(name).name}@{content(locate(name))}"
+    return f"{name if split_source(name) else Path(name).name}@{content(locate(name))}"
 
 
 @cache
 def content(folder: Path) -> str:
-    """A hash of every file in a model's folder."""
+    """Hash every file in a model's folder."""
     sink = hashlib.sha256()
     for file in sorted(path for path in folder.iterdir() if path.is_file()):
         with file.open("rb") as source:
@@ -47,11 +76,11 @@ def _from_hub(repo: str, revision: str) -> Path:
     _check_revision(f"{repo}@{revision}")
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES))
-    except Exception as error:  # every kind of network failure, and a model that is not there
+    except Exception as error:  # any network failure, or a missing model
         first = str(error).strip().splitlines()[0]
-        raise Transient(f"{repo}@{revision} cannot be had from the Hub: {first}") from error
+        raise Transient(f"Cannot download {repo}@{revision} from the Hub: {first}") from error
 
 
 def _check_revision(name: str) -> None:
     if not _REVISION.fullmatch(name.partition("@")[2]):
-        raise BadConfig(f"'{name}' is not pinned: write repo@revision with the 40 hex digits of a commit.")
+        raise BadConfig(f"'{name}' is not pinned. Write repo@revision with the 40 hex digits of a commit.")

@@ -1,19 +1,22 @@
-"""Recipes: which models make the captions, asked with which words, and what is done with their answers."""
+"""Recipes: which models make the captions, with which prompts, and how their answers are cleaned and checked."""
 
 import hashlib
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.resources import package_file, resource
+from kale_tasks.models.locate import split_source
+from kale_tasks.resources import resource
 
 Message = dict[str, Any]
 _SLOT = re.compile(r"\{(alt|dense)\}")
+# Fields of a task that no code reads in that place; a recipe that sets one is mistaken about what it does.
+_UNREAD = {"dense": ("grounding",), "fuse": ("image_side",), "student": ("grounding",)}
 
 
 class _Frozen(BaseModel):
@@ -21,24 +24,24 @@ class _Frozen(BaseModel):
 
 
 class Prompt(_Frozen):
-    """The words of a request; `{alt}` and `{dense}` in them are filled in once, whatever the texts contain."""
+    """A prompt template. `{alt}` and `{dense}` are replaced once; braces in the inserted texts have no effect."""
 
     system: str
     user: str
-    alt_characters: int = Field(default=400, ge=0, description="An alt-text is cut here.")
+    alt_characters: int = Field(default=400, ge=0, description="Maximum length of the alt-text in the prompt.")
 
     @property
     def wants_alt(self) -> bool:
-        """Whether the alt-text is part of it."""
+        """Whether the alt-text is part of the prompt."""
         return "{alt}" in self.user
 
     @property
     def hash(self) -> str:
-        """A short hash of the template."""
+        """A short hash of the template, stored with each caption."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
     def messages(self, *, alt: str = "", dense: str = "", image: bool) -> list[Message]:
-        """The chat messages of one row; the image, if any, stands before the text."""
+        """Fill in the template for one row and return chat messages. The image, if any, precedes the text."""
         texts = {"alt": tame(alt)[: self.alt_characters], "dense": dense}
         user = _SLOT.sub(lambda slot: texts[slot[1]], self.user)
         content: Any = [{"type": "image"}, {"type": "text", "text": user}] if image else user
@@ -47,7 +50,7 @@ class Prompt(_Frozen):
 
 
 class Sampling(_Frozen):
-    """How tokens are drawn; a retry draws with the temperature given for it and another seed."""
+    """Sampling parameters. Retries use `retry_temperature` and another seed."""
 
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=0, ge=0)
@@ -57,53 +60,69 @@ class Sampling(_Frozen):
 
 
 class Clean(_Frozen):
-    """Which cleaning rules hold for the answers."""
+    """Options of the cleaning rules."""
 
-    intro: bool = Field(default=True, description="Take away openings such as 'The image shows'.")
-    languages: list[str] = Field(default=["en"], description="Languages an answer may have; empty: any.")
+    intro: bool = Field(default=True, description="Remove openings such as 'The image shows'.")
+    languages: list[str] = Field(default=["en"], description="Allowed languages; empty: any.")
     min_words: int = Field(default=4, ge=0)
     max_words: int = Field(default=250, ge=1)
-    lexicon: list[str] = Field(default=[], description="Further phrases that betray a prompt.")
+    lexicon: list[str] = Field(default=[], description="Additional phrases that reveal a leaked prompt.")
 
 
 class Grounding(_Frozen):
-    """What happens to a caption that states facts of neither source."""
+    """What to do with a fused caption that states facts found in neither the dense caption nor the alt-text."""
 
-    allowed: int | None = Field(default=None, ge=0, description="So many pass; null: all, they are only counted.")
-    otherwise: Literal["cut", "dense"] = Field(default="dense", description="Cut their sentences, or fall back.")
+    allowed: int | None = Field(default=None, ge=0, description="Maximum number of such facts; null: only count them.")
+    otherwise: Literal["cut", "dense"] = Field(
+        default="dense", description="Above it: cut the sentences that state them, or use the dense caption."
+    )
 
 
 class Task(_Frozen):
-    """One kind of request: to which model, with which words."""
+    """One model call of a recipe: the model, its prompt, and how its answers are treated."""
 
-    model: str = Field(description="repo@revision, a folder, or sample:NAME; empty for the student: the promoted one.")
+    model: str = Field(description="repo@revision, a folder, or sample:NAME; empty in `student`: the promoted student.")
     dtype: Literal["float32", "bfloat16", "float16"]
-    context: int = Field(ge=16, description="Most tokens of prompt, image and answer together.")
-    image_tokens: int = Field(default=0, ge=0, description="Most tokens that one image takes.")
-    image_side: int = Field(default=0, ge=0, description="Larger images are scaled down to this side; 0: as they are.")
+    context: int = Field(ge=16, description="Maximum tokens of prompt, image and answer together.")
+    image_tokens: int = Field(default=0, ge=0, description="Maximum tokens of one image; 0: a text-only model.")
+    image_side: int = Field(default=0, ge=0, description="Scale larger images down to this many pixels; 0: never.")
     prompt: Prompt
     sampling: Sampling
     clean: Clean = Clean()
-    retries: int = Field(default=1, ge=0, description="Times an answer that no rule could save is asked for again.")
+    retries: int = Field(default=1, ge=0, description="How often to ask again when cleaning leaves no caption.")
     grounding: Grounding = Grounding()
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _shipped(cls, value: Any) -> Any:
-        return _sample_prompt(value[7:]) if isinstance(value, str) and value.startswith("sample:") else value
+    def _prompt_of_source(cls, value: Any) -> Any:
+        sourced = split_source(value) if isinstance(value, str) else None
+        return sourced[0].prompt(sourced[1]) if sourced else value
 
 
 class Recipe(_Frozen):
-    """One way to make captions; without `fuse` the dense caption is the caption."""
+    """One way to make captions; without `fuse` the dense caption becomes the caption."""
 
     about: str
     dense: Task
     fuse: Task | None
     student: Task
 
+    @model_validator(mode="after")
+    def _every_field_is_read(self) -> Self:
+        for name, fields in _UNREAD.items():
+            task: Task | None = getattr(self, name)
+            if task is None:
+                continue
+            for field in fields:
+                if field in task.model_fields_set:
+                    raise ValueError(f"{name}.{field} has no effect; remove it")
+            if name != "fuse" and "{dense}" in task.prompt.user:
+                raise ValueError(f"{name}.prompt uses {{dense}}, which only the prompt of `fuse` can")
+        return self
+
 
 def load_recipe(name: str) -> Recipe:
-    """The recipe of that name in config/recipes, or of that path."""
+    """Load the recipe of that name from config/recipes, or from a path that ends in .yaml."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else resource(f"config/recipes/{name}.yaml")
     if not path.exists():
         known = sorted(p.stem for p in resource("config/recipes").glob("*.yaml"))
@@ -112,17 +131,17 @@ def load_recipe(name: str) -> Recipe:
 
 
 def recipe_name(name: str) -> str:
-    """What rows call a recipe."""
+    """Return the name of a recipe as rows store it: the file name without its ending."""
     return Path(name).stem
 
 
 def tame(alt: str) -> str:
-    """An alt-text as it may stand in a prompt: one line, nothing invisible, no mark-up that a model obeys."""
+    """Make an alt-text safe for a prompt: one line, no invisible characters, no markup with a meaning to a model."""
     visible = "".join(c if c.isprintable() or c in "\u200d\u200c" else " " for c in alt)
     return " ".join(_COMMANDS.sub(" ", visible).split())
 
 
-# Chat templates' own tokens, image slots and the delimiter of the prompt itself.
+# Special tokens of chat templates, image placeholders and the delimiter that our own prompts use.
 _COMMANDS = re.compile(
     r"<\|[^<>|]{0,40}\|>|</?(?:alt|s|image|img|system|user|assistant)\b[^<>]{0,40}>|\[/?INST\]|<</?SYS>>", re.I
 )
@@ -134,12 +153,7 @@ def _read(path: Path, _changed: int) -> Recipe:
         return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        raise BadConfig(f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        where = ".".join(map(str, first["loc"]))
+        raise BadConfig(f"{path.name}: {where}{': ' if where else ''}{first['msg']}.") from error
     except yaml.YAMLError as error:
         raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-
-
-def _sample_prompt(name: str) -> dict[str, Any]:
-    # The tiny models know no other words than those they were trained on; these stand beside them, once.
-    known = yaml.safe_load(package_file("world/models/prompts.yaml").read_text(encoding="utf-8"))
-    return {**known[name], "alt_characters": known["alt_characters"]}

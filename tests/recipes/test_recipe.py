@@ -1,11 +1,13 @@
-"""Recipes name everything that makes a caption, pinned."""
+"""Recipes name every model by a pinned version, and every field of a recipe has an effect."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.models.locate import locate, pinned
+from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.recipe import Task, load_recipe
 from kale_tasks.resources import package_file, resource
 
@@ -25,9 +27,7 @@ def test_every_shipped_recipe_pins_its_models_and_delimits_its_alt_text(name: st
         assert task.sampling.max_tokens + task.image_tokens < task.context
 
 
-def test_the_demo_recipe_asks_with_the_words_that_the_tiny_models_know() -> None:
-    import yaml
-
+def test_the_demo_recipe_uses_the_prompts_that_the_tiny_models_were_trained_on() -> None:
     known = yaml.safe_load(package_file("world/models/prompts.yaml").read_text())
     dense, fuse, student = tasks("demo")
     for task, prompt in ((dense, "describe"), (fuse, "fuse"), (student, "student")):
@@ -41,31 +41,41 @@ def test_a_new_recipe_is_a_new_file(tmp_path: Path) -> None:
     assert load_recipe(str(path)).dense.sampling.max_tokens == 99
 
 
-def test_another_word_is_another_prompt() -> None:
+def test_any_change_of_a_prompt_changes_its_hash() -> None:
     prompt = load_recipe("kale").dense.prompt
     assert prompt.hash != prompt.model_copy(update={"user": prompt.user + " "}).hash
 
 
-@pytest.mark.parametrize("name", ["Qwen/Some-Model@main", "nowhere", "sample:nobody"])
-def test_a_model_that_is_not_pinned_or_not_there_is_a_matter_of_settings(name: str) -> None:
-    with pytest.raises(BadConfig):
-        pinned(name)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("about: x\nfuse: nul", "dense: Field required"), ("about: [", "cannot be read as YAML")],
+)
+def test_an_error_in_a_recipe_names_the_field(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "faulty.yaml"
+    path.write_text(text)
+    with pytest.raises(BadConfig, match=message):
+        load_recipe(str(path))
 
 
-def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    assert locate(str(tmp_path)) == tmp_path
-    assert len(pinned(str(tmp_path)).partition("@")[2]) == 20
+def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
+    with pytest.raises(BadConfig, match=r"no recipe 'nope'\. Use one of capsfusion, demo"):
+        load_recipe("nope")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [("about: x\nfuse: nul", "dense: Field required"), ("about: [", "cannot be read as YAML")],
+    ("task", "field", "message"),
+    [
+        ("dense", {"grounding": {"allowed": 0}}, "dense.grounding has no effect"),
+        ("fuse", {"image_side": 512}, "fuse.image_side has no effect"),
+        ("student", {"grounding": {"otherwise": "cut"}}, "student.grounding has no effect"),
+        ("dense", {"prompt": {"system": "", "user": "Improve: {dense}"}}, "which only the prompt of `fuse` can"),
+        ("dense", {"prompt": "sample:nothing"}, "no prompt 'sample:nothing'. Known: describe, fuse, student"),
+    ],
 )
-def test_a_faulty_recipe_says_where(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "faulty.yaml"
-    path.write_text(text)
-    with pytest.raises(BadConfig, match=said):
+def test_a_field_that_no_step_reads_is_an_error(tmp_path: Path, task: str, field: dict[str, Any], message: str) -> None:
+    recipe = yaml.safe_load(Path("config/recipes/demo.yaml").read_text())
+    recipe[task] |= field
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(BadConfig, match=message):
         load_recipe(str(path))
-    with pytest.raises(BadConfig, match="There is no recipe 'nope'"):
-        load_recipe("nope")
