@@ -1,23 +1,48 @@
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench up down env vllm lock clean help
+.PHONY: demo check test budgets lint bench floors nightly up down env vllm lock clean help
 ARGS ?=
+WORKERS ?= 2
+PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup
+DAY := $(shell date +%F)
 
 demo: env  ## The whole chain on a small sample world, end to end
 	@.venv/bin/kale demo $(ARGS)
 
+check: lint  ## Lint, then the tests that need no server; two minutes
+	@$(PYTEST) -m "not server and not slow" $(ARGS)
+
 test: lint vllm  ## Lint, then every test against real servers; ARGS="tests/lake -k commit" runs some
 	@scripts/system test
 	@scripts/ceph
-	@.venv/bin/pytest $(ARGS)
+	@$(PYTEST) --budgets $(ARGS)
 
-lint: env  ## ruff and mypy --strict
+budgets: env vllm  ## Run every test and write what each file took to tests/budgets.yaml
+	@scripts/system test
+	@scripts/ceph
+	@$(PYTEST) --write-budgets
+
+lint: env  ## Style, types, layers, unused code, spelling
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy kale_tasks $(wildcard dags/*.py plugins/*.py)
+	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/vulture
+	@git ls-files -z | xargs -0 .venv/bin/codespell
 
-bench: env vllm  ## Every measurement in bench/, one after the other
+bench: env vllm  ## Every measurement in bench/, one after the other; writes bench/*.md
 	@scripts/bench-env
-	@for script in $(wildcard bench/*.py); do echo "== $$script"; .venv/bin/python -m bench.$$(basename $$script .py); done
+	@for script in $(filter-out bench/frame.py bench/floors.py bench/__init__.py,$(wildcard bench/*.py)); do \
+	    echo "== $$script"; .venv/bin/python -m bench.$$(basename $$script .py) || exit; done
+
+floors: env  ## Compare the tables in bench/ with bench/floors.yaml; FLOORS=run measures again first
+	@.venv/bin/python -m bench.floors $(if $(filter run,$(FLOORS)),--run)
+
+nightly: env vllm  ## The longest tests and all floors, measured again; the log goes to bench/nightly
+	@scripts/system test
+	@scripts/bench-env
+	@mkdir -p bench/nightly
+	@bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) && .venv/bin/python -m bench.floors --run; } 2>&1 \
+	    | tee bench/nightly/$(DAY).log'
 
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 	@.venv/bin/kale up $(ARGS)
@@ -25,7 +50,7 @@ up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 down:  ## Stop what `make up` started
 	@.venv/bin/kale down
 
-env:  ## The Python environment and Java, all that a run needs; secrets for docker-compose.yml
+env:  ## The Python environment and Java; secrets for docker-compose.yml
 	@scripts/system
 	@scripts/env
 	@scripts/dotenv
@@ -33,11 +58,11 @@ env:  ## The Python environment and Java, all that a run needs; secrets for dock
 vllm: env  ## vLLM for CPUs in an environment of its own
 	@scripts/vllm
 
-lock:  ## Resolve the dependencies anew into lock/
-	@scripts/lock
+lock:  ## Update lock/ for pyproject.toml; ARGS=--upgrade moves every version
+	@scripts/lock $(ARGS)
 
-clean:  ## Remove the environments and caches; the lake stays
+clean:  ## Remove the environments and caches; the lake is kept
 	rm -rf .venv .venv-vllm .venv-bench .venv-bench-juicer .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile

@@ -8,6 +8,8 @@ import tempfile
 from hypothesis import settings
 
 pytest_plugins = [
+    "tests.budgets",
+    "tests.groups",
     "tests.services.chromium",
     "tests.services.postgres",
     "tests.services.redis",

@@ -123,6 +123,7 @@ def test_spark_and_duckdb_make_the_same_bytes(mixed: Path) -> None:
     assert contents(spark) == contents(settings_for(mixed, "ingest.piece_rows=50", "ingest.workers=2"))
 
 
+@pytest.mark.usefixtures("s3", "postgres")
 def test_s3_and_a_folder_hold_the_same_rows(mixed: Path, request: pytest.FixtureRequest) -> None:
     sets = lake_sets("s3", mixed, request)
     bucket = next(s for s in sets if s.startswith("warehouse=")).removeprefix("warehouse=").removesuffix("/lake")
