@@ -60,10 +60,8 @@ class Clock:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the budgets, or fail the run."""
         if self.config.getoption("write_budgets"):
-            known = {
-                file: seconds for file, seconds in budgets().items() if Path(session.config.rootpath, file).exists()
-            }
-            lines = {**known, **{file: round(seconds, 1) for file, seconds in self.spent.items()}}
+            lines = {file: seconds for file, seconds in budgets().items() if (session.config.rootpath / file).exists()}
+            lines.update({file: round(seconds, 1) for file, seconds in self.spent.items()})
             FILE.write_text(_HEAD + yaml.safe_dump(lines))
         elif self.config.getoption("budgets") and self._late and session.exitstatus == 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

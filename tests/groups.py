@@ -34,9 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "server: needs a server, a browser or vLLM on this machine (set by itself)")
     config.addinivalue_line("markers", "slow: is no part of `make check` (set by itself for files with a long budget)")
-    config.addinivalue_line(
-        "markers", "xdist_group(name): runs on one worker with the tests of that name (set by itself)"
-    )
+    config.addinivalue_line("markers", "xdist_group(name): shares a worker with the tests of that name (set by itself)")
     config.addinivalue_line("markers", "nightly: takes minutes; run by `make nightly` and `make test`")
 
 

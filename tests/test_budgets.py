@@ -8,9 +8,9 @@ pytest_plugins = ["pytester"]
 
 
 def test_a_file_over_twice_its_budget_is_named_with_what_to_do() -> None:
-    assert overruns({"tests/a.py": 24.0, "tests/b.py": 26.0}, {"tests/a.py": 10.0, "tests/b.py": 10.0}) == [
-        "tests/b.py took 26 s; its budget is 10 s. Make it faster, or run `make budgets` and say why in the commit message."
-    ]
+    found = overruns({"tests/a.py": 24.0, "tests/b.py": 26.0}, {"tests/a.py": 10.0, "tests/b.py": 10.0})
+    assert len(found) == 1
+    assert found[0].startswith("tests/b.py took 26 s; its budget is 10 s.") and "`make budgets`" in found[0]
 
 
 def test_a_run_with_a_slow_file_ends_as_failed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
