@@ -1,8 +1,11 @@
-"""Images where they stand: tar shards of the warehouse, or tars of the landing that were adopted in place."""
+"""Image bytes: read from tar shards of the warehouse or from adopted tars of the landing; written as tars."""
 
 import functools
+import io
+import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 from kale_tasks.errors import BadData
@@ -11,25 +14,51 @@ from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.model import S3
 
-LANDING = "landing:"
-_GAP, _READ = 1 << 16, 1 << 24  # skip over less than the one, never read more than the other at once
+LANDING = "landing:"  # prefix of `shard` for tars below the landing; without it they are below the warehouse
+_MAX_GAP = 1 << 16  # bytes between two images that are read and thrown away to save a request
+_MAX_READ = 1 << 24  # bytes of one request
 
 
 class Span(NamedTuple):
-    """Where an image's bytes are: the `shard`, `offset` and `length` columns of its row in `images`."""
+    """Where the bytes of an image are: the `shard`, `offset` and `length` columns of its row in `images`."""
 
     shard: str
     offset: int
     length: int
 
 
+class TarWriter:
+    """Writes a tar of files without times, owners or modes: the same files give the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._tar = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+
+    def __enter__(self) -> "TarWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, name: str, content: bytes) -> int:
+        """Add a file and return the offset of its content in the tar."""
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        offset = self._tar.offset + tarfile.BLOCKSIZE
+        self._tar.addfile(member, io.BytesIO(content))
+        return offset
+
+    def close(self) -> None:
+        """Write the end of the tar and close the file."""
+        self._tar.close()
+
+
 def read_image(lake: Lake, shard: str, offset: int, length: int) -> bytes:
-    """The bytes of one image."""
+    """Return the bytes of one image; raises BadData if its shard is missing or too short."""
     return read_images(lake, [Span(shard, offset, length)])[0]
 
 
 def read_images(lake: Lake, spans: Sequence[Span]) -> list[bytes]:
-    """The bytes of many images in the order asked for, neighbours in a shard with one read; all are held in memory."""
+    """Return the bytes of images in the order given, all held in memory; neighbours in a shard share a request."""
     found: dict[Span, bytes] = {}
     with ThreadPoolExecutor(8) as pool:
         for group, data in pool.map(lambda group: (group, _read_group(lake, group)), _neighbours(spans)):
@@ -38,28 +67,21 @@ def read_images(lake: Lake, spans: Sequence[Span]) -> list[bytes]:
     return [found[span] for span in spans]
 
 
-def shard_uri(lake: Lake, shard: str) -> str:
-    """The full address of a shard, for readers outside this project."""
-    storage, path = _place(lake, shard)
-    return storage.uri(path)
-
-
-def _place(lake: Lake, shard: str) -> tuple[Storage, str]:
-    # Rows never name a machine's folders: the prefix says which of the two roots a shard is below.
+def _locate(lake: Lake, shard: str) -> tuple[Storage, str]:
     if shard.startswith(LANDING):
-        return _landing(lake.settings.landing, lake.settings.s3), shard.removeprefix(LANDING)
+        return _landing_storage(lake.settings.landing, lake.settings.s3), shard.removeprefix(LANDING)
     return lake.storage, shard
 
 
 @functools.lru_cache(maxsize=8)
-def _landing(root: str, s3: S3) -> Storage:
+def _landing_storage(root: str, s3: S3) -> Storage:
     return open_storage(root, s3)
 
 
 def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
     group: list[Span] = []
     for span in sorted(set(spans)):
-        if group and not _fits(group, span):
+        if group and not _joins(group, span):
             yield group
             group = []
         group.append(span)
@@ -67,22 +89,24 @@ def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
         yield group
 
 
-def _fits(group: Sequence[Span], span: Span) -> bool:
+def _joins(group: Sequence[Span], span: Span) -> bool:
     first, last = group[0], group[-1]
     return (
         span.shard == first.shard
-        and span.offset <= last.offset + last.length + _GAP
-        and span.offset + span.length - first.offset <= _READ
+        and span.offset <= last.offset + last.length + _MAX_GAP
+        and span.offset + span.length - first.offset <= _MAX_READ
     )
 
 
 def _read_group(lake: Lake, group: Sequence[Span]) -> bytes:
-    storage, path = _place(lake, group[0].shard)
+    storage, path = _locate(lake, group[0].shard)
     start, stop = group[0].offset, max(span.offset + span.length for span in group)
     try:
         data = storage.read(path, start, stop - start)
     except FileNotFoundError as error:
-        raise BadData(f"{storage.uri(path)} is gone, but images are in it. Put it back or run images again.") from error
+        raise BadData(
+            f"{storage.uri(path)} is missing, but rows of `images` refer to it. Restore it or run images again."
+        ) from error
     if len(data) < stop - start:
-        raise BadData(f"{storage.uri(path)} is shorter than it was. Put it back or run images again.")
+        raise BadData(f"{storage.uri(path)} is shorter than rows of `images` say. Restore it or run images again.")
     return data

@@ -1,9 +1,7 @@
 """Writes the files of a release: sorted, bounded in size, named by their content, the same bytes each time."""
 
 import hashlib
-import io
 import json
-import tarfile
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kale_tasks.lake.shards import TarWriter
 from kale_tasks.release.cuts import Cut, rows
 from kale_tasks.release.formats import COLUMNS, FORMATS, Format
 from kale_tasks.release.pictures import Pictures
@@ -132,23 +131,18 @@ class _Parquet:
 
 class _Tar:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._tar = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+        self._tar = TarWriter(path)
 
     def write(self, rows: pa.Table) -> None:
         for row in rows.to_pylist():
             image = row.pop("image")
             if image is not None:
-                self._member(image["path"], image["bytes"])
-            self._member(f"{row['uid']}.txt", (row["caption"] or "").encode())
-            self._member(f"{row['uid']}.json", json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
+                self._tar.add(image["path"], image["bytes"])
+            self._tar.add(f"{row['uid']}.txt", (row["caption"] or "").encode())
+            self._tar.add(f"{row['uid']}.json", json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
 
     def close(self) -> None:
         self._tar.close()
-
-    def _member(self, name: str, data: bytes) -> None:
-        info = tarfile.TarInfo(name)  # time, owner and mode stay as the class has them: the same bytes each time
-        info.size = len(data)
-        self._tar.addfile(info, io.BytesIO(data))
 
 
 _WRITERS: Mapping[str, type[_Writer]] = {".parquet": _Parquet, ".tar": _Tar}

@@ -1,12 +1,12 @@
 """Takes images out of tar shards: a shard without them is written beside the old one."""
 
-import io
 import tarfile
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kale_tasks.lake.shards import TarWriter
 from kale_tasks.lake.tables import Lake
 
 _BLOCK = 1 << 26
@@ -28,13 +28,11 @@ def without(lake: Lake, shard: str, offsets: set[int], folder: str) -> NewShard:
             members = source.getmembers()
         gone = {PurePosixPath(m.name).stem for m in members if m.offset_data in offsets}
         moved: dict[int, int] = {}
-        with old.open("rb") as data, tarfile.TarFile(new, "w") as target:
+        with old.open("rb") as data, TarWriter(new) as target:
             for member in members:
                 if PurePosixPath(member.name).stem not in gone:
                     data.seek(member.offset_data)
-                    header = len(member.tobuf(target.format or tarfile.PAX_FORMAT))
-                    moved[member.offset_data] = target.offset + header
-                    target.addfile(member, io.BytesIO(data.read(member.size)))
+                    moved[member.offset_data] = target.add(member.name, data.read(member.size))
         path = f"{folder}/{PurePosixPath(shard).name}"
         lake.storage.put(path, new)
     return NewShard(path, moved)

@@ -1,9 +1,7 @@
 """Writes landing files of the sample world: metadata as data sets publish it, images in tars, and the truth."""
 
 import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.lake.keys import MARKER
+from kale_tasks.lake.shards import TarWriter
 from kale_tasks.world.describe import attributes, dense, fused
 from kale_tasks.world.draw import SIDE
 from kale_tasks.world.metadata import FORMATS, Row
@@ -108,7 +107,7 @@ def _write_file(sample: WorldSample, stem: Path, pairs: Iterator[Pair]) -> Itera
     """Write one metadata file, and its tar of images if requested, yielding each batch once it is written."""
     with ExitStack() as stack:
         write = stack.enter_context(FORMATS[sample.format](stem))
-        tar = stack.enter_context(tarfile.open(f"{stem}.tar", "w")) if sample.images == "tar" else None
+        tar = stack.enter_context(TarWriter(Path(f"{stem}.tar"))) if sample.images == "tar" else None
         tar_keys = (f"{stem.name[3:]}{number:04}" for number in count())
         while batch := list(islice(pairs, _BATCH)):
             entries = [(pair, _row(sample, pair)) for pair in batch]
@@ -155,14 +154,12 @@ def _truth(pair: Pair, row: Row) -> dict[str, Any]:
     }
 
 
-def _add(tar: tarfile.TarFile, tar_key: str, image: bytes, row: Row) -> None:
+def _add(tar: TarWriter, tar_key: str, image: bytes, row: Row) -> None:
     """Add one image the way img2dataset does. The tar's own key is the position of the row and joins with nothing."""
     status = {"key": tar_key, "status": "success", "error_message": None, "width": SIDE, "height": SIDE}
     metadata = json.dumps(asdict(row) | status, ensure_ascii=False)
     for suffix, content in (("jpg", image), ("txt", row.text.encode()), ("json", metadata.encode())):
-        member = tarfile.TarInfo(f"{tar_key}.{suffix}")
-        member.size = len(content)
-        tar.addfile(member, io.BytesIO(content))
+        tar.add(f"{tar_key}.{suffix}", content)
 
 
 def _write_evaluation(world: World, folder: Path) -> None:

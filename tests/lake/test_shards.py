@@ -1,6 +1,9 @@
-"""Reading images from shards of the warehouse and of the landing."""
+"""Reading images from shards of the warehouse and of the landing, and writing tars."""
 
+import io
 import random
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake.shards import LANDING, Span, read_image, read_images
+from kale_tasks.lake.shards import LANDING, Span, TarWriter, read_image, read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings import load
 
@@ -31,14 +34,14 @@ def test_an_image_is_read_from_the_warehouse_and_from_the_landing(lake: Lake) ->
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 290_000), st.integers(0, 9_000)), max_size=40))
-def test_many_images_come_in_the_order_asked_for(lake: Lake, wanted: list[tuple[bool, int, int]]) -> None:
+def test_images_are_returned_in_the_order_of_the_request(lake: Lake, wanted: list[tuple[bool, int, int]]) -> None:
     names = {True: "images/key=a/f/shard-00000.tar", False: f"{LANDING}a/00000.tar"}
     spans = [Span(names[ours], offset, length) for ours, offset, length in wanted]
     stored = {True: _DATA, False: _DATA[::-1]}
     assert read_images(lake, spans) == [stored[ours][offset : offset + length] for ours, offset, length in wanted]
 
 
-def test_neighbours_are_read_at_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_are_read_with_one_request(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     read = lake.storage.read
     monkeypatch.setattr(lake.storage, "read", lambda *a: (reads.append(1), read(*a))[1])
@@ -47,7 +50,39 @@ def test_neighbours_are_read_at_once(lake: Lake, monkeypatch: pytest.MonkeyPatch
     assert len(reads) == 1
 
 
-@pytest.mark.parametrize("span", [Span(f"{LANDING}a/gone.tar", 0, 10), Span(f"{LANDING}a/00000.tar", 299_999, 10)])
-def test_a_shard_that_is_gone_or_cut_is_named(lake: Lake, span: Span) -> None:
-    with pytest.raises(BadData, match=r"gone|shorter"):
+@pytest.mark.parametrize("span", [Span(f"{LANDING}a/missing.tar", 0, 10), Span(f"{LANDING}a/00000.tar", 299_999, 10)])
+def test_a_missing_or_truncated_shard_is_named_in_the_error(lake: Lake, span: Span) -> None:
+    with pytest.raises(BadData, match=r"tar is (missing|shorter)"):
         read_image(lake, *span)
+
+
+@pytest.mark.parametrize(
+    "open_tar",
+    [
+        lambda path: tarfile.open(path, "w"),  # noqa: SIM115
+        lambda path: tarfile.open(path, "w", format=tarfile.USTAR_FORMAT),  # noqa: SIM115
+        lambda path: tarfile.TarFile(path, "w"),
+    ],
+    ids=["default", "ustar", "pax"],
+)
+@given(files=st.lists(st.tuples(st.from_regex(r"[0-9a-f/]{1,40}\.(jpg|txt|json)", fullmatch=True), st.binary())))
+def test_a_tar_has_the_bytes_that_the_standard_library_writes(
+    tmp_path_factory: pytest.TempPathFactory,
+    open_tar: Callable[[Path], tarfile.TarFile],
+    files: list[tuple[str, bytes]],
+) -> None:
+    folder = tmp_path_factory.mktemp("tar")
+    with open_tar(folder / "standard.tar") as standard, TarWriter(folder / "ours.tar") as ours:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            standard.addfile(member, io.BytesIO(content))
+            ours.add(name, content)
+    assert (folder / "ours.tar").read_bytes() == (folder / "standard.tar").read_bytes()
+
+
+def test_the_offset_of_a_file_in_a_tar_is_that_of_its_content(tmp_path: Path) -> None:
+    with TarWriter(tmp_path / "a.tar") as tar:
+        offsets = {n: tar.add(f"{n}.jpg", bytes([n]) * n * 300) for n in range(5)}
+    data = (tmp_path / "a.tar").read_bytes()
+    assert [data[offsets[n] : offsets[n] + n * 300] for n in range(5)] == [bytes([n]) * n * 300 for n in range(5)]
