@@ -19,6 +19,9 @@ class Progress(Protocol):
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
         """Count `done` more units; `resumed` ones were done by an earlier attempt. Facts are summed and shown."""
 
+    def gauge(self, **values: float) -> None:
+        """Show current values, such as a rate; each replaces the one before."""
+
     def end(self) -> None:
         """Finish: show the final state."""
 
@@ -29,6 +32,8 @@ class Silent:
     def begin(self, title: str, total: int, unit: str = "rows") -> None: ...
 
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None: ...
+
+    def gauge(self, **values: float) -> None: ...
 
     def end(self) -> None: ...
 
@@ -49,6 +54,9 @@ class Counting:
         self.resumed += done if resumed else 0
         for name, value in facts.items():
             self.facts[name] = self.facts.get(name, 0) + value
+
+    def gauge(self, **values: float) -> None:
+        self.facts |= values
 
     def end(self) -> None: ...
 

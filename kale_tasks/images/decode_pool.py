@@ -1,4 +1,4 @@
-"""The decoding processes as seen from outside: a stuck or dead one costs its image and is replaced."""
+"""Pool of decode processes: one that hangs or dies loses a single image and is replaced."""
 
 import fcntl
 import os
@@ -10,30 +10,28 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import BinaryIO, cast
 
-from kale_tasks.images.decode_worker import receive, send
-from kale_tasks.images.reasons import Lost, Reason
+from kale_tasks.images.decode import ImageInfo
+from kale_tasks.images.decode_worker import receive_frame, send_frame
+from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.settings.images import Decode
 
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
-_LIFETIME = 20_000  # images; what leaks in a decoder ends with its process
-
-# What a worker answers: mime, width, height, perceptual hash, flags, seconds.
-Answer = tuple[str, int, int, int, list[str], dict[str, float]]
+_MAX_IMAGES = 20_000  # then a process is replaced, so that leaks in decoders stay bounded
 
 
-class Pool:
-    """Some workers, each with one image at a time."""
+class DecodePool:
+    """Decode processes, each with one image at a time. Call `decode` from one of `threads`."""
 
     def __init__(self, settings: Decode) -> None:
         workers = settings.workers or os.cpu_count() or 1
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        self._all = [_Worker(settings) for _ in range(workers)]
+        self._idle: SimpleQueue[_DecodeProcess] = SimpleQueue()
+        self._all = [_DecodeProcess(settings) for _ in range(workers)]
         for worker in self._all:
             self._idle.put(worker)
         self.threads = ThreadPoolExecutor(workers, "decode")
 
-    def __enter__(self) -> "Pool":
+    def __enter__(self) -> "DecodePool":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,45 +39,48 @@ class Pool:
         for worker in self._all:
             worker.stop()
 
-    def decode(self, raw: bytes, boxes: Sequence[Sequence[float]] = (), keep: bool = False) -> tuple[Answer, bytes]:
-        """What a worker makes of the bytes; Lost if nothing. Called in one of `threads`."""
+    def decode(self, raw: bytes, boxes: Sequence[Sequence[float]] = (), keep: bool = False) -> tuple[ImageInfo, bytes]:
+        """Decode an image and return what is known of it and the JPEG to store (empty with `keep`).
+
+        Raises ImageError if it cannot be decoded within the limits.
+        """
         worker = self._idle.get()
         try:
-            return worker.ask(raw, boxes, keep)
+            return worker.decode(raw, boxes, keep)
         finally:
             self._idle.put(worker)
 
 
-class _Worker:
+class _DecodeProcess:
     def __init__(self, settings: Decode) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
-        self._served = 0
+        self._images = 0
 
-    def ask(self, raw: bytes, boxes: Sequence[Sequence[float]], keep: bool) -> tuple[Answer, bytes]:
+    def decode(self, raw: bytes, boxes: Sequence[Sequence[float]], keep: bool) -> tuple[ImageInfo, bytes]:
         process = self._running()
-        late = threading.Event()
+        timed_out = threading.Event()
 
-        def end() -> None:
-            late.set()
+        def kill() -> None:
+            timed_out.set()
             process.kill()
 
-        timer = threading.Timer(self._settings.seconds, end)
+        timer = threading.Timer(self._settings.seconds, kill)
         timer.start()
         try:
-            send(cast(BinaryIO, process.stdin), {"keep": keep, "boxes": boxes}, raw)
-            frame = receive(cast(BinaryIO, process.stdout))
+            send_frame(cast(BinaryIO, process.stdin), {"keep": keep, "boxes": boxes}, raw)
+            frame = receive_frame(cast(BinaryIO, process.stdout))
         except BrokenPipeError:
             frame = None
         finally:
             timer.cancel()
         if frame is None:
             self.stop()
-            raise Lost(Reason.DECODE_TIMEOUT if late.is_set() else Reason.DECODE_CRASHED)
-        told, stored = frame
-        if "lost" in told:
-            raise Lost(Reason(told["lost"]), told["detail"])
-        return told["checked"], stored
+            raise ImageError(Reason.DECODE_TIMEOUT if timed_out.is_set() else Reason.DECODE_CRASHED)
+        result, stored = frame
+        if "reason" in result:
+            raise ImageError(Reason(result["reason"]), result["detail"])
+        return ImageInfo(*result["info"]), stored
 
     def stop(self) -> None:
         if self._process:
@@ -88,10 +89,10 @@ class _Worker:
             self._process = None
 
     def _running(self) -> "subprocess.Popen[bytes]":
-        if self._served >= _LIFETIME:
+        if self._images >= _MAX_IMAGES:
             self.stop()
         if self._process is None:
-            self._served = 0
+            self._images = 0
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "kale_tasks.images.decode_worker", self._settings.model_dump_json()],
                 stdin=subprocess.PIPE,
@@ -100,6 +101,6 @@ class _Worker:
             )
             for pipe in (self._process.stdin, self._process.stdout):
                 fcntl.fcntl(cast(BinaryIO, pipe), _F_SETPIPE_SZ, _PIPE_BYTES)
-            receive(cast(BinaryIO, self._process.stdout))  # it is there: from now on time counts
-        self._served += 1
+            receive_frame(cast(BinaryIO, self._process.stdout))  # started: the time limit excludes start-up
+        self._images += 1
         return self._process

@@ -1,52 +1,64 @@
-"""What only shows beside other images: placeholders, near duplicates, images of an evaluation set."""
+"""Comparisons between images: placeholders and near duplicates within a key, and images of an evaluation set."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kale_tasks.contract.step import Part, Quarantined
 from kale_tasks.errors import BadConfig
-from kale_tasks.images.decode_pool import Pool
-from kale_tasks.images.reasons import Lost
+from kale_tasks.images.decode_pool import DecodePool
+from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.lake.landing import landing_storage
+from kale_tasks.lake.parts import PartMeta, part_path
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run
 
 Hashes = npt.NDArray[np.uint64]
+NEAR_DUPLICATE = "near_duplicate"
+_Mask = npt.NDArray[np.bool_]
 _BAND_BITS, _BANDS = 16, 4
-_NEIGHBOURS = 64  # of equal bands, how many that follow are compared: flat pictures share bands by the thousand
+_NEIGHBOURS = 64  # comparisons per hash and band: plain pictures share bands by the thousand
 
 
-class Evaluation:
-    """The perceptual hashes of an evaluation set."""
+class EvaluationSet:
+    """The perceptual hashes of the images of `images.evaluation`."""
 
-    def __init__(self, lake: Lake, pool: Pool, near_bits: int) -> None:
+    def __init__(self, lake: Lake, pool: DecodePool, near_bits: int) -> None:
         self._near_bits = near_bits
-        found = list(pool.threads.map(lambda image: _phash(pool, image), _images(lake)))
+        found = list(pool.threads.map(lambda image: _phash(pool, image), _evaluation_images(lake)))
         self._hashes = np.array([h for h in found if h is not None], dtype=np.int64).view(np.uint64)
 
-    def knows(self, phash: int) -> bool:
-        """Whether an image is one of the set, or nearly."""
+    def contains(self, phash: int) -> bool:
+        """Return whether the set has this image or a near duplicate of it."""
         one = np.array([phash], dtype=np.int64).view(np.uint64)
         return bool((np.bitwise_count(self._hashes ^ one) <= self._near_bits).any())
 
 
 def evaluation_content(lake: Lake) -> str | None:
-    """A name for what the evaluation set holds; None without one."""
-    files = _files(lake)
+    """Return a hash of the names and sizes of the evaluation set's files; None without an evaluation set."""
+    files = _evaluation_files(lake)
     return hashlib.sha256(repr([(e.path, e.size) for e in files]).encode()).hexdigest()[:20] if files else None
 
 
-def placeholders(sha256: Hashes, count: int) -> npt.NDArray[np.bool_]:
-    """Which hashes are there so many times or more."""
+def placeholders(sha256: Hashes, count: int) -> _Mask:
+    """Return which hashes occur at least `count` times."""
     _, inverse, times = np.unique(sha256, return_inverse=True, return_counts=True)
     return np.asarray(times[inverse] >= count)
 
 
-def near_duplicates(phash: Hashes, near_bits: int) -> npt.NDArray[np.bool_]:
-    """Which hashes have a near one before them: two that differ in few bits agree in one of four bands."""
+def near_duplicates(phash: Hashes, near_bits: int) -> _Mask:
+    """Return which hashes have an earlier one that differs in at most `near_bits` (0 to 3) bits.
+
+    Two such hashes agree in at least one of four bands of 16 bits, so only hashes that share a band are compared.
+    """
     marked = np.zeros(len(phash), dtype=bool)
     for band in range(_BANDS):
         part = (phash >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)
@@ -62,29 +74,111 @@ def near_duplicates(phash: Hashes, near_bits: int) -> npt.NDArray[np.bool_]:
     return marked
 
 
-def _images(lake: Lake) -> Sequence[bytes]:
+class _PartHashes(NamedTuple):
+    """What the key-wide comparison needs of a part: 24 bytes an image."""
+
+    sha256: Hashes
+    phash: Hashes
+    ok: _Mask
+    marked: _Mask  # already flagged as near duplicate
+    removed: Hashes  # hashes of placeholders that an earlier call has quarantined
+
+
+def finalize(run: Run, metas: Mapping[int, PartMeta]) -> Iterator[Part]:
+    """Yield the parts that key-wide comparison changes: placeholders quarantined, near duplicates flagged.
+
+    Idempotent: yields nothing when called again on its own result.
+    """
+    parts = {number: _part_hashes(run, metas[number]) for number in sorted(metas)}
+    ok = np.concatenate([part.ok for part in parts.values()])
+    sha256 = np.concatenate([part.sha256 for part in parts.values()])[ok]
+    removed = np.concatenate([part.removed for part in parts.values()])
+    placeholder, near = np.zeros_like(ok), np.zeros_like(ok)
+    limit = run.settings.images.placeholder_count
+    placeholder[ok] = placeholders(np.concatenate([sha256, removed]), limit)[: len(sha256)]
+    rest = ok & ~placeholder
+    phash = np.concatenate([part.phash for part in parts.values()])
+    near[rest] = near_duplicates(phash[rest], run.settings.images.near_bits)
+    start = 0
+    for number, part in parts.items():
+        span = slice(start, start + len(part.ok))
+        start = span.stop
+        if placeholder[span].any() or (near[span] != part.marked).any():
+            yield _changed_part(run, metas[number], placeholder[span], near[span])
+
+
+def _part_hashes(run: Run, meta: PartMeta) -> _PartHashes:
+    rows = _read_part(run, "images", meta, meta.kept)
+    uids = set(rows["uid"].to_pylist())
+    removed = [q for q in _quarantined(run, meta) if q.reason == Reason.PLACEHOLDER and q.uid not in uids]
+    marked = [NEAR_DUPLICATE in (flags or ()) for flags in rows["flags"].to_pylist()]
+    return _PartHashes(
+        _prefixes(rows["sha256"].to_pylist()),
+        rows["phash"].fill_null(0).to_numpy().view(np.uint64),
+        pc.equal(rows["status"], "ok").to_numpy().astype(bool),
+        np.array(marked, dtype=bool),
+        _prefixes([q.detail for q in removed]),
+    )
+
+
+def _changed_part(run: Run, meta: PartMeta, placeholder: _Mask, near: _Mask) -> Part:
+    rows = _read_part(run, "images", meta, meta.kept)
+    flags = [
+        [*(f for f in flags or () if f != NEAR_DUPLICATE), *([NEAR_DUPLICATE] if marked else [])]
+        for flags, marked in zip(rows["flags"].to_pylist(), near, strict=True)
+    ]
+    rows = rows.set_column(rows.column_names.index("flags"), "flags", pa.array(flags, rows.schema.field("flags").type))
+    new = [
+        Quarantined(row["uid"], Reason.PLACEHOLDER, row["sha256"], row["attempts"])
+        for row in rows.filter(pa.array(placeholder)).to_pylist()
+    ]
+    new_uids = {q.uid for q in new}
+    earlier = [q for q in _quarantined(run, meta) if q.uid not in new_uids]
+    kept = rows.filter(pa.array(~placeholder))
+    return Part(meta.number, kept, meta.rows_in, quarantine=[*earlier, *new], metrics=meta.metrics)
+
+
+def _quarantined(run: Run, meta: PartMeta) -> list[Quarantined]:
+    rows = _read_part(run, "quarantine", meta, meta.quarantined).to_pylist()
+    return [Quarantined(row["uid"], row["reason"], row["detail"], row["attempts"]) for row in rows]
+
+
+def _read_part(run: Run, table: str, meta: PartMeta, count: int) -> pa.Table:
+    if not count:
+        return TABLES[table].arrow.empty_table()
+    with run.lake.storage.arrow.open_input_file(part_path(run.writer.folder(table), meta.number)) as file:
+        return pq.read_table(file)
+
+
+def _prefixes(hashes: list[str | None]) -> Hashes:
+    return np.array([int(h[:16], 16) if h else 0 for h in hashes], dtype=np.uint64)
+
+
+def _evaluation_images(lake: Lake) -> Sequence[bytes]:
     storage = landing_storage(lake.settings)
     images: list[bytes] = []
-    for entry in _files(lake):
+    for entry in _evaluation_files(lake):
         with storage.arrow.open_input_file(entry.path) as file:
             images += [image for image in pq.read_table(file, columns=["image"])["image"].to_pylist() if image]
     return images
 
 
-def _files(lake: Lake) -> list[Entry]:
+def _evaluation_files(lake: Lake) -> list[Entry]:
     folder = lake.settings.images.evaluation
     if folder is None:
         return []
     found = sorted(landing_storage(lake.settings).entries(folder), key=lambda e: e.path)
     found = [entry for entry in found if entry.path.endswith(".parquet")]
     if not found:
-        raise BadConfig(f"images.evaluation: no parquet file in {folder} below the landing. Name a folder, or null.")
+        raise BadConfig(
+            f"images.evaluation: no Parquet file in {folder} below the landing folder. Name another folder, or null."
+        )
     return found
 
 
-def _phash(pool: Pool, image: bytes) -> int | None:
+def _phash(pool: DecodePool, image: bytes) -> int | None:
     try:
-        answer, _ = pool.decode(image, keep=True)
-    except Lost:
+        info, _ = pool.decode(image, keep=True)
+    except ImageError:
         return None
-    return answer[3]
+    return info.phash

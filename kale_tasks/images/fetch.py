@@ -1,4 +1,4 @@
-"""Fetches images: each address politely, within its limits, a few times if that may help."""
+"""Fetches images: within the limits of host and site, with a few attempts where another may succeed."""
 
 import asyncio
 import time
@@ -11,22 +11,30 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from kale_tasks.images.decode import SNIFFED, sniff
-from kale_tasks.images.opt_out import Site, check_head, read_site
-from kale_tasks.images.rate_limit import Budget, Host, backoff
-from kale_tasks.images.reasons import Lost, Reason
-from kale_tasks.images.web import Web
+from kale_tasks.images.decode import SNIFFED_BYTES, image_type
+from kale_tasks.images.opt_out import SiteRules, check_headers, fetch_site_rules
+from kale_tasks.images.rate_limit import ByteBudget, HostLimit, backoff
+from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.web import WebClient
 from kale_tasks.settings.images import Fetch
 
-_SITE_FAILURE_SECONDS = 2.0
-_UNSTATED_BYTES = 1 << 20
-_NOT_THERE = {404: Reason.NOT_FOUND, 410: Reason.NOT_FOUND, 401: Reason.FORBIDDEN, 403: Reason.FORBIDDEN}
-_LATER = {408: Reason.BUSY, 425: Reason.BUSY, 429: Reason.BUSY}
+_SITE_FAILURE_SECONDS = 2.0  # how long a failure to get the rules of a site is remembered
+_UNKNOWN_LENGTH_BYTES = 1 << 20  # held for a body whose length is not known
+_REDIRECTS = (301, 302, 303, 307, 308)
+_REASONS = {
+    401: Reason.FORBIDDEN,
+    403: Reason.FORBIDDEN,
+    404: Reason.NOT_FOUND,
+    408: Reason.BUSY,
+    410: Reason.NOT_FOUND,
+    425: Reason.BUSY,
+    429: Reason.BUSY,
+}
 
 
 @dataclass(frozen=True)
-class Got:
-    """The bytes of an answer, or the reason why there are none."""
+class Response:
+    """The outcome of fetching one image: its bytes, or the reason why there are none."""
 
     attempts: int
     body: bytes = b""
@@ -36,145 +44,154 @@ class Got:
     final_url: str | None = None
 
 
-class Fetcher:
-    """Fetches addresses for one chunk of work; lives in one event loop."""
-
-    def __init__(self, settings: Fetch, web: Web, measure: Callable[[str, float], None]) -> None:
-        self._settings, self._web, self._measure = settings, web, measure
-        self._hosts: dict[str, Host] = {}
-        self._sites: dict[URL, asyncio.Task[Site]] = {}
-        self._open = asyncio.Semaphore(settings.concurrency)
-        self._bytes = Budget(settings.memory_mb << 20)
-
-    @asynccontextmanager
-    async def fetch(self, address: str) -> AsyncIterator[Got]:
-        """One address, asked as often as the settings allow; its bytes count as held until the caller is done."""
-        for attempt in range(1, self._settings.tries + 1):
-            async with AsyncExitStack() as held:
-                visit = _Visit(held)
-                try:
-                    body = await self._visited(address, visit)
-                except Lost as lost:
-                    failure = lost
-                else:
-                    yield Got(attempt, body, http_status=visit.status, final_url=visit.url)
-                    return
-            wait = backoff(attempt) if failure.wait is None else failure.wait
-            if attempt == self._settings.tries or not failure.reason.soon or wait > self._settings.patience_seconds:
-                break
-            await asyncio.sleep(wait)
-        yield Got(attempt, b"", failure.reason, failure.detail, visit.status, visit.url)
-
-    async def answers(self, address: str) -> bool:
-        """Whether the server of an address says anything at all."""
-        try:
-            async with asyncio.timeout(self._settings.seconds), self._web.get(self._web.guard.url(address)):
-                return True
-        except TimeoutError:
-            return False
-        except Lost as lost:
-            return not lost.reason.unanswered
-
-    async def _visited(self, address: str, visit: "_Visit") -> bytes:
-        url = self._web.guard.url(address)
-        for _ in range(self._settings.redirects + 1):
-            (await self._site(url.origin())).check(url)
-            answer = await self._asked(url, visit)
-            if isinstance(answer, bytes):
-                return answer
-            await visit.held.aclose()
-            url = answer
-        raise Lost(Reason.TOO_MANY_REDIRECTS, f"more than {self._settings.redirects}")
-
-    async def _asked(self, url: URL, visit: "_Visit") -> bytes | URL:
-        """One request: the body, or where it redirects to."""
-        host = self._host(url)
-        try:
-            async with host.turn(), asyncio.timeout(None) as limit:
-                await visit.held.enter_async_context(self._open)
-                began = asyncio.get_running_loop().time()
-                limit.reschedule(began + self._settings.seconds - visit.spent)
-                answer = await self._answered(url, visit, host, limit)
-                visit.spent += asyncio.get_running_loop().time() - began
-                return answer
-        except TimeoutError as error:
-            raise Lost(Reason.TIMED_OUT, f"after {self._settings.seconds:g} s") from error
-
-    async def _answered(self, url: URL, visit: "_Visit", host: Host, limit: asyncio.Timeout) -> bytes | URL:
-        async with self._web.get(url) as answer:
-            visit.status, visit.url = answer.status, str(url)
-            if answer.status in (301, 302, 303, 307, 308) and "Location" in answer.headers:
-                return self._web.guard.url(str(url.join(URL(answer.headers["Location"]))))
-            self._check_status(answer, host)
-            check_head(answer.headers, answer.headers.getall("X-Robots-Tag", ()))
-            return await self._body(answer, visit, limit)
-
-    def _check_status(self, answer: aiohttp.ClientResponse, host: Host) -> None:
-        status = answer.status
-        if status == 200:
-            return
-        wait = _retry_after(answer.headers.get("Retry-After")) if status in (429, 503) else None
-        if wait:
-            host.pause(wait)
-        known = _NOT_THERE.get(status) or _LATER.get(status)
-        raise Lost(known or (Reason.SERVER_ERROR if status >= 500 else Reason.REJECTED), f"answers {status}", wait)
-
-    async def _body(self, answer: aiohttp.ClientResponse, visit: "_Visit", limit: asyncio.Timeout) -> bytes:
-        stated = answer.content_length
-        if stated is not None and stated > self._settings.max_bytes:
-            raise Lost(Reason.TOO_LARGE, f"{stated} bytes")
-        began = time.perf_counter()
-        await visit.held.enter_async_context(self._bytes.hold(_UNSTATED_BYTES if stated is None else stated))
-        waited = time.perf_counter() - began
-        limit.reschedule((limit.when() or 0.0) + waited)  # waiting for our own memory is not the server's fault
-        body = bytearray()
-        async for piece in answer.content.iter_any():
-            looked = len(body) >= SNIFFED
-            body += piece
-            if not looked and len(body) >= SNIFFED:
-                sniff(bytes(body[:SNIFFED]))  # what is no image is not read to its end
-            if len(body) > self._settings.max_bytes:
-                raise Lost(Reason.TOO_LARGE, f"more than {self._settings.max_bytes} bytes")
-        self._measure("body_seconds", time.perf_counter() - began - waited)
-        self._measure("body_bytes", len(body))
-        return bytes(body)
-
-    async def _site(self, origin: URL) -> Site:
-        """The rules of a site, asked for once; a failure to get them holds for a while."""
-        if origin not in self._sites:
-            host = self._host(origin)
-            self._sites[origin] = asyncio.create_task(read_site(self._web, host, origin, self._settings.seconds))
-        task = self._sites[origin]
-        try:
-            return await asyncio.shield(task)
-        except Lost:
-            loop = asyncio.get_running_loop()
-            loop.call_later(_SITE_FAILURE_SECONDS, lambda: self._forget(origin, task))
-            raise
-
-    def _forget(self, origin: URL, task: "asyncio.Task[Site]") -> None:
-        if self._sites.get(origin) is task:
-            del self._sites[origin]
-
-    def _host(self, url: URL) -> Host:
-        name = url.raw_host or ""
-        if name not in self._hosts:
-            self._hosts[name] = Host(self._settings)
-        return self._hosts[name]
-
-
 @dataclass
-class _Visit:
-    """How far one try came, and what it holds."""
+class _Attempt:
+    """The state of one attempt: resources to release afterwards, and what is known so far."""
 
-    held: AsyncExitStack
-    spent: float = 0.0
+    resources: AsyncExitStack
+    seconds: float = 0.0  # spent on requests, waiting for a slot excluded
     status: int | None = None
     url: str | None = None
 
 
+class ImageFetcher:
+    """Fetches the images of one chunk, within one event loop."""
+
+    def __init__(self, settings: Fetch, web: WebClient, measure: Callable[[str, float], None]) -> None:
+        self._settings, self._web, self._measure = settings, web, measure
+        self._hosts: dict[str, HostLimit] = {}
+        self._sites: dict[URL, asyncio.Task[SiteRules]] = {}
+        self._open = asyncio.Semaphore(settings.concurrency)
+        self._bytes = ByteBudget(settings.memory_mb << 20)
+
+    @asynccontextmanager
+    async def fetch(self, url: str) -> AsyncIterator[Response]:
+        """Fetch one image with up to `tries` attempts; its bytes count as held until the block ends."""
+        for number in range(1, self._settings.tries + 1):
+            async with AsyncExitStack() as resources:
+                attempt = _Attempt(resources)
+                try:
+                    body = await self._follow(url, attempt)
+                except ImageError as error:
+                    failure = error
+                else:
+                    yield Response(number, body, http_status=attempt.status, final_url=attempt.url)
+                    return
+            wait = backoff(number) if failure.retry_after is None else failure.retry_after
+            if (
+                number == self._settings.tries
+                or not failure.reason.retried_at_once
+                or wait > self._settings.patience_seconds
+            ):
+                break
+            await asyncio.sleep(wait)
+        yield Response(number, b"", failure.reason, failure.detail, attempt.status, attempt.url)
+
+    async def reaches(self, url: str) -> bool:
+        """Return whether the server of a URL answers at all."""
+        try:
+            async with asyncio.timeout(self._settings.seconds), self._web.get(self._web.guard.check_url(url)):
+                return True
+        except TimeoutError:
+            return False
+        except ImageError as error:
+            return not error.reason.unanswered
+
+    async def _follow(self, address: str, attempt: _Attempt) -> bytes:
+        """Return the body of an image, following redirects."""
+        url = self._web.guard.check_url(address)
+        for _ in range(self._settings.redirects + 1):
+            (await self._site_rules(url.origin())).check(url)
+            found = await self._request(url, attempt)
+            if isinstance(found, bytes):
+                return found
+            await attempt.resources.aclose()
+            url = found
+        raise ImageError(Reason.TOO_MANY_REDIRECTS, f"more than {self._settings.redirects}")
+
+    async def _request(self, url: URL, attempt: _Attempt) -> bytes | URL:
+        """Send one request and return the body, or the URL to which it redirects."""
+        host = self._host(url)
+        try:
+            async with host.slot(), asyncio.timeout(None) as limit:
+                await attempt.resources.enter_async_context(self._open)
+                began = asyncio.get_running_loop().time()
+                limit.reschedule(began + self._settings.seconds - attempt.seconds)
+                found = await self._receive(url, attempt, host, limit)
+                attempt.seconds += asyncio.get_running_loop().time() - began
+                return found
+        except TimeoutError as error:
+            raise ImageError(Reason.TIMED_OUT, f"after {self._settings.seconds:g} s") from error
+
+    async def _receive(self, url: URL, attempt: _Attempt, host: HostLimit, limit: asyncio.Timeout) -> bytes | URL:
+        async with self._web.get(url) as response:
+            attempt.status, attempt.url = response.status, str(url)
+            if response.status in _REDIRECTS and "Location" in response.headers:
+                return self._web.redirect_target(response)
+            self._check_status(response, host)
+            check_headers(response.headers, response.headers.getall("X-Robots-Tag", ()))
+            return await self._read_body(response, attempt, limit)
+
+    def _check_status(self, response: aiohttp.ClientResponse, host: HostLimit) -> None:
+        status = response.status
+        if status == 200:
+            return
+        wait = _retry_after(response.headers.get("Retry-After")) if status in (429, 503) else None
+        if wait:
+            host.pause(wait)
+        other = Reason.SERVER_ERROR if status >= 500 else Reason.REJECTED
+        raise ImageError(_REASONS.get(status, other), f"answers {status}", wait)
+
+    async def _read_body(self, response: aiohttp.ClientResponse, attempt: _Attempt, limit: asyncio.Timeout) -> bytes:
+        length = response.content_length
+        if length is not None and length > self._settings.max_bytes:
+            raise ImageError(Reason.TOO_LARGE, f"{length} bytes")
+        began = time.perf_counter()
+        await attempt.resources.enter_async_context(
+            self._bytes.hold(_UNKNOWN_LENGTH_BYTES if length is None else length)
+        )
+        waited = time.perf_counter() - began
+        limit.reschedule(
+            (limit.when() or 0.0) + waited
+        )  # waiting for our own memory does not count as the server's time
+        body = bytearray()
+        async for piece in response.content.iter_any():
+            type_known = len(body) >= SNIFFED_BYTES
+            body += piece
+            if not type_known and len(body) >= SNIFFED_BYTES:
+                image_type(bytes(body[:SNIFFED_BYTES]))  # stop reading what is not an image
+            if len(body) > self._settings.max_bytes:
+                raise ImageError(Reason.TOO_LARGE, f"more than {self._settings.max_bytes} bytes")
+        self._measure("body_seconds", time.perf_counter() - began - waited)
+        self._measure("body_bytes", len(body))
+        return bytes(body)
+
+    async def _site_rules(self, origin: URL) -> SiteRules:
+        """Return the rules of a site, requested once; a failure is remembered for a short time."""
+        if origin not in self._sites:
+            request = fetch_site_rules(self._web, self._host(origin), origin, self._settings.seconds)
+            self._sites[origin] = asyncio.create_task(request)
+        task = self._sites[origin]
+        try:
+            return await asyncio.shield(task)
+        except ImageError:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_SITE_FAILURE_SECONDS, lambda: self._forget_site(origin, task))
+            raise
+
+    def _forget_site(self, origin: URL, task: "asyncio.Task[SiteRules]") -> None:
+        if self._sites.get(origin) is task:
+            del self._sites[origin]
+
+    def _host(self, url: URL) -> HostLimit:
+        name = url.raw_host or ""
+        if name not in self._hosts:
+            self._hosts[name] = HostLimit(self._settings)
+        return self._hosts[name]
+
+
 def _retry_after(value: str | None) -> float | None:
-    """Seconds that a server asks us to wait, from either of the two forms."""
+    """Parse a Retry-After header, in seconds or as a date, to seconds from now; None if absent or invalid."""
     if value is None:
         return None
     if value.strip().isdigit():

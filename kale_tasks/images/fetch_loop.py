@@ -1,136 +1,188 @@
-"""Fetches the images of parts: many on their way at once, across the borders of parts, each finished as a whole."""
+"""Fetches the images of parts concurrently, across the borders of parts, and stops when the network is down."""
 
 import asyncio
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from kale_tasks.contract.step import Quarantined
-from kale_tasks.images.decode_pool import Answer, Pool
-from kale_tasks.images.fetch import Fetcher, Got
-from kale_tasks.images.reasons import Lost, Reason
-from kale_tasks.images.spool import Spool
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.images.decode import ImageInfo
+from kale_tasks.images.decode_pool import DecodePool
+from kale_tasks.images.fetch import ImageFetcher, Response
+from kale_tasks.images.open_parts import OpenPart, Row, image_columns
+from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.web import WebClient
+from kale_tasks.lake.parts import part_path, standing
+from kale_tasks.lake.snapshot import Rows
 from kale_tasks.runner.run import Run
 
-Row = Mapping[str, Any]
+_TASKS_PER_REQUEST = 4  # most tasks wait for the request limit of their host
+_PROBES = 5
+_PROBED_PARTS = 20
+_NOT_REQUESTED = {Reason.BAD_URL, Reason.PRIVATE_ADDRESS}
 
 
-@dataclass
-class Batch:
-    """One part on its way."""
+def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool) -> Iterator[OpenPart]:
+    """Yield the parts, each once all its images are fetched.
 
-    number: int
-    rows_in: int
-    spool: Spool
-    wanted: list[Row]  # pairs to be fetched; `tried` tells how often they were before
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    quarantine: list[Quarantined] = field(default_factory=list)
-    left: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    A part for which no server answered is held back until a server that once gave an image is seen to answer; if
+    none does, the network is down: raises Transient.
+    """
+    settings = run.settings.images.fetch
+    if not settings.contact:
+        raise BadConfig("Set images.fetch.contact to a web page or e-mail address where site owners can reach you.")
+
+    async def start() -> tuple[WebClient, ImageFetcher, FetchLoop]:
+        web = WebClient(settings, run.measure)
+        fetcher = ImageFetcher(settings, web, run.measure)
+        return web, fetcher, FetchLoop(run, parts, fetcher, pool, settings.concurrency * _TASKS_PER_REQUEST)
+
+    with asyncio.Runner() as runner:
+        web, fetcher, loop = runner.run(start())
+        try:
+            held_back: list[OpenPart] = []
+            while part := runner.run(loop.next()):
+                held_back.append(part)
+                urls = loop.good_urls or _good_urls(run) if _unanswered(part) else []
+                if urls and not runner.run(_any_reached(fetcher, urls)):
+                    raise _network_down(part)
+                if urls or not _unanswered(part):
+                    yield from held_back
+                    held_back.clear()
+            if held_back:
+                raise _network_down(held_back[0])
+        finally:
+            runner.run(web.close())
 
 
-class _Rate:
-    """So much a second since the beginning, told as changes, since progress sums what it is told."""
+class FetchLoop:
+    """Fetches and decodes the images of parts with a fixed number of concurrent tasks, in the order of the parts."""
 
-    def __init__(self) -> None:
-        self._began, self._total, self._said = time.monotonic(), 0.0, 0.0
+    def __init__(
+        self, run: Run, parts: Iterator[OpenPart], fetcher: ImageFetcher, pool: DecodePool, tasks: int
+    ) -> None:
+        self._run, self._fetcher, self._pool = run, fetcher, pool
+        self._pairs = self._pairs_of(parts)
+        self._finished: asyncio.Queue[OpenPart | BaseException | None] = asyncio.Queue()
+        self._began, self._images, self._megabytes = time.monotonic(), 0, 0.0
+        self.good_urls: list[str] = []  # the URL of the latest image, if any
+        self._running = tasks
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(tasks)]
 
-    def more(self, amount: float) -> float:
-        """The change of the rate with so much more."""
-        self._total += amount
-        before, self._said = self._said, self._total / max(time.monotonic() - self._began, 0.1)
-        return self._said - before
+    async def next(self) -> OpenPart | None:
+        """Return the next finished part, or None when there are no more."""
+        finished = await self._finished.get()
+        if isinstance(finished, BaseException):
+            raise finished
+        return finished
 
-
-class Crew:
-    """Fetches and decodes the rows of batches, in their order as far as hosts allow."""
-
-    def __init__(self, batches: Iterator[Batch], fetcher: Fetcher, pool: Pool, run: Run, width: int) -> None:
-        self._fetcher, self._pool, self._run = fetcher, pool, run
-        self._rows = self._each(batches)
-        self._finished: asyncio.Queue[Batch | BaseException | None] = asyncio.Queue()
-        self._images, self._megabytes = _Rate(), _Rate()
-        self._working = width
-        self.came: list[str] = []  # an address that an image came from lately
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(width)]
-
-    async def next(self) -> Batch | None:
-        """The next finished batch; None when there are no more."""
-        done = await self._finished.get()
-        if isinstance(done, BaseException):
-            raise done
-        return done
-
-    def _each(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Row]]:
-        for batch in batches:
-            known = batch.spool.told
-            batch.rows += [dict(row) for row in known.values()]
-            wanted = [row for row in batch.wanted if row["uid"] not in known]
-            batch.left = len(wanted)
-            if not wanted:
-                self._finished.put_nowait(batch)
-            yield from ((batch, row) for row in wanted)
+    def _pairs_of(self, parts: Iterator[OpenPart]) -> Iterator[tuple[OpenPart, Row]]:
+        for part in parts:
+            if not part.to_fetch:
+                self._finished.put_nowait(part)
+            yield from ((part, pair) for pair in part.to_fetch)
 
     async def _work(self) -> None:
         try:
-            for batch, row in self._rows:
-                batch.rows.append(await self._one(batch, row))
-                batch.left -= 1
-                if not batch.left:
-                    self._finished.put_nowait(batch)
+            for part, pair in self._pairs:
+                part.rows.append(await self._fetch(part, pair))
+                part.unfinished -= 1
+                if not part.unfinished:
+                    self._finished.put_nowait(part)
         except BaseException as error:
             self._finished.put_nowait(error)
             raise
         finally:
-            self._working -= 1
-            if not self._working:
+            self._running -= 1
+            if not self._running:
                 self._finished.put_nowait(None)
 
-    async def _one(self, batch: Batch, row: Row) -> dict[str, Any]:
-        async with self._fetcher.fetch(row["url"]) as got:
-            made = {"uid": row["uid"], "split": row["split"], "attempts": got.attempts + row["tried"]}
-            made |= {"http_status": got.http_status, "final_url": got.final_url}
+    async def _fetch(self, part: OpenPart, pair: Row) -> dict[str, Any]:
+        """Fetch and decode one image and return its row of `images`."""
+        async with self._fetcher.fetch(pair["url"]) as response:
+            row = {"uid": pair["uid"], "split": pair["split"], "attempts": response.attempts + pair["attempts"]}
+            row |= {"http_status": response.http_status, "final_url": response.final_url}
             try:
-                done, image = await self._decoded(got, row)
-            except Lost as lost:
-                made |= {"status": "failed", "reason": lost.reason, "detail": lost.detail}
+                columns, image = await self._decode(response, pair)
+            except ImageError as error:
+                row |= {"status": "failed", "reason": error.reason, "detail": error.detail}
                 image = b""
             else:
-                made |= done
-                self.came = [str(got.final_url)]
-        batch.reasons[made.get("reason") or "ok"] += 1
-        rates = {"images_per_s": self._images.more(1), "mb_per_s": self._megabytes.more(len(got.body) / 1e6)}
-        self._run.progress.advance(0, resumed=False, **rates, **{str(made.get("reason") or "ok"): 1.0})
-        if not (made["status"] == "failed" and Reason(made["reason"]).transient):
-            batch.spool.add(made, image)  # what may heal is asked for again after a crash
-        return made
+                row |= columns
+                self.good_urls = [str(response.final_url)]
+        outcome = str(row.get("reason") or "ok")
+        part.outcomes[outcome] += 1
+        self._report(outcome, len(response.body))
+        if not (row["status"] == "failed" and Reason(row["reason"]).transient):
+            part.spool.add(row, image)  # after a crash, transient failures are tried again
+        return row
 
-    async def _decoded(self, got: Got, row: Row) -> tuple[dict[str, Any], bytes]:
-        if got.reason is not None:
-            raise Lost(got.reason, got.detail)
+    def _report(self, outcome: str, size: int) -> None:
+        self._images += 1
+        self._megabytes += size / 1e6
+        seconds = max(time.monotonic() - self._began, 0.1)
+        self._run.progress.gauge(images_per_s=self._images / seconds, mb_per_s=self._megabytes / seconds)
+        self._run.progress.advance(0, resumed=False, **{outcome: 1.0})
+
+    async def _decode(self, response: Response, pair: Row) -> tuple[dict[str, Any], bytes]:
+        if response.reason is not None:
+            raise ImageError(response.reason, response.detail)
         loop = asyncio.get_running_loop()
-        sha256, answer, image = await loop.run_in_executor(
-            self._pool.threads, self._hashed, got.body, row["face_boxes"]
+        sha256, info, image = await loop.run_in_executor(
+            self._pool.threads, self._hash_and_decode, response.body, pair["face_boxes"]
         )
-        for name, seconds in answer[5].items():
+        for name, seconds in info.seconds.items():
             self._run.measure(f"{name}_seconds", seconds)
-        known = described(answer) | {"sha256": sha256, "sha256_matches": matches(sha256, row["sha256"])}
-        return known | {"status": "ok", "fetched_at": datetime.now(UTC).isoformat()}, image
+        columns = image_columns(info, sha256, pair["sha256"])
+        return columns | {"status": "ok", "fetched_at": datetime.now(UTC).isoformat()}, image
 
-    def _hashed(self, body: bytes, boxes: Any) -> tuple[str, Answer, bytes]:
+    def _hash_and_decode(self, body: bytes, boxes: Any) -> tuple[str, ImageInfo, bytes]:
         return hashlib.sha256(body).hexdigest(), *self._pool.decode(body, boxes or ())
 
 
-def described(answer: Answer) -> dict[str, Any]:
-    """What a worker said of an image, as columns."""
-    mime, width, height, phash, flags, _ = answer
-    return {"mime": mime, "width": width, "height": height, "phash": phash, "flags": flags}
+def _unanswered(part: OpenPart) -> bool:
+    """Return whether images of a part were requested and no server answered."""
+    reasons = [Reason(name) for name in part.outcomes if name != "ok"]
+    requested = [reason for reason in reasons if reason not in _NOT_REQUESTED]
+    return "ok" not in part.outcomes and bool(requested) and all(reason.unanswered for reason in requested)
 
 
-def matches(sha256: str | None, claimed: str | None) -> bool | None:
-    """Whether the hash is the claimed one; None without a claim."""
-    return sha256 == claimed.lower() if claimed and sha256 else None
+async def _any_reached(fetcher: ImageFetcher, urls: Sequence[str]) -> bool:
+    for url in urls:
+        if await fetcher.reaches(url):
+            return True
+    return False
+
+
+def _network_down(part: OpenPart) -> Transient:
+    most_common = part.outcomes.most_common(1)[0][0]
+    return Transient(
+        f"The network seems to be down: none of the servers of {sum(part.outcomes.values())} images of part "
+        f"{part.number} answered (most often {most_common}). Check resolver and network, then run again: images "
+        "fetched so far are kept."
+    )
+
+
+def _good_urls(run: Run) -> list[str]:
+    """Return some URLs that gave images, in this run or the committed one."""
+    numbers = list(standing(run.lake.storage, run.folder, run.fingerprint))[:_PROBED_PARTS]
+    for number in numbers:
+        with run.lake.storage.arrow.open_input_file(part_path(run.folder, number)) as file:
+            if found := _urls_of_images(pq.read_table(file, columns=["status", "final_url"])):
+                return found
+    if run.standing is not None:
+        for rows in Rows(run.lake, "images", run.key).batches(["status", "final_url"]):
+            if found := _urls_of_images(rows):
+                return found
+    return []
+
+
+def _urls_of_images(rows: pa.Table) -> list[str]:
+    found = rows.filter(pc.and_(pc.equal(rows["status"], "ok"), pc.is_valid(rows["final_url"])))
+    return [str(url) for url in found["final_url"].slice(0, _PROBES).to_pylist()]

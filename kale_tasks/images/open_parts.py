@@ -1,126 +1,184 @@
-"""What is known of each pair before anything is fetched: adopted, carried over from the run before, or still wanted."""
+"""Parts in progress: opened with what is known of each pair, closed with their images stored in a shard."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kale_tasks.contract.step import Chunk, Quarantined, part_span
-from kale_tasks.images.adopt import Place, Tars, tar_files
-from kale_tasks.images.decode_pool import Answer, Pool
-from kale_tasks.images.fetch_loop import Batch, Row, described, matches
-from kale_tasks.images.reasons import Lost, Reason
+import pyarrow as pa
+
+from kale_tasks.contract.step import Chunk, Part, Quarantined, part_span
+from kale_tasks.images.adopt import AdoptedImage, TarIndex, tar_files
+from kale_tasks.images.decode import ImageInfo
+from kale_tasks.images.decode_pool import DecodePool
+from kale_tasks.images.duplicates import EvaluationSet
+from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.spool import Spool
-from kale_tasks.lake.shards import LANDING, Span, read_image
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.shards import LANDING, TarWriter, read_image
 from kale_tasks.lake.snapshot import Rows
 from kale_tasks.runner.run import Run
 
-_PAIR = ["uid", "url", "source", "sha256", "face_boxes", "split"]
+Row = Mapping[str, Any]
+EVALUATION_IMAGE = "evaluation_image"
+_PAIR_COLUMNS = ["uid", "url", "source", "sha256", "face_boxes", "split"]
+_METADATA = ("uid", "sha256", "width", "height", "mime", "phash", "final_url")  # of an image's JSON in a shard
 
 
-class Batches:
-    """The batches of a chunk."""
+@dataclass
+class OpenPart:
+    """A part in progress: its finished rows so far, and the pairs that are still to be fetched."""
 
-    def __init__(self, run: Run, chunk: Chunk, pool: Pool) -> None:
+    number: int
+    rows_in: int
+    spool: Spool
+    to_fetch: list[Row] = field(default_factory=list)  # pairs, with the `attempts` of earlier runs
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    quarantine: list[Quarantined] = field(default_factory=list)
+    unfinished: int = 0  # pairs of `to_fetch` that have no row yet
+    outcomes: Counter[str] = field(default_factory=Counter)  # of the fetched pairs, by reason or "ok"
+
+
+class PartOpener:
+    """Opens the parts of a chunk: adopts images, carries over committed rows, and lists what is to be fetched."""
+
+    def __init__(self, run: Run, chunk: Chunk, pool: DecodePool) -> None:
         self._run, self._chunk, self._pool = run, chunk, pool
         self._pairs = run.rows("pairs")
         entries = tar_files(run.lake, run.key)
         self.fetches = not entries or run.settings.images.fetch_missing
-        self._tars = Tars(run.lake, run.folder, entries)
-        self._tars.index(chunk.index)
+        self._tars = TarIndex(run.lake, run.folder, entries)
+        self._tars.build(chunk.index)
 
-    def each(self, numbers: Sequence[int]) -> Iterator[Batch]:
-        """The batches of some parts."""
-        return (self._batch(number) for number in numbers)
-
-    def _batch(self, number: int) -> Batch:
-        pairs = self._pairs.read(*part_span(self._run.settings, self._chunk, number), _PAIR).to_pylist()
+    def open(self, number: int) -> OpenPart:
+        """Open one part by its number."""
+        pairs = self._pairs.read(*part_span(self._run.settings, self._chunk, number), _PAIR_COLUMNS).to_pylist()
         spool = Spool(Path(self._run.settings.images.spool, self._run.fingerprint, f"part-{number:05d}"))
-        batch = Batch(number, len(pairs), spool, [])
-        first, last = pairs[0]["uid"], pairs[-1]["uid"]
-        before, out = self._before(first, last)
+        part = OpenPart(number, len(pairs), spool)
+        committed, placeholders = self._committed(pairs[0]["uid"], pairs[-1]["uid"])
         adopted = []
         for pair in pairs:
-            known = before.get(pair["uid"], {})
-            if pair["uid"] in self._places:
+            uid = pair["uid"]
+            row = committed.get(uid)
+            if uid in self._adopted:
                 adopted.append(pair)
-            elif pair["uid"] in out:
-                batch.quarantine.append(out[pair["uid"]])
-            elif known and not _again(known):
-                batch.rows.append({**known, "split": pair["split"]})
-            elif self.fetches:
-                batch.wanted.append({**pair, "tried": known.get("attempts") or 0})
+            elif uid in placeholders:
+                part.quarantine.append(placeholders[uid])
+            elif row and not _tried_again(row):
+                part.rows.append({**row, "split": pair["split"]})
+            elif not self.fetches:
+                self._add_missing(part, pair)
+            elif uid in spool.rows:
+                part.rows.append(dict(spool.rows[uid]))
             else:
-                self._missing(batch, pair)
-        self._adopt(batch, adopted)
-        return batch
+                part.to_fetch.append({**pair, "attempts": (row or {}).get("attempts") or 0})
+        self._adopt(part, adopted)
+        part.unfinished = len(part.to_fetch)
+        return part
 
-    def _before(self, first: str, last: str) -> tuple[Mapping[str, Row], Mapping[str, Quarantined]]:
-        """Rows and quarantined placeholders of the standing run, if it stored images as this one does."""
+    def _committed(self, first: str, last: str) -> tuple[Mapping[str, Row], Mapping[str, Quarantined]]:
+        """Rows and quarantined placeholders of the committed run, if its settings are those of this run."""
         run = self._run
         if run.standing is None or run.standing.config != json.dumps(run.config, sort_keys=True):
             return {}, {}
         rows = Rows(run.lake, "images", run.key).between(first, last).drop_columns(["key"]).to_pylist()
-        known = {row["uid"]: row for row in rows if not (row["shard"] or "").startswith(LANDING)}
-        return known, {q.uid: q for q in self._quarantined if first <= q.uid <= last}
+        fetched = {row["uid"]: row for row in rows if not (row["shard"] or "").startswith(LANDING)}
+        return fetched, {q.uid: q for q in self._placeholders if first <= q.uid <= last}
 
     @cached_property
-    def _quarantined(self) -> list[Quarantined]:
+    def _placeholders(self) -> list[Quarantined]:
         where = f"reason == '{Reason.PLACEHOLDER}'"
         rows = self._run.lake.arrow("quarantine", self._run.key, where=where, slice_={"step": self._run.step.name})
         return [Quarantined(r["uid"], r["reason"], r["detail"], r["attempts"]) for r in rows.to_pylist()]
 
     @cached_property
-    def _places(self) -> Mapping[str, Place]:
+    def _adopted(self) -> Mapping[str, AdoptedImage]:
         ends = [
             self._pairs.read(i, i + 1, ["uid"])["uid"][0].as_py() for i in (self._chunk.start, self._chunk.stop - 1)
         ]
         return self._tars.between(*ends)
 
     @cached_property
-    def _broken(self) -> Mapping[str, str]:
+    def _broken_tars(self) -> Mapping[str, str]:
         return self._tars.broken()
 
-    def _missing(self, batch: Batch, pair: Row) -> None:
-        why = self._broken.get(PurePosixPath(pair["source"] or "").stem)
-        if why:
-            batch.quarantine.append(Quarantined(pair["uid"], Reason.TAR_BROKEN, why, 0))
+    def _add_missing(self, part: OpenPart, pair: Row) -> None:
+        """Record a pair that no tar holds and that is not fetched."""
+        uid = pair["uid"]
+        if error := self._broken_tars.get(PurePosixPath(pair["source"] or "").stem):
+            part.quarantine.append(Quarantined(uid, Reason.TAR_BROKEN, error, 0))
         else:
-            batch.rows.append(
-                {
-                    "uid": pair["uid"],
-                    "split": pair["split"],
-                    "status": "failed",
-                    "reason": Reason.NOT_IN_TARS,
-                    "attempts": 0,
-                }
-            )
+            known = {"uid": uid, "split": pair["split"], "status": "failed", "attempts": 0}
+            part.rows.append(known | {"reason": Reason.NOT_IN_TARS})
 
-    def _adopt(self, batch: Batch, pairs: Sequence[Row]) -> None:
-        for pair, found in zip(pairs, self._pool.threads.map(self._checked, pairs), strict=True):
-            if isinstance(found, Lost):
-                batch.quarantine.append(Quarantined(pair["uid"], found.reason, found.detail, 0))
+    def _adopt(self, part: OpenPart, pairs: Sequence[Row]) -> None:
+        for pair, found in zip(pairs, self._pool.threads.map(self._inspected, pairs), strict=True):
+            if isinstance(found, ImageError):
+                part.quarantine.append(Quarantined(pair["uid"], found.reason, found.detail, 0))
             else:
-                batch.rows.append(found)
+                part.rows.append(found)
 
-    def _checked(self, pair: Row) -> dict[str, Any] | Lost:
-        place = self._places[pair["uid"]]
-        span = Span(place.shard, place.offset, place.length)
+    def _inspected(self, pair: Row) -> dict[str, Any] | ImageError:
+        span, sha256 = self._adopted[pair["uid"]]
         image = read_image(self._run.lake, *span)
         try:
-            answer, _ = self._pool.decode(image, keep=True)
-        except Lost as lost:
-            return lost
-        return _adopted(pair, place.sha256 or hashlib.sha256(image).hexdigest(), span, answer)
+            info, _ = self._pool.decode(image, keep=True)
+        except ImageError as error:
+            return error
+        row = {"uid": pair["uid"], "split": pair["split"], "status": "ok", "attempts": 0, **span._asdict()}
+        return row | image_columns(info, sha256 or hashlib.sha256(image).hexdigest(), pair["sha256"])
 
 
-def _adopted(pair: Row, sha256: str, span: Span, answer: Answer) -> dict[str, Any]:
-    known = {"uid": pair["uid"], "split": pair["split"], "status": "ok", "attempts": 0, **span._asdict()}
-    hashes = {"sha256": sha256, "sha256_matches": matches(sha256, pair["sha256"])}
-    return known | hashes | described(answer)
+def image_columns(info: ImageInfo, sha256: str, claimed: str | None) -> dict[str, Any]:
+    """Return the columns that describe an image; `claimed` is the hash that the source gives for it, if any."""
+    columns = {name: getattr(info, name) for name in ("mime", "width", "height", "phash", "flags")}
+    return columns | {"sha256": sha256, "sha256_matches": sha256 == claimed.lower() if claimed else None}
 
 
-def _again(row: Row) -> bool:
+def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet) -> Part:
+    """Put the new images of a part into a shard and return its rows in uid order."""
+    rows = sorted(part.rows, key=lambda row: row["uid"])
+    _store_images(run, part, rows)
+    for row in rows:
+        row["key"] = run.key
+        if isinstance(row.get("fetched_at"), str):
+            row["fetched_at"] = datetime.fromisoformat(row["fetched_at"])
+        if row["status"] == "ok" and evaluation.contains(row["phash"]) and EVALUATION_IMAGE not in row["flags"]:
+            row["flags"] = [*row["flags"], EVALUATION_IMAGE]
+    table = pa.Table.from_pylist(rows, schema=TABLES["images"].arrow)
+    return Part(part.number, table, part.rows_in, quarantine=part.quarantine)
+
+
+def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> None:
+    new = [row for row in rows if row["status"] == "ok" and not row.get("shard")]
+    if not new:
+        return
+    name = f"{run.folder}/shard-{part.number:05d}.tar"
+    path = Path(f"{part.spool.path}.tar")
+    offsets = _write_shard(path, ((row, part.spool.image(row["uid"])) for row in new))
+    run.measure("bytes", path.stat().st_size)
+    run.lake.storage.put(name, path)
+    path.unlink()
+    for row in new:
+        row["shard"] = name
+        row["offset"], row["length"] = offsets[row["uid"]]
+
+
+def _write_shard(path: Path, images: Iterable[tuple[Row, bytes]]) -> dict[str, tuple[int, int]]:
+    """Write `<uid>.jpg` and `<uid>.json` for each image; return the offset and length of each JPEG by uid."""
+    places = {}
+    with TarWriter(path) as tar:
+        for row, image in images:
+            places[row["uid"]] = tar.add(f"{row['uid']}.jpg", image), len(image)
+            metadata = {name: row[name] for name in _METADATA}
+            tar.add(f"{row['uid']}.json", json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode())
+    return places
+
+
+def _tried_again(row: Row) -> bool:
     return row["status"] != "ok" and (row["reason"] == Reason.NOT_IN_TARS or Reason(row["reason"]).transient)

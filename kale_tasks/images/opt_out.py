@@ -1,78 +1,180 @@
-"""Whether the owner of an image lets it be used: robots.txt and tdmrep.json of its site, and the head of the answer."""
+"""Opt-outs of site owners: robots.txt (RFC 9309), /.well-known/tdmrep.json, and response headers."""
 
 import asyncio
+import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import quote, unquote
 
 import aiohttp
 from yarl import URL
 
-from kale_tasks.images.rate_limit import Host
-from kale_tasks.images.reasons import Lost, Reason
-from kale_tasks.images.robots import PRODUCT, Robots, read_robots, read_tdmrep
-from kale_tasks.images.web import Web
+from kale_tasks.images.rate_limit import HostLimit
+from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.web import PRODUCT, WebClient
 
 OPT_OUTS = ("noai", "noimageai", "noml")
-_RULES_BYTES = 500 * 1024
-_REDIRECTS = 5
+_LINE = re.compile(r"\s*([A-Za-z-]+)\s*:\s*([^#]*)")
+_MAX_RULES = 5000
+_MAX_BYTES = 500 * 1024  # of robots.txt and tdmrep.json
+_MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
-class Site:
-    """What one site says of all its paths."""
+class PathRule:
+    """A path pattern of robots.txt, and whether it allows or disallows."""
 
-    robots: Robots
-    reserved: Robots
+    pattern: str
+    allow: bool
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        """The pattern as a regular expression: `*` matches anything, a final `$` the end of the path."""
+        anchored = self.pattern.endswith("$")
+        pieces = re.split(r"\*+", _normalized(self.pattern.removesuffix("$")))
+        # Atomic groups: each piece matches once, as early as possible, so that no pattern takes exponential time.
+        middle = "".join(f"(?>.*?{re.escape(piece)})" for piece in pieces[1:-1])
+        last = f"(?>.*?{re.escape(pieces[-1])})" if len(pieces) > 1 else ""
+        if anchored and len(pieces) > 1:
+            last = f".*{re.escape(pieces[-1])}"
+        return re.compile(re.escape(pieces[0]) + middle + last + ("$" if anchored else ""), re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PathRules:
+    """The rules of one site that apply to us, and its crawl delay in seconds."""
+
+    rules: tuple[PathRule, ...] = ()
+    delay: float | None = None
+
+    def allows(self, path: str) -> bool:
+        """Return whether a path may be requested: the longest matching pattern decides, `allow` wins a tie."""
+        path = _normalized(path)
+        found = [(len(rule.pattern), rule.allow) for rule in self.rules if rule.expression.match(path)]
+        return max(found)[1] if found else True
+
+
+@dataclass(frozen=True)
+class SiteRules:
+    """What robots.txt and tdmrep.json of one site say."""
+
+    robots: PathRules
+    reserved: PathRules
 
     def check(self, url: URL) -> None:
-        """Lost, if this address may not be asked for."""
+        """Raise ImageError if the site does not permit this URL."""
         if not self.robots.allows(url.raw_path_qs):
-            raise Lost(Reason.ROBOTS_DISALLOWED, url.host or "")
+            raise ImageError(Reason.ROBOTS_DISALLOWED, url.host or "")
         if not self.reserved.allows(url.raw_path_qs):
-            raise Lost(Reason.TDM_RESERVED, "tdmrep.json")
+            raise ImageError(Reason.TDM_RESERVED, "tdmrep.json")
 
 
-async def read_site(web: Web, host: Host, origin: URL, seconds: float) -> Site:
-    """Ask a site for its rules, before anything else is asked of it."""
-    robots = read_robots(await _text(web, host, origin / "robots.txt", seconds))
+async def fetch_site_rules(web: WebClient, host: HostLimit, origin: URL, seconds: float) -> SiteRules:
+    """Fetch the rules of a site and apply its crawl delay to `host`; each file must arrive within `seconds`."""
+    robots = parse_robots(await _fetch_text(web, host, origin / "robots.txt", seconds))
     if robots.delay:
         host.slow_down(robots.delay)
     if not robots.allows("/.well-known/tdmrep.json"):
-        return Site(robots, Robots())
-    return Site(robots, read_tdmrep(await _text(web, host, origin / ".well-known" / "tdmrep.json", seconds)))
+        return SiteRules(robots, PathRules())
+    return SiteRules(
+        robots, parse_tdmrep(await _fetch_text(web, host, origin / ".well-known" / "tdmrep.json", seconds))
+    )
 
 
-def check_head(headers: Mapping[str, str], robots_tags: Iterable[str]) -> None:
-    """Lost, if the head of an answer says that its body is not for machine learning."""
+def check_headers(headers: Mapping[str, str], robots_tags: Iterable[str]) -> None:
+    """Raise ImageError if the headers of a response forbid its use for machine learning."""
     if headers.get("tdm-reservation", "").strip() == "1":
-        raise Lost(Reason.TDM_RESERVED, "tdm-reservation: 1")
+        raise ImageError(Reason.TDM_RESERVED, "tdm-reservation: 1")
     for tag in robots_tags:
-        # `noai`, or `kale: noai`, or `otherbot: noai`, which is not for us.
-        agent, colon, said = tag.rpartition(":")
-        words = set(re.split(r"[\s,]+", said.lower()))
+        # `noai` and `kale: noai` apply to us, `otherbot: noai` does not.
+        agent, colon, directives = tag.rpartition(":")
+        words = set(re.split(r"[\s,]+", directives.lower()))
         if (not colon or agent.strip().lower() in (PRODUCT, "*")) and words & set(OPT_OUTS):
-            raise Lost(Reason.NOAI, tag[:80])
+            raise ImageError(Reason.NOAI, tag[:80])
 
 
-async def _text(web: Web, host: Host, url: URL, seconds: float) -> str:
-    """The text at an address; nothing if there is none; Lost if nobody can know."""
+def parse_robots(text: str) -> PathRules:
+    """Parse robots.txt: the groups that name us, otherwise those for every agent."""
+    groups = list(_groups(text.removeprefix("\ufeff")))
+    ours = [group for group in groups if PRODUCT in group.agents] or [group for group in groups if "*" in group.agents]
+    rules = tuple(rule for group in ours for rule in group.rules)[:_MAX_RULES]
+    return PathRules(rules, max((group.delay for group in ours if group.delay), default=None))
+
+
+def parse_tdmrep(text: str) -> PathRules:
+    """Parse tdmrep.json: the paths it reserves become rules that disallow them."""
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        return PathRules()
+    entries = entries if isinstance(entries, list) else [entries]
+    valid = [e for e in entries if isinstance(e, dict) and isinstance(e.get("location"), str)]
+    return PathRules(tuple(PathRule(e["location"], str(e.get("tdm-reservation")) != "1") for e in valid[:_MAX_RULES]))
+
+
+async def _fetch_text(web: WebClient, host: HostLimit, url: URL, seconds: float) -> str:
+    """Return the text at a URL, or "" if there is none; ImageError if that cannot be decided."""
     try:
         async with asyncio.timeout(seconds):
-            for _ in range(_REDIRECTS + 1):
-                async with host.turn(), web.get(url) as answer:
-                    if 300 <= answer.status < 400 and "Location" in answer.headers:
-                        url = web.guard.url(str(url.join(URL(answer.headers["Location"]))))
+            for _ in range(_MAX_REDIRECTS + 1):
+                async with host.slot(), web.get(url) as response:
+                    if 300 <= response.status < 400 and "Location" in response.headers:
+                        url = web.redirect_target(response)
                         continue
-                    return await _said(answer)
+                    return await _read_text(response)
     except TimeoutError as error:
-        raise Lost(Reason.TIMED_OUT, str(url)[:120]) from error
-    return ""  # too many redirects count as none
+        raise ImageError(Reason.TIMED_OUT, str(url)[:120]) from error
+    return ""  # too many redirects count as a missing file
 
 
-async def _said(answer: aiohttp.ClientResponse) -> str:
-    if answer.status == 429 or answer.status >= 500:
-        raise Lost(Reason.ROBOTS_UNREADABLE, f"{answer.url.path} answers {answer.status}")
-    if answer.status >= 300:
+async def _read_text(response: aiohttp.ClientResponse) -> str:
+    if response.status == 429 or response.status >= 500:
+        raise ImageError(Reason.ROBOTS_UNREADABLE, f"{response.url.path} answers {response.status}")
+    if response.status >= 300:
         return ""
-    return (await answer.content.read(_RULES_BYTES)).decode("utf-8", errors="replace")
+    return (await response.content.read(_MAX_BYTES)).decode("utf-8", errors="replace")
+
+
+@dataclass
+class _Group:
+    agents: set[str] = field(default_factory=set)
+    rules: list[PathRule] = field(default_factory=list)
+    delay: float | None = None
+
+
+def _groups(text: str) -> Iterator[_Group]:
+    group, naming_agents = _Group(), True
+    for line in text.splitlines():
+        found = _LINE.match(line)
+        if not found:
+            continue
+        name, value = found[1].lower(), found[2].strip()
+        if name == "user-agent":
+            if not naming_agents:
+                yield group
+                group = _Group()
+            naming_agents = True
+            group.agents.add(_product(value))
+        elif name in ("allow", "disallow"):
+            naming_agents = False
+            if value:
+                group.rules.append(PathRule(value, name == "allow"))
+        elif name == "crawl-delay":
+            naming_agents = False
+            group.delay = _seconds(value)
+    yield group
+
+
+def _product(value: str) -> str:
+    return value if value == "*" else re.split(r"[^A-Za-z_-]", value, maxsplit=1)[0].lower()
+
+
+def _seconds(value: str) -> float | None:
+    return float(value) if re.fullmatch(r"\d{1,6}(\.\d{1,3})?", value) else None
+
+
+def _normalized(path: str) -> str:
+    # One spelling for each path: %7e, ~ and an unescaped letter are the same.
+    return quote(unquote(path, errors="surrogateescape"), safe="/?&=:;,@!$'()*+~-._#[]%", errors="surrogateescape")

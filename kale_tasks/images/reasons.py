@@ -1,33 +1,33 @@
-"""Why an image is not there: every reason by name, and which of them may heal."""
+"""Reasons why an image could not be stored, and which of them may pass."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """One word for each way in which an image is lost."""
+    """Why an image was not stored: the `reason` column of `images` and of `quarantine`."""
 
     # The network
-    DNS_NOT_FOUND = "dns_not_found"  # the name does not exist, says the resolver
+    DNS_NOT_FOUND = "dns_not_found"  # the resolver says that the name does not exist
     DNS_FAILED = "dns_failed"  # the resolver did not answer
     NETWORK_UNREACHABLE = "network_unreachable"
     CONNECT_FAILED = "connect_failed"  # refused or reset
     TIMED_OUT = "timed_out"
     CUT_SHORT = "cut_short"  # the connection ended before the body did
     TLS_FAILED = "tls_failed"
-    BAD_RESPONSE = "bad_response"  # not HTTP, or against its rules
+    BAD_RESPONSE = "bad_response"  # not HTTP, or a violation of it
     # The server
     NOT_FOUND = "not_found"
     FORBIDDEN = "forbidden"
-    REJECTED = "rejected"  # any other 4xx
-    BUSY = "busy"  # 429, or a wait longer than our patience
+    REJECTED = "rejected"  # any other 4xx status
+    BUSY = "busy"  # 429, or a wait longer than images.fetch.patience_seconds
     SERVER_ERROR = "server_error"
     TOO_MANY_REDIRECTS = "too_many_redirects"
-    # The owner does not want it
+    # Opt-outs of the owner
     ROBOTS_DISALLOWED = "robots_disallowed"
-    ROBOTS_UNREADABLE = "robots_unreadable"  # robots.txt fails: nobody can know
+    ROBOTS_UNREADABLE = "robots_unreadable"  # robots.txt fails with a server error, so the rules are unknown
     NOAI = "noai"
     TDM_RESERVED = "tdm_reserved"
-    # The guard
+    # The SSRF guard
     BAD_URL = "bad_url"
     PRIVATE_ADDRESS = "private_address"
     # The bytes
@@ -43,26 +43,26 @@ class Reason(StrEnum):
     # Adopted tars
     NOT_IN_TARS = "not_in_tars"
     TAR_BROKEN = "tar_broken"
-    # Seen over the whole key
+    # Found by comparing all images of a key
     PLACEHOLDER = "placeholder"
 
     @property
     def transient(self) -> bool:
-        """Whether a later run may get the image: a redrive tries these again."""
+        """Whether a redrive tries the image again."""
         return self in _TRANSIENT
 
     @property
-    def soon(self) -> bool:
-        """Whether asking again within seconds may help."""
-        return self in _SOON
+    def retried_at_once(self) -> bool:
+        """Whether another attempt within seconds may succeed."""
+        return self in _RETRIED_AT_ONCE
 
     @property
     def unanswered(self) -> bool:
-        """Whether no server was ever reached: where all images end so, the network is dead."""
+        """Whether no server was reached; if this holds for every image, the network is down."""
         return self in _UNANSWERED
 
 
-_SOON = {Reason.CONNECT_FAILED, Reason.CUT_SHORT, Reason.BUSY, Reason.SERVER_ERROR, Reason.ROBOTS_UNREADABLE}
+_RETRIED_AT_ONCE = {Reason.CONNECT_FAILED, Reason.CUT_SHORT, Reason.BUSY, Reason.SERVER_ERROR, Reason.ROBOTS_UNREADABLE}
 _UNANSWERED = {
     Reason.DNS_NOT_FOUND,
     Reason.DNS_FAILED,
@@ -70,12 +70,15 @@ _UNANSWERED = {
     Reason.CONNECT_FAILED,
     Reason.TIMED_OUT,
 }
-_TRANSIENT = _SOON | _UNANSWERED
+_TRANSIENT = _RETRIED_AT_ONCE | _UNANSWERED
 
 
-class Lost(Exception):
-    """An image will not come, for this reason; `wait` is what the server asked for before another try."""
+class ImageError(Exception):
+    """An image cannot be stored.
 
-    def __init__(self, reason: Reason, detail: str = "", wait: float | None = None) -> None:
+    `retry_after` is how many seconds the server asked to wait before another attempt, if it did.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(reason, detail)
-        self.reason, self.detail, self.wait = reason, detail, wait
+        self.reason, self.detail, self.retry_after = reason, detail, retry_after

@@ -1,4 +1,4 @@
-"""Images of a part on their way into its shard, on this machine's disk: a crash costs only what was in flight."""
+"""Local file that keeps the images of an unfinished part, so that a crash loses only what was in flight."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ _RECORD = struct.Struct("<III")  # checksum, length of the JSON, length of the i
 
 
 class Spool:
-    """An append-only file of one part: what is to be said of an image, and its bytes."""
+    """An append-only file with the rows and the image bytes of one part; `rows` are those present, by uid."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -24,12 +24,12 @@ class Spool:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Another process makes the same part: work beside it, the later commit finds out.
+            # Another process works on the same part: use a private file; the commit decides between the two.
             self._file.close()
-            self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed by leave
+            self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed by __exit__
         self.path = path
         self._end = 0
-        self.told: dict[str, Mapping[str, Any]] = {}
+        self.rows: dict[str, Mapping[str, Any]] = {}
         self._places: dict[str, tuple[int, int]] = {}
         self._recover()
 
@@ -39,33 +39,33 @@ class Spool:
     def __exit__(self, _: type | None, __: BaseException | None, ___: TracebackType | None) -> None:
         self._file.close()
 
-    def add(self, told: Mapping[str, Any], image: bytes) -> None:
-        """Keep one image under the `uid` in what is told of it."""
-        text = json.dumps(told).encode()
+    def add(self, row: Mapping[str, Any], image: bytes) -> None:
+        """Keep a row, which must have a `uid`, and its image."""
+        text = json.dumps(row).encode()
         checksum = zlib.crc32(image, zlib.crc32(text))
-        self._end = self._remember(told, self._end, len(text), len(image))
+        self._end = self._remember(row, self._end, len(text), len(image))
         self._file.write(b"".join((_RECORD.pack(checksum, len(text), len(image)), text, image)))
         self._file.flush()
 
     def image(self, uid: str) -> bytes:
-        """The bytes of a kept image."""
+        """Return the bytes of a kept image."""
         offset, length = self._places[uid]
         return os.pread(self._file.fileno(), length, offset)
 
     def remove(self) -> None:
-        """Forget all of it: the part is written."""
+        """Delete the file, once the part is written."""
         self.path.unlink(missing_ok=True)
-        with suppress(OSError):  # other parts are still in it
+        with suppress(OSError):  # the folder may hold the spools of other parts
             self.path.parent.rmdir()
 
-    def _remember(self, told: Mapping[str, Any], start: int, text: int, image: int) -> int:
-        offset = start + _RECORD.size + text
-        self.told[told["uid"]] = told
-        self._places[told["uid"]] = (offset, image)
-        return offset + image
+    def _remember(self, row: Mapping[str, Any], start: int, text_length: int, image_length: int) -> int:
+        offset = start + _RECORD.size + text_length
+        self.rows[row["uid"]] = row
+        self._places[row["uid"]] = (offset, image_length)
+        return offset + image_length
 
     def _recover(self) -> None:
-        # A record that a crash cut, and all after it, is dropped.
+        # Drop a record that a crash cut off, and everything after it.
         self._file.seek(0)
         while len(head := self._file.read(_RECORD.size)) == _RECORD.size:
             checksum, text_length, length = _RECORD.unpack(head)

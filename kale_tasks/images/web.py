@@ -1,4 +1,4 @@
-"""One guarded HTTP request: its address is checked when named, when resolved and when connected to."""
+"""HTTP client for servers of strangers: every address is checked as a URL, when resolved and when connected to."""
 
 import asyncio
 import errno
@@ -17,24 +17,27 @@ from aiohttp.http_exceptions import ContentLengthError
 from yarl import URL
 
 from kale_tasks import __version__
-from kale_tasks.images.reasons import Lost, Reason
-from kale_tasks.images.robots import PRODUCT
-from kale_tasks.images.ssrf_guard import Guard
+from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.ssrf_guard import SsrfGuard
 from kale_tasks.settings.images import Fetch
 
-_NAMES_KEPT, _NAME_SECONDS = 20_000, 300.0
+PRODUCT = "kale"  # our name in the user agent, in robots.txt and in X-Robots-Tag
+_CACHED_NAMES, _CACHE_SECONDS = 20_000, 300.0
 _NO_SUCH_NAME = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 
 
-class Web:
-    """An HTTP client for strangers' servers. Every failure is Lost, with its reason."""
+class WebClient:
+    """An HTTP client whose every failure is an ImageError with its reason.
+
+    `measure(name, seconds)` receives the time spent on name look-ups and on connecting.
+    """
 
     def __init__(self, settings: Fetch, measure: Callable[[str, float], None]) -> None:
-        self.guard = Guard(settings.allow)
+        self.guard = SsrfGuard(settings.allow)
         connector = aiohttp.TCPConnector(
             resolver=_Resolver(self.guard, settings, measure),
-            use_dns_cache=False,  # the resolver keeps its own, bounded
+            use_dns_cache=False,  # the resolver has its own, bounded cache
             limit=settings.concurrency,
             keepalive_timeout=10,
             socket_factory=self._socket,
@@ -43,39 +46,43 @@ class Web:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_seconds),
-            headers={"User-Agent": agent(settings), "Accept": "image/*,*/*;q=0.1", "Accept-Encoding": "identity"},
+            headers={"User-Agent": user_agent(settings), "Accept": "image/*,*/*;q=0.1", "Accept-Encoding": "identity"},
             max_line_size=8190,
             max_field_size=8190,
-            trace_configs=[_connections(measure)],
+            trace_configs=[_connection_times(measure)],
         )
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self._session.close()
 
     @asynccontextmanager
     async def get(self, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer's head, its body unread; redirects are the caller's."""
+        """Send a GET request and yield the response with its body unread; redirects are not followed."""
         try:
             async with self._session.get(url, allow_redirects=False) as response:
                 yield response
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _lost(error) from error
+            raise _image_error(error) from error
+
+    def redirect_target(self, response: aiohttp.ClientResponse) -> URL:
+        """Return the checked URL that the `Location` header of a response leads to."""
+        return self.guard.check_url(str(response.url.join(URL(response.headers["Location"]))))
 
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:
-        # The last word: this very address is what the socket will connect to.
+        # The last check: the socket will connect to exactly this address.
         family, kind, protocol, _, address = info
-        self.guard.address(address[0])
+        self.guard.check_address(address[0])
         return socket.socket(family, kind, protocol)
 
 
-def agent(settings: Fetch) -> str:
-    """What we call ourselves, with a way to reach whoever runs this."""
+def user_agent(settings: Fetch) -> str:
+    """Return the User-Agent header: the product, its version and how to contact the operator."""
     return f"Mozilla/5.0 (compatible; {PRODUCT}/{__version__}; +{settings.contact})"
 
 
-def _connections(measure: Callable[[str, float], None]) -> aiohttp.TraceConfig:
-    """Measures the seconds of making connections, names included."""
+def _connection_times(measure: Callable[[str, float], None]) -> aiohttp.TraceConfig:
+    """Measure the seconds spent on making connections, name look-ups included."""
 
     async def begin(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
         context.began = time.perf_counter()
@@ -90,67 +97,67 @@ def _connections(measure: Callable[[str, float], None]) -> aiohttp.TraceConfig:
 
 
 class _Resolver(AbstractResolver):
-    """Looks names up, a bounded number at once, and keeps the answers for a while."""
+    """Resolves host names with a limit on concurrent look-ups and a bounded cache; refuses non-public addresses."""
 
-    def __init__(self, guard: Guard, settings: Fetch, measure: Callable[[str, float], None]) -> None:
+    def __init__(self, guard: SsrfGuard, settings: Fetch, measure: Callable[[str, float], None]) -> None:
         self._guard, self._measure = guard, measure
         self._dns = aiodns.DNSResolver(settings.name_servers or None, timeout=5, tries=2)
         self._slots = asyncio.Semaphore(settings.dns_lookups)
-        self._kept: OrderedDict[tuple[str, int], tuple[float, list[ResolveResult]]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], tuple[float, list[ResolveResult]]] = OrderedDict()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        kept = self._kept.get((host, port))
-        if kept is None or kept[0] < time.monotonic():
-            kept = time.monotonic() + _NAME_SECONDS, await self._ask(host, port, family)
-            self._kept[host, port] = kept
-            if len(self._kept) > _NAMES_KEPT:
-                self._kept.popitem(last=False)
-        return kept[1]
+        cached = self._cache.get((host, port))
+        if cached is None or cached[0] < time.monotonic():
+            cached = time.monotonic() + _CACHE_SECONDS, await self._look_up(host, port, family)
+            self._cache[host, port] = cached
+            if len(self._cache) > _CACHED_NAMES:
+                self._cache.popitem(last=False)
+        return cached[1]
 
     async def close(self) -> None:
         await self._dns.close()
 
-    async def _ask(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
         async with self._slots:
             began = time.perf_counter()
             try:
                 found = await self._dns.getaddrinfo(host, port=port, family=family, type=socket.SOCK_STREAM)
             except aiodns.error.DNSError as error:
                 reason = Reason.DNS_NOT_FOUND if error.args[0] in _NO_SUCH_NAME else Reason.DNS_FAILED
-                raise Lost(reason, host[:80]) from error
+                raise ImageError(reason, host[:80]) from error
             except UnicodeError as error:
-                raise Lost(Reason.BAD_URL, host[:80]) from error
+                raise ImageError(Reason.BAD_URL, host[:80]) from error
             finally:
                 self._measure("dns_seconds", time.perf_counter() - began)
         return [self._result(host, node) for node in found.nodes]
 
     def _result(self, host: str, node: Any) -> ResolveResult:
         address, port = node.addr[0].decode(), node.addr[1]
-        self._guard.address(address)  # one address inside makes the whole name suspect
+        self._guard.check_address(address)  # one address that is not public refuses the whole name
         return ResolveResult(
             hostname=host, host=address, port=port, family=node.family, proto=0, flags=socket.AI_NUMERICHOST
         )
 
 
-def _lost(error: Exception) -> Lost:
-    said = f"{type(error).__name__}: {error}"[:120]
+def _image_error(error: Exception) -> ImageError:
+    detail = f"{type(error).__name__}: {error}"[:120]
     number = getattr(error, "errno", None)
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return Lost(Reason.TLS_FAILED, said)
+        return ImageError(Reason.TLS_FAILED, detail)
     if isinstance(error, TimeoutError):
-        return Lost(Reason.TIMED_OUT, said)
+        return ImageError(Reason.TIMED_OUT, detail)
     if number in _UNREACHABLE:
-        return Lost(Reason.NETWORK_UNREACHABLE, said)
+        return ImageError(Reason.NETWORK_UNREACHABLE, detail)
     if isinstance(error, aiohttp.ClientPayloadError):
-        return Lost(Reason.BAD_RESPONSE if _malformed(error) else Reason.CUT_SHORT, said)
+        return ImageError(Reason.BAD_RESPONSE if _malformed(error) else Reason.CUT_SHORT, detail)
     if isinstance(error, aiohttp.ClientResponseError | ValueError):
-        return Lost(Reason.BAD_RESPONSE, said)
-    return Lost(Reason.CONNECT_FAILED, said)
+        return ImageError(Reason.BAD_RESPONSE, detail)
+    return ImageError(Reason.CONNECT_FAILED, detail)
 
 
 def _malformed(error: BaseException) -> bool:
-    # An end that comes too early and a chunk that makes no sense arrive as the same kind of error.
+    # aiohttp raises the same error for a body that ends too early and for a chunk that cannot be parsed.
     cause = error.__cause__ or error
     return not isinstance(cause, ContentLengthError) and "Not enough data" not in str(cause)

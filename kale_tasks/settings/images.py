@@ -1,4 +1,4 @@
-"""Settings of the images step: what is fetched, how politely, and what becomes of the bytes."""
+"""Settings of the images step: what is fetched, at which rate, and how images are stored."""
 
 from pydantic import Field
 
@@ -6,46 +6,46 @@ from kale_tasks.settings.section import Section, runtime
 
 
 class Fetch(Section):
-    """How addresses are asked for."""
+    """HTTP client settings."""
 
-    contact: str | None = runtime("Web page or e-mail address, told to every server, by which its owner can reach you.")
+    contact: str | None = runtime("Web page or e-mail address for site owners; sent with every request.")
     allow: list[str] = runtime("Networks that may be reached although they are not public, such as 127.0.0.0/8.")
-    concurrency: int = runtime("Requests open at once.", ge=1)
-    host_concurrency: int = runtime("Requests open at once to one host.", ge=1)
-    host_rate: float = runtime("Requests a second to one host.", gt=0)
-    name_servers: list[str] = runtime("Name servers, each as address or address:port; empty: those of the machine.")
-    dns_lookups: int = runtime("Names looked up at once.", ge=1)
-    connect_seconds: float = runtime("Longest wait for a connection.", gt=0)
-    seconds: float = runtime("Longest time for one request, redirects and body included.", gt=0)
-    tries: int = runtime("Times an address is asked while its failure may pass.", ge=1)
+    concurrency: int = runtime("Maximum open requests.", ge=1)
+    host_concurrency: int = runtime("Maximum open requests to one host.", ge=1)
+    host_rate: float = runtime("Maximum requests a second to one host.", gt=0)
+    name_servers: list[str] = runtime("DNS servers, each as address or address:port; empty: those of the machine.")
+    dns_lookups: int = runtime("Maximum concurrent DNS look-ups.", ge=1)
+    connect_seconds: float = runtime("Time limit for opening a connection.", gt=0)
+    seconds: float = runtime("Time limit for one attempt, redirects and body included.", gt=0)
+    tries: int = runtime("Attempts for an image whose failure may be temporary.", ge=1)
     patience_seconds: float = runtime("Longest wait that a server may ask for before its image is given up.", ge=0)
-    memory_mb: int = runtime("Bodies held at once, in megabytes.", ge=1)
-    redirects: int = Field(ge=0, description="Redirects that are followed.")
-    max_bytes: int = Field(ge=1, description="Largest body that is taken.")
+    memory_mb: int = runtime("Megabytes of response bodies held at once.", ge=1)
+    redirects: int = Field(ge=0, description="Maximum redirects that are followed.")
+    max_bytes: int = Field(ge=1, description="Maximum size of a response body.")
 
 
 class Decode(Section):
-    """What becomes of the bytes, in worker processes with limits."""
+    """How images are decoded, in worker processes with limits, and stored."""
 
-    workers: int | None = runtime("Worker processes; empty: one for each core.", ge=1)
-    seconds: float = runtime("Longest time for one image; then its worker is killed.", gt=0)
-    memory_mb: int = runtime("Memory of one worker, in megabytes.", ge=256)
-    max_pixels: int = Field(ge=1, description="Most pixels of a received image.")
-    min_side: int = Field(ge=1, description="Shortest side that an image must have.")
-    max_side: int = Field(ge=1, description="Longest side of a stored image; larger ones are scaled down.")
+    workers: int | None = runtime("Decode processes; empty: one for each core.", ge=1)
+    seconds: float = runtime("Time limit for one image; its process is then killed.", gt=0)
+    memory_mb: int = runtime("Memory limit of one decode process, in megabytes.", ge=256)
+    max_pixels: int = Field(ge=1, description="Maximum number of pixels of a received image.")
+    min_side: int = Field(ge=1, description="Minimum length of an image's shorter side.")
+    max_side: int = Field(ge=1, description="Maximum length of a stored image's longer side; larger ones are scaled.")
     quality: int = Field(ge=1, le=100, description="JPEG quality of stored images.")
-    blur_faces: bool = Field(description="Blur the faces that the source gives boxes of.")
+    blur_faces: bool = Field(description="Blur the faces for which the source gives boxes.")
 
 
 class Images(Section):
-    """Images, adopted from tars of the landing or fetched."""
+    """The images step: images are adopted from tars of the landing, or fetched."""
 
-    fetch_missing: bool = Field(description="Where the key has tars: fetch the images that are not in them.")
-    placeholder_count: int = Field(ge=2, description="So many pairs with the same bytes mean a placeholder picture.")
+    fetch_missing: bool = Field(description="If the key has tars, fetch the images that they lack.")
+    placeholder_count: int = Field(ge=2, description="Pairs with the same image bytes that make it a placeholder.")
     near_bits: int = Field(ge=0, le=3, description="Perceptual hashes that differ in no more bits are near duplicates.")
     evaluation: str | None = Field(
-        description="Folder below the landing of parquet files with an `image` column: an evaluation set, marked."
+        description="Folder below the landing with Parquet files that have an `image` column; such images are flagged."
     )
-    spool: str = runtime("Folder of this machine for images on their way into a shard; what a crash leaves is reused.")
+    spool: str = runtime("Local folder for images of unfinished parts; reused after a crash.")
     fetch: Fetch
     decode: Decode

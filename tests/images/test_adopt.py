@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.images.tars import read_members
+from kale_tasks.images.adopt import read_tar
 from kale_tasks.lake.shards import Span, read_images
 from tests.images.plain import image, plain_server
 from tests.images.world import KEY, images, lake_with, settings
@@ -74,7 +74,7 @@ def test_members_are_found_in_any_order_of_their_files(order: tuple[str, ...]) -
             for suffix in order:
                 _add(tar, f"{i:09}.{suffix}", json.dumps({"uid": f"u{i}"}).encode() if suffix == "json" else b"x" * 9)
     out.seek(0)
-    assert [(m.told["uid"], m.length) for m in read_members(out)] == [("u0", 9), ("u1", 9), ("u2", 9)]
+    assert [(m.metadata["uid"], m.length) for m in read_tar(out)] == [("u0", 9), ("u1", 9), ("u2", 9)]
 
 
 def name(number: int) -> str:

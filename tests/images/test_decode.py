@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kale_tasks.images.decode import convert
-from kale_tasks.images.decode_pool import Pool
+from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import near_duplicates, placeholders
-from kale_tasks.images.reasons import Lost, Reason
+from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.settings import load
 from kale_tasks.settings.images import Decode
 
@@ -26,8 +26,8 @@ DECODE = load(["images.decode.workers=1", "images.decode.seconds=5"], environ={}
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Pool]:
-    with Pool(DECODE) as pool:
+def pool() -> Iterator[DecodePool]:
+    with DecodePool(DECODE) as pool:
         yield pool
 
 
@@ -102,7 +102,7 @@ def test_the_first_picture_of_many_is_taken() -> None:
     assert checked.flags == ["animated"]
 
 
-def test_the_same_bytes_give_the_same_bytes(pool: Pool) -> None:
+def test_the_same_bytes_give_the_same_bytes(pool: DecodePool) -> None:
     raw = _saved(_gradient(900, 700))
     digests = {hashlib.sha256(pool.decode(raw)[1]).hexdigest() for _ in range(3)}
     assert digests == {hashlib.sha256(convert(raw, [], DECODE)[1]).hexdigest()}
@@ -113,38 +113,38 @@ def test_the_same_bytes_give_the_same_bytes(pool: Pool) -> None:
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF0000WEBP", b"II*\x00"]),
 )
 @hypothesis_settings(max_examples=40)
-def test_no_bytes_break_a_worker(pool: Pool, tail: bytes, head: bytes) -> None:
+def test_no_bytes_break_a_worker(pool: DecodePool, tail: bytes, head: bytes) -> None:
     try:
         pool.decode(head + tail)
-    except Lost as lost:
+    except ImageError as lost:
         assert lost.reason in (Reason.BROKEN_IMAGE, Reason.TOO_MANY_PIXELS, Reason.TOO_SMALL)
 
 
 def test_a_worker_that_hangs_costs_one_image() -> None:
-    with Pool(DECODE) as pool:
+    with DecodePool(DECODE) as pool:
         pool.decode(_saved(_gradient(20, 20)))
         process = pool._all[0]._process
         assert process
         threading.Timer(0.0, lambda: os.kill(process.pid, signal.SIGSTOP)).start()
         time.sleep(0.2)
-        with pytest.raises(Lost, match=Reason.DECODE_TIMEOUT):
+        with pytest.raises(ImageError, match=Reason.DECODE_TIMEOUT):
             pool.decode(_saved(_gradient(20, 20)))
-        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == [20, 20]
+        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
 
 
 def test_a_worker_that_dies_costs_one_image() -> None:
-    with Pool(DECODE) as pool:
+    with DecodePool(DECODE) as pool:
         pool.decode(_saved(_gradient(20, 20)))
         process = pool._all[0]._process
         assert process
         os.kill(process.pid, signal.SIGKILL)
-        with pytest.raises(Lost, match=Reason.DECODE_CRASHED):
+        with pytest.raises(ImageError, match=Reason.DECODE_CRASHED):
             pool.decode(_saved(_gradient(20, 20)))
-        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == [20, 20]
+        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
 
 
 def test_a_worker_has_no_more_memory_than_it_is_given() -> None:
-    with Pool(_but(memory_mb=384, seconds=60.0)) as pool, pytest.raises(Lost, match=Reason.TOO_MANY_PIXELS):
+    with DecodePool(_but(memory_mb=384, seconds=60.0)) as pool, pytest.raises(ImageError, match=Reason.TOO_MANY_PIXELS):
         pool.decode(_saved(Image.new("RGB", (7000, 7000)), "PNG"))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from kale_tasks.images.reasons import Lost
-from kale_tasks.images.web import Web
+from kale_tasks.images.reasons import ImageError
+from kale_tasks.images.web import WebClient
 from kale_tasks.lake.shards import read_image
 from tests.images.dns import name_server
 from tests.images.hostile import Hostile, hostile_server
@@ -75,7 +75,9 @@ def test_names_that_lead_inside_are_refused_and_a_second_answer_changes_nothing(
 
 def test_the_socket_itself_refuses_an_address_inside(tmp_path: Path) -> None:
     async def ask(url: str) -> None:
-        web = Web(settings(tmp_path, "images.fetch.allow=['127.0.0.1/32']").images.fetch, lambda name, value: None)
+        web = WebClient(
+            settings(tmp_path, "images.fetch.allow=['127.0.0.1/32']").images.fetch, lambda name, value: None
+        )
         try:
             async with web.get(URL(url)):  # past the check of the name, and numbers are never resolved
                 pass
@@ -84,6 +86,6 @@ def test_the_socket_itself_refuses_an_address_inside(tmp_path: Path) -> None:
 
     with hostile_server() as hostile:
         asyncio.run(ask(hostile.url("honest")))
-        with pytest.raises(Lost, match="private_address"):
+        with pytest.raises(ImageError, match="private_address"):
             asyncio.run(ask(f"http://127.0.0.2:{hostile.inside_port}/a.jpg"))
         assert hostile.inside_hits == []

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.images.opt_out import check_head
-from kale_tasks.images.reasons import Lost
-from kale_tasks.images.robots import Rule, read_robots, read_tdmrep
+from kale_tasks.images.opt_out import PathRule, check_headers, parse_robots, parse_tdmrep
+from kale_tasks.images.reasons import ImageError
 
 _FOR_ALL = "User-agent: *\n"
 
@@ -35,28 +34,28 @@ _FOR_ALL = "User-agent: *\n"
     ],
 )
 def test_the_rules_of_a_site(text: str, path: str, allowed: bool) -> None:
-    assert read_robots(text).allows(path) is allowed
+    assert parse_robots(text).allows(path) is allowed
 
 
 def test_a_delay_is_read_from_our_group_only() -> None:
-    assert read_robots("User-agent: *\nCrawl-delay: 9\n\nUser-agent: kale\nCrawl-delay: 2.5").delay == 2.5
+    assert parse_robots("User-agent: *\nCrawl-delay: 9\n\nUser-agent: kale\nCrawl-delay: 2.5").delay == 2.5
 
 
 @given(st.text(max_size=300), st.text(alphabet="ab/*$%.", max_size=40))
 def test_any_text_can_be_read(text: str, path: str) -> None:
-    read_robots(text).allows(f"/{path}")
-    read_tdmrep(text).allows(f"/{path}")
+    parse_robots(text).allows(f"/{path}")
+    parse_tdmrep(text).allows(f"/{path}")
 
 
 @given(st.text(alphabet="ab*", max_size=12), st.text(alphabet="ab", max_size=12))
 def test_a_star_is_anything(pattern: str, path: str) -> None:
-    found = Rule(f"/{pattern}$", allow=False).expression.match(f"/{path}") is not None
+    found = PathRule(f"/{pattern}$", allow=False).expression.match(f"/{path}") is not None
     assert found is _matches(pattern, path)
 
 
 def test_no_pattern_is_slow() -> None:
     began = time.perf_counter()
-    Rule("/" + "*a" * 1000 + "b$", allow=False).expression.match("/" + "a" * 2000)
+    PathRule("/" + "*a" * 1000 + "b$", allow=False).expression.match("/" + "a" * 2000)
     assert time.perf_counter() - began < 2
 
 
@@ -72,18 +71,18 @@ def test_no_pattern_is_slow() -> None:
     ],
 )
 def test_what_a_site_reserves(text: str, allowed: bool) -> None:
-    assert read_tdmrep(text).allows("/a.jpg") is allowed
+    assert parse_tdmrep(text).allows("/a.jpg") is allowed
 
 
 @pytest.mark.parametrize("tag", ["noai", "NoImageAI", "noindex, noml", "kale: noai", "*: noai"])
 def test_a_head_that_says_no(tag: str) -> None:
-    with pytest.raises(Lost):
-        check_head({}, [tag])
+    with pytest.raises(ImageError):
+        check_headers({}, [tag])
 
 
 @pytest.mark.parametrize("tag", ["noindex", "otherbot: noai", "all", ""])
 def test_a_head_that_says_nothing_to_us(tag: str) -> None:
-    check_head({"tdm-reservation": "0"}, [tag])
+    check_headers({"tdm-reservation": "0"}, [tag])
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -142,7 +142,7 @@ def test_a_dead_resolver_never_ends_well(tmp_path: Path) -> None:
         names.known = {f"host-{i}.test": SERVFAIL for i in range(40)}
         of = settings(tmp_path, f"images.fetch.name_servers=['{names.address}']")
         lake = lake_with(of, pairs_of(urls))
-        with pytest.raises(Transient, match=r"network seems dead.*dns_failed"):
+        with pytest.raises(Transient, match=r"network seems to be down.*dns_failed"):
             images(lake, of)
         assert lake.committed("images", KEY) is None
 
@@ -156,7 +156,7 @@ def test_a_network_that_dies_on_the_way_stops_the_run_and_its_return_finishes_it
         lake = lake_with(of, [{"uid": f"{i:032x}", "url": url} for i, url in enumerate(urls)])
         assert len(images(lake, of)) == 80, "dead names beside a network that lives are failures like others"
     dead = settings(tmp_path, "images.fetch.name_servers=['127.0.0.1:9']", "parts.part_rows=20")
-    with pytest.raises(Transient, match="network seems dead"):
+    with pytest.raises(Transient, match="network seems to be down"):
         images(lake, dead, again=True)
 
 
