@@ -21,7 +21,7 @@ words = sys.argv[3:]
 chunks = int(words[words.index("--key") + 1].split("-")[1]) if "--key" in words else 0
 answers = {{
     "plan": {{"fingerprint": "f", "base": None, "chunks": [{{"index": i}} for i in range(chunks)]}},
-    "gate": {{"status": "passed", "failed": [], "warnings": [], "rows": 0, "table": "images", "seconds": 0}},
+    "check": {{"status": "passed", "failed": [], "warnings": [], "rows": 0, "table": "images", "seconds": 0}},
     "todo": {{"stage2": []}},
 }}
 print(json.dumps(answers.get(words[0], {{}})))
@@ -72,7 +72,7 @@ def _write(rows: list[dict[str, Any]], parallel: int) -> None:
     lines = [
         "# What Airflow costs for a key",
         "",
-        f"`{DAG}` (plan, work on each chunk, commit, gate, announcement) with commands that answer at once, on SQLite,",
+        f"`{DAG}` (plan, work, commit, check, announce) with commands that return at once, on SQLite,",
         f"{parallel} tasks at a time. Machine: 2 cores, 24 GB. CPU seconds are those of all Airflow processes, tasks",
         f"included. The last column: its share of the wall if each chunk took {WORK_MINUTES} minutes, one by one.",
         "",

@@ -1,4 +1,4 @@
-"""What a gate costs: ours beside bare Great Expectations on the same expectations and rows, by engine.
+"""What a check costs: ours beside bare Great Expectations on the same expectations and rows, by engine.
 
 python bench/quality.py --rows 100000 --out bench/quality.md
 """
@@ -18,9 +18,9 @@ from kale_tasks.contract.step import Chunk, Part, Step, part_span, row_chunks
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
+from kale_tasks.quality.check import examine
 from kale_tasks.quality.expectations import columns_of, on_figures, on_rows
 from kale_tasks.quality.frames import ArrowFrames
-from kale_tasks.quality.gate import examine
 from kale_tasks.quality.spark_frames import SparkFrames
 from kale_tasks.quality.suite import Subject
 from kale_tasks.quality.suites import find_suite
@@ -82,7 +82,7 @@ def spent(work: Callable[[], Any]) -> Spent:
 
 
 def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
-    """The gate, Great Expectations on the same rows from the lake, and on a frame that is in the engine already."""
+    """The check, Great Expectations on the same rows from the lake, and on a frame that is in the engine already."""
     expectations, figures = subject.suite.expect(), examine(subject).figures
     columns, limits = columns_of(expectations), subject.suite.limits(subject)
     standing = kind(subject).frame(columns)
@@ -92,7 +92,7 @@ def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
         on_figures(limits, figures)
 
     return {
-        "gate": lambda: (examine(subject), None)[1],
+        "check": lambda: (examine(subject), None)[1],
         "bare, from the lake": lambda: bare(kind(subject).frame(columns)),
         "bare, frame at hand": lambda: bare(standing),
     }
@@ -106,7 +106,7 @@ def measure(subject: Subject, kind: Kind, tries: int) -> Iterator[str]:
     taken = [{name: spent(run) for name, run in runs.items()} for _ in range(tries)]
     best = {name: min((t[name] for t in taken), key=lambda s: s.cpu) for name in runs}
     for name, one in best.items():
-        wall, cpu = best["gate"].wall / one.wall, best["gate"].cpu / one.cpu
+        wall, cpu = best["check"].wall / one.wall, best["check"].cpu / one.cpu
         yield f"| {kind.engine} | {name} | {one.wall:.2f} | {one.cpu:.2f} | {wall:.2f} | {cpu:.2f} |"
 
 
@@ -131,15 +131,15 @@ def main() -> None:
     print(asked.out.read_text())
 
 
-_PAGE = """# What a gate costs
+_PAGE = """# What a check costs
 
-`python bench/quality.py --rows {rows}`, 2 cores, 24 GB. The gate of `pairs`: {checks} expectations on rows, and bounds
-on figures. *Gate* is all of it: footers and order of files, rows read, derived columns, queries, drift, expectations.
+`python bench/quality.py --rows {rows}`, 2 cores, 24 GB. The check of `pairs`: {checks} expectations on rows, and bounds
+on figures. *Check* is all of it: footers and order of files, rows read, derived columns, queries, drift, expectations.
 *Bare* is Great Expectations on the same expectations: with the rows read from the lake and the derived columns
 computed, or with a frame that stands in memory already; in both the figures are known. Seconds; the best of the tries.
 CPU seconds are of the Python process: Spark's JVM is not in them.
 
-| engine | what | wall s | CPU s | gate over it, wall | gate over it, CPU |
+| engine | what | wall s | CPU s | check over it, wall | check over it, CPU |
 |---|---|---|---|---|---|
 {lines}
 

@@ -1,23 +1,23 @@
-"""A step as a group of tasks: plan, work on each chunk, commit, gate."""
+"""A step as a group of tasks: plan, work on each chunk, commit, check."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from airflow.sdk import Asset, TaskGroup, XComArg
 
-from kale_tasks.airflow.operators import CommitOperator, GateOperator, PlanOperator, WorkOperator
+from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator, WorkOperator
 from kale_tasks.airflow.settings import schedule
 
 _DOCS = {
     "plan": "Reads what stands committed and cuts what is left to do into chunks; none when all of it is done.",
     "work": "Makes the missing parts of one chunk. Run again, it makes only those that are still missing.",
     "commit": "Puts the finished parts in place of the key's rows, in one transaction; every row is accounted for.",
-    "gate": "Examines the committed rows. If it fails, nothing that builds on them starts for this key.",
+    "check": "Checks the committed rows. If a critical check fails, no later step starts for this key.",
 }
 
 
 def step_group(step: str, *, does: str, pool: str | None = None, outlets: Sequence[Asset] = ()) -> TaskGroup:
-    """The tasks of a step; the outlets are announced once its gate has let the rows through."""
+    """Make the tasks of a step. The outlets are emitted after the checks have passed."""
     with TaskGroup(step, tooltip=does) as group:
         common: dict[str, Any] = {"step": step}
         plan = PlanOperator(task_id="plan", **_said("plan", step), **common)
@@ -31,8 +31,8 @@ def step_group(step: str, *, does: str, pool: str | None = None, outlets: Sequen
             **common,
         ).expand(chunk=plan.output)
         commit = CommitOperator(task_id="commit", fingerprint=fingerprint, base=base, **_said("commit", step), **common)
-        gate = GateOperator(task_id="gate", outlets=list(outlets), **_said("gate", step), **common)
-        work >> commit >> gate
+        check = CheckOperator(task_id="check", outlets=list(outlets), **_said("check", step), **common)
+        work >> commit >> check
     return group
 
 

@@ -14,7 +14,7 @@ class Lineage:
     key: str | None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> "OperatorLineage[Any, Any] | None":
-        """Inputs and the output with its row count after a commit, assertions after a gate, else nothing."""
+        """Inputs and the output with its row count after a commit, assertions after a check, else nothing."""
         told = task_instance.xcom_pull(task_ids=task_instance.task_id)
         if not isinstance(told, dict) or "table" not in told:
             return None
@@ -40,6 +40,6 @@ def _examined(name: str, told: dict[str, Any]) -> "OperatorLineage[Any, Any]":
     from openlineage.client.facet_v2 import data_quality_assertions_dataset as quality
 
     failed = [quality.Assertion(assertion=check, success=False) for check in (*told["failed"], *told["warnings"])]
-    passed = quality.Assertion(assertion="gate", success=told["status"] in ("passed", "warned"))
+    passed = quality.Assertion(assertion="check", success=told["status"] in ("passed", "warned"))
     facet = quality.DataQualityAssertionsDatasetFacet([passed, *failed])
     return OperatorLineage(inputs=[InputDataset(_NAMESPACE, name, inputFacets={"dataQualityAssertions": facet})])

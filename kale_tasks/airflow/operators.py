@@ -136,7 +136,7 @@ class RunOperator(CommandOperator):
         return self.kale(context, ["run", self.step, *(["--again"] if self.again else [])])
 
 
-class GateOperator(CommandOperator):
+class CheckOperator(CommandOperator):
     """Examines what was committed; bad data fails here, and nothing that builds on it is announced."""
 
     def __init__(self, *, step: str, **kwargs: Any) -> None:
@@ -145,5 +145,5 @@ class GateOperator(CommandOperator):
 
     def execute(self, context: Any) -> Any:
         """Examine; the result is the verdict, the figures stay in the lake."""
-        verdict = self.kale(context, ["gate", self.step])
+        verdict = self.kale(context, ["check", self.step])
         return {name: verdict[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}

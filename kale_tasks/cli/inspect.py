@@ -21,7 +21,7 @@ Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.
 
 
 def status(sets: Sets = None, json: AsJson = False) -> None:
-    """Show every key and step: missing, stale, committed, failed by its gate; rows and age."""
+    """Show every key and step: missing, stale, committed or failed (its checks); rows and age."""
     of = settings(sets)
     lake = open_lake(of)
     rows = _status(lake, of)

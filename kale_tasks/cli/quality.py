@@ -1,4 +1,4 @@
-"""`kale gate` and `kale report`."""
+"""`kale check` and `kale report`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,19 +9,19 @@ from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
-    from kale_tasks.quality.verdict import GateResult
+    from kale_tasks.quality.verdict import CheckResult
 
 Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse or student.")]
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 Out = Annotated[str | None, typer.Option("--out", help="Write the page to this file too.")]
-Accept = Annotated[str | None, typer.Option("--accept", help="Take what failed as it is, and say why.")]
+Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that failed their checks, with a reason.")]
 
 
-def gate(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
-    """Examine what a step committed for a key; bad data ends with code 3 and nothing may be built on it."""
+def check(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
+    """Check what a step committed for a key. Exit code 3: a critical check failed, and later steps refuse the rows."""
     from kale_tasks.lake import verdicts as marks
-    from kale_tasks.quality.gate import gate as examine
+    from kale_tasks.quality.check import check_run
     from kale_tasks.quality.suites import find_suite
 
     of = settings(sets)
@@ -29,11 +29,11 @@ def gate(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: A
     if accept:
         suite = find_suite(step)
         marks.accept(lake, suite.table, key, suite.slice, accept)
-    result = examine(lake, of, step, key)
+    result = check_run(lake, of, step, key)
     say(result.as_json(), json, _sentence(result))
 
 
-def _sentence(result: "GateResult") -> str:
+def _sentence(result: "CheckResult") -> str:
     checked = f"{len(result.checks)} checks on {result.looked_at} of {result.rows} rows in {result.seconds:.1f} s"
     noted = f"; worth a look: {', '.join(result.warnings)}" if result.warnings else ""
     accepted = f"; accepted: {result.accepted['why']}" if result.accepted else ""

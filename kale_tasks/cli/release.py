@@ -106,12 +106,12 @@ def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it ha
         wanted.setdefault(kind, []).extend(values or ())
     record = take_down(lake, of, wanted, steps, progress)
     keys: dict[str, Any] = record.get("keys", {})
-    gates = _gates(lake, of, keys)
+    checks = _checks(lake, of, keys)
     rows = {key: known["rows"] for key, known in keys.items()}
-    answer = {"name": record["name"], "due": record["due"], "rows": rows, "gates": gates}
+    answer = {"name": record["name"], "due": record["due"], "rows": rows, "checks": checks}
     gone = sum(len(known["digests"]) for known in keys.values())
-    red = [name for name, status in gates.items() if status == "failed"]
-    said = f" These gates fail now: {', '.join(red)}." if red else ""
+    red = [name for name, status in checks.items() if status == "failed"]
+    said = f" These checks now fail: {', '.join(red)}." if red else ""
     say(
         answer,
         json,
@@ -119,10 +119,10 @@ def takedown(  # noqa: PLR0913, PLR0917 - a command has as many options as it ha
     )
 
 
-def _gates(lake: "Lake", of: "Settings", keys: Iterable[str]) -> dict[str, str]:
-    """What the gates say of the keys that lost rows."""
+def _checks(lake: "Lake", of: "Settings", keys: Iterable[str]) -> dict[str, str]:
+    """Run the checks again on the keys that lost rows."""
     from kale_tasks.errors import BadData
-    from kale_tasks.quality.gate import gate
+    from kale_tasks.quality.check import check_run
     from kale_tasks.quality.suites import SUITES
 
     said: dict[str, str] = {}
@@ -130,7 +130,7 @@ def _gates(lake: "Lake", of: "Settings", keys: Iterable[str]) -> dict[str, str]:
         for step, suite in SUITES.items():
             if lake.committed(suite.table, key, suite.slice):
                 try:
-                    said[f"{step} {key}"] = gate(lake, of, step, key).status
+                    said[f"{step} {key}"] = check_run(lake, of, step, key).status
                 except BadData:
                     said[f"{step} {key}"] = "failed"
     return said

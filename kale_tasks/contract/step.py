@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import failed_gate
+from kale_tasks.lake.verdicts import failed_check
 from kale_tasks.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -144,6 +144,6 @@ def committed_input(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] 
     found = lake.committed(table, key, slice_)
     if found is None:
         raise Conflict(f"{table} has nothing committed for {key} yet. Run the step that makes it first.")
-    if why := failed_gate(lake, table, key, slice_):
-        raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale gate … --accept 'why'.")
+    if why := failed_check(lake, table, key, slice_):
+        raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
     return found.content

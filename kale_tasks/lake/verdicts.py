@@ -1,4 +1,4 @@
-"""What a gate said of a committed partition: kept as small files beside the lake, read before anything builds on it."""
+"""Results of the checks on committed runs, stored as small JSON files in the warehouse."""
 
 import json
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ from typing import Any
 from kale_tasks.lake.tables import Lake
 
 
-def gate_path(table: str, key: str, fingerprint: str) -> str:
-    """Where the verdict on a run stands, relative to the warehouse."""
-    return f"gates/{table}/key={key}/{fingerprint}.json"
+def check_path(table: str, key: str, fingerprint: str) -> str:
+    """Path of the check result of a run, relative to the warehouse."""
+    return f"checks/{table}/key={key}/{fingerprint}.json"
 
 
 def accepted_path(table: str, key: str, fingerprint: str) -> str:
-    """Where a person's acceptance of a failed run stands; apart, so that a later gate never loses it."""
-    return f"gates/{table}/key={key}/{fingerprint}.accepted.json"
+    """Path of a person's acceptance of a failed run: a file of its own, which repeated checks leave alone."""
+    return f"checks/{table}/key={key}/{fingerprint}.accepted.json"
 
 
 def read_mark(lake: Lake, path: str) -> dict[str, Any] | None:
@@ -27,7 +27,7 @@ def read_mark(lake: Lake, path: str) -> dict[str, Any] | None:
 
 
 def accept(lake: Lake, table: str, key: str, slice_: Mapping[str, Any], why: str) -> None:
-    """Record that a person takes the committed run as it is, whatever its gate says."""
+    """Record that a person accepts the committed run although it failed its checks."""
     committed = lake.committed(table, key, slice_)
     if committed:
         text = json.dumps({"why": why, "at": datetime.now(UTC).isoformat(timespec="seconds")})
@@ -36,22 +36,22 @@ def accept(lake: Lake, table: str, key: str, slice_: Mapping[str, Any], why: str
 
 def carry(lake: Lake, table: str, key: str, old: str, new: str) -> None:
     """Give a run's verdict and its acceptance to the same run under a new name."""
-    for path in (gate_path, accepted_path):
+    for path in (check_path, accepted_path):
         if (mark := read_mark(lake, path(table, key, old))) is not None:
             named = {**mark, "fingerprint": new} if "fingerprint" in mark else mark
             lake.storage.put(path(table, key, new), json.dumps(named, ensure_ascii=False).encode())
 
 
-def failed_gate(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> str | None:
+def failed_check(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> str | None:
     """Why nothing may be built on what stands committed, or None; without a slice every slice of the key counts."""
     for name, committed in lake.partitions(table).items():
         if name.split("/")[0] != key or not set(_parts(slice_)) <= set(name.split("/")):
             continue
-        verdict = read_mark(lake, gate_path(table, key, committed.fingerprint))
+        verdict = read_mark(lake, check_path(table, key, committed.fingerprint))
         if not verdict or verdict["status"] != "failed":
             continue
         if read_mark(lake, accepted_path(table, key, committed.fingerprint)) is None:
-            return f"{table} {name} failed its gate: {', '.join(verdict['failed'])}"
+            return f"{table} {name} failed its checks: {', '.join(verdict['failed'])}"
     return None
 
 

@@ -1,1 +1,1 @@
-"""Gates that stop bad data, metrics that describe it, and reports that people read."""
+"""Checks that stop bad data, metrics that describe it, and reports that people read."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.quality import verdict
-from kale_tasks.quality.verdict import GateResult
+from kale_tasks.quality.verdict import CheckResult
 
 TABLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ingest": ("pairs", {}),
@@ -20,12 +20,12 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Found:
-    """One committed partition and what its gate said of it."""
+    """One committed partition and the result of its checks."""
 
     step: str
     table: str
     committed: Committed
-    gate: GateResult | None
+    result: CheckResult | None
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -34,10 +34,10 @@ class Found:
 
     @property
     def status(self) -> str:
-        """The gate's word for people."""
-        if self.gate is None:
+        """Status of the checks in one word."""
+        if self.result is None:
             return "not examined"
-        return "accepted" if self.gate.status == "failed" and self.gate.accepted else self.gate.status
+        return "accepted" if self.result.status == "failed" and self.result.accepted else self.result.status
 
 
 def find(lake: Lake, key: str) -> list[Found]:

@@ -1,4 +1,4 @@
-"""What a gate wants to know of each text, computed column by column: the same on pandas and on Spark."""
+"""Features of texts that the checks use, computed with Arrow column by column: the same for pandas and Spark."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""The rows a gate looks at, with what is derived from them, for an engine: Arrow and DuckDB, or Spark."""
+"""Rows and derived columns that the checks read, for one engine: Arrow with DuckDB, or Spark."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import pyarrow as pa
 from kale_tasks.lake.snapshot import Rows
 from kale_tasks.quality.suite import Subject, Suite
 
-BATCH = "batch"  # what queries call the rows of the gate
+BATCH = "batch"  # name of the checked rows in queries
 
 
 class Frames(ABC):

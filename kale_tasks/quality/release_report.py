@@ -1,4 +1,4 @@
-"""The report on a release: what it holds of each key, and what the gates and texts of those keys were like."""
+"""The report on a release: its keys, the results of their checks, and figures of their texts."""
 
 import base64
 import json
@@ -105,8 +105,8 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
 def _part(lake: Lake, row: Mapping[str, Any]) -> Part:
     found = [one for one in find(lake, row["source"]) if one.table == "captions"]
     names = ("words_mean", "alt_used_share", "invented_share")
-    gates = [one.gate for one in found if one.gate]
-    figures = {f"{g.step} {name}": g.figures.get(name) for g in gates for name in names}
+    results = [one.result for one in found if one.result]
+    figures = {f"{result.step} {name}": result.figures.get(name) for result in results for name in names}
     counts = {name: int(row[name]) for name in ("stage1", "stage2", "files", "bytes")}
     return Part(key=row["source"], **counts, status=overall([one.status for one in found]), figures=figures)
 

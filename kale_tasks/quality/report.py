@@ -19,7 +19,7 @@ from kale_tasks.quality.cost import Effort, efforts
 from kale_tasks.quality.encoder import matched
 from kale_tasks.quality.report_paths import report_path
 from kale_tasks.quality.samples import Sample, samples
-from kale_tasks.quality.verdict import GateResult
+from kale_tasks.quality.verdict import CheckResult
 from kale_tasks.resources import sql
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
@@ -52,9 +52,9 @@ class Report:
             name: value for name, value in asdict(self).items() if name not in ("found", "samples", "dropped_texts")
         }
         steps = [{"step": f.step, "table": f.table, "status": f.status, **asdict(f.committed)} for f in self.found]
-        gates = [f.gate.as_json() for f in self.found if f.gate]
+        checks = [f.result.as_json() for f in self.found if f.result]
         shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
-        return {**known, "steps": steps, "gates": gates, "samples": shown}
+        return {**known, "steps": steps, "checks": checks, "samples": shown}
 
     def summary(self) -> dict[str, Any]:
         """A line of a list."""
@@ -112,7 +112,7 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
 
 
 def overall(statuses: Sequence[str]) -> str:
-    """The gravest of several gate words."""
+    """The most severe of several check statuses."""
     grave = ("failed", "broken", "accepted", "warned", "not examined")
     return next((status for status in grave if status in statuses), "passed")
 
@@ -125,7 +125,7 @@ def _funnel(found: Sequence[Found]) -> dict[str, int]:
         funnel = {"landing rows": committed["ingest"].rows_in, "pairs": committed["ingest"].rows}
     images = next((f for f in found if f.step == "images"), None)
     if images:
-        share = images.gate.figures.get("yield_share") if images.gate else None
+        share = images.result.figures.get("yield_share") if images.result else None
         funnel["images tried" if share is None else "images"] = round(images.committed.rows * (share or 1))
     return {**funnel, **{title: committed[step].rows for step, title in steps.items() if step in committed}}
 
@@ -186,25 +186,25 @@ def _lengths(texts: pa.Table) -> dict[str, list[int]]:
 
 
 def _courses(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
-    """Figures of gates over the latest keys up to this one: what a key is compared with."""
+    """Watched figures over the latest keys up to this one."""
     courses: dict[str, list[float]] = {}
     for one in found:
-        gates = _gates_until(lake, one)
+        results = _results_until(lake, one)
         for name in _WATCHED[one.step]:
-            values = [value for gate in gates if (value := gate.figures.get(name)) is not None]
+            values = [value for result in results if (value := result.figures.get(name)) is not None]
             if len(values) > 1:
                 courses[f"{one.step}: {name}"] = values
     return courses
 
 
-def _gates_until(lake: Lake, one: Found) -> list[GateResult]:
-    if one.gate is None:
+def _results_until(lake: Lake, one: Found) -> list[CheckResult]:
+    if one.result is None:
         return []
-    slice_ = one.gate.partition.removeprefix(one.gate.key)
+    slice_ = one.result.partition.removeprefix(one.result.key)
     named = {name: c for name, c in lake.partitions(one.table).items() if name.endswith(slice_)}
-    names = [name for name in named if name <= one.gate.partition][-_COURSE:]
-    gates = (verdict.read(lake, one.table, name.split("/")[0], named[name].fingerprint) for name in names)
-    return [gate for gate in gates if gate]
+    names = [name for name in named if name <= one.result.partition][-_COURSE:]
+    results = (verdict.read(lake, one.table, name.split("/")[0], named[name].fingerprint) for name in names)
+    return [result for result in results if result]
 
 
 _COURSE = 30  # keys

@@ -54,7 +54,7 @@ class SparkFrames(Frames):
 
         slots = max(1, min(200, self.subject.committed.rows // _ROWS_A_SLOT))
         of = self.subject.settings.ingest.spark
-        return open_session("kale gate", of, {"spark.sql.shuffle.partitions": str(slots)})
+        return open_session("kale check", of, {"spark.sql.shuffle.partitions": str(slots)})
 
     def _read(
         self, table: str, files: Sequence[DataFile], columns: Sequence[str], schema: pa.Schema, suite: Suite | None

@@ -1,4 +1,4 @@
-"""What a gate looks at: one committed partition, its settings, and what is stored of its neighbours."""
+"""The suite of checks of a step, and the partition that it runs on."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import pyarrow as pa
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.snapshot import Rows
 from kale_tasks.lake.tables import Committed, Lake, partition_name
-from kale_tasks.lake.verdicts import accepted_path, gate_path, read_mark
+from kale_tasks.lake.verdicts import accepted_path, check_path, read_mark
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.quality import Limits
 
@@ -47,7 +47,7 @@ class Suite:
         default_factory=dict
     )  # further tables its query reads, and their columns
     inputs: Sequence[str] = ()  # what its lineage must name
-    queries: Sequence[str] = ()  # in sql/gates, each answering with one row of figures
+    queries: Sequence[str] = ()  # names of queries in sql/checks; each returns one row of figures
     text: bool = True  # whether it has words whose lengths are watched
     more: Callable[["Subject", Figures, Sequence[int]], Figures] = lambda subject, figures, lengths: {}
 
@@ -90,7 +90,7 @@ class Subject:
         committed = self.lake.committed(self.suite.table, key, slice_)
         if committed is None:
             return None
-        found = read_mark(self.lake, gate_path(self.suite.table, key, committed.fingerprint))
+        found = read_mark(self.lake, check_path(self.suite.table, key, committed.fingerprint))
         if found and found["status"] == "failed":
             return found if read_mark(self.lake, accepted_path(self.suite.table, key, committed.fingerprint)) else None
         return found

@@ -1,16 +1,16 @@
-"""What a gate says, as it is stored beside the lake: figures and counts, never a row or a caption."""
+"""Check results as they are stored in the warehouse: figures and counts, never a row or a caption."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import accepted_path, gate_path, read_mark
+from kale_tasks.lake.verdicts import accepted_path, check_path, read_mark
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check: what was expected, what was seen."""
+    """Result of one check."""
 
     name: str
     severity: str
@@ -23,8 +23,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class GateResult:
-    """The verdict on one committed run."""
+class CheckResult:
+    """Results of all checks of one committed run."""
 
     step: str
     table: str
@@ -54,12 +54,12 @@ class GateResult:
 
     @property
     def broken(self) -> list[str]:
-        """The checks that could not be carried out."""
+        """The checks that raised an error."""
         return [c.name for c in self.checks if c.status == "broken"]
 
     @property
     def status(self) -> str:
-        """passed, warned, failed, or broken: the gate itself is at fault, nothing is known of the data."""
+        """passed, warned, failed, or broken (a check raised an error, so the data was not judged)."""
         found = {"failed": self.failed, "broken": self.broken, "warned": self.warnings}
         return next((status for status, names in found.items() if names), "passed")
 
@@ -69,17 +69,17 @@ class GateResult:
         return {"status": self.status, **lists, **asdict(self)}
 
 
-def store(lake: Lake, result: GateResult) -> None:
-    """Keep a verdict beside the lake, in place of an earlier one on the same run."""
+def store(lake: Lake, result: CheckResult) -> None:
+    """Store the result, replacing an earlier one of the same run."""
     text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
-    lake.storage.put(gate_path(result.table, result.key, result.fingerprint), text.encode())
+    lake.storage.put(check_path(result.table, result.key, result.fingerprint), text.encode())
 
 
-def read(lake: Lake, table: str, key: str, fingerprint: str) -> GateResult | None:
-    """The verdict on a run, if its gate has been asked."""
-    found = read_mark(lake, gate_path(table, key, fingerprint))
+def read(lake: Lake, table: str, key: str, fingerprint: str) -> CheckResult | None:
+    """Read the stored result of a run with its acceptance, or None if it was never checked."""
+    found = read_mark(lake, check_path(table, key, fingerprint))
     if found is None:
         return None
-    known = {name: found[name] for name in GateResult.__dataclass_fields__}
+    known = {name: found[name] for name in CheckResult.__dataclass_fields__}
     accepted = read_mark(lake, accepted_path(table, key, fingerprint))
-    return GateResult(**{**known, "checks": [Outcome(**check) for check in found["checks"]], "accepted": accepted})
+    return CheckResult(**{**known, "checks": [Outcome(**check) for check in found["checks"]], "accepted": accepted})

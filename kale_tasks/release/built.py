@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import gate_path, read_mark
+from kale_tasks.lake.verdicts import check_path, read_mark
 from kale_tasks.release.cuts import CAPTIONS
 from kale_tasks.release.files import File
 from kale_tasks.release.stats import Counts, add
 
 
 @dataclass(frozen=True)
-class Gate:
-    """The verdict of a gate on some captions of the release."""
+class PartitionCheck:
+    """Check result of one partition of captions in the release."""
 
     partition: str
     status: str
@@ -31,7 +31,7 @@ class Built:
     inputs: Mapping[str, str]
     files: Sequence[File]
     stats: Counts
-    gates: Sequence[Gate]
+    checks: Sequence[PartitionCheck]
 
     def rows(self, config: str) -> int:
         """Rows of a config of the dataset."""
@@ -69,8 +69,8 @@ def read(lake: Lake, key: str) -> Built:
         raise Conflict(f"The release of {key} was withdrawn by a takedown. Run release again.")
     files = {row["name"]: File.of_row(row) for row in rows}
     ordered = [files[name] for name in sorted(files)]
-    gates = list(_gates(lake, committed.inputs))
-    return Built(version, key, committed.inputs, ordered, add(file.stats for file in ordered), gates)
+    checks = list(_checks(lake, committed.inputs))
+    return Built(version, key, committed.inputs, ordered, add(file.stats for file in ordered), checks)
 
 
 def manifest(built: Built) -> bytes:
@@ -83,10 +83,10 @@ def manifest(built: Built) -> bytes:
     return json.dumps(known, indent=1, sort_keys=True).encode() + b"\n"
 
 
-def _gates(lake: Lake, inputs: Mapping[str, str]) -> Iterator[Gate]:
+def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
     standing = lake.partitions("captions")
     for name in sorted(n.removeprefix(CAPTIONS) for n in inputs if n.startswith(CAPTIONS)):
         if (committed := standing.get(name)) and committed.content == inputs[CAPTIONS + name]:
-            found = read_mark(lake, gate_path("captions", name.split("/")[0], committed.fingerprint))
+            found = read_mark(lake, check_path("captions", name.split("/")[0], committed.fingerprint))
             if found:
-                yield Gate(name, str(found["status"]), found["failed"], found["warnings"])
+                yield PartitionCheck(name, str(found["status"]), found["failed"], found["warnings"])

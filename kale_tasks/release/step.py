@@ -11,7 +11,7 @@ from kale_tasks.contract.step import Chunk, Part
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import failed_gate
+from kale_tasks.lake.verdicts import failed_check
 from kale_tasks.release.cuts import CAPTIONS, IMAGES, Cut, cuts, version
 from kale_tasks.release.files import File, write_cut
 from kale_tasks.release.formats import WITH_IMAGES
@@ -37,8 +37,8 @@ class Release:
         if not any(name.endswith("stage=1") for name in stages):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
         for source in sorted({name.split("/")[0] for name in stages}):
-            if why := failed_gate(lake, "captions", source):
-                raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale gate … --accept 'why'.")
+            if why := failed_check(lake, "captions", source):
+                raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
         found = {CAPTIONS + name: content for name, content in stages.items()}
         if WITH_IMAGES & set(settings.publish.formats):
             sources = {name.split("/")[0] for name in stages}

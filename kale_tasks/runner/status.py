@@ -1,4 +1,4 @@
-"""What state a step is in for a key: missing, stale, committed, or committed and failed by its gate."""
+"""What state a step is in for a key: missing, stale, committed, or failed (its checks)."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import KaleError
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import failed_gate
+from kale_tasks.lake.verdicts import failed_check
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
 
@@ -23,7 +23,7 @@ def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any
         fresh = False  # an input that it was made from is gone
     age = _age(datetime.now(UTC) - datetime.fromisoformat(standing.at))
     known = {"rows": standing.rows, "age": age, "fingerprint": standing.fingerprint}
-    failed = failed_gate(lake, step.table, key, step.slice)
+    failed = failed_check(lake, step.table, key, step.slice)
     return {**row, **known, "state": "stale" if not fresh else "failed" if failed else "committed"}
 
 

@@ -1,4 +1,4 @@
-"""Settings of the gates and the reports."""
+"""Settings of the checks and the reports."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from kale_tasks.settings.section import Section, runtime
 
 
 class Limits(Section):
-    """Where good data ends; a gate compares what it observes with these."""
+    """Thresholds of the quality checks."""
 
     kept_min: float = Field(ge=0, le=1, description="Least share of landing rows that ingest keeps.")
     yield_min: float = Field(ge=0, le=1, description="Least share of images that came.")
@@ -49,14 +49,14 @@ class Drift(Section):
 
 
 class Quality(Section):
-    """Gates after every commit, and the reports."""
+    """Checks after every commit, and the reports."""
 
     engine: Literal["auto", "pandas", "spark"] = runtime(
-        "Where gates run: pandas takes a stated sample of a key above pandas_rows; spark, as set up for ingest, "
+        "Where checks run: pandas takes a stated sample of a key above pandas_rows; spark, as set up for ingest, "
         "takes all; auto changes over."
     )
     pandas_rows: int = runtime("Rows of a key that pandas takes whole.", ge=1)
-    members: int = runtime("Images read back from their shards by the gate of a key.", ge=0)
+    members: int = runtime("Images that the checks of a key read back from their shards.", ge=0)
     samples: int = runtime("Rows shown side by side in a report.", ge=1)
     metric_rows: int = runtime("Captions measured for the metrics of a report; a stated sample above.", ge=1)
     encoder: str = runtime(

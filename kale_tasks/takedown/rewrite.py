@@ -53,7 +53,7 @@ class Rewrite:
     removed: Removed
 
     def carry_out(self) -> None:
-        """Side tables first, as a commit does; what a gate said is known of the new name before it stands."""
+        """Side tables first, as a commit does; the check result is stored under the new name before the commit."""
         standing = self.lake.committed(self.step.table, self.key, self.step.slice)
         if standing and standing.fingerprint != self.stamp.fingerprint:
             marks.carry(self.lake, self.step.table, self.key, standing.fingerprint, self.stamp.fingerprint)

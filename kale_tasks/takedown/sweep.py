@@ -99,7 +99,7 @@ def _run(lake: Lake, settings: Settings, step: Step, key: str) -> Run | None:
     try:
         return Run(step, lake, settings, key)
     except (BadData, Conflict):
-        return None  # its inputs are not there (any more), or failed their gate: nothing to be up to date with
+        return None  # its inputs are not there (any more), or failed their checks: nothing to be up to date with
 
 
 def _standing(lake: Lake, step: Step, key: str) -> Committed:

@@ -63,14 +63,14 @@ def test_a_dag_survives_serialization(dags: dict[str, Any]) -> None:
         }
 
 
-def test_the_event_of_a_step_comes_after_its_gate(dags: dict[str, Any]) -> None:
+def test_the_event_of_a_step_comes_after_its_checks(dags: dict[str, Any]) -> None:
     emitting = {(dag.dag_id, t.task_id) for dag in dags.values() for t in dag.tasks if t.outlets}
-    gates = {(dag, task) for dag, task in emitting if not task.startswith("announce") and task != "tick"}
-    assert gates == {
-        ("kale_ingest", "ingest.gate"),
-        ("kale_images", "images.gate"),
-        ("kale_stage1", "fuse.gate"),
-        ("kale_stage2", "student.gate"),
+    checks = {(dag, task) for dag, task in emitting if not task.startswith("announce") and task != "tick"}
+    assert checks == {
+        ("kale_ingest", "ingest.check"),
+        ("kale_images", "images.check"),
+        ("kale_stage1", "fuse.check"),
+        ("kale_stage2", "student.check"),
     }
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.tables import Lake
-from kale_tasks.quality.gate import gate
+from kale_tasks.quality.check import check_run
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import Report, make_report
 from kale_tasks.quality.report_paths import report_path
@@ -24,7 +24,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     for key in ("2026-11-01", KEY):
         for step in STEPS:
             commit(lake, World(key, pairs=120), step, quarantined=2 if step == "ingest" else 0)
-            gate(lake, lake.settings, step, key)
+            check_run(lake, lake.settings, step, key)
     return lake
 
 
@@ -72,7 +72,7 @@ def test_samples_are_some_by_chance_and_the_extremes_with_their_images(report: R
 def test_the_json_beside_it_holds_the_same_figures_and_no_picture(lake: Lake, report: Report) -> None:
     text = lake.storage.read(report_path(KEY, "json"))
     found = json.loads(text)
-    assert found["funnel"] == report.funnel and len(found["gates"]) == 5 and b"base64" not in text
+    assert found["funnel"] == report.funnel and len(found["checks"]) == 5 and b"base64" not in text
     assert json.loads(lake.storage.read(report_path(KEY, "summary.json")))["status"] == report.status
 
 
@@ -108,7 +108,7 @@ def test_the_page_is_whole_without_a_network(
         assert said == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "wider than the screen"
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
-        for heading in ("Gates", "Captions beside their images", "Texts in figures", "Time and cost", "Lineage"):
+        for heading in ("Checks", "Captions beside their images", "Texts in figures", "Time and cost", "Lineage"):
             assert page.get_by_role("heading", name=heading, exact=True).is_visible()
         assert page.locator("svg.chart").count() >= 4
 

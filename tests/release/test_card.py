@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.lake.verdicts import gate_path
+from kale_tasks.lake.verdicts import check_path
 from kale_tasks.quality.report_paths import report_path
 from kale_tasks.release.built import Built, read
 from kale_tasks.release.card import notes, pages
@@ -55,16 +55,16 @@ def test_the_card_names_models_figures_contact_and_citation(it: World, built: Bu
         "@misc{k}",
         built.version,
         "240",
-        "No gate was asked",
+        "were not checked",
     ):
         assert text in card
 
 
-def test_the_card_shows_the_verdicts_of_the_gates(it: World) -> None:
+def test_the_card_shows_the_results_of_the_checks(it: World) -> None:
     committed = it.lake.committed("captions", "a", {"stage": 1})
     assert committed
     verdict = {"status": "warned", "failed": [], "warnings": ["captions_are_long"]}
-    path = gate_path("captions", "a", committed.fingerprint)
+    path = check_path("captions", "a", committed.fingerprint)
     it.lake.storage.put(path, json.dumps(verdict).encode())
     card = pages(read(it.lake, "a"), it.settings.publish)["README.md"].decode()
     it.lake.storage.delete(path)

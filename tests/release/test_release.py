@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake.verdicts import gate_path
+from kale_tasks.lake.verdicts import check_path
 from kale_tasks.release.built import manifest, read
 from kale_tasks.release.cuts import Cut
 from kale_tasks.release.files import File, write_cut
@@ -106,12 +106,12 @@ def test_no_captions_no_release(tmp_path: Path, request: pytest.FixtureRequest) 
         world("folder", tmp_path, request).release("a")
 
 
-def test_captions_that_failed_their_gate_are_not_released(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_captions_that_failed_their_checks_are_not_released(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     it = world("folder", tmp_path, request)
     it.fill("a", rows=20)
     committed = it.lake.committed("captions", "a", {"stage": 1})
     assert committed
-    path = gate_path("captions", "a", committed.fingerprint)
+    path = check_path("captions", "a", committed.fingerprint)
     it.lake.storage.put(path, json.dumps({"status": "failed", "failed": ["loops"]}).encode())
     with pytest.raises(BadData, match="loops"):
         it.release("a")

@@ -135,16 +135,16 @@ def test_nothing_is_run_again_because_of_a_takedown(it: World) -> None:
             assert plan(Run(step, it.lake, it.settings, key)).committed, (step.name, key)
 
 
-def test_what_a_gate_and_a_person_said_still_counts(it: World) -> None:
+def test_check_results_and_acceptances_are_kept(it: World) -> None:
     failed = {"status": "failed", "failed": ["yield_min"]}
     for key in "ab":
         standing = it.lake.committed("images", key)
         assert standing
-        it.lake.storage.put(marks.gate_path("images", key, standing.fingerprint), json.dumps(failed).encode())
+        it.lake.storage.put(marks.check_path("images", key, standing.fingerprint), json.dumps(failed).encode())
     marks.accept(it.lake, "images", "b", {}, "a day of storms")
     take(it, **LISTED)
-    assert marks.failed_gate(it.lake, "images", "a") == "images a failed its gate: yield_min"
-    assert marks.failed_gate(it.lake, "images", "b") is None
+    assert marks.failed_check(it.lake, "images", "a") == "images a failed its checks: yield_min"
+    assert marks.failed_check(it.lake, "images", "b") is None
 
 
 def test_what_is_taken_down_does_not_come_back(one: World) -> None:

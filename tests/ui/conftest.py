@@ -14,7 +14,7 @@ import pytest
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
-from kale_tasks.quality.gate import gate
+from kale_tasks.quality.check import check_run
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import make_report
 from kale_tasks.release.cuts import version
@@ -61,14 +61,14 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         for step in STEPS:
             commit(lake, World(key, pairs=120), step, _spoil if key == KEY else list)
             if key == SECOND_KEY or step in ("ingest", "images"):  # the hostile captions would rightly fail
-                gate(lake, lake.settings, step, key)
+                check_run(lake, lake.settings, step, key)
         make_report(lake, lake.settings, key)
         run = Run(Release(), lake, lake.settings, key)
         execute(run)
         make_release_report(lake, lake.settings, version(run))
     commit(lake, World(FAILED_KEY, pairs=120), "ingest", lambda rows: rows + rows[:1])
     with pytest.raises(BadData):
-        gate(lake, lake.settings, "ingest", FAILED_KEY)
+        check_run(lake, lake.settings, "ingest", FAILED_KEY)
     make_report(lake, lake.settings, FAILED_KEY)
     return lake
 

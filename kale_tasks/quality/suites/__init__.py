@@ -12,5 +12,5 @@ SUITES = {suite.step: suite for suite in (PAIRS, IMAGES, DENSE, FUSE, STUDENT)}
 def find_suite(step: str) -> Suite:
     """The suite of a step."""
     if step not in SUITES:
-        raise BadConfig(f"There is no gate for '{step}'. Gates: {', '.join(SUITES)}.")
+        raise BadConfig(f"There are no checks for '{step}'. Steps with checks: {', '.join(SUITES)}.")
     return SUITES[step]

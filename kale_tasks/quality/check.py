@@ -1,4 +1,4 @@
-"""The gate of a committed key: figures, expectations, a stored verdict; bad data stops what would build on it."""
+"""Runs the checks of a step on a committed key and stores the result."""
 
 import time
 from datetime import UTC, datetime
@@ -12,30 +12,33 @@ from kale_tasks.quality.frames import ArrowFrames, Frames
 from kale_tasks.quality.spark_frames import SparkFrames
 from kale_tasks.quality.suite import Subject, Suite
 from kale_tasks.quality.suites import find_suite
-from kale_tasks.quality.verdict import GateResult
+from kale_tasks.quality.verdict import CheckResult
 from kale_tasks.resources import sql
 from kale_tasks.settings.model import Settings
 
 
-def gate(lake: Lake, settings: Settings, step: str, key: str) -> GateResult:
-    """Examine what a step committed for a key and store the verdict; BadData when it must not be built upon."""
+def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResult:
+    """Run the checks of a step on what it committed for a key, and store the result.
+
+    Raises BadData if a critical check failed and nobody accepted that, KaleError if a check itself raised an error.
+    """
     result = examine(Subject(lake, settings, find_suite(step), key))
     verdict.store(lake, result)
     if result.broken:
         raise KaleError(
-            f"The gate of {step} {key} is at fault, not the data: {', '.join(result.broken)} could not be carried out "
+            f"Checks of {step} {key} raised an error (the data was not judged): {', '.join(result.broken)} "
             f"({next(c.detail for c in result.checks if c.detail)})."
         )
     stored = verdict.read(lake, result.table, key, result.fingerprint)
     if result.failed and not (stored and stored.accepted):
         raise BadData(
-            f"{result.table} {result.partition} failed its gate: {'; '.join(_words(result))}. Look at `kale report "
-            f'--key {key}`, then run {step} again, or take it as it is: `kale gate {step} --key {key} --accept "why"`.'
+            f"{result.table} {result.partition} failed its checks: {'; '.join(_words(result))}. Look at `kale report "
+            f'--key {key}`, then run {step} again, or take it as it is: `kale check {step} --key {key} --accept "why"`.'
         )
     return stored or result
 
 
-def examine(subject: Subject) -> GateResult:
+def examine(subject: Subject) -> CheckResult:
     """The verdict on a committed partition, not stored."""
     started, suite = time.monotonic(), subject.suite
     frames, figures, lengths = _frames(subject), account.account(subject), list[int]()
@@ -50,7 +53,7 @@ def examine(subject: Subject) -> GateResult:
         checks = on_figures([*account.LIMITS, *suite.limits(subject), *drift_limits], figures)
         expectations = suite.expect()
         checks += on_rows(expectations, frames.frame(columns_of(expectations)), frames.engine)
-    return GateResult(
+    return CheckResult(
         step=suite.step,
         table=suite.table,
         partition=subject.partition,
@@ -79,17 +82,17 @@ def _frames(subject: Subject) -> Frames:
 def _queried(suite: Suite, frames: Frames) -> dict[str, float | None]:
     figures: dict[str, float | None] = {}
     for name in suite.queries:
-        (row,) = frames.query(sql(f"gates/{name}"))
+        (row,) = frames.query(sql(f"checks/{name}"))
         figures |= {figure: None if value is None else float(value) for figure, value in row.items()}
     return figures
 
 
 def _lengths(frames: Frames) -> list[int]:
-    counts = {row["bin"]: row["n"] for row in frames.query(sql("gates/lengths"))}
+    counts = {row["bin"]: row["n"] for row in frames.query(sql("checks/lengths"))}
     return [counts.get(bin_, 0) for bin_ in range(51)]
 
 
-def _words(result: GateResult) -> list[str]:
+def _words(result: CheckResult) -> list[str]:
     return [
         f"{c.says.lower()} ({c.name} is {c.seen:g})" if c.seen is not None else c.says.lower()
         for c in result.checks

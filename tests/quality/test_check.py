@@ -1,4 +1,4 @@
-"""Gates let clean data through and stop what is not, each for the right reason."""
+"""Checks pass clean data and fail spoilt data, each for the right reason."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,12 +10,12 @@ import pytest
 
 from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import accept, failed_gate
+from kale_tasks.lake.verdicts import accept, failed_check
 from kale_tasks.quality import verdict
-from kale_tasks.quality.gate import examine, gate
+from kale_tasks.quality.check import check_run, examine
 from kale_tasks.quality.suite import Subject
 from kale_tasks.quality.suites import find_suite
-from kale_tasks.quality.verdict import GateResult
+from kale_tasks.quality.verdict import CheckResult
 from tests.quality.world import STEPS, Rows, World, commit, commit_all, open_world
 
 Spoil = Callable[[Rows], Rows]
@@ -128,18 +128,18 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         world = World(step)
         for before in list(STEPS)[: list(STEPS).index(step)]:
             commit(lake, world, before)
-    gate(lake, lake.settings, "fuse", "student")
+    check_run(lake, lake.settings, "fuse", "student")
     return lake
 
 
-def failed(lake: Lake, step: str, key: str) -> GateResult:
-    """The stored verdict of a gate that must refuse."""
+def failed(lake: Lake, step: str, key: str) -> CheckResult:
+    """The stored result of checks that must fail."""
     with pytest.raises(BadData):
-        gate(lake, lake.settings, step, key)
+        check_run(lake, lake.settings, step, key)
     return stored(lake, step, key)
 
 
-def stored(lake: Lake, step: str, key: str) -> GateResult:
+def stored(lake: Lake, step: str, key: str) -> CheckResult:
     slice_ = {"fuse": {"stage": 1}, "student": {"stage": 2}}.get(step, {})
     committed = lake.committed(STEPS[step], key, slice_)
     assert committed
@@ -153,7 +153,7 @@ def test_a_planted_defect_fails_its_check(defect: str, lake: Lake) -> None:
     step, spoil, check = DEFECTS[defect]
     commit(lake, World(step), step, spoil)
     if check == "sha256_drift_share":
-        assert check in gate(lake, lake.settings, step, step).warnings
+        assert check in check_run(lake, lake.settings, step, step).warnings
     else:
         assert check in failed(lake, step, step).failed
 
@@ -165,7 +165,7 @@ def test_twenty_clean_keys_raise_no_alarm(tmp_path: Path) -> None:
         world = World(key, seed, pairs=250)
         for step in STEPS:
             commit(lake, world, step)
-            result = gate(lake, lake.settings, step, key)
+            result = check_run(lake, lake.settings, step, key)
             assert result.status == "passed", [c for c in result.checks if c.status == "failed"]
     compared = {c.name: c.status for c in result.checks}
     assert compared["length_psi"] == compared["alt_used_share_shift"] == compared["student_alt_gap"] == "passed"
@@ -175,24 +175,24 @@ def test_a_key_unlike_the_ones_before_it_is_stopped(tmp_path: Path) -> None:
     lake = open_world(tmp_path, **{"quality.drift.least_rows": 50})
     for day in range(4):
         commit_all(lake, World(f"2026-11-0{day + 1}"), "dense")
-        gate(lake, lake.settings, "dense", f"2026-11-0{day + 1}")
+        check_run(lake, lake.settings, "dense", f"2026-11-0{day + 1}")
     commit_all(lake, World("2026-11-05"), "images")
     commit(lake, World("2026-11-05"), "dense", each(text=lambda r: f"{r['text']} {r['text']}"))
     assert failed(lake, "dense", "2026-11-05").failed == ["length_psi"]
     commit(lake, World("2026-11-05"), "dense", share(0.4, text=lambda r: "The boat, a tower; some river, old walls."))
     assert {"length_psi", "text_copies"} <= set(failed(lake, "dense", "2026-11-05").failed)
     commit_all(lake, World("2026-11-05"), "dense")
-    assert gate(lake, lake.settings, "dense", "2026-11-05").status == "passed"
+    assert check_run(lake, lake.settings, "dense", "2026-11-05").status == "passed"
 
 
 def test_a_share_far_from_that_of_earlier_keys_is_worth_a_look(tmp_path: Path) -> None:
     lake = open_world(tmp_path, **{"quality.drift.least_rows": 50})
     for day in range(4):
         commit_all(lake, World(f"2026-11-0{day + 1}"), "images")
-        gate(lake, lake.settings, "images", f"2026-11-0{day + 1}")
+        check_run(lake, lake.settings, "images", f"2026-11-0{day + 1}")
     commit(lake, World("2026-11-05"), "ingest")
     commit(lake, World("2026-11-05"), "images", failing(0.4, "http_404"))
-    assert gate(lake, lake.settings, "images", "2026-11-05").warnings == ["yield_share_shift"]
+    assert check_run(lake, lake.settings, "images", "2026-11-05").warnings == ["yield_share_shift"]
 
 
 def test_a_lost_part_is_bad_data_and_not_a_crash(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_an_input_that_moved_on_is_worth_a_look(tmp_path: Path) -> None:
     commit(lake, world, "ingest")
     commit(lake, world, "images")
     commit(lake, world, "ingest", each(dup_count=2))
-    assert gate(lake, lake.settings, "images", "k").warnings == ["inputs_stale"]
+    assert check_run(lake, lake.settings, "images", "k").warnings == ["inputs_stale"]
 
 
 def test_a_torn_encoding_is_counted_and_not_raised(tmp_path: Path) -> None:
@@ -249,22 +249,22 @@ def test_a_torn_encoding_is_counted_and_not_raised(tmp_path: Path) -> None:
     assert "mojibake_share" in failed(lake, "ingest", "k").failed
 
 
-def test_a_failed_gate_marks_the_key_until_it_is_accepted_or_made_well(tmp_path: Path) -> None:
+def test_a_failed_check_blocks_the_key_until_it_is_accepted_or_the_rows_are_replaced(tmp_path: Path) -> None:
     lake, world = open_world(tmp_path), World("k")
     commit(lake, world, "ingest", each(dup_count=0))
-    assert failed_gate(lake, "pairs", "k") is None
+    assert failed_check(lake, "pairs", "k") is None
     failed(lake, "ingest", "k")
-    assert failed_gate(lake, "pairs", "k") == "pairs k failed its gate: dup_count_range"
-    assert failed_gate(lake, "pairs", "another") is None
+    assert failed_check(lake, "pairs", "k") == "pairs k failed its checks: dup_count_range"
+    assert failed_check(lake, "pairs", "another") is None
     accept(lake, "pairs", "k", {}, "counted elsewhere")
-    assert failed_gate(lake, "pairs", "k") is None
-    accepted = gate(lake, lake.settings, "ingest", "k").accepted
+    assert failed_check(lake, "pairs", "k") is None
+    accepted = check_run(lake, lake.settings, "ingest", "k").accepted
     assert accepted and accepted["why"] == "counted elsewhere"
     commit(lake, world, "ingest", each(dup_count=-1))
     failed(lake, "ingest", "k")
-    assert failed_gate(lake, "pairs", "k"), "an acceptance is for one run, not for the next"
+    assert failed_check(lake, "pairs", "k"), "an acceptance is for one run, not for the next"
     commit(lake, world, "ingest")
-    assert failed_gate(lake, "pairs", "k") is None
+    assert failed_check(lake, "pairs", "k") is None
 
 
 def test_a_mark_on_one_stage_does_not_stop_the_other(tmp_path: Path) -> None:
@@ -272,12 +272,12 @@ def test_a_mark_on_one_stage_does_not_stop_the_other(tmp_path: Path) -> None:
     commit_all(lake, world)
     commit(lake, world, "fuse", each(caption=None))
     failed(lake, "fuse", "k")
-    assert failed_gate(lake, "captions", "k", {"stage": 1})
-    assert failed_gate(lake, "captions", "k", {"stage": 2}) is None
-    assert failed_gate(lake, "captions", "k")
+    assert failed_check(lake, "captions", "k", {"stage": 1})
+    assert failed_check(lake, "captions", "k", {"stage": 2}) is None
+    assert failed_check(lake, "captions", "k")
 
 
-def test_a_broken_expectation_is_an_error_of_the_gate_and_no_verdict_on_the_data(
+def test_a_check_that_raises_is_an_error_and_no_verdict_on_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import great_expectations.expectations as gxe
@@ -288,12 +288,12 @@ def test_a_broken_expectation_is_an_error_of_the_gate_and_no_verdict_on_the_data
     lake = open_world(tmp_path)
     commit(lake, World("k"), "ingest")
     wrong = expect("nonsense", "A broken pattern", gxe.ExpectColumnValuesToMatchRegex, column="uid", regex="(")
-    monkeypatch.setattr("kale_tasks.quality.gate.find_suite", lambda step: replace(PAIRS, expect=lambda: [wrong]))
-    with pytest.raises(KaleError, match="at fault, not the data: nonsense") as error:
-        gate(lake, lake.settings, "ingest", "k")
+    monkeypatch.setattr("kale_tasks.quality.check.find_suite", lambda step: replace(PAIRS, expect=lambda: [wrong]))
+    with pytest.raises(KaleError, match=r"the data was not judged.*nonsense") as error:
+        check_run(lake, lake.settings, "ingest", "k")
     assert not isinstance(error.value, BadData)
     assert stored(lake, "ingest", "k").status == "broken"
-    assert failed_gate(lake, "pairs", "k") is None
+    assert failed_check(lake, "pairs", "k") is None
 
 
 def test_a_verdict_holds_no_row(lake: Lake) -> None:
@@ -306,7 +306,7 @@ def test_a_verdict_holds_no_row(lake: Lake) -> None:
 def test_a_large_key_is_looked_at_by_a_stated_sample(tmp_path: Path) -> None:
     lake = open_world(tmp_path, **{"quality.engine": "pandas", "quality.pandas_rows": 120})
     commit(lake, World("k"), "ingest")
-    result = gate(lake, lake.settings, "ingest", "k")
+    result = check_run(lake, lake.settings, "ingest", "k")
     assert (result.looked_at, result.rows) == (120, 300)
 
 
@@ -331,7 +331,7 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
 
 
 def test_an_unknown_step_or_an_empty_key_says_what_to_do(lake: Lake) -> None:
-    with pytest.raises(BadConfig, match="Gates: ingest, images"):
-        gate(lake, lake.settings, "cook", "k")
+    with pytest.raises(BadConfig, match="Steps with checks: ingest, images"):
+        check_run(lake, lake.settings, "cook", "k")
     with pytest.raises(Conflict, match="Run ingest first"):
-        gate(lake, lake.settings, "ingest", "nothing")
+        check_run(lake, lake.settings, "ingest", "nothing")
