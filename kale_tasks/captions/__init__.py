@@ -1,1 +1,1 @@
-"""Captioning: dense, fuse and student, over engines that can be swapped."""
+"""The captioning steps dense, fuse and student. Each sends its rows to an engine and cleans the answers."""

@@ -1,38 +1,49 @@
-"""The desk of `dense`: images in, descriptions out."""
+"""The step `dense`: describes the images of stage 1."""
 
-from kale_tasks.captions.handler import Desk, flags_of, image_rows, spent
-from kale_tasks.captions.stream import Draft, Item, Refused, Row, Verdict
+from collections.abc import Mapping
+from typing import ClassVar
+
+from kale_tasks.captions.chunk import CaptionChunk, answer_flags, result_of
+from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
+from kale_tasks.captions.step import CaptionStep, committed_inputs
 from kale_tasks.engines.base import Answer
-from kale_tasks.text.alttext import prepare_alt
+from kale_tasks.lake.tables import Lake
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.settings import Settings
+from kale_tasks.text.alttext import without_instructions
 
 
-class DenseDesk(Desk):
-    """Images of stage 1 in, descriptions out."""
+class Dense(CaptionStep):
+    """Describes the images of stage 1, with the alt-text as a hint if the recipe's prompt uses it."""
 
-    table = "dense"
+    name: ClassVar[str] = "dense"
+    table: ClassVar[str] = "dense"
 
-    def draft(self, number: int) -> Draft:
-        """Read a part's images; what is not of stage 1 is dropped."""
-        read, dropped, rows = image_rows(self, number, {"stage1": ""}, "not_stage1")
-        pairs = self.pairs_of([row["uid"] for row in rows]) if self.task.prompt.wants_alt else {}
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        wants_alt = load_recipe(settings.caption.recipe).dense.prompt.wants_alt
+        return committed_inputs(lake, key, "images", *(["pairs"] if wants_alt else []))
 
-        def ask(row: Row, image: bytes) -> Item:
-            alt = prepare_alt((pairs.get(row["uid"]) or {}).get("alt_text")).text
-            return Item(row["uid"], self.task.prompt.messages(alt=alt, image=True), image)
+    def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
+        """Read the images of a part; rows of other splits are dropped."""
+        read, dropped, rows = work.image_rows(number, {"stage1": ""}, "not_stage1")
+        pairs = work.pairs_of([row["uid"] for row in rows]) if work.task.prompt.wants_alt else {}
 
-        return Draft(number, read, self.picture_items(rows, ask), dropped)
+        def pending(row: Row, image: bytes) -> PendingRow:
+            alt = without_instructions((pairs.get(row["uid"]) or {}).get("alt_text") or "")
+            return PendingRow(row["uid"], work.task.prompt.messages(alt=alt, image=True), image)
 
-    def judge(self, item: Item, answer: Answer) -> Verdict:
-        """A row of `dense`, unless the cleaning left nothing."""
-        cleaned = self.cleaned(answer)
+        return PendingPart(number, read, work.with_images(rows, pending), dropped)
+
+    def make_row(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
+        """Make a dense caption from an answer; there is none if cleaning leaves nothing."""
+        cleaned = work.clean(answer)
         if cleaned.refused:
-            return self.verdict(Refused(cleaned.refused), answer, cleaned)
-        row = {
-            **self.made_by(),
-            **spent(answer),
-            "uid": item.uid,
+            return result_of(NoCaption(cleaned.refused), answer, cleaned)
+        made = {
+            **work.provenance(answer),
+            "uid": row.uid,
             "text": cleaned.text,
-            "model": self.model.name,
-            "flags": flags_of(item, answer, cleaned),
+            "model": work.model.name,
+            "flags": answer_flags(row, answer, cleaned),
         }
-        return self.verdict(row, answer, cleaned)
+        return result_of(made, answer, cleaned)

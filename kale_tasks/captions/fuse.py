@@ -1,96 +1,101 @@
-"""The desk of `fuse`: dense captions and alt-texts in, captions of stage 1 out."""
+"""The step `fuse`: joins dense captions with their alt-texts into the captions of stage 1."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from kale_tasks.captions.chunk import CaptionChunk, answer_flags, fact_counts, result_of, source_columns
 from kale_tasks.captions.clean import Cleaned
-from kale_tasks.captions.handler import Desk, by_uid, counted, flags_of, sources, spent
-from kale_tasks.captions.stream import Draft, Item, Refused, Row, Verdict
-from kale_tasks.contract.step import Chunk
-from kale_tasks.engines.base import Answer, Model
+from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
+from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.engines.base import Answer
+from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.recipe import recipe_name
-from kale_tasks.runner.run import Run
+from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.grounding import Grounding, ground
 from kale_tasks.text.sentences import sentences
 
 
-class FuseDesk(Desk):
-    """Dense captions and alt-texts in, captions of stage 1 out."""
+class Fuse(CaptionStep):
+    """Adds what the alt-text knows to the dense caption."""
 
-    def __init__(self, run: Run, chunk: Chunk, model: Model, *, fuses: bool) -> None:
-        super().__init__(run, chunk, model)
-        self._fuses = fuses
-        self._dense = run.rows("dense")
+    name: ClassVar[str] = "fuse"
+    slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
+    source: ClassVar[str] = "dense"
 
-    def draft(self, number: int) -> Draft:
-        """Read a part's dense captions with their alt-texts; those with nothing to fuse are captions already."""
-        rows = self._dense.read(*self.span(number), ["uid", "text", "model"]).to_pylist()
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        return committed_inputs(lake, key, "dense", "images", "pairs")
+
+    def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
+        """Read the dense captions of a part with their alt-texts. Rows with nothing to fuse need no request."""
+        rows = work.dense.read(*work.span(number), ["uid", "text", "model"]).to_pylist()
         uids = [row["uid"] for row in rows]
-        pairs = self.pairs_of(uids)
-        images = by_uid(self.images.between(uids[0], uids[-1], ["uid", "sha256"]).to_pylist()) if uids else {}
-        whole = [row for row in rows if row["uid"] in pairs and row["uid"] in images]
-        items = [self._item({**images[row["uid"]], **pairs[row["uid"]], **row}) for row in whole]
-        return Draft(number, len(rows), items, Counter({"no_pair": len(rows) - len(whole)}))
+        pairs, hashes = work.pairs_of(uids), work.hashes_of(uids)
+        complete = [row for row in rows if row["uid"] in pairs and row["uid"] in hashes]
+        pending = [_pending(work, {**hashes[row["uid"]], **pairs[row["uid"]], **row}) for row in complete]
+        return PendingPart(number, len(rows), pending, Counter({"no_pair": len(rows) - len(complete)}))
 
-    def _item(self, known: Row) -> Item:
-        alt = prepare_alt(known["alt_text"])
-        about = {**known, "alt": alt.text, "flags": alt.instruction_flags}
-        if not self._fuses:
-            return Item(known["uid"], outcome=self._plain(about, []))
-        if alt.noise:
-            return Item(known["uid"], outcome=self._plain(about, alt.noise_flags))
-        return Item(
-            known["uid"], self.task.prompt.messages(alt=alt.text, dense=known["text"], image=False), about=about
-        )
+    def make_row(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
+        """Make a caption from an answer.
 
-    def judge(self, item: Item, answer: Answer) -> Verdict:
-        """A caption whose facts its sources know, as far as the recipe asks for that; else the dense caption."""
-        about, cleaned, rule = item.about, self.cleaned(answer), self.task.grounding
-        fallback = self._plain(about, ["fallback_dense"])
+        There is none if cleaning leaves nothing, or if the answer states more facts than the recipe allows that neither
+        source has. The row to fall back to is then the dense caption, or the answer without those sentences.
+        """
+        source, cleaned, rule = row.source, work.clean(answer), work.task.grounding
+        fallback = _dense_as_caption(work, source, ["fallback_dense"])
         if cleaned.refused:
-            return self.verdict(Refused(cleaned.refused, instead=fallback), answer, cleaned)
-        grounding = ground(cleaned.text, about["text"], about["alt"])
-        row = self._fused(item, answer, cleaned, grounding)
+            return result_of(NoCaption(cleaned.refused, fallback=fallback), answer, cleaned)
+        grounding = ground(cleaned.text, source["text"], source["alt"])
+        made = _fused(work, row, answer, cleaned, grounding)
         if rule.allowed is None or len(grounding.invented) <= rule.allowed:
-            return self.verdict(row, answer, cleaned)
+            return result_of(made, answer, cleaned)
         if rule.otherwise == "cut" and (shorter := _without(cleaned.text, grounding.invented)):
-            shortened = Cleaned(shorter, (*cleaned.fired, "ungrounded"))
-            fallback = self._fused(item, answer, shortened, ground(shorter, about["text"], about["alt"]))
-        return self.verdict(Refused("ungrounded", instead=fallback), answer, cleaned)
+            cut = Cleaned(shorter, (*cleaned.fired, "ungrounded"))
+            fallback = _fused(work, row, answer, cut, ground(shorter, source["text"], source["alt"]))
+        return result_of(NoCaption("ungrounded", fallback=fallback), answer, cleaned)
 
-    def _fused(self, item: Item, answer: Answer, cleaned: Cleaned, grounding: Grounding) -> Row:
-        about = item.about
-        unused = [] if grounding.from_alt - grounding.from_dense else ["alt_unused"]
-        return {
-            **sources(about),
-            **self.made_by(),
-            **spent(answer),
-            **counted(grounding),
-            "stage": 1,
-            "dense_caption": about["text"],
-            "caption": cleaned.text,
-            "models": [about["model"], self.model.name],
-            "flags": [*about["flags"], *flags_of(item, answer, cleaned), *unused],
-        }
 
-    def _plain(self, about: Mapping[str, Any], flags: list[str]) -> Row:
-        """The dense caption as the caption."""
-        return {
-            **sources(about),
-            **counted(ground(about["text"], about["text"], about["alt"])),
-            "key": self.run.key,
-            "recipe": recipe_name(self.run.settings.caption.recipe),
-            "stage": 1,
-            "dense_caption": about["text"],
-            "caption": about["text"],
-            "models": [about["model"]],
-            "flags": [*about["flags"], *flags],
-        }
+def _pending(work: CaptionChunk, known: Row) -> PendingRow:
+    alt = prepare_alt(known["alt_text"])
+    source = {**known, "alt": alt.text, "flags": alt.instruction_flags}
+    if work.recipe.fuse is None:
+        return PendingRow(known["uid"], outcome=_dense_as_caption(work, source, []))
+    if alt.noise:
+        return PendingRow(known["uid"], outcome=_dense_as_caption(work, source, alt.noise_flags))
+    messages = work.task.prompt.messages(alt=alt.text, dense=known["text"], image=False)
+    return PendingRow(known["uid"], messages, source=source)
+
+
+def _fused(work: CaptionChunk, row: PendingRow, answer: Answer, cleaned: Cleaned, grounding: Grounding) -> Row:
+    unused = [] if grounding.from_alt - grounding.from_dense else ["alt_unused"]
+    return {
+        **source_columns(row.source),
+        **work.provenance(answer),
+        **fact_counts(grounding),
+        "stage": 1,
+        "dense_caption": row.source["text"],
+        "caption": cleaned.text,
+        "models": [row.source["model"], work.model.name],
+        "flags": [*row.source["flags"], *answer_flags(row, answer, cleaned), *unused],
+    }
+
+
+def _dense_as_caption(work: CaptionChunk, source: Mapping[str, Any], flags: list[str]) -> Row:
+    return {
+        **source_columns(source),
+        **fact_counts(ground(source["text"], source["text"], source["alt"])),
+        "key": work.run.key,
+        "recipe": recipe_name(work.run.settings.caption.recipe),
+        "stage": 1,
+        "dense_caption": source["text"],
+        "caption": source["text"],
+        "models": [source["model"]],
+        "flags": [*source["flags"], *flags],
+    }
 
 
 def _without(text: str, invented: Iterable[str]) -> str:
-    """The sentences that state none of these facts."""
+    """Remove the sentences that state one of these facts."""
     facts = list(invented)
     return "".join(s for s in sentences(text) if not any(fact in s for fact in facts)).strip()

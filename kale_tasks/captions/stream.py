@@ -1,134 +1,92 @@
-"""Streams the rows of many parts through one engine: it is never left idle at a part's border.
+"""Sends the rows of many parts through one engine and keeps it busy across the borders of parts.
 
-Requests of the next part go in while answers of this one are still out. A part is handed on as soon as its last row
-is decided, so what a crash can cost is the parts in flight: one, and what the engine holds of the next.
+Requests of the next part are submitted while answers of the current one are outstanding. A part is returned as soon as
+its last row is decided, so a crash loses at most the parts that are in the engine, usually one or two.
 """
 
 import json
 import time
 import zlib
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import ClassVar
 
 import pyarrow as pa
 
+from kale_tasks.captions.chunk import CaptionChunk
+from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow
 from kale_tasks.contract.step import Part, Quarantined
 from kale_tasks.engines.base import Answer, Engine, Request
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.recipes.recipe import Message, Sampling
-from kale_tasks.runner.run import Run
 
-Row = dict[str, Any]
-_SAMPLES = 3  # before and after, of each cleaning rule and part
+_SAMPLES = 3  # texts before and after cleaning that are kept, of each rule and part
 
 
-@dataclass(frozen=True)
-class Refused:
-    """No row came of an answer; `instead` is the row to fall back to when asking again does not help."""
+class RowHandler(ABC):
+    """What the stream asks of a captioning step."""
 
-    reason: str
-    detail: str = ""
-    instead: Row | None = None
+    table: ClassVar[str]
 
+    @abstractmethod
+    def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
+        """Read the rows of a part and prepare their requests. Runs in another thread, ahead of the engine."""
 
-@dataclass(frozen=True)
-class Verdict:
-    """What an answer is worth, and what its cleaning did: rule, text before, text after."""
-
-    outcome: Row | Refused
-    cleaned: Sequence[str] = ()
-    before: str = ""
-    after: str = ""
+    @abstractmethod
+    def make_row(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
+        """Make an output row from an answer, or state the reason why there is none."""
 
 
-@dataclass
-class Item:
-    """A row on its way: what is asked of the model, and what is known of it besides."""
+class CaptionStream:
+    """Captions the parts of one chunk with one engine."""
 
-    uid: str
-    messages: Sequence[Message] = ()
-    image: bytes | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
-    outcome: Row | Refused | None = None
-    tries: int = 0
-
-
-@dataclass
-class Draft:
-    """A part on its way."""
-
-    number: int
-    rows_in: int
-    items: Sequence[Item]
-    dropped: Counter[str] = field(default_factory=Counter)
-    metrics: Counter[str] = field(default_factory=Counter)
-    samples: dict[str, list[Row]] = field(default_factory=dict)
-    open: int = 0
-
-
-class Judge(Protocol):
-    """What a step brings: its rows, and its judgement of the answers."""
-
-    table: str
-    sampling: Sampling
-    retries: int
-
-    def draft(self, number: int) -> Draft:
-        """Read a part's rows and word its requests; called ahead, in another thread."""
-
-    def judge(self, item: Item, answer: Answer) -> Verdict:
-        """Make a row of an answer, or refuse it."""
-
-
-class Stream:
-    """One chunk's way through an engine."""
-
-    def __init__(self, run: Run, engine: Engine, desk: Judge) -> None:
-        self._run, self._engine, self._desk, self._settings = run, engine, desk, run.settings.caption
-        self._ready: deque[tuple[Draft, Item]] = deque()
-        self._asked: dict[int, tuple[Draft, Item]] = {}
+    def __init__(self, work: CaptionChunk, engine: Engine, step: RowHandler) -> None:
+        self._work, self._engine, self._step = work, engine, step
+        self._run, self._settings, self._task = work.run, work.run.settings.caption, work.task
+        self._ready: deque[tuple[PendingPart, PendingRow]] = deque()
+        self._asked: dict[int, tuple[PendingPart, PendingRow]] = {}
         self._count = self._since_start = 0
         self._started = False
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def parts(self, numbers: Sequence[int]) -> Iterator[Part]:
-        """The parts as they are finished."""
+        """Caption the given parts and yield each when it is finished."""
         with ThreadPoolExecutor(1) as ahead, self._engine:
-            waiting = deque(numbers)
-            coming = [ahead.submit(self._desk.draft, waiting.popleft())] if waiting else []
+            unread = deque(numbers)
+            reading = self._read_next(ahead, unread)
             try:
-                while coming or self._ready or self._asked:
-                    while coming and self._has_room() and not self._ready:
-                        draft = self._timed("prepare_seconds", coming.pop().result)
-                        coming = [ahead.submit(self._desk.draft, waiting.popleft())] if waiting else []
-                        yield from self._open(draft)
+                while reading or self._ready or self._asked:
+                    while reading and self._has_room() and not self._ready:
+                        with self._timed("prepare_seconds"):
+                            part = reading.result()
+                        reading = self._read_next(ahead, unread)
+                        yield from self._open(part)
                     self._submit()
                     if self._asked:
                         yield from self._collect()
             finally:
-                self._account()
+                self._measure()
 
-    def _open(self, draft: Draft) -> Iterator[Part]:
-        asked = [item for item in draft.items if item.outcome is None]
-        draft.open = len(asked)
-        self._ready.extend((draft, item) for item in asked)
-        if not asked:
-            yield self._part(draft)
+    def _read_next(self, ahead: ThreadPoolExecutor, unread: deque[int]) -> Future[PendingPart] | None:
+        return ahead.submit(self._step.read_part, self._work, unread.popleft()) if unread else None
+
+    def _open(self, part: PendingPart) -> Iterator[Part]:
+        undecided = [row for row in part.rows if row.outcome is None]
+        part.undecided = len(undecided)
+        self._ready.extend((part, row) for row in undecided)
+        if not undecided:
+            yield self._finish(part)
 
     def _has_room(self) -> bool:
-        return self._engine_pending() < self._settings.in_flight and not self._is_due()
+        return (self._engine.pending if self._started else 0) < self._settings.in_flight and not self._must_restart()
 
-    def _engine_pending(self) -> int:
-        return self._engine.pending if self._started else 0
-
-    def _is_due(self) -> bool:
+    def _must_restart(self) -> bool:
         return 0 < self._settings.recycle <= self._since_start
 
     def _submit(self) -> None:
-        if self._is_due() and not self._asked:
+        if self._must_restart() and not self._asked:
             self._engine.stop()
             self._started = False
             self._since_start = 0
@@ -136,83 +94,77 @@ class Stream:
             if not self._started:
                 self._engine.start()
                 self._started = True
-            draft, item = self._ready.popleft()
-            self._asked[self._count] = (draft, item)
-            self._timed("generate_seconds", lambda item=item: self._engine.submit(self._request(item)))
+            part, row = self._ready.popleft()
+            self._asked[self._count] = (part, row)
+            with self._timed("generate_seconds"):
+                self._engine.submit(self._request(row))
             self._count += 1
             self._since_start += 1
 
-    def _request(self, item: Item) -> Request:
-        sampling = self._desk.sampling
+    def _request(self, row: PendingRow) -> Request:
+        sampling = self._task.sampling
         return Request(
             id=self._count,
-            messages=item.messages,
-            image=item.image,
-            temperature=sampling.retry_temperature if item.tries else sampling.temperature,
-            seed=(zlib.crc32(item.uid.encode()) + sampling.seed + item.tries) % 2**31,
+            messages=row.messages,
+            image=row.image,
+            temperature=sampling.retry_temperature if row.retries else sampling.temperature,
+            seed=(zlib.crc32(row.uid.encode()) + sampling.seed + row.retries) % 2**31,
         )
 
     def _collect(self) -> Iterator[Part]:
-        answers = self._timed("generate_seconds", self._engine.finished)
+        with self._timed("generate_seconds"):
+            answers = self._engine.finished()
         for answer in answers:
-            draft, item = self._asked.pop(answer.id)
-            self._take(draft, item, answer)
-            if not draft.open:
-                yield self._part(draft)
+            part, row = self._asked.pop(answer.id)
+            self._take(part, row, answer)
+            if not part.undecided:
+                yield self._finish(part)
         self._run.progress.advance(0, answers=len(answers), tokens_out=sum(answer.tokens_out for answer in answers))
 
-    def _take(self, draft: Draft, item: Item, answer: Answer) -> None:
-        draft.metrics.update(
-            requests=1, images=int(item.image is not None), tokens_in=answer.tokens_in, tokens_out=answer.tokens_out
+    def _take(self, part: PendingPart, row: PendingRow, answer: Answer) -> None:
+        part.metrics.update(
+            requests=1, images=int(row.image is not None), tokens_in=answer.tokens_in, tokens_out=answer.tokens_out
         )
-        failed = Verdict(Refused(answer.reason, answer.detail))
-        verdict = failed if answer.reason else self._desk.judge(item, answer)
-        self._note(draft, item, verdict)
-        again = isinstance(verdict.outcome, Refused) and not answer.reason and item.tries < self._desk.retries
-        if again:
-            item.tries += 1
-            draft.metrics["retries"] += 1
-            self._ready.appendleft((draft, item))
+        failed = CaptionResult(NoCaption(answer.reason, answer.detail))
+        result = failed if answer.reason else self._step.make_row(self._work, row, answer)
+        _keep_samples(part, row, result)
+        outcome = result.outcome
+        if isinstance(outcome, NoCaption) and not answer.reason and row.retries < self._task.retries:
+            row.retries += 1
+            part.metrics["retries"] += 1
+            self._ready.appendleft((part, row))
             return
-        item.image = None  # bytes of rows that are decided need not be kept
-        item.outcome = verdict.outcome
-        if isinstance(verdict.outcome, Refused) and verdict.outcome.instead is not None:
-            item.outcome = verdict.outcome.instead
-        draft.open -= 1
+        row.image = None  # frees memory: the part may stay open for a while
+        row.outcome = outcome.fallback or outcome if isinstance(outcome, NoCaption) else outcome
+        part.undecided -= 1
 
-    def _note(self, draft: Draft, item: Item, verdict: Verdict) -> None:
-        for rule in verdict.cleaned:
-            draft.metrics[f"cleaned_{rule}"] += 1
-            samples = draft.samples.setdefault(rule, [])
-            if len(samples) < _SAMPLES:
-                samples.append({"uid": item.uid, "before": verdict.before, "after": verdict.after})
-
-    def _part(self, draft: Draft) -> Part:
-        if draft.samples:
-            path = f"{self._run.folder}/cleaned-{draft.number:05d}.json"
-            self._run.lake.storage.put(path, json.dumps(draft.samples, ensure_ascii=False, indent=1).encode())
-        rows = [item.outcome for item in draft.items if isinstance(item.outcome, dict)]
+    def _finish(self, part: PendingPart) -> Part:
+        if part.samples:
+            path = f"{self._run.folder}/cleaned-{part.number:05d}.json"
+            self._run.lake.storage.put(path, json.dumps(part.samples, ensure_ascii=False, indent=1).encode())
+        made = [row.outcome for row in part.rows if isinstance(row.outcome, dict)]
         return Part(
-            number=draft.number,
-            rows=pa.Table.from_pylist(rows, schema=TABLES[self._desk.table].arrow),
-            rows_in=draft.rows_in,
-            dropped=draft.dropped,
+            number=part.number,
+            rows=pa.Table.from_pylist(made, schema=TABLES[self._step.table].arrow),
+            rows_in=part.rows_in,
+            dropped=part.dropped,
             quarantine=[
-                Quarantined(item.uid, item.outcome.reason, item.outcome.detail, item.tries + 1)
-                for item in draft.items
-                if isinstance(item.outcome, Refused)
+                Quarantined(row.uid, row.outcome.reason, row.outcome.detail, row.retries + 1)
+                for row in part.rows
+                if isinstance(row.outcome, NoCaption)
             ],
-            metrics={name: count for name, count in draft.metrics.items() if count},
+            metrics={name: count for name, count in part.metrics.items() if count},
         )
 
-    def _timed(self, name: str, act: Any) -> Any:
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
         started = time.monotonic()
         try:
-            return act()
+            yield
         finally:
             self._seconds[name] += time.monotonic() - started
 
-    def _account(self) -> None:
+    def _measure(self) -> None:
         times = self._engine.times
         self._seconds |= {"load_seconds": times.load, "warm_seconds": times.warm}
         busy = (times.load + times.warm + self._seconds["generate_seconds"]) * self._engine.devices
@@ -221,3 +173,11 @@ class Stream:
         self._run.measure("engine_starts", times.starts)
         self._run.measure("device_seconds", busy)
         self._run.measure("cost", busy / 3600 * self._settings.device_hour_price)
+
+
+def _keep_samples(part: PendingPart, row: PendingRow, result: CaptionResult) -> None:
+    for rule in result.rules:
+        part.metrics[f"cleaned_{rule}"] += 1
+        samples = part.samples.setdefault(rule, [])
+        if len(samples) < _SAMPLES:
+            samples.append({"uid": row.uid, "before": result.before, "after": result.after})

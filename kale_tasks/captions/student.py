@@ -1,49 +1,73 @@
-"""The desk of `student`: images and alt-texts in, captions of stage 2 out."""
+"""The step `student`: captions the images of stage 2 with the promoted student."""
 
-from kale_tasks.captions.handler import Desk, counted, flags_of, image_rows, sources, spent
-from kale_tasks.captions.stream import Draft, Item, Refused, Row, Verdict
-from kale_tasks.engines.base import Answer
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from kale_tasks.captions.chunk import CaptionChunk, answer_flags, fact_counts, result_of, source_columns
+from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
+from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.engines.base import Answer, Model
+from kale_tasks.errors import Conflict
+from kale_tasks.lake.tables import Lake
+from kale_tasks.models import students
+from kale_tasks.recipes.recipe import Task
+from kale_tasks.runner.run import Run
+from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import ground
 
 
-class StudentDesk(Desk):
-    """Images of stage 2 and their alt-texts in, captions of stage 2 out."""
+class Student(CaptionStep):
+    """Captions the images of stage 2 from the image and its alt-text."""
 
-    def draft(self, number: int) -> Draft:
-        """Read a part's images with their alt-texts; those of stage 1 and the holdout are dropped."""
-        read, dropped, rows = image_rows(self, number, {"stage2": "", "holdout": "holdout"}, "not_stage2")
-        pairs = self.pairs_of([row["uid"] for row in rows])
-        whole = [row for row in rows if row["uid"] in pairs]
-        dropped["no_pair"] = len(rows) - len(whole)
+    name: ClassVar[str] = "student"
+    slice: ClassVar[Mapping[str, Any]] = {"stage": 2}
 
-        def ask(row: Row, image: bytes) -> Item:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+        tables = committed_inputs(lake, key, "images", "pairs")
+        promoted = students.promoted(lake)
+        if promoted is None:
+            raise Conflict("No student is promoted. Run distill, or promote one with `kale models promote`.")
+        return {**tables, "student": promoted.version}
+
+    def model(self, run: Run, task: Task) -> Model:
+        """Return the student that was promoted when the run was planned."""
+        version, endpoints = run.inputs["student"], run.settings.caption.endpoints.student
+        return Model(f"{students.NAMED}{version}", task, lambda: students.local_copy(run.lake, version), endpoints)
+
+    def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
+        """Read the images of a part with their alt-texts; rows of stage 1 and of the holdout are dropped."""
+        read, dropped, rows = work.image_rows(number, {"stage2": "", "holdout": "holdout"}, "not_stage2")
+        pairs = work.pairs_of([row["uid"] for row in rows])
+        paired = [row for row in rows if row["uid"] in pairs]
+        dropped["no_pair"] = len(rows) - len(paired)
+
+        def pending(row: Row, image: bytes) -> PendingRow:
             alt = prepare_alt(pairs[row["uid"]]["alt_text"])
             flags = [*alt.instruction_flags, *alt.noise_flags]
-            about = {**row, **pairs[row["uid"]], "alt": alt.useful, "flags": flags}
-            return Item(row["uid"], self.task.prompt.messages(alt=about["alt"], image=True), image, about)
+            source = {**row, **pairs[row["uid"]], "alt": alt.useful, "flags": flags}
+            return PendingRow(row["uid"], work.task.prompt.messages(alt=alt.useful, image=True), image, source)
 
-        return Draft(number, read, self.picture_items(whole, ask), dropped)
+        return PendingPart(number, read, work.with_images(paired, pending), dropped)
 
-    def judge(self, item: Item, answer: Answer) -> Verdict:
-        """A caption of stage 2, unless the cleaning left nothing."""
-        about, cleaned = item.about, self.cleaned(answer)
+    def make_row(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
+        """Make a caption from an answer; there is none if cleaning leaves nothing."""
+        cleaned = work.clean(answer)
         if cleaned.refused:
-            return self.verdict(Refused(cleaned.refused), answer, cleaned)
-        grounding = ground(cleaned.text, "", about["alt"])
-        # Without a dense caption, a number may as well have been read off the picture: only names count as invented.
+            return result_of(NoCaption(cleaned.refused), answer, cleaned)
+        grounding = ground(cleaned.text, "", row.source["alt"])
+        # Without a dense caption, a number may have been read off the image: only names count as invented.
         invented = sum(not is_number(fact) for fact in grounding.invented)
-        row = {
-            **sources(about),
-            **self.made_by(),
-            **spent(answer),
-            **counted(grounding),
+        made = {
+            **source_columns(row.source),
+            **work.provenance(answer),
+            **fact_counts(grounding),
             "stage": 2,
             "facts_from_dense": None,
             "facts_invented": invented,
             "caption": cleaned.text,
-            "models": [self.model.name],
-            "flags": [*about["flags"], *flags_of(item, answer, cleaned)],
+            "models": [work.model.name],
+            "flags": [*row.source["flags"], *answer_flags(row, answer, cleaned)],
         }
-        return self.verdict(row, answer, cleaned)
+        return result_of(made, answer, cleaned)

@@ -8,10 +8,10 @@ from kale_tasks.errors import BadConfig
 STEPS = {
     "ingest": "kale_tasks.ingest.step:Ingest",
     "images": "kale_tasks.images.step:Images",
-    "dense": "kale_tasks.captions.step:Dense",
-    "fuse": "kale_tasks.captions.step:Fuse",
+    "dense": "kale_tasks.captions.dense:Dense",
+    "fuse": "kale_tasks.captions.fuse:Fuse",
     "distill": "kale_tasks.distill.step:Distill",
-    "student": "kale_tasks.captions.step:Student",
+    "student": "kale_tasks.captions.student:Student",
     "release": "kale_tasks.release.step:Release",
 }
 

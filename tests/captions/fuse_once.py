@@ -2,7 +2,7 @@
 
 import sys
 
-from kale_tasks.captions.step import Fuse
+from kale_tasks.captions.fuse import Fuse
 from kale_tasks.runner.run import Run, execute
 from tests.captions.conftest import COMMON
 from tests.captions.world import KEY

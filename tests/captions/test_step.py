@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kale_tasks.captions.step import Dense, Fuse, Student
+from kale_tasks.captions.dense import Dense
+from kale_tasks.captions.fuse import Fuse
+from kale_tasks.captions.student import Student
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, execute
