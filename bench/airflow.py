@@ -22,7 +22,7 @@ chunks = int(words[words.index("--key") + 1].split("-")[1]) if "--key" in words 
 answers = {{
     "plan": {{"fingerprint": "f", "base": None, "chunks": [{{"index": i}} for i in range(chunks)]}},
     "check": {{"status": "passed", "failed": [], "warnings": [], "rows": 0, "table": "images", "seconds": 0}},
-    "todo": {{"stage2": []}},
+    "pending": {{"stage2": []}},
 }}
 print(json.dumps(answers.get(words[0], {{}})))
 """

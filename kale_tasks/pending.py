@@ -1,4 +1,4 @@
-"""What the lake still lacks: the one place that the Dags ask before they announce work."""
+"""Lists the work that is pending in a lake. The Dags ask nothing else before they wake the next Dag."""
 
 import json
 from collections.abc import Mapping
@@ -9,38 +9,41 @@ from kale_tasks.models.students import promoted
 from kale_tasks.settings.model import Settings
 
 
-def todo(lake: Lake, settings: Settings) -> dict[str, Any]:
-    """Keys that lack a stage, whether a new student is worth while, and keys that no release holds yet."""
+def pending_work(lake: Lake, settings: Settings) -> dict[str, Any]:
+    """List the keys that lack images or captions, the keys to release, and whether a new student is due."""
     pairs, images = set(lake.keys("pairs")), set(lake.keys("images"))
-    first, second = _stage(lake, 1), _stage(lake, 2)
+    stage1, stage2 = _captions(lake, 1), _captions(lake, 2)
     student = promoted(lake)
     return {
         "images": sorted(pairs - images),
-        "stage1": sorted(images - first.keys()),
-        "stage2": sorted(images - second.keys()) if student else [],
+        "stage1": sorted(images - stage1.keys()),
+        "stage2": sorted(images - stage2.keys()) if student else [],
         "student": student.version if student else None,
-        "distill": _distill(lake, settings, first),
-        "release": _release(lake, first, second),
+        "distill": _distill(lake, settings, stage1),
+        "release": _release(lake, stage1, stage2),
     }
 
 
-def _stage(lake: Lake, stage: int) -> dict[str, Committed]:
+def _captions(lake: Lake, stage: int) -> dict[str, Committed]:
+    """Committed captions of a stage by key."""
     suffix = f"/stage={stage}"
     return {name.removesuffix(suffix): c for name, c in lake.partitions("captions").items() if name.endswith(suffix)}
 
 
-def _distill(lake: Lake, settings: Settings, first: Mapping[str, Committed]) -> dict[str, Any]:
-    learnt = {
+def _distill(lake: Lake, settings: Settings, stage1: Mapping[str, Committed]) -> dict[str, Any]:
+    """Count the stage-1 captions that no student was trained on."""
+    trained_on = {
         content
         for row in lake.arrow("models", columns=["parents"]).to_pylist()
         for content in json.loads(row["parents"] or "{}").values()
     }
-    new = sum(committed.rows for committed in first.values() if committed.content not in learnt)
+    new = sum(committed.rows for committed in stage1.values() if committed.content not in trained_on)
     wanted = settings.schedule.distill_new_rows
     return {"new_rows": new, "wanted": wanted, "ready": new >= wanted}
 
 
-def _release(lake: Lake, first: Mapping[str, Committed], second: Mapping[str, Committed]) -> list[str]:
+def _release(lake: Lake, stage1: Mapping[str, Committed], stage2: Mapping[str, Committed]) -> list[str]:
+    """Keys with captions of both stages, some of which no release contains."""
     released = {content for c in lake.partitions("releases").values() for content in c.inputs.values()}
-    complete = sorted(first.keys() & second.keys())
-    return [key for key in complete if any(c.rows and c.content not in released for c in (first[key], second[key]))]
+    complete = sorted(stage1.keys() & stage2.keys())
+    return [key for key in complete if any(c.rows and c.content not in released for c in (stage1[key], stage2[key]))]

@@ -13,7 +13,7 @@ from kale_tasks.airflow.operators import KEY, CommandOperator
 
 
 class AnnounceOperator(CommandOperator):
-    """Emits its outlet for the key (none: for all) that `kale todo` lists under `what`; skipped if it lists none."""
+    """Emits its outlet for the keys that `kale pending` lists under `what`, or for one key; skipped if there is none."""
 
     def __init__(self, *, what: str, outlet: Asset, key: str | None = KEY, **kwargs: Any) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)
@@ -21,7 +21,7 @@ class AnnounceOperator(CommandOperator):
 
     def execute(self, context: Any) -> list[str]:
         """Look and emit."""
-        found: list[str] = self.kale(context, ["todo"])[self.what]
+        found: list[str] = self.kale(context, ["pending"])[self.what]
         keys = [key for key in found if self.key in (None, key)]
         if not keys:
             raise AirflowSkipException(f"Nothing of {self.key or 'the lake'} waits for {self.what}.")
@@ -29,4 +29,4 @@ class AnnounceOperator(CommandOperator):
         return keys
 
     def _key(self) -> list[str]:
-        return []  # `kale todo` speaks of all keys
+        return []  # `kale pending` lists all keys

@@ -8,7 +8,7 @@ from kale_tasks.airflow.operators import AGAIN, CommandOperator
 
 
 class OnlyIfDueOperator(CommandOperator):
-    """Goes on only if `kale todo` has something under `what`, or a person asked for it all the same."""
+    """Skips the rest of the Dag unless `kale pending` lists something under `what`, or the run was forced."""
 
     template_fields = (*CommandOperator.template_fields, "again")
 
@@ -18,7 +18,7 @@ class OnlyIfDueOperator(CommandOperator):
 
     def execute(self, context: Any) -> Any:
         """Look."""
-        found = self.kale(context, ["todo"])[self.what]
+        found = self.kale(context, ["pending"])[self.what]
         due = found["ready"] if isinstance(found, dict) else bool(found)
         if not due and not self.again:
             raise AirflowSkipException(f"Nothing to do for {self.what}: {found}.")

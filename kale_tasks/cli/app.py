@@ -21,7 +21,7 @@ def _options(debug: Annotated[bool, typer.Option(help="Show a traceback when som
 
 for command in (
     run.run, run.plan, run.work, run.commit,
-    inspect.status, inspect.todo, inspect.show, inspect.history, inspect.diff,
+    inspect.status, inspect.pending, inspect.show, inspect.history, inspect.diff,
     quality.check, quality.report, evaluate.evaluate, release.publish, release.takedown,
     maintain.config, maintain.maintain, maintain.doctor, demo.demo, airflow.up, airflow.down,
 ):  # fmt: skip

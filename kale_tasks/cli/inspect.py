@@ -37,12 +37,12 @@ def status(sets: Sets = None, json: AsJson = False) -> None:
     say_table(list(grid.values()), False)
 
 
-def todo(sets: Sets = None, json: AsJson = False) -> None:
-    """Say what the lake still lacks: keys without a stage, a student that is due, keys in no release."""
-    from kale_tasks.pending import todo as ask
+def pending(sets: Sets = None, json: AsJson = False) -> None:
+    """List pending work: keys without images or captions, whether a new student is due, keys to release."""
+    from kale_tasks.pending import pending_work
 
     of = settings(sets)
-    found = ask(open_lake(of), of)
+    found = pending_work(open_lake(of), of)
     rows = [{"what": name, "found": ", ".join(v) if isinstance(v, list) else v} for name, v in found.items()]
     say(found, True) if json else say_table(rows, False)
 

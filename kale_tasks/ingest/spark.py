@@ -34,8 +34,8 @@ class Spark:
 
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
         """Clean every piece, one task each."""
-        todo = list(pieces)
-        return iter(self._spark.sparkContext.parallelize(todo, len(todo) or 1).map(scan).collect())
+        work = list(pieces)
+        return iter(self._spark.sparkContext.parallelize(work, len(work) or 1).map(scan).collect())
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Files as a table, some of them to a task."""

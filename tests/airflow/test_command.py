@@ -45,7 +45,7 @@ def sleeper(tmp_path: Path) -> str:
 
 
 def test_the_answer_is_the_json_that_the_command_prints(lake: dict[str, str]) -> None:
-    answer = Command(["todo", "--json"], lake).run(lambda line: None)
+    answer = Command(["pending", "--json"], lake).run(lambda line: None)
     assert answer["stage1"] == []
 
 

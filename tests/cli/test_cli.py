@@ -125,9 +125,9 @@ class Strange(Numbers):
 
 
 def test_todo_names_the_keys_that_lack_a_stage(sets: list[str]) -> None:
-    found = kale("todo", "--json", sets=sets).json
+    found = kale("pending", "--json", sets=sets).json
     assert (found["images"], found["stage1"], found["release"]) == ([KEY], [], [])
-    assert KEY in kale("todo", sets=sets).out
+    assert KEY in kale("pending", sets=sets).out
 
 
 def test_maintain_tells_first_and_deletes_only_what_nobody_uses(small: list[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from kale_tasks.contract.registry import find
 from kale_tasks.lake.tables import Lake
-from kale_tasks.pending import todo
+from kale_tasks.pending import pending_work
 from kale_tasks.settings import load
 from kale_tasks.world.demo.chain import Chain
 from tests.e2e.chain.conftest import Stage
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 def test_three_keys_come_to_a_release_through_kills(made: Stage) -> None:
     lake = made.lake
-    missing = todo(lake, made.settings)
+    missing = pending_work(lake, made.settings)
     assert not [what for what in ("images", "stage1", "stage2", "release") if missing[what]]
     assert missing["student"]
     for key in made.keys:
