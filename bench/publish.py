@@ -104,7 +104,7 @@ def _wordy(key: str, start: int, stop: int) -> pa.Table:
 
 def shards(folder: Path, rows: int) -> Iterator[str]:
     """The release's files, and the whole step, against a bare `write_table` of the same rows; the best of three."""
-    from kale_tasks.release.formats import COLUMNS
+    from kale_tasks.release.formats.base import CAPTION_COLUMNS
     from kale_tasks.release.step import Release
     from kale_tasks.runner.run import Run, execute
     from tests.release.world import release
@@ -112,14 +112,14 @@ def shards(folder: Path, rows: int) -> Iterator[str]:
     lake, settings = _lake(folder, 0, keys=[])
     execute(Run(Wordy(rows), lake, settings, "a"))
     table = lake.arrow("captions").combine_chunks()
-    plain = table.select(list(COLUMNS))
+    plain = table.select(list(CAPTION_COLUMNS))
     size, spent = plain.nbytes / 1e6, dict[str, list[list[float]]]()
     for i in range(3):
         again = settings.model_copy(update={"publish": settings.publish.model_copy(update={"shard_rows": 500_000 + i})})
         run = Run(Release(), lake, again, "a")
         for name, act in (
             ("bare", lambda: pq.write_table(plain, folder / "x.parquet", compression="zstd", row_group_size=10_000)),
-            ("files", lambda r=run: _roll(r, table, folder)),
+            ("files", lambda r=run: _write(r, table, folder)),
             ("step", lambda s=again: release(lake, s, "a")),
         ):
             with _spent() as figures:
@@ -138,16 +138,16 @@ def shards(folder: Path, rows: int) -> Iterator[str]:
     yield _line("the whole step", best["step"], f"{share('step')}: also reads {rows // 1000} parts and commits")
 
 
-def _roll(run: Any, table: pa.Table, folder: Path) -> None:
-    from kale_tasks.release.cuts import cuts
-    from kale_tasks.release.files import Roll
-    from kale_tasks.release.formats import FORMATS
-    from kale_tasks.release.pictures import Pictures
+def _write(run: Any, table: pa.Table, folder: Path) -> None:
+    from kale_tasks.release.files import ShardWriter
+    from kale_tasks.release.formats.base import StoredImages
+    from kale_tasks.release.registry import find_format
+    from kale_tasks.release.shards import shards_of
 
-    roll, pictures = Roll(run, cuts(run)[0], FORMATS["captions"], folder), Pictures(run.lake, "a")
+    writer, images = ShardWriter(run, shards_of(run)[0], find_format("captions"), folder), StoredImages(run.lake, "a")
     for start in range(0, table.num_rows, 10_000):
-        list(roll.add(table.slice(start, 10_000), pictures))
-    list(roll.close())
+        list(writer.add(table.slice(start, 10_000), images))
+    list(writer.close())
 
 
 def uploads(folder: Path, megabytes: int) -> Iterator[str]:
@@ -155,7 +155,7 @@ def uploads(folder: Path, megabytes: int) -> Iterator[str]:
     from huggingface_hub import HfApi
 
     from kale_tasks.progress import Silent
-    from kale_tasks.release.files import File
+    from kale_tasks.release.files import ReleaseFile
     from kale_tasks.release.targets.base import Publication
     from kale_tasks.release.targets.hub import Hub
     from kale_tasks.settings import load
@@ -166,8 +166,8 @@ def uploads(folder: Path, megabytes: int) -> Iterator[str]:
     files = [_file(folder / "data", i, 0) for i in range(megabytes // 2)]
     storage = _storage(folder / "data")
 
-    def ours(version: str, listed: list[File]) -> None:
-        place = Hub("hf://datasets/o/ours", load().settings.publish.upload_workers)
+    def ours(version: str, listed: list[ReleaseFile]) -> None:
+        place = Hub("hf://datasets/o/ours", load().settings)
         place._api = api
         listing = [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in listed]
         pages = {"README.md": b"# x\n", "manifest.json": json.dumps({"version": version, "files": listing}).encode()}
@@ -249,13 +249,13 @@ def _storage(folder: Path) -> Any:
 def _file(folder: Path, number: int, edition: int) -> Any:
     import hashlib
 
-    from kale_tasks.release.files import File
+    from kale_tasks.release.files import ReleaseFile
 
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{'changed' if edition else 'part'}-{number:04d}.parquet"
     data = random.Random(number * 10 + edition).randbytes(2_000_000)
     (folder / name).write_bytes(data)
-    return File(name, name, "captions", 1, len(data), hashlib.sha256(data).hexdigest())
+    return ReleaseFile(name, name, "captions", 1, len(data), hashlib.sha256(data).hexdigest())
 
 
 def _upload(what: str, act: Callable[[], None], requests: Any) -> str:

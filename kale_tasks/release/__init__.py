@@ -1,1 +1,1 @@
-"""The release: its files, its card, the places it goes to, and taking rows back."""
+"""The release: its files, its card, and the targets that it is published to."""

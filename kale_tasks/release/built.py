@@ -1,14 +1,17 @@
-"""A built release, read back from the lake: what `publish`, the card and the diff speak about."""
+"""A built release, read back from the lake: what publishing, the card and the diff work on."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import check_path, read_mark
-from kale_tasks.release.cuts import CAPTIONS
-from kale_tasks.release.files import File
+from kale_tasks.release.files import ReleaseFile
+from kale_tasks.release.formats.base import Format
+from kale_tasks.release.registry import FORMATS, find_format
+from kale_tasks.release.shards import CAPTIONS, release_name
 from kale_tasks.release.stats import Counts, add
 
 
@@ -24,57 +27,62 @@ class PartitionCheck:
 
 @dataclass(frozen=True)
 class Built:
-    """A release that stands in the lake."""
+    """A release that is committed in the lake."""
 
     version: str
     key: str
     inputs: Mapping[str, str]
-    files: Sequence[File]
+    files: Sequence[ReleaseFile]
     stats: Counts
     checks: Sequence[PartitionCheck]
 
+    @cached_property
+    def formats(self) -> list[Format]:
+        """The formats of its files, in the order of the registry."""
+        present = [find_format(name) for name in sorted({file.format for file in self.files})]
+        return sorted(present, key=lambda form: FORMATS.names.index(form.name))
+
+    @cached_property
+    def configs(self) -> dict[str, Format]:
+        """The configs that `load_dataset` accepts, with the format of each; tars have none."""
+        return {config: form for form in self.formats for config in form.configs}
+
+    def of(self, config: str) -> list[ReleaseFile]:
+        """Return the files of a config, or of a format."""
+        name = self.configs[config].name if config in self.configs else config
+        files = [file for file in self.files if file.format == name]
+        return [f for f in files if f.name.startswith("data/stage1/")] if config == "core" else files
+
     def rows(self, config: str) -> int:
-        """Rows of a config of the dataset."""
+        """Return the number of rows of a config."""
         return sum(file.rows for file in self.of(config))
 
     def bytes(self, config: str) -> int:
-        """Bytes of a config's files."""
+        """Return the bytes of a config's files."""
         return sum(file.bytes for file in self.of(config))
 
-    def of(self, config: str) -> list[File]:
-        """The files of a config: core, full, or one of the further formats."""
-        if config == "core":
-            return [file for file in self.files if file.name.startswith("data/stage1/")]
-        return [file for file in self.files if file.format == ("captions" if config == "full" else config)]
-
     def globs(self, config: str) -> list[str]:
-        """Patterns that match a config's files and no others."""
-        return sorted({f"{file.name.rpartition('/')[0]}/*.parquet" for file in self.of(config)})
-
-    @property
-    def configs(self) -> list[str]:
-        """The configs that `load_dataset` knows: all but the tars, which have no columns."""
-        further = {file.format for file in self.files if file.name.endswith(".parquet")} - {"captions"}
-        return ["full", "core", *sorted(further)]
+        """Return patterns that match exactly the files of a config."""
+        return sorted({f"{file.name.rpartition('/')[0]}/*{self.configs[config].suffix}" for file in self.of(config)})
 
 
 def read(lake: Lake, key: str) -> Built:
-    """The newest release of a key; Conflict when none was built."""
+    """Return the newest release of a key; Conflict if there is none, or a takedown withdrew it."""
     committed = lake.committed("releases", key)
     if committed is None:
         raise Conflict(f"No release of {key} is built yet. Run release first.")
-    version = f"{key}-{committed.fingerprint[:8]}"
+    version = release_name(key, committed.fingerprint)
     rows = lake.arrow("releases", key, where=f"version = '{version}'").to_pylist()
     if not rows:
-        raise Conflict(f"The release of {key} was withdrawn by a takedown. Run release again.")
-    files = {row["name"]: File.of_row(row) for row in rows}
+        raise Conflict(f"A takedown withdrew the release of {key}. Run release again.")
+    files = {row["name"]: ReleaseFile.of_row(row) for row in rows}
     ordered = [files[name] for name in sorted(files)]
     checks = list(_checks(lake, committed.inputs))
     return Built(version, key, committed.inputs, ordered, add(file.stats for file in ordered), checks)
 
 
 def manifest(built: Built) -> bytes:
-    """The list of all its files with their hashes, and of the captions that it holds."""
+    """Return the list of all its files with their hashes, and of the captions in it, as JSON."""
     listed = [
         {"name": f.name, "format": f.format, "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in built.files
     ]
@@ -84,9 +92,9 @@ def manifest(built: Built) -> bytes:
 
 
 def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
-    standing = lake.partitions("captions")
+    partitions = lake.partitions("captions")
     for name in sorted(n.removeprefix(CAPTIONS) for n in inputs if n.startswith(CAPTIONS)):
-        if (committed := standing.get(name)) and committed.content == inputs[CAPTIONS + name]:
+        if (committed := partitions.get(name)) and committed.content == inputs[CAPTIONS + name]:
             found = read_mark(lake, check_path("captions", name.split("/")[0], committed.fingerprint))
             if found:
                 yield PartitionCheck(name, str(found["status"]), found["failed"], found["warnings"])

@@ -1,5 +1,6 @@
-"""The pages of a release: dataset card, pictures, Croissant metadata and manifest; made from what the lake knows."""
+"""The pages of a release: dataset card, charts, Croissant metadata and manifest; and the card of a student."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,58 +10,71 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kale_tasks import __version__
+from kale_tasks.models.students import Student
 from kale_tasks.release.built import Built, manifest
 from kale_tasks.release.charts import bars, histogram
 from kale_tasks.release.croissant import croissant
-from kale_tasks.release.formats import COLUMNS, meaning, schema_of
+from kale_tasks.release.formats.base import IMAGE
+from kale_tasks.release.formats.text import Captions
 from kale_tasks.release.stats import TEXTS, Counts, mean_words
 from kale_tasks.release.targets.base import MANIFEST, README
 from kale_tasks.settings.publish import Publish
 
 CROISSANT = "croissant.json"
-_TEMPLATES = Path(__file__).parent / "templates"
 _BEGIN, _END = "<!-- begin of your notes: kept from release to release -->", "<!-- end of your notes -->"
 _SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B"]
 
 
 def pages(built: Built, settings: Publish, old_readme: str = "") -> dict[str, bytes]:
-    """Every page by name; notes that people wrote into the old card are kept."""
-    pictures = _pictures(built.stats)
-    readme = _readme(built, settings, list(pictures), notes(old_readme))
-    listed = manifest(built)
-    return {README: readme, CROISSANT: croissant(built, settings), MANIFEST: listed, **pictures}
+    """Return every page by name; notes that people wrote into the old card are kept."""
+    charts = _charts(built.stats)
+    readme = render(
+        "card.md.j2",
+        built=built,
+        settings=settings,
+        metadata=yaml.safe_dump(_metadata(built, settings), sort_keys=False, allow_unicode=True).strip(),
+        columns=[(column.name, column.meaning) for column in Captions.columns],
+        words={name: mean_words(built.stats, name) for name in TEXTS},
+        charts=list(charts),
+        code=__version__,
+        **_notes(old_readme),
+    )
+    return {
+        README: readme.encode(),
+        CROISSANT: croissant(built, settings),
+        MANIFEST: manifest(built),
+        **charts,
+    }
+
+
+def student_card(student: Student, settings: Publish, old_readme: str = "") -> bytes:
+    """Return the card of a student; notes that people wrote into the old card are kept."""
+    metrics = json.dumps(student.metrics, indent=1)
+    text = render("student.md.j2", student=student, settings=settings, metrics=metrics, **_notes(old_readme))
+    return text.encode()
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of this package; an unknown name in it is an error."""
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["thousands"] = "{:,}".format
+    return environment.get_template(template).render(**values)
 
 
 def notes(readme: str) -> str:
-    """What people wrote between the marks of a card."""
+    """Return what people wrote between the two marks of a card."""
     _, begin, rest = readme.partition(_BEGIN)
     text, end, _ = rest.partition(_END)
     return text.strip() if begin and end else ""
 
 
-def _readme(built: Built, settings: Publish, pictures: list[str], kept: str) -> bytes:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["thousands"] = "{:,}".format
-    text = environment.get_template("card.md.j2").render(
-        built=built,
-        settings=settings,
-        metadata=yaml.safe_dump(_metadata(built, settings), sort_keys=False, allow_unicode=True),
-        columns=[(name, meaning(name)) for name in COLUMNS],
-        words={name: mean_words(built.stats, name) for name in TEXTS},
-        pictures=pictures,
-        code=__version__,
-        notes=kept,
-        begin=_BEGIN,
-        end=_END,
-    )
-    return text.encode()
+def _notes(old_readme: str) -> dict[str, str]:
+    return {"notes": notes(old_readme), "begin": _BEGIN, "end": _END}
 
 
 def _metadata(built: Built, settings: Publish) -> dict[str, Any]:
-    rows = built.rows("full")
-    size = _SIZES[min(len(_SIZES) - 1, max(0, len(str(rows)) - 3))]
+    size = _SIZES[min(len(_SIZES) - 1, max(0, len(str(built.rows("full"))) - 3))]
     return {
         "pretty_name": settings.title,
         "license": settings.license,
@@ -68,24 +82,31 @@ def _metadata(built: Built, settings: Publish) -> dict[str, Any]:
         "task_categories": ["image-to-text"],
         "size_categories": [size],
         "tags": ["image-captioning", "synthetic-captions", "knowledge-augmented", "croissant"],
-        "configs": [
-            {"config_name": name, **({"default": True} if name == "full" else {}),
-             "data_files": [{"split": "train", "path": built.globs(name)}]}
-            for name in built.configs
-        ],
-        "dataset_info": [
-            {"config_name": name, "features": [_feature(f) for f in schema_of(name)],
-             "splits": [{"name": "train", "num_bytes": built.bytes(name), "num_examples": built.rows(name)}],
-             "download_size": built.bytes(name), "dataset_size": built.bytes(name)}
-            for name in built.configs
-        ],
-    }  # fmt: skip
+        "configs": [_config(built, name) for name in built.configs],
+        "dataset_info": [_info(built, name) for name in built.configs],
+    }
+
+
+def _config(built: Built, name: str) -> dict[str, Any]:
+    default = {"default": True} if name == "full" else {}
+    return {"config_name": name, **default, "data_files": [{"split": "train", "path": built.globs(name)}]}
+
+
+def _info(built: Built, name: str) -> dict[str, Any]:
+    size = built.bytes(name)
+    return {
+        "config_name": name,
+        "features": [_feature(field) for field in built.configs[name].schema],
+        "splits": [{"name": "train", "num_bytes": size, "num_examples": built.rows(name)}],
+        "download_size": size,
+        "dataset_size": size,
+    }
 
 
 def _feature(field: pa.Field) -> dict[str, Any]:
-    # The words of the Hub's `dataset_info`; the viewer shows columns by them.
-    if field.name == "image":
-        return {"name": "image", "dtype": "image"}
+    """Describe a column in the words of the Hub's `dataset_info`; its viewer shows columns by them."""
+    if field.type == IMAGE:
+        return {"name": field.name, "dtype": "image"}
     if pa.types.is_list(field.type):
         inner = field.type.value_type
         items = [{"name": f.name, "dtype": str(f.type)} for f in inner] if pa.types.is_struct(inner) else None
@@ -93,7 +114,7 @@ def _feature(field: pa.Field) -> dict[str, Any]:
     return {"name": field.name, "dtype": str(field.type)}
 
 
-def _pictures(stats: Counts) -> dict[str, bytes]:
+def _charts(stats: Counts) -> dict[str, bytes]:
     words = {
         name: {edge: n for edge, n in values.items() if edge.isdigit()}
         for name in TEXTS
@@ -101,7 +122,7 @@ def _pictures(stats: Counts) -> dict[str, bytes]:
     }
     stages: Mapping[str, int] = {f"stage {name}": n for name, n in stats.get("stages", {}).items()}
     return {
-        "pictures/words.svg": histogram("Words in a text", words, "words, by tens"),
+        "pictures/words.svg": histogram("Words in a text", words, "words, in tens"),
         "pictures/stages.svg": bars("Captions by stage", stages),
         **({"pictures/flags.svg": bars("Rows with a flag", stats["flags"])} if stats.get("flags") else {}),
     }

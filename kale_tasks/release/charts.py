@@ -1,4 +1,4 @@
-"""Pictures for the card: plain SVG, drawn from counts."""
+"""Charts for the card: plain SVG, drawn from counts."""
 
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
@@ -8,7 +8,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720, 300, 50, 40, 40
 
 
 def histogram(title: str, series: Mapping[str, Mapping[str, int]], unit: str) -> bytes:
-    """Grouped bars: for each series the share of rows by the lower edge of their bin."""
+    """Draw grouped bars: for each series the share of rows in each bin, by its lower edge."""
     bins = sorted({edge for values in series.values() for edge in values})
     shares = {
         n: {edge: values.get(edge, 0) / max(1, sum(values.values())) for edge in bins} for n, values in series.items()
@@ -28,7 +28,7 @@ def histogram(title: str, series: Mapping[str, Mapping[str, int]], unit: str) ->
 
 
 def bars(title: str, values: Mapping[str, int]) -> bytes:
-    """One horizontal bar for each value."""
+    """Draw a horizontal bar for each value."""
     top, parts = max(values.values(), default=1), [_text(_LEFT, 18, title, 15)]
     for i, (name, value) in enumerate(values.items()):
         y = _TOP + 24 * i

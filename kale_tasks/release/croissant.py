@@ -1,4 +1,4 @@
-"""Croissant metadata of a release: its files and columns, for machines that look for data."""
+"""Croissant metadata of a release: its files and columns, for tools that search and load datasets."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from kale_tasks.lake.schemas import Column
 from kale_tasks.release.built import Built
-from kale_tasks.release.formats import meaning, schema_of
+from kale_tasks.release.formats.base import IMAGE, Format
 from kale_tasks.settings.publish import Publish
 
 _TEMPLATE = Path(__file__).parent / "templates" / "croissant.json"
 
 
 def croissant(built: Built, settings: Publish) -> bytes:
-    """The description as JSON-LD."""
+    """Return the description as JSON-LD."""
     known = {
         **json.loads(_TEMPLATE.read_text(encoding="utf-8")),
         "name": settings.title,
@@ -22,7 +23,7 @@ def croissant(built: Built, settings: Publish) -> bytes:
         "license": settings.license,
         "version": built.version,
         "distribution": [*_files(built), *_file_sets(built)],
-        "recordSet": [_record_set(name) for name in built.configs],
+        "recordSet": [_record_set(config, form) for config, form in built.configs.items()],
     }
     if settings.citation:
         known["citeAs"] = settings.citation
@@ -30,13 +31,14 @@ def croissant(built: Built, settings: Publish) -> bytes:
 
 
 def _files(built: Built) -> list[dict[str, Any]]:
+    media_types = {form.name: form.media_type for form in built.formats}
     return [
         {
             "@type": "cr:FileObject",
             "@id": file.name,
             "contentUrl": file.name,
             "contentSize": f"{file.bytes} B",
-            "encodingFormat": "application/x-tar" if file.name.endswith(".tar") else "application/x-parquet",
+            "encodingFormat": media_types[file.format],
             "sha256": file.sha256,
         }
         for file in built.files
@@ -48,28 +50,40 @@ def _file_sets(built: Built) -> list[dict[str, Any]]:
         {
             "@type": "cr:FileSet",
             "@id": f"{name}-files",
-            "encodingFormat": "application/x-parquet",
+            "encodingFormat": form.media_type,
             "includes": built.globs(name),
         }
-        for name in built.configs
+        for name, form in built.configs.items()
     ]
 
 
-def _record_set(config: str) -> dict[str, Any]:
-    fields = [
-        {
-            "@type": "cr:Field",
-            "@id": f"{config}/{field.name}",
-            "description": meaning(field.name),
-            "dataType": _type(field.type),
-            "source": {"fileSet": {"@id": f"{config}-files"}, "extract": {"column": field.name}},
-            **({"repeated": True} if pa.types.is_list(field.type) else {}),
-        }
-        for field in schema_of(config)
-    ]
+def _record_set(config: str, form: Format) -> dict[str, Any]:
+    fields = [_field(config, column) for column in form.columns]
     return {"@type": "cr:RecordSet", "@id": config, "key": {"@id": f"{config}/uid"}, "field": fields}
 
 
-def _type(kind: pa.DataType) -> str:
-    kind = kind.value_type if pa.types.is_list(kind) else kind
-    return "sc:Integer" if pa.types.is_integer(kind) else "sc:ImageObject" if pa.types.is_struct(kind) else "sc:Text"
+def _field(config: str, column: Column) -> dict[str, Any]:
+    name = f"{config}/{column.name}"
+    source = {"fileSet": {"@id": f"{config}-files"}, "extract": {"column": column.name}}
+    known: dict[str, Any] = {"@type": "cr:Field", "@id": name, "description": column.meaning}
+    inner = column.type.value_type if pa.types.is_list(column.type) else column.type
+    if column.type == IMAGE:
+        return {**known, "dataType": "sc:ImageObject", "source": {**source, "transform": {"jsonPath": "bytes"}}}
+    if inner is not column.type:
+        known["repeated"] = True
+    if pa.types.is_struct(inner):
+        known["subField"] = [
+            {
+                "@type": "cr:Field",
+                "@id": f"{name}/{field.name}",
+                "dataType": _data_type(field.type),
+                "source": {**source, "transform": {"jsonPath": f"[*].{field.name}"}},
+            }
+            for field in inner
+        ]
+        return {**known, "source": source}
+    return {**known, "dataType": _data_type(inner), "source": source}
+
+
+def _data_type(kind: pa.DataType) -> str:
+    return "sc:Integer" if pa.types.is_integer(kind) else "sc:Text"

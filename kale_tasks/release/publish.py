@@ -1,18 +1,16 @@
-"""Sends a built release, or the student in use, to its target."""
+"""Sends a built release, or the promoted student, to its target."""
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students as registry
 from kale_tasks.progress import Progress
 from kale_tasks.release import built as release
-from kale_tasks.release.card import notes, pages
-from kale_tasks.release.targets.base import MANIFEST, README, Publication, Target, open_target
+from kale_tasks.release.card import pages, student_card
+from kale_tasks.release.registry import open_target
+from kale_tasks.release.targets.base import MANIFEST, README, Publication, Target
 from kale_tasks.settings.model import Settings
 
 
@@ -27,16 +25,16 @@ class StudentFile:
 
 
 def target(settings: Settings) -> Target:
-    """The configured target of releases."""
+    """Open the target of releases; BadConfig if none is configured."""
     if settings.publish.target is None:
         raise BadConfig(
-            "There is no target. Set publish.target to a folder, s3://bucket/prefix or hf://datasets/name/dataset."
+            "No target is configured. Set publish.target to a folder, s3://bucket/prefix or hf://datasets/name/dataset."
         )
     return open_target(settings.publish.target, settings)
 
 
 def publish(lake: Lake, settings: Settings, key: str, progress: Progress) -> str:
-    """Publish the newest release of a key and answer with its address; doing it again changes nothing."""
+    """Publish the newest release of a key and return its address. Repeating it changes nothing."""
     place = target(settings)
     base = place.current()
     built = release.read(lake, key)
@@ -45,10 +43,10 @@ def publish(lake: Lake, settings: Settings, key: str, progress: Progress) -> str
 
 
 def publish_student(lake: Lake, settings: Settings, progress: Progress) -> str:
-    """Publish the student in use, with a card of its own."""
+    """Publish the promoted student with its card and return its address."""
     if settings.publish.model_target is None:
         raise BadConfig(
-            "There is no target for students. Set publish.model_target to a folder, s3://… or hf://name/model."
+            "No target for students is configured. Set publish.model_target to a folder, s3://… or hf://name/model."
         )
     used = registry.promoted(lake)
     if used is None:
@@ -61,16 +59,7 @@ def publish_student(lake: Lake, settings: Settings, progress: Progress) -> str:
     files = [StudentFile(path, name, sizes[path], student.files[name]) for name, path in sorted(paths.items())]
     listed = [{"name": f.name, "bytes": f.bytes, "sha256": f.sha256} for f in files]
     made = {
-        README: _student_card(student, settings, notes(base.readme)),
+        README: student_card(student, settings.publish, base.readme),
         MANIFEST: json.dumps({"version": student.version, "files": listed}, indent=1).encode() + b"\n",
     }
     return place.publish(Publication(student.version, lake.storage, files, made), base, progress)
-
-
-def _student_card(student: registry.Student, settings: Settings, kept: str) -> bytes:
-    folder = Path(__file__).parent / "templates"
-    environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True)
-    template = environment.get_template("student.md.j2")
-    return template.render(
-        student=student, settings=settings.publish, notes=kept, metrics=json.dumps(student.metrics, indent=1)
-    ).encode()

@@ -1,4 +1,4 @@
-"""What is in a file of captions, as counts that can be added up over files."""
+"""Counts of the captions in a file, which can be added up over files."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 TEXTS = ("alt_text", "dense_caption", "caption")
 FACTS = ("facts", "facts_from_alt", "facts_from_dense", "facts_invented")
-BIN, BINS = 10, 21  # words are counted by tens; the last bin holds 200 and more
+BIN, BINS = 10, 21  # word counts in bins of ten; the last bin is 200 and more
 
 Counts = dict[str, dict[str, int]]
 
 
 def count(rows: pa.Table) -> Counts:
-    """Words, flags, facts, recipes and models of some captions."""
+    """Count words, flags, facts, recipes and models of some captions."""
     found: Counts = {f"words.{name}": _words(rows[name]) for name in TEXTS}
     found["facts"] = {name: int(pc.sum(rows[name]).as_py() or 0) for name in FACTS}
     found["flags"] = _values(pc.list_flatten(rows["flags"]))
@@ -27,7 +27,7 @@ def count(rows: pa.Table) -> Counts:
 
 
 def add(counts: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:
-    """The sum of several counts."""
+    """Return the sum of several counts."""
     total: dict[str, Counter[str]] = {}
     for each in counts:
         for group, values in each.items():
@@ -36,13 +36,13 @@ def add(counts: Iterable[Mapping[str, Mapping[str, int]]]) -> Counts:
 
 
 def mean_words(counts: Mapping[str, Mapping[str, int]], name: str) -> float:
-    """Words of a text on average."""
+    """Return the mean number of words of a text."""
     counted = counts.get(f"words.{name}", {})
     return counted.get("sum", 0) / max(1, counted.get("rows", 0))
 
 
 def _words(texts: pa.ChunkedArray) -> dict[str, int]:
-    # One word more than spaces: near enough for a card, and many times faster than splitting.
+    # Spaces plus one: exact enough for a card, and many times faster than splitting.
     spaces = pc.count_substring(texts, " ").drop_null()
     filled = pc.greater(pc.binary_length(texts.drop_null()), 0)
     words = spaces.to_numpy() + 1

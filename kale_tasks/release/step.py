@@ -12,15 +12,15 @@ from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import failed_check
-from kale_tasks.release.cuts import CAPTIONS, IMAGES, Cut, cuts, version
-from kale_tasks.release.files import File, write_cut
-from kale_tasks.release.formats import WITH_IMAGES
+from kale_tasks.release.files import ReleaseFile, write_shard
+from kale_tasks.release.registry import formats_of
+from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
 class Release:
-    """All keys up to this one that have captions; a row of its table is a file of the release."""
+    """All keys up to this one that have captions. A row of its table is a file of the release."""
 
     name: ClassVar[str] = "release"
     version: ClassVar[int] = 1
@@ -30,65 +30,66 @@ class Release:
     keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        return settings.publish.semantic()
+        raised = {form.name: form.version for form in formats_of(settings) if form.version > 1}
+        return {**settings.publish.semantic(), **({"format_versions": raised} if raised else {})}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
         stages = {n: c.content for n, c in lake.partitions("captions").items() if n.split("/")[0] <= key and c.rows}
         if not any(name.endswith("stage=1") for name in stages):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
-        for source in sorted({name.split("/")[0] for name in stages}):
+        sources = sorted({name.split("/")[0] for name in stages})
+        for source in sources:
             if why := failed_check(lake, "captions", source):
                 raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
         found = {CAPTIONS + name: content for name, content in stages.items()}
-        if WITH_IMAGES & set(settings.publish.formats):
-            sources = {name.split("/")[0] for name in stages}
+        if any(form.images for form in formats_of(settings)):
             found |= {IMAGES + n: c.content for n, c in lake.partitions("images").items() if n in sources}
         return found
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
-        groups = [list(group) for _, group in groupby(cuts(run), key=lambda cut: cut.source)]
-        per_cut = 1 + len(run.settings.publish.formats)
+        groups = [list(group) for _, group in groupby(shards_of(run), key=lambda shard: shard.source)]
+        formats = len(formats_of(run.settings))
         return [
-            Chunk(index=i, first_part=group[0].number, parts=len(group), stop=len(group) * per_cut)
+            Chunk(index=i, first_part=group[0].number, parts=len(group), stop=len(group) * formats)
             for i, group in enumerate(groups)
         ]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        planned = cuts(run)
-        earlier = _earlier(run, planned[chunk.first_part].source)
+        shards = shards_of(run)
+        released = _released(run, shards[chunk.first_part].source)
         for number in numbers:
-            cut = planned[number]
-            files = earlier.get(cut.digest) or list(write_cut(run, cut))
-            run.progress.advance(0, captions=cut.stop - cut.start)
+            shard = shards[number]
+            files = released.get(shard.digest) or list(write_shard(run, shard))
+            run.progress.advance(0, captions=shard.stop - shard.start)
             yield Part(
                 number=number,
-                rows=pa.Table.from_pylist([_row(run, cut, file) for file in files]),
+                rows=pa.Table.from_pylist([_row(run, shard, file) for file in files]),
                 rows_in=len(files),
                 metrics={"bytes": sum(file.bytes for file in files), "files": len(files)},
             )
 
 
-def _row(run: Run, cut: Cut, file: File) -> dict[str, Any]:
+def _row(run: Run, shard: ReleaseShard, file: ReleaseFile) -> dict[str, Any]:
     return {
-        "version": version(run),
+        "version": release_name(run.key, run.fingerprint),
         "key": run.key,
-        "source": cut.source,
-        "stage": cut.stage,
-        "cut": cut.digest,
+        "source": shard.source,
+        "stage": shard.stage,
+        "cut": shard.digest,
         **{name: getattr(file, name) for name in ("path", "name", "format", "rows", "bytes", "sha256")},
         "stats": json.dumps(file.stats, sort_keys=True),
     }
 
 
-def _earlier(run: Run, source: str) -> dict[str, list[File]]:
-    # Files of the release before this one, by what they were cut from: a key that did not change is not written again.
+def _released(run: Run, source: str) -> dict[str, list[ReleaseFile]]:
+    """Return the files of the release before this one by shard digest, so that unchanged keys are not written again."""
     keys = [key for key in run.lake.keys("releases") if key <= run.key]
     if not keys:
         return {}
     rows = run.lake.arrow("releases", keys[-1], where=f"source = '{source}'").to_pylist()
-    found: dict[str, dict[str, File]] = {}
+    found: dict[str, dict[str, ReleaseFile]] = {}
     for row in rows:
-        found.setdefault(row["cut"], {})[row["name"]] = File.of_row(row)
+        found.setdefault(row["cut"], {})[row["name"]] = ReleaseFile.of_row(row)
     return {
         digest: [files[name] for name in sorted(files)]
         for digest, files in found.items()

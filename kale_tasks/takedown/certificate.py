@@ -19,7 +19,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import FOLDER, digest
 from kale_tasks.models import students as registry
 from kale_tasks.release import built as release
-from kale_tasks.release.targets.base import open_target
+from kale_tasks.release.registry import open_target
 from kale_tasks.settings.model import Settings
 
 _UID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")

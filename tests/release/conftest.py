@@ -1,4 +1,4 @@
-"""Lakes with captions, and a Hub of our own."""
+"""Lakes with captions, and a local Hub."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SETS = ["parts.part_rows=60", "parts.chunk_rows=120", "publish.shard_rows=50", "
 
 @dataclass
 class World:
-    """A lake, the settings it was made with, and words to publish it."""
+    """A lake, the settings it was made with, and shortcuts to fill, release and publish it."""
 
     lake: Lake
     sets: list[str]
@@ -45,7 +45,7 @@ class World:
 
 
 def world(kind: str, folder: Path, request: pytest.FixtureRequest, *sets: str) -> World:
-    """A new world of a kind."""
+    """Create an empty lake of a kind."""
     all_sets = [*lake_sets(kind, folder, request), *SETS, *sets]
     lake, _ = lake_of(all_sets)
     return World(lake, all_sets)
@@ -53,7 +53,7 @@ def world(kind: str, folder: Path, request: pytest.FixtureRequest, *sets: str) -
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A Hub that the real client of this process talks to."""
+    """A local Hub that the real client of this process talks to."""
     server = HubServer(tmp_path / "hub")
     monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub_constants, "HF_HUB_DISABLE_XET", True)

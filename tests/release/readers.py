@@ -1,4 +1,4 @@
-"""Readers of a target: what they find, and what they find while somebody publishes."""
+"""Readers of a target: what they find, also while a release is being published."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ print(json.dumps({
 
 
 def load_dataset(asked: Mapping[str, Any], cache: Path, **environment: str) -> dict[str, Any]:
-    """What `datasets.load_dataset` makes of a release, in a process of its own: whole and streamed."""
+    """Load a release by `datasets.load_dataset` in its own process: whole and streamed."""
     env = {"PATH": "/usr/bin:/bin", "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", **environment}
     command = [sys.executable, "-c", _LOAD, json.dumps(asked)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=240)
@@ -35,7 +35,7 @@ def load_dataset(asked: Mapping[str, Any], cache: Path, **environment: str) -> d
 
 @contextmanager
 def watching(look: Callable[[], State]) -> Iterator[list[State]]:
-    """A reader that looks again and again; every different state it saw, in order."""
+    """Read again and again; yields the distinct states that were seen, in order."""
     seen: list[State] = [look()]
     over = threading.Event()
 

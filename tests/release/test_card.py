@@ -1,4 +1,4 @@
-"""The card and what stands beside it."""
+"""The card and the pages beside it."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -37,7 +37,7 @@ def built(it: World) -> Built:
     return read(it.lake, "a")
 
 
-def test_the_metadata_says_what_is_there(it: World, built: Built) -> None:
+def test_the_metadata_lists_configs_and_rows(it: World, built: Built) -> None:
     front = yaml.safe_load(pages(built, it.settings.publish)["README.md"].decode().split("---\n")[1])
     assert front["license"] == "apache-2.0" and front["size_categories"] == ["n<1K"]
     assert [c["config_name"] for c in front["configs"]] == ["full", "core", "chat"]
@@ -72,12 +72,12 @@ def test_the_card_shows_the_results_of_the_checks(it: World) -> None:
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r")).map(str.strip))
-def test_what_people_wrote_into_the_card_is_kept(text: str) -> None:
+def test_notes_are_found_in_a_card(text: str) -> None:
     if END not in text and BEGIN not in text:
         assert notes(f"# Card\n{BEGIN}\n{text}\n{END}\nrest") == text
 
 
-def test_notes_come_through_a_new_card_unchanged(it: World, built: Built) -> None:
+def test_a_new_card_keeps_the_notes(it: World, built: Built) -> None:
     old = f"old words {BEGIN}\nWe thank **everyone**.\n{END} more old words"
     new = pages(built, it.settings.publish, old)["README.md"].decode()
     assert notes(new) == "We thank **everyone**." and "old words" not in new
@@ -98,12 +98,12 @@ def test_croissant_describes_files_and_columns_that_exist(it: World, built: Buil
     }
 
 
-def test_pages_of_one_release_are_the_same_bytes_each_time(it: World, built: Built) -> None:
+def test_pages_of_a_release_are_reproducible(it: World, built: Built) -> None:
     assert pages(built, it.settings.publish) == pages(read(it.lake, "a"), it.settings.publish)
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=30), st.integers(0, 10**12), max_size=8))
-def test_pictures_are_sound_whatever_they_show(values: dict[str, int]) -> None:
+def test_charts_are_valid_xml(values: dict[str, int]) -> None:
     printable = {"".join(c for c in k if c.isprintable()) or "x": v for k, v in values.items()}
     ET.fromstring(bars("a < b & c", printable))
     ET.fromstring(histogram("words", {"caption": {"010": 5, "200": 1}}, "words"))
@@ -116,17 +116,17 @@ def test_counts_of_files_add_up_in_any_order(counts: list[dict[str, dict[str, in
     assert sum(v for group in add(counts).values() for v in group.values()) == total
 
 
-def test_who_approves_sees_the_change_the_figures_and_the_card(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_review_shows_the_change_the_figures_and_the_card(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     it = world("folder", tmp_path, request, f"publish.target={tmp_path / 'published'}")
     it.fill("a")
     first = it.release("a")
-    assert "nothing: it is the first release" in kale("release", "review", "--key", "a", sets=it.sets).out
+    assert "would be the first release" in kale("release", "review", "--key", "a", sets=it.sets).out
     it.publish("a")
     it.fill("b", rows=60)
     second = it.release("b")
-    told = kale("release", "review", "--key", "b", "--json", sets=it.sets).json
-    assert f"`{second}` would take the place of `{first}`" in told["text"]
-    assert "| 60 | 0 | 0 | 120 |" in told["text"]
-    assert "| facts in 100 captions | 200.0 | 200.0 |" in told["text"]
-    assert "## How it was made" in told["text"] and "dataset_info" not in told["text"]
-    assert it.lake.storage.exists(report_path(told["report"], "html"))
+    shown = kale("release", "review", "--key", "b", "--json", sets=it.sets).json
+    assert f"`{second}` would replace `{first}`" in shown["text"]
+    assert "| 60 | 0 | 0 | 120 |" in shown["text"]
+    assert "| facts in 100 captions | 200.0 | 200.0 |" in shown["text"]
+    assert "## How it was made" in shown["text"] and "dataset_info" not in shown["text"]
+    assert it.lake.storage.exists(report_path(shown["report"], "html"))

@@ -1,4 +1,4 @@
-"""Releases on the Hub: the real client against a server that speaks the Hub's API."""
+"""Releases on the Hub: the real client against a server with the Hub's API."""
 
 import json
 import os
@@ -32,9 +32,9 @@ def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waiting takes no time here; what would have been waited for is kept."""
+    """Make waiting instant; returns the seconds that would have been waited."""
     waited: list[float] = []
-    monkeypatch.setattr("kale_tasks.release.targets.hub.time.sleep", waited.append)
+    monkeypatch.setattr("tenacity.nap.time.sleep", waited.append)
     return waited
 
 
@@ -61,7 +61,7 @@ def command(it: World, hub: HubServer) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "kale_tasks", "publish", "--key", "a", *sets], env=env)
 
 
-def test_a_reader_sees_whole_releases_and_only_new_bytes_travel(it: World, hub: HubServer) -> None:
+def test_a_reader_sees_whole_releases_and_only_new_files_are_sent(it: World, hub: HubServer) -> None:
     with watching(lambda: reader(hub)) as seen:
         it.publish("a")
         first, sent = names(it, "a"), large(it, "a")
@@ -76,7 +76,7 @@ def test_a_reader_sees_whole_releases_and_only_new_bytes_travel(it: World, hub: 
     assert repo.head.files["manifest.json"].small
 
 
-def test_files_that_left_the_release_leave_the_hub_but_strangers_files_stay(it: World, hub: HubServer) -> None:
+def test_files_of_older_releases_are_removed_but_files_of_other_people_stay(it: World, hub: HubServer) -> None:
     it.publish("a")
     repo = hub.repo(REPO)
     repo.commit("a figure", "", {"figures/map.svg": Blob(3, b"map")}, ())
@@ -87,12 +87,12 @@ def test_files_that_left_the_release_leave_the_hub_but_strangers_files_stay(it: 
     assert repo.head.files["figures/map.svg"].small == b"map"
 
 
-def test_a_killed_upload_goes_on_where_it_stopped(it: World, hub: HubServer) -> None:
+def test_a_killed_upload_is_resumed(it: World, hub: HubServer) -> None:
     hub.pace = 0.3
     files = large(it, "a")
     process = command(it, hub)
     while len(hub.received) < len(files) // 2:
-        assert process.poll() is None, "it must not be over yet"
+        assert process.poll() is None, "it ended too early"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -104,26 +104,26 @@ def test_a_killed_upload_goes_on_where_it_stopped(it: World, hub: HubServer) -> 
     assert reader(hub) == names(it, "a")
 
 
-def test_a_commit_that_landed_behind_an_error_is_not_made_twice(it: World, hub: HubServer) -> None:
+def test_a_commit_that_landed_despite_an_error_is_not_repeated(it: World, hub: HubServer) -> None:
     hub.faults = [Fault("POST .*/commit/main", 500, after=True)]
     it.publish("a")
     assert len(hub.repo(REPO).commits) == 2
     assert reader(hub) == names(it, "a")
 
 
-def test_a_commit_whose_answer_was_lost_is_not_made_twice(it: World, hub: HubServer) -> None:
+def test_a_commit_whose_response_was_lost_is_not_repeated(it: World, hub: HubServer) -> None:
     hub.faults = [Fault("POST .*/commit/main", 0, after=True)]
     it.publish("a")
     assert len(hub.repo(REPO).commits) == 2
 
 
-def test_a_commit_that_failed_is_made_once_the_hub_is_back(it: World, hub: HubServer) -> None:
+def test_a_failed_commit_is_retried(it: World, hub: HubServer) -> None:
     hub.faults = [Fault("POST .*/commit/main", 503, times=2)]
     it.publish("a")
     assert len(hub.repo(REPO).commits) == 2
 
 
-def test_the_hubs_rate_limit_is_obeyed(it: World, hub: HubServer, quick: list[float]) -> None:
+def test_the_rate_limit_is_respected(it: World, hub: HubServer, quick: list[float]) -> None:
     limit = {"RateLimit": '"api";r=0;t=40', "RateLimit-Policy": '"fixed window";"api";q=100;w=300'}
     hub.faults = [
         Fault("POST .*/commit/main", 429, headers=limit),
@@ -133,13 +133,13 @@ def test_the_hubs_rate_limit_is_obeyed(it: World, hub: HubServer, quick: list[fl
     assert 40 in quick and len(hub.repo(REPO).commits) == 2
 
 
-def test_a_limit_that_lasts_is_left_to_the_scheduler(it: World, hub: HubServer) -> None:
+def test_a_long_rate_limit_is_left_to_the_scheduler(it: World, hub: HubServer) -> None:
     hub.faults = [Fault("POST .*/commit/main", 429, times=99, headers={"RateLimit": '"api";r=0;t=3000'})]
     with pytest.raises(Transient, match="3000 s"):
         it.publish("a")
 
 
-def test_somebody_elses_commit_in_between_is_a_conflict_and_stays(it: World, hub: HubServer) -> None:
+def test_a_commit_by_somebody_else_is_a_conflict_and_stays(it: World, hub: HubServer) -> None:
     it.publish("a")
     it.fill("a", rows=100, a="Mary ")
     it.release("a")
@@ -150,17 +150,17 @@ def test_somebody_elses_commit_in_between_is_a_conflict_and_stays(it: World, hub
             hub.repo(REPO).commit("fix a typo", "", {"NOTES.md": Blob(2, b"hi")}, ())
 
     hub.hook = meddle
-    with pytest.raises(Conflict, match="Somebody committed 'fix a typo'"):
+    with pytest.raises(Conflict, match="meanwhile: 'fix a typo'"):
         it.publish("a")
     assert hub.repo(REPO).head.title == "fix a typo"
     sent = sum(hub.received.values())
     it.publish("a")
-    assert sum(hub.received.values()) == sent, "what was uploaded is kept"
+    assert sum(hub.received.values()) == sent, "uploads are kept"
     assert "NOTES.md" in hub.repo(REPO).head.files and reader(hub) == names(it, "a")
 
 
 @pytest.mark.parametrize("request_", ["POST .*/preupload/", "POST .*objects/batch", "POST .*/commit/main"])
-def test_an_expired_token_is_said_in_one_line(it: World, hub: HubServer, request_: str) -> None:
+def test_an_expired_token_is_reported(it: World, hub: HubServer, request_: str) -> None:
     it.publish("a")
     it.fill("a", rows=100, a="Mary ")
     it.release("a")
@@ -185,7 +185,7 @@ def test_publishing_again_makes_no_commit(it: World, hub: HubServer) -> None:
     assert len(hub.repo(REPO).commits) == commits
 
 
-def test_a_name_that_is_no_repository_is_refused(it: World, hub: HubServer) -> None:
+def test_an_invalid_repository_is_refused(it: World, hub: HubServer) -> None:
     with pytest.raises(BadConfig, match="hf://datasets/name/dataset"):
         it.with_("publish.target=hf://captions").publish("a")
 

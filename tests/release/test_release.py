@@ -1,4 +1,4 @@
-"""What a release is made of."""
+"""The files of a release."""
 
 import io
 import json
@@ -14,9 +14,9 @@ import pytest
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.verdicts import check_path
 from kale_tasks.release.built import manifest, read
-from kale_tasks.release.cuts import Cut
-from kale_tasks.release.files import File, write_cut
-from kale_tasks.release.formats import COLUMNS
+from kale_tasks.release.files import ReleaseFile, write_shard
+from kale_tasks.release.formats.base import CAPTION_COLUMNS
+from kale_tasks.release.shards import ReleaseShard
 from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run, execute, plan, work
 from tests.release.conftest import World, world
@@ -25,7 +25,7 @@ from tests.release.world import image, uid
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
-    """Two keys, released in every form."""
+    """Two keys, released in every format."""
     formats = "publish.formats=[mix,sentences,chat,images,webdataset]"
     made = world("folder", tmp_path_factory.mktemp("release"), request, formats)
     made.fill("a", "b")
@@ -33,16 +33,16 @@ def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     return made
 
 
-def rows(it: World, files: list[File]) -> pa.Table:
+def rows(it: World, files: list[ReleaseFile]) -> pa.Table:
     return pa.concat_tables(pq.read_table(Path(it.settings.warehouse, file.path)) for file in files)
 
 
-def noting(seen: list[Any], what: str) -> Callable[[Run, Cut], Iterator[File]]:
-    """Writes a cut and notes down which."""
+def recording(seen: list[Any], what: str) -> Callable[[Run, ReleaseShard], Iterator[ReleaseFile]]:
+    """Write a shard and record an attribute of it."""
 
-    def write(run: Run, cut: Cut) -> Iterator[File]:
-        seen.append(getattr(cut, what))
-        return write_cut(run, cut)
+    def write(run: Run, shard: ReleaseShard) -> Iterator[ReleaseFile]:
+        seen.append(getattr(shard, what))
+        return write_shard(run, shard)
 
     return write
 
@@ -52,9 +52,9 @@ def test_a_release_holds_every_caption_up_to_its_key_once(both: World) -> None:
     full, core = rows(both, built.of("full")), rows(both, built.of("core"))
     assert sorted(full["uid"].to_pylist()) == sorted(uid(key, n) for key in "ab" for n in range(120))
     assert set(core["stage"].to_pylist()) == {1} and all(core["dense_caption"].to_pylist())
-    assert full.column_names == list(COLUMNS)
-    want = {r["uid"]: r for r in both.lake.arrow("captions").select(list(COLUMNS)).to_pylist()}
-    assert {r["uid"]: r for r in full.to_pylist()} == want
+    assert full.column_names == list(CAPTION_COLUMNS)
+    expected = {r["uid"]: r for r in both.lake.arrow("captions").select(list(CAPTION_COLUMNS)).to_pylist()}
+    assert {r["uid"]: r for r in full.to_pylist()} == expected
 
 
 def test_each_file_is_sorted_and_named_by_its_bytes(both: World) -> None:
@@ -65,7 +65,7 @@ def test_each_file_is_sorted_and_named_by_its_bytes(both: World) -> None:
             assert names == sorted(names) and len(names) == file.rows <= 50
 
 
-def test_the_same_captions_give_the_same_bytes_anywhere(
+def test_the_same_captions_give_the_same_bytes_in_any_lake(
     both: World, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     other = world("folder", tmp_path, request, "publish.formats=[mix,sentences,chat,images,webdataset]")
@@ -74,22 +74,22 @@ def test_the_same_captions_give_the_same_bytes_anywhere(
     assert manifest(read(other.lake, "b")) == manifest(read(both.lake, "b"))
 
 
-def test_the_mix_tells_where_each_text_comes_from(both: World) -> None:
+def test_the_mix_names_the_source_of_each_text(both: World) -> None:
     kinds = rows(both, read(both.lake, "b").of("mix")).to_pylist()
     captions = both.lake.arrow("captions").to_pylist()
     columns = {"alt": "alt_text", "dense": "dense_caption", "fused": "caption"}
-    wanted = {(c["uid"], kind, c[name]) for c in captions for kind, name in columns.items() if c[name]}
-    assert {(r["uid"], r["kind"], r["text"]) for r in kinds} == wanted and len(kinds) == len(wanted)
+    expected = {(c["uid"], kind, c[name]) for c in captions for kind, name in columns.items() if c[name]}
+    assert {(r["uid"], r["kind"], r["text"]) for r in kinds} == expected and len(kinds) == len(expected)
 
 
-def test_sentences_put_together_are_the_caption(both: World) -> None:
+def test_sentences_joined_are_the_caption(both: World) -> None:
     found = rows(both, read(both.lake, "b").of("sentences")).to_pylist()
     captions = {c["uid"]: c["caption"] for c in both.lake.arrow("captions").to_pylist()}
     assert {r["uid"]: " ".join(r["sentences"]) for r in found} == captions
     assert all(len(r["sentences"]) == 2 for r in found)
 
 
-def test_images_travel_with_their_captions(both: World) -> None:
+def test_images_are_released_with_their_captions(both: World) -> None:
     built = read(both.lake, "b")
     for row in rows(both, built.of("images")).to_pylist():
         assert row["image"]["bytes"] == image(row["uid"])
@@ -101,7 +101,7 @@ def test_images_travel_with_their_captions(both: World) -> None:
     assert members[f"{uid('a', 3)}.jpg"] == image(uid("a", 3))
 
 
-def test_no_captions_no_release(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_release_needs_captions(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with pytest.raises(Conflict, match="Run fuse first"):
         world("folder", tmp_path, request).release("a")
 
@@ -117,7 +117,7 @@ def test_captions_that_failed_their_checks_are_not_released(tmp_path: Path, requ
         it.release("a")
 
 
-def test_a_release_that_was_cut_short_goes_on_where_it_stopped(
+def test_an_interrupted_release_is_resumed(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it = world("folder", tmp_path, request)
@@ -126,15 +126,15 @@ def test_a_release_that_was_cut_short_goes_on_where_it_stopped(
     (chunk,) = plan(run).chunks
     written = list[int]()
 
-    def write_and_die(run: Run, cut: Cut) -> Iterator[File]:
+    def write_and_die(run: Run, shard: ReleaseShard) -> Iterator[ReleaseFile]:
         if len(written) == 2:
             raise OSError("the machine dies")
-        return noting(written, "number")(run, cut)
+        return recording(written, "number")(run, shard)
 
-    monkeypatch.setattr("kale_tasks.release.step.write_cut", write_and_die)
+    monkeypatch.setattr("kale_tasks.release.step.write_shard", write_and_die)
     with pytest.raises(OSError, match="dies"):
         work(run, chunk)
-    monkeypatch.setattr("kale_tasks.release.step.write_cut", noting(written, "number"))
+    monkeypatch.setattr("kale_tasks.release.step.write_shard", recording(written, "number"))
     execute(Run(Release(), it.lake, it.settings, "a"))
     assert sorted(written) == list(chunk.numbers)
 
@@ -148,13 +148,13 @@ def test_a_later_release_writes_only_what_changed(
     it.fill("c")
     it.fill("b", b="Mary ")
     sources = list[str]()
-    monkeypatch.setattr("kale_tasks.release.step.write_cut", noting(sources, "source"))
+    monkeypatch.setattr("kale_tasks.release.step.write_shard", recording(sources, "source"))
     it.release("c")
     assert set(sources) == {"b", "c"}
     assert read(it.lake, "c").rows("full") == 360
 
 
-def test_files_stay_near_their_bound(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_files_are_closed_at_their_size_limit(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     it = world("folder", tmp_path, request, "publish.shard_bytes=2000", "publish.formats=[images]")
     it.fill("a", rows=1200)
     wide = it.with_("publish.shard_rows=1200")
@@ -163,5 +163,5 @@ def test_files_stay_near_their_bound(tmp_path: Path, request: pytest.FixtureRequ
     assert len(images) > 1 and sum(file.rows for file in images) == 1200
 
 
-def test_a_release_that_stands_is_not_made_again(both: World) -> None:
+def test_a_committed_release_is_not_built_again(both: World) -> None:
     assert plan(Run(Release(), both.lake, both.settings, "b")).committed

@@ -15,7 +15,9 @@ from kale_tasks.release.built import read
 from kale_tasks.release.card import pages
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import publish, target
+from kale_tasks.release.step import Release
 from kale_tasks.release.targets.base import Publication
+from kale_tasks.runner.run import Run, execute
 from tests.kale import kale
 from tests.lakes import KINDS, lake_sets
 from tests.release.conftest import World, world
@@ -24,7 +26,7 @@ from tests.release.world import uid
 
 
 def two_keys(folder: Path, request: pytest.FixtureRequest, kind: str) -> World:
-    """A lake with two keys in a folder, which publishes to a folder or to S3."""
+    """Create a lake with two keys in a folder, which publishes to a folder or to S3."""
     made = world("folder", folder, request)
     s3 = [
         text for text in lake_sets(kind, folder, request) if not text.startswith(("parts.", "warehouse=", "catalog="))
@@ -51,32 +53,32 @@ def outside(it: World) -> Storage:
 
 
 def reader(place: Storage) -> State:
-    """What a reader who follows the pointer finds; every file that the manifest lists must be there."""
+    """Return the files that a reader finds by the pointer; every file in the manifest must exist."""
     try:
         version = json.loads(place.read("latest.json"))["version"]
     except FileNotFoundError:
         return frozenset()
     files = json.loads(place.read(f"{version}/manifest.json"))["files"]
-    standing = {e.path.removeprefix(f"{version}/"): e.size for e in place.entries(version)}
-    assert all(standing[f["name"]] == f["bytes"] for f in files)
+    present = {e.path.removeprefix(f"{version}/"): e.size for e in place.entries(version)}
+    assert all(present[f["name"]] == f["bytes"] for f in files)
     return frozenset(f["name"] for f in files)
 
 
-def noting(put: Callable[[Storage, str, bytes | Path], None], sent: list[str]) -> Callable[..., None]:
-    """A `put` that writes down what is sent."""
+def recording(put: Callable[[Storage, str, bytes | Path], None], sent: list[str]) -> Callable[..., None]:
+    """Return a `put` that records what is sent."""
 
-    def noted(storage: Storage, path: str, data: bytes | Path) -> None:
+    def recorded(storage: Storage, path: str, data: bytes | Path) -> None:
         sent.append(path)
         put(storage, path, data)
 
-    return noted
+    return recorded
 
 
 def names(it: World, key: str) -> State:
     return frozenset(file.name for file in read(it.lake, key).files)
 
 
-def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_bytes_travel(
+def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_files_are_sent(
     it: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = outside(it)
@@ -86,7 +88,7 @@ def test_a_reader_sees_the_old_release_or_the_new_one_and_only_new_bytes_travel(
         it.fill("b", b="Mary ")
         it.release("b")
         sent = list[str]()
-        monkeypatch.setattr(type(place), "put", noting(type(place).put, sent))
+        monkeypatch.setattr(type(place), "put", recording(type(place).put, sent))
         it.publish("b")
         monkeypatch.undo()
     assert seen == [frozenset(), first, names(it, "b")]
@@ -100,30 +102,30 @@ def test_publishing_again_changes_nothing(plain: World) -> None:
     assert {e.path: e.size for e in outside(plain).entries("")} == before
 
 
-def test_a_publication_that_died_halfway_sends_each_file_once(it: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_publication_sends_each_file_once(it: World, monkeypatch: pytest.MonkeyPatch) -> None:
     place, sent = outside(it), list[str]()
     real = type(place).put
 
     def put(storage: Storage, path: str, data: bytes | Path) -> None:
         if path.endswith(".parquet"):
             if len(sent) == 3:
-                raise OSError("the line is dead")
+                raise OSError("connection lost")
             sent.append(path)
         real(storage, path, data)
 
     alone = it.with_("publish.upload_workers=1")
     monkeypatch.setattr(type(place), "put", put)
-    with pytest.raises(OSError, match="dead"):
+    with pytest.raises(OSError, match="connection lost"):
         alone.publish("b")
     assert reader(place) == frozenset()
-    monkeypatch.setattr(type(place), "put", noting(real, sent))
+    monkeypatch.setattr(type(place), "put", recording(real, sent))
     alone.publish("b")
     files = [p for p in sent if p.endswith(".parquet")]
     assert len(files) == len(set(files)) == len(names(it, "b"))
     assert reader(place) == names(it, "b")
 
 
-def test_somebody_elses_release_in_between_is_a_conflict_and_stays(it: World) -> None:
+def test_a_release_by_somebody_else_is_a_conflict_and_stays(it: World) -> None:
     place, built = target(it.settings), read(it.lake, "b")
     base = place.current()
     outside(it).put("other/manifest.json", json.dumps({"version": "other", "files": []}).encode())
@@ -135,15 +137,17 @@ def test_somebody_elses_release_in_between_is_a_conflict_and_stays(it: World) ->
     assert place.current().version == "other"
 
 
-def test_a_file_that_was_damaged_is_not_published(plain: World) -> None:
+def test_a_truncated_file_is_not_published_and_the_advice_works(plain: World) -> None:
     file = read(plain.lake, "b").files[0]
     plain.lake.storage.put(file.path, b"torn")
-    with pytest.raises(BadData, match="made anew"):
+    with pytest.raises(BadData, match=r"has 4 bytes, expected .* Delete it and run release with --again"):
         plain.publish("b")
     plain.lake.storage.delete(file.path)
+    execute(Run(Release(), plain.lake, plain.settings, "b", again=True))
+    assert plain.publish("b") and reader(outside(plain)) == names(plain, "b")
 
 
-def test_the_diff_counts_rows_by_what_happens_to_them(plain: World) -> None:
+def test_the_diff_counts_added_removed_and_changed_rows(plain: World) -> None:
     plain.publish("b")
     same = diff(plain.lake, read(plain.lake, "b"), target(plain.settings).current())
     assert (same.rows_same, same.rows_in, same.rows_out, same.rows_changed, same.files_new) == (240, 0, 0, 0, 0)
@@ -174,10 +178,10 @@ def test_a_lake_on_s3_is_published_as_well(tmp_path: Path, request: pytest.Fixtu
     assert reader(outside(it)) == names(it, "a")
 
 
-def test_what_is_published_has_its_report(plain: World) -> None:
-    said = kale("publish", "--key", "b", "--json", sets=plain.sets).json
+def test_publishing_writes_the_report(plain: World) -> None:
+    answer = kale("publish", "--key", "b", "--json", sets=plain.sets).json
     version = read(plain.lake, "b").version
-    assert said["address"].endswith(version)
+    assert answer["address"].endswith(version)
     page = plain.lake.storage.read(report_path(f"{RELEASE}{version}", "html")).decode()
     assert f"<h1>{version}</h1>" in page and "240" in page
 

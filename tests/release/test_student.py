@@ -1,4 +1,4 @@
-"""The student in use, published as a model."""
+"""The promoted student, published as a model."""
 
 import hashlib
 import json
@@ -74,11 +74,11 @@ def test_a_student_goes_to_the_hub_with_a_card(it: World, hub: HubServer) -> Non
     assert len(repo.commits) == 2
 
 
-def test_no_student_in_use_is_a_conflict(it: World, hub: HubServer) -> None:
+def test_without_a_promoted_student_publishing_is_a_conflict(it: World, hub: HubServer) -> None:
     with pytest.raises(Conflict, match="Run distill first"):
         publish_student(it.lake, it.settings, Silent())
 
 
-def test_no_target_is_a_matter_of_settings(it: World) -> None:
+def test_without_a_target_publishing_is_refused(it: World) -> None:
     with pytest.raises(BadConfig, match=r"publish\.model_target"):
         publish_student(it.lake, it.with_("publish.model_target=null").settings, Silent())

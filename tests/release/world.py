@@ -1,4 +1,4 @@
-"""A small pipeline for tests of the release: pairs, tarred images and captions of both stages, made in no time."""
+"""A small, fast pipeline for tests of releases: pairs, images in tars, and captions of both stages."""
 
 import hashlib
 import io
@@ -34,12 +34,12 @@ def _jpeg() -> bytes:
 
 
 def image(name: str) -> bytes:
-    """A JPEG whose last bytes are found nowhere else."""
+    """Return a JPEG whose last bytes occur nowhere else."""
     return _jpeg() + f"pixels of {name}".encode()
 
 
 class Ingest:
-    """Made-up pairs, sorted by uid, less those that a takedown names; every fifth is for stage 2."""
+    """Made-up pairs, sorted by uid, without those of takedowns; every fifth is for stage 2."""
 
     name: ClassVar[str] = "ingest"
     version: ClassVar[int] = 1
@@ -91,7 +91,7 @@ class Ingest:
 
 
 class _Mapped(ABC):
-    """What the steps after ingest share."""
+    """Base of the steps after ingest."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
@@ -121,11 +121,11 @@ class _Mapped(ABC):
 
     @abstractmethod
     def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows of a part, from those read."""
+        """Return the rows of a part, made from those read."""
 
 
 class Tars(_Mapped):
-    """One tar a part."""
+    """One tar for each part."""
 
     name: ClassVar[str] = "images"
     table: ClassVar[str] = "images"
@@ -184,12 +184,12 @@ class Student(Fuse):
 
 
 def pipeline(rows: int, salt: Mapping[str, str] | None = None) -> list[Step]:
-    """Every step up to the captions, in order."""
+    """Return every step up to the captions, in order."""
     return [Ingest(rows, salt), Tars(), Fuse(), Student()]
 
 
 def fill(lake: Lake, settings: Settings, keys: Sequence[str], rows: int, salt: Mapping[str, str] | None = None) -> None:
-    """Run all of it on some keys."""
+    """Run the pipeline on some keys."""
     for key in keys:
         for step in pipeline(rows, salt):
             execute(Run(step, lake, settings, key))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.quality.features import sentences as sentence_counts
-from kale_tasks.release.formats import FORMATS
-from kale_tasks.release.pictures import Pictures
+from kale_tasks.release.formats.base import StoredImages
+from kale_tasks.release.formats.text import Sentences
 from kale_tasks.text.sentences import is_whole, sentences
 
 
@@ -39,5 +39,5 @@ def test_metrics_and_releases_split_as_cleaning_does() -> None:
     texts = ['A poster of "Mrs. Doubtfire." It is framed.', "Photo by Dr. B. Smith, LLC! For you.", None]
     assert sentence_counts(pa.chunked_array([texts])).to_pylist() == [2, 2, 0]
     columns = {name: pa.array([None] * 3, pa.string()) for name in ("uid", "url", "sha256", "key", "stage")}
-    released = FORMATS["sentences"].convert(pa.table(columns | {"caption": texts}), Pictures.__new__(Pictures))
+    released = Sentences().convert(pa.table(columns | {"caption": texts}), StoredImages.__new__(Pictures))
     assert [len(found) for found in released["sentences"].to_pylist()] == [2, 2, 0]

@@ -17,7 +17,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.check import check_run
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import make_report
-from kale_tasks.release.cuts import version
+from kale_tasks.release.shards import release_name
 from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run, execute
 from tests.quality.world import STEPS, World, commit, commit_student, open_world
@@ -65,7 +65,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
         make_report(lake, lake.settings, key)
         run = Run(Release(), lake, lake.settings, key)
         execute(run)
-        make_release_report(lake, lake.settings, version(run))
+        make_release_report(lake, lake.settings, release_name(run.key, run.fingerprint))
     commit(lake, World(FAILED_KEY, pairs=120), "ingest", lambda rows: rows + rows[:1])
     with pytest.raises(BadData):
         check_run(lake, lake.settings, "ingest", FAILED_KEY)

@@ -20,7 +20,7 @@ _BLOCK = 1 << 26
 
 
 class Published(Protocol):
-    """A file to publish: where it stands in the warehouse and what it is called outside."""
+    """A file to publish: its path in the warehouse, and its name in the target."""
 
     @property
     def path(self) -> str: ...
@@ -37,7 +37,7 @@ class Published(Protocol):
 
 @dataclass(frozen=True)
 class Publication:
-    """All of a release: its files, still in the warehouse, and the pages made for it."""
+    """A release to publish: its files, which are in the warehouse, and its pages."""
 
     version: str
     storage: Storage
@@ -47,7 +47,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Current:
-    """What a reader of a target sees now; `state` changes with everything that anyone publishes there."""
+    """What readers of a target see now; `state` changes with every publication, whoever makes it."""
 
     state: str | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -55,50 +55,52 @@ class Current:
 
     @property
     def version(self) -> str | None:
-        """The release that a reader sees."""
+        """The published release; None if there is none."""
         return self.manifest.get("version")
 
     @property
     def names(self) -> Mapping[str, str]:
-        """The SHA-256 of each of its files, by name."""
+        """The SHA-256 of each published file, by name."""
         return {file["name"]: file["sha256"] for file in self.manifest.get("files", ())}
 
 
 class Target(ABC):
-    """A place for releases. A reader finds the old release or the new one, whatever happens in between."""
+    """A place for releases. Readers see the old release or the new one, even while one is published.
+
+    Subclasses are registered as `kale.targets` by the scheme of their addresses.
+    """
+
+    @abstractmethod
+    def __init__(self, address: str, settings: Settings) -> None:
+        """Open the target; BadConfig if the address is not valid."""
 
     @abstractmethod
     def current(self) -> Current:
-        """What stands there now."""
+        """Return what is published now."""
 
     @abstractmethod
     def publish(self, publication: Publication, base: Current, progress: Progress) -> str:
-        """Put a release where `base` stands and answer with its address; Conflict when something else stands there."""
+        """Replace `base` by a release and return its address; Conflict if something else is published by now."""
 
     @abstractmethod
-    def forget(self, doomed: set[str]) -> list[str]:
-        """Remove every older release's hold on files with these SHA-256; Conflict when the newest release has one."""
+    def forget(self, removed: set[str]) -> list[str]:
+        """Delete files with these SHA-256 from every older release; Conflict if the current one contains any.
 
-
-def open_target(url: str, settings: Settings) -> Target:
-    """The target of an address."""
-    if url.startswith("hf://"):
-        from kale_tasks.release.targets.hub import Hub
-
-        return Hub(url, settings.publish.upload_workers)
-    from kale_tasks.release.targets.store import Store
-
-    return Store(url, settings)
+        Returns the addresses of what was deleted.
+        """
 
 
 def manifest_of(text: bytes | None) -> dict[str, Any]:
-    """A manifest as it was published; empty when there is none."""
+    """Parse a published manifest; empty if there is none."""
     return json.loads(text) if text else {}
 
 
 @contextmanager
-def local(storage: Storage, file: Published) -> Iterator[Path]:
-    """A file of the warehouse as a file of this machine, fetched only if it has to be."""
+def local_file(storage: Storage, file: Published) -> Iterator[Path]:
+    """Context manager: a file of the warehouse as a local path, downloaded only if needed.
+
+    Raises BadData if its size is not the recorded one.
+    """
     if isinstance(storage, FolderStorage):
         path = Path(storage.root, file.path)
         _check_size(file, path.stat().st_size if path.exists() else 0)
@@ -114,4 +116,7 @@ def local(storage: Storage, file: Published) -> Iterator[Path]:
 
 def _check_size(file: Published, size: int) -> None:
     if size != file.bytes:
-        raise BadData(f"{file.path} is not as it was written. Delete it and run the release again: it is made anew.")
+        raise BadData(
+            f"Size mismatch: {file.path} has {size} bytes, expected {file.bytes}. "
+            f"Delete it and run release with --again: it is written again."
+        )

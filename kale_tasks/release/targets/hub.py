@@ -1,7 +1,6 @@
-"""Releases on the Hugging Face Hub: files first, each as often as it takes, then one commit that shows them all."""
+"""Releases on the Hugging Face Hub: files are uploaded first, then one commit makes them all visible."""
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -17,8 +16,8 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils._http import parse_ratelimit_headers
-from huggingface_hub.utils.tqdm import disable_progress_bars
+from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError, Transient
 from kale_tasks.progress import Progress
@@ -29,27 +28,31 @@ from kale_tasks.release.targets.base import (
     Publication,
     Published,
     Target,
-    local,
+    local_file,
     manifest_of,
 )
+from kale_tasks.settings.model import Settings
 
 _T = TypeVar("_T")
-_TRIES, _PATIENCE = 6, 900  # seconds that a rate limit may make us wait before the scheduler had better wait
+_TRIES = 6
+_LONGEST_WAIT = 900  # seconds; a longer rate limit is left to the scheduler
 _TRAILER = "KALE-Release: "
 _GROUP = 50
 _SMALL = 10_000_000
 
 
 class Hub(Target):
-    """A repository: hf://datasets/name/dataset, or hf://name/model; HF_TOKEN opens it."""
+    """A repository, hf://datasets/name/dataset or hf://name/model; HF_TOKEN gives access."""
 
-    def __init__(self, url: str, workers: int) -> None:
-        path = url.removeprefix("hf://").strip("/")
+    def __init__(self, address: str, settings: Settings) -> None:
+        path = address.removeprefix("hf://").strip("/")
         self._type = "dataset" if path.startswith("datasets/") else "model"
         self._repo = path.removeprefix("datasets/")
         if self._repo.count("/") != 1:
-            raise BadConfig(f"'{url}' is no repository. Use hf://datasets/name/dataset or hf://name/model.")
-        self._workers = workers
+            raise BadConfig(
+                f"Not a valid Hub repository: '{address}'. Use hf://datasets/name/dataset or hf://name/model."
+            )
+        self._workers = settings.publish.upload_workers
         self._api = HfApi()
         disable_progress_bars()
 
@@ -67,8 +70,8 @@ class Hub(Target):
     def publish(self, publication: Publication, base: Current, progress: Progress) -> str:
         with _explained(self._repo):
             parent = base.state or self._create()
-            standing = self._standing(parent)
-            files = [file for file in publication.files if standing.get(file.name) != file.sha256]
+            present = self._files(parent)
+            files = [file for file in publication.files if present.get(file.name) != file.sha256]
             progress.begin(f"publish {publication.version}", len(publication.files), "files")
             progress.advance(len(publication.files) - len(files), resumed=True)
             operations: list[Any] = [
@@ -76,22 +79,23 @@ class Hub(Target):
             ]
             operations += [CommitOperationAdd(name, page) for name, page in publication.pages.items()]
             kept = {file.name for file in publication.files} | set(publication.pages)
-            # Only what an earlier release brought is removed: what people added stays.
-            operations += [CommitOperationDelete(name) for name in base.names if name in standing and name not in kept]
+            # Only files of earlier releases are removed: what people added stays.
+            operations += [CommitOperationDelete(name) for name in base.names if name in present and name not in kept]
             commit = self._commit(operations, publication.version, parent)
-            _patient(lambda: self._api.create_tag(
+            _retrying(lambda: self._api.create_tag(
                 self._repo, tag=publication.version, revision=commit, repo_type=self._type, exist_ok=True
             ))  # fmt: skip
             return f"{self._api.endpoint}/{'datasets/' if self._type == 'dataset' else ''}{self._repo}/tree/{commit}"
 
-    def forget(self, doomed: set[str]) -> list[str]:
+    def forget(self, removed: set[str]) -> list[str]:
         with _explained(self._repo):
             current = self.current()
-            if not doomed.isdisjoint(current.names.values()):
+            if not removed.isdisjoint(current.names.values()):
                 raise Conflict(
-                    f"The newest release in {self._repo} still holds what is to go. Release and publish first."
+                    f"The newest release in {self._repo} still contains rows that were taken down. "
+                    f"Release and publish first."
                 )
-            stored = [f for f in self._api.list_lfs_files(self._repo, repo_type=self._type) if f.file_oid in doomed]
+            stored = [f for f in self._api.list_lfs_files(self._repo, repo_type=self._type) if f.file_oid in removed]
             if stored:
                 self._api.permanently_delete_lfs_files(self._repo, stored, repo_type=self._type)
             return [f"hf://{self._repo}/{file.filename}" for file in stored]
@@ -99,39 +103,40 @@ class Hub(Target):
     def _upload(
         self, publication: Publication, group: Sequence[Published], progress: Progress
     ) -> list[CommitOperationAdd]:
-        # What the store has already, be it from a run that was killed, it does not ask for again.
+        # The Hub does not ask for bytes that it already has, such as those of a killed run.
         with ExitStack() as stack:
-            paths = [stack.enter_context(local(publication.storage, file)) for file in group]
+            paths = [stack.enter_context(local_file(publication.storage, file)) for file in group]
             adds = [
-                # What the Hub may want within the commit itself must outlive a fetched copy.
+                # Small files may become part of the commit itself, so they must outlive a downloaded copy.
                 CommitOperationAdd(file.name, path.read_bytes() if file.bytes < _SMALL else path)
                 for file, path in zip(group, paths, strict=True)
             ]
             self._api.preupload_lfs_files(self._repo, adds, repo_type=self._type, num_threads=self._workers)
             for file, add in zip(group, adds, strict=True):
                 if add.upload_info.sha256.hex() != file.sha256:
-                    raise BadData(f"{file.path} is damaged. Delete it and run the release again: it is made anew.")
+                    raise BadData(
+                        f"{file.path} is damaged. Delete it and run release with --again: it is written again."
+                    )
                 progress.advance(1, bytes=file.bytes)
             return adds
 
     def _commit(self, operations: Sequence[Any], version: str, parent: str) -> str:
-        for attempt in range(_TRIES):
+        def commit() -> str:
             try:
                 return str(self._api.create_commit(
                     self._repo, operations, commit_message=f"Release {version}", repo_type=self._type,
                     commit_description=f"{_TRAILER}{version}", parent_commit=parent, num_threads=self._workers,
                 ).oid)  # fmt: skip
-            except (HfHubHTTPError, httpx2.TransportError) as error:
-                # An error may hide a commit that landed: never try again before the head was read back.
-                if landed := _patient(lambda: self._landed(version, parent)):
+            except (HfHubHTTPError, httpx2.TransportError):
+                # The commit may have landed although the answer was an error: look before trying again.
+                if landed := _retrying(lambda: self._landed(version, parent)):
                     return landed
-                if attempt == _TRIES - 1 or not _heals(error):
-                    raise
-                _wait(error, attempt)
-        raise AssertionError("unreachable")
+                raise
+
+        return _retrying(commit)
 
     def _landed(self, version: str, parent: str) -> str | None:
-        # Looks at every commit since the one that the release was built on.
+        """Return our commit if it is among those made since `parent`; Conflict if there are others."""
         since = []
         for commit in self._api.list_repo_commits(self._repo, repo_type=self._type):
             if commit.commit_id == parent:
@@ -141,19 +146,19 @@ class Hub(Target):
                 return commit.commit_id
         if since:
             raise Conflict(
-                f"Somebody committed '{since[0].title[:60]}' to {self._repo} meanwhile. Nothing was overwritten: "
-                f"look at it, then publish again; what is uploaded is kept."
+                f"Another commit was made to {self._repo} meanwhile: '{since[0].title[:60]}'. Nothing was overwritten. "
+                f"Look at it, then publish again; uploads are kept."
             )
         return None
 
     def _create(self) -> str:
-        _patient(lambda: self._api.create_repo(self._repo, repo_type=self._type, exist_ok=True))
+        _retrying(lambda: self._api.create_repo(self._repo, repo_type=self._type, exist_ok=True))
         return self._head()
 
     def _head(self) -> str:
-        return str(_patient(lambda: self._api.repo_info(self._repo, repo_type=self._type)).sha)
+        return str(_retrying(lambda: self._api.repo_info(self._repo, repo_type=self._type)).sha)
 
-    def _standing(self, revision: str) -> dict[str, str]:
+    def _files(self, revision: str) -> dict[str, str]:
         tree = self._api.list_repo_tree(self._repo, recursive=True, revision=revision, repo_type=self._type)
         return {f.path: f.lfs.sha256 if f.lfs else f.blob_id for f in tree if isinstance(f, RepoFile)}
 
@@ -166,7 +171,7 @@ class Hub(Target):
             except RemoteEntryNotFoundError:
                 return None
             except LocalEntryNotFoundError as error:
-                raise Transient(f"The Hub does not answer for {self._repo}. Try again later.") from error
+                raise Transient(f"No answer from the Hub for {self._repo}. Try again later.") from error
 
 
 def _groups(files: Sequence[Published]) -> Iterator[list[Published]]:
@@ -175,54 +180,54 @@ def _groups(files: Sequence[Published]) -> Iterator[list[Published]]:
         yield group
 
 
-def _patient(ask: Callable[[], _T]) -> _T:
-    """Asks again, as often and as late as the Hub wishes."""
-    for attempt in range(_TRIES):
-        try:
-            return ask()
-        except (HfHubHTTPError, httpx2.TransportError) as error:
-            if attempt == _TRIES - 1 or not _heals(error):
-                raise
-            _wait(error, attempt)
-    raise AssertionError("unreachable")
+def _retrying(request: Callable[[], _T]) -> _T:
+    """Send a request again while its failure is temporary, waiting as long as the Hub asks for."""
+    attempts = Retrying(
+        stop=stop_after_attempt(_TRIES), wait=_pause, retry=retry_if_exception(_is_temporary), reraise=True
+    )
+    return attempts(request)
 
 
-def _heals(error: Exception) -> bool:
+def _is_temporary(error: BaseException) -> bool:
+    if not isinstance(error, (HfHubHTTPError, httpx2.TransportError)):
+        return False
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else 503
     return status in (408, 429) or status >= 500
 
 
-def _wait(error: Exception, attempt: int) -> None:
-    seconds = float(2**attempt)
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 429:
-        limit = parse_ratelimit_headers(error.response.headers)
-        after = error.response.headers.get("retry-after", "")
-        seconds = limit.reset_in_seconds if limit else float(after) if after.isdigit() else 60.0
-        if seconds > _PATIENCE:
-            raise Transient(
-                f"The Hub's rate limit ends in {seconds:.0f} s. Publish again then: uploads are kept."
-            ) from error
-    time.sleep(seconds)
+def _pause(state: RetryCallState) -> float:
+    """Return the seconds until the next attempt; Transient if the rate limit lasts longer than we wait."""
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, HfHubHTTPError) or error.response.status_code != 429:
+        return float(2 ** (state.attempt_number - 1))
+    limit = parse_ratelimit_headers(error.response.headers)
+    after = error.response.headers.get("retry-after", "")
+    seconds = limit.reset_in_seconds if limit else float(after) if after.isdigit() else 60.0
+    if seconds > _LONGEST_WAIT:
+        raise Transient(
+            f"The Hub's rate limit ends in {seconds:.0f} s. Publish again then: uploads are kept."
+        ) from error
+    return seconds
 
 
 @contextmanager
 def _explained(repo: str) -> Iterator[None]:
-    # Turns what the Hub can answer into what a person can do.
+    """Context manager: turn errors of the Hub into errors that say what to do."""
     try:
         yield
     except (HfHubHTTPError, httpx2.TransportError, RuntimeError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, (HfHubHTTPError, httpx2.TransportError)) else error
         if not isinstance(cause, (HfHubHTTPError, httpx2.TransportError)):
             raise
-        raise _of_answer(repo, cause) from error
+        raise _explanation(repo, cause) from error
 
 
-def _of_answer(repo: str, error: Exception) -> KaleError:
+def _explanation(repo: str, error: Exception) -> KaleError:
     if not isinstance(error, HfHubHTTPError):
-        return Transient(f"The Hub does not answer ({type(error).__name__}). Publish again later: uploads are kept.")
+        return Transient(f"No answer from the Hub ({type(error).__name__}). Publish again later: uploads are kept.")
     status = error.response.status_code
     if status in (401, 403):
         return BadConfig(f"The Hub refuses this token for {repo} ({status}). Set a valid HF_TOKEN and publish again.")
-    if _heals(error):
+    if _is_temporary(error):
         return Transient(f"The Hub answered {status} for {repo}. Publish again later: uploads are kept.")
     return BadConfig(f"The Hub answered {status} for {repo}: {str(error).splitlines()[0][:200]}")

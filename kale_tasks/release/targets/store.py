@@ -1,9 +1,10 @@
-"""Releases in a folder or an S3 prefix: each in a folder of its own, and a pointer that is swapped last."""
+"""Releases in a folder or an S3 prefix: one folder for each, and a pointer that is swapped last."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_incrementing
 
 from kale_tasks.errors import Conflict, Transient
 from kale_tasks.lake.storage.open import open_storage
@@ -15,20 +16,20 @@ from kale_tasks.release.targets.base import (
     Publication,
     Published,
     Target,
-    local,
+    local_file,
     manifest_of,
 )
 from kale_tasks.settings.model import Settings
 
 LATEST = "latest.json"
-_TRIES = 5
+_SWAP_TRIES = 5
 
 
 class Store(Target):
-    """A folder or S3 prefix; `latest.json` there names the folder of the newest release."""
+    """A folder or S3 prefix. Its `latest.json` names the folder of the newest release."""
 
-    def __init__(self, url: str, settings: Settings) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, address: str, settings: Settings) -> None:
+        self.url = address.rstrip("/")
         self._storage = open_storage(self.url, settings.s3)
         self._workers = settings.publish.upload_workers
 
@@ -44,52 +45,66 @@ class Store(Target):
 
     def publish(self, publication: Publication, base: Current, progress: Progress) -> str:
         version = publication.version
-        standing = {entry.path: entry.size for entry in self._storage.entries(version)}
-        lacking = [f for f in publication.files if standing.get(f"{version}/{f.name}") != f.bytes]
+        present = {entry.path: entry.size for entry in self._storage.entries(version)}
+        missing = [f for f in publication.files if present.get(f"{version}/{f.name}") != f.bytes]
 
         def put(file: Published) -> Published:
             if base.names.get(file.name) == file.sha256:
                 self._storage.copy(f"{base.version}/{file.name}", f"{version}/{file.name}")
             else:
-                with local(publication.storage, file) as path:
+                with local_file(publication.storage, file) as path:
                     self._storage.put(f"{version}/{file.name}", path)
             return file
 
         progress.begin(f"publish {version}", len(publication.files), "files")
-        progress.advance(len(publication.files) - len(lacking), resumed=True)
+        progress.advance(len(publication.files) - len(missing), resumed=True)
         with ThreadPoolExecutor(self._workers) as pool:
-            for file in pool.map(put, lacking):
+            for file in pool.map(put, missing):
                 progress.advance(1, bytes=file.bytes)
         for name, page in publication.pages.items():
             self._storage.put(f"{version}/{name}", page)
         if base.version != version:
-            self._point(version, base)
+            self._swap_pointer(version, base)
         return f"{self.url}/{version}"
 
-    def forget(self, doomed: set[str]) -> list[str]:
+    def forget(self, removed: set[str]) -> list[str]:
         current = self.current()
-        if not doomed.isdisjoint(current.names.values()):
-            raise Conflict(f"The newest release in {self.url} still holds what is to go. Release and publish first.")
-        gone = []
+        if not removed.isdisjoint(current.names.values()):
+            raise Conflict(
+                f"The newest release in {self.url} still contains rows that were taken down. Release and publish first."
+            )
+        deleted = []
         for version, manifest in self._releases().items():
-            if version != current.version and any(f["sha256"] in doomed for f in manifest["files"]):
+            if version != current.version and any(f["sha256"] in removed for f in manifest["files"]):
                 for entry in list(self._storage.entries(version)):
                     self._storage.delete(entry.path)
-                gone.append(f"{self.url}/{version}")
-        return gone
+                deleted.append(f"{self.url}/{version}")
+        return deleted
 
-    def _point(self, version: str, base: Current) -> None:
+    def _swap_pointer(self, version: str, base: Current) -> None:
         pointer = json.dumps({"version": version}).encode()
-        for attempt in range(_TRIES):
+
+        def swap() -> bool:
             if self._storage.put_if(LATEST, pointer, base.state):
-                return
+                return True
             now = self.current()
-            if now.version == version:
-                return
-            if now.state != base.state:
-                raise Conflict(f"Somebody published in {self.url} meanwhile. Nothing was overwritten: publish again.")
-            time.sleep(attempt + 1)  # refused though nothing changed: an earlier try of ours is still under way
-        raise Transient(f"{self.url} does not take the pointer to {version}. Publish again later: the files are kept.")
+            if now.version != version and now.state != base.state:
+                raise Conflict(
+                    f"Another release was published in {self.url} meanwhile. Nothing was overwritten: publish again."
+                )
+            return now.version == version  # refused although nothing changed: our earlier request is still in flight
+
+        retrying = Retrying(
+            stop=stop_after_attempt(_SWAP_TRIES),
+            wait=wait_incrementing(1, 1),
+            retry=retry_if_result(lambda done: not done),
+        )
+        try:
+            retrying(swap)
+        except RetryError as error:
+            raise Transient(
+                f"{self.url} does not accept the pointer to {version}. Publish again later: the files are kept."
+            ) from error
 
     def _releases(self) -> dict[str, dict[str, Any]]:
         found = (

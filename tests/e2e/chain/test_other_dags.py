@@ -46,7 +46,7 @@ def taken(made: Stage) -> str:
 
 def test_a_release_waits_for_a_person_who_sees_what_it_changes_its_card_and_its_report(made: Stage) -> None:
     question = made.person.answered()[0]
-    assert "nothing: it is the first release" in question["body"]
+    assert "would be the first release" in question["body"]
     assert "| figure | published now | this release |" in question["body"]
     assert "## How it was made" in question["body"]
     report = question["body"].partition("(/kale/report/")[2].partition(")")[0]
