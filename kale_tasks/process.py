@@ -1,21 +1,80 @@
-"""Starts commands in process groups of their own that a later process can find and stop."""
+"""Starts commands in process groups of their own and stops them with everything that they started."""
 
 import os
+import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from errno import ENOENT
 from pathlib import Path
+from typing import IO, Any
 
 import psutil
 
-_GRACE_SECONDS = 15
+_GRACE_SECONDS = 15.0
+# Variables that almost every program needs and that hold no secret.
+_HARMLESS = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
+
+
+def start_process(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    outlives_parent: bool = False,
+    stdin: int | IO[Any] = subprocess.DEVNULL,
+    stdout: int | IO[Any] | None = None,
+    stderr: int | IO[Any] | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a command in a new session and process group.
+
+    Unless `outlives_parent` is set, the whole group is killed as soon as this process or the command ends, however they
+    end (Linux only; elsewhere `stop_process` must be called). `environment` replaces the environment of this process.
+    Raises FileNotFoundError if there is no such program.
+    """
+    path = environment.get("PATH") if environment is not None else None
+    if shutil.which(command[0], path=path) is None:
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), command[0])
+    guarded = not outlives_parent and sys.platform == "linux"
+    guard = [sys.executable, "-I", "-S", str(Path(__file__).with_name("process_guard.py")), str(os.getpid())]
+    return subprocess.Popen(
+        [*guard, *command] if guarded else list(command),
+        env=None if environment is None else dict(environment),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+
+
+def stop_process(process: "subprocess.Popen[Any]", grace_seconds: float = _GRACE_SECONDS) -> int:
+    """Stop the group of a process that `start_process` started, and return the exit code of that process.
+
+    Sends SIGTERM if it is running, and SIGKILL after the grace period to whatever is left of the group. Has no effect
+    if all of them have ended.
+    """
+    if process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace_seconds)
+    _signal_group(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def allowed_environment(names: Iterable[str] = (), **values: str) -> dict[str, str]:
+    """Return an environment for a process that must inherit no secret.
+
+    It has the variables that almost every program needs (PATH, HOME, the locale), those named, and the values given.
+    """
+    allowed = {*_HARMLESS, *names}
+    return {name: value for name, value in os.environ.items() if name in allowed} | values
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """A process group, identified by its first process.
+    """A process group that outlives the process that started it, identified by its first process.
 
     The start time (`born`) tells that process from a later one with the same number.
     """
@@ -28,14 +87,7 @@ class ProcessGroup:
     def start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> "ProcessGroup":
         """Start a command in a new group and append its output to the log."""
         with log.open("ab") as out:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                env=dict(environment),
-                start_new_session=True,
-            )
+            process = start_process(command, environment=environment, outlives_parent=True, stdout=out, stderr=out)
         return ProcessGroup(name, process.pid, psutil.Process(process.pid).create_time())
 
     @property
@@ -49,8 +101,7 @@ class ProcessGroup:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to every process of the group."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        _signal_group(self.pid, number)
 
     def as_json(self) -> dict[str, object]:
         """Return the fields as a JSON object."""
@@ -74,3 +125,8 @@ def stop_groups(groups: Sequence[ProcessGroup]) -> None:
         for group in running:
             group.signal(signal.SIGKILL)  # also stops processes that the first one left behind
         psutil.wait_procs(first, timeout=_GRACE_SECONDS)
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, number)

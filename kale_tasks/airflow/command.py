@@ -1,4 +1,4 @@
-"""A `kale` command in a process group of its own: progress as lines, an answer as JSON, failure as an exception."""
+"""Runs a `kale` command for an operator in a process group of its own."""
 
 import json
 import os
@@ -9,81 +9,67 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError, Transient
+from kale_tasks.process import start_process, stop_process
 
 _ERRORS = {error.exit_code: error for error in (KaleError, BadConfig, BadData, Transient, Conflict)}
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _GRACE_SECONDS = 10.0
 
 
 class Command:
-    """One run of `kale ARGUMENTS`."""
+    """One run of `kale ARGUMENTS`. It ends with this process, even if this process is killed."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], python: str | None = None) -> None:
         self.arguments = list(arguments)
-        self._line = [python or sys.executable, "-m", "kale_tasks.airflow.child", *self.arguments]
+        self._line = [python or sys.executable, "-m", "kale_tasks", *self.arguments]
         self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, say: Callable[[str], None]) -> Any:
-        """Run to the end, every line of progress said at once; answers with the JSON that the command printed."""
+    def run(self, log: Callable[[str], None]) -> Any:
+        """Run the command, pass each line of its stderr to `log`, and return the JSON that it printed.
+
+        Raises the KaleError that belongs to its exit code, or Transient if it was killed.
+        """
         parent = os.getppid()
-        with tempfile.TemporaryFile("w+") as answer:
-            self._process = self._start(answer)
+        with tempfile.TemporaryFile("w+") as output:
+            self._process = start_process(
+                self._line, environment=self._environment, stdout=output, stderr=subprocess.PIPE
+            )
             try:
-                said = self._follow(say, parent)
+                last = self._follow(log, parent)
                 code = self._process.wait()
             finally:
                 self.kill()
             if code:
-                raise _failure(self.arguments, code, said)
-            answer.seek(0)
-            return _last_json(answer.read())
+                raise _failure(self.arguments, code, last)
+            output.seek(0)
+            return _last_json(output.read())
 
     def kill(self) -> None:
-        """End the whole group: a chance to leave in order, then by force. Nothing happens when all have ended."""
-        process = self._process
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(_GRACE_SECONDS)
-            os.killpg(process.pid, signal.SIGKILL)  # what the command itself left behind
-        process.wait()
+        """Stop the command and everything it started. Has no effect if all of them have ended."""
+        if self._process:
+            stop_process(self._process, _GRACE_SECONDS)
 
-    def _start(self, answer: IO[str]) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            self._line,
-            stdin=subprocess.PIPE,
-            stdout=answer,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            start_new_session=True,
-            text=True,
-            errors="replace",
-        )
-
-    def _follow(self, say: Callable[[str], None], parent: int) -> str:
-        """Says each line until the command has ended; answers with the last one."""
+    def _follow(self, log: Callable[[str], None], parent: int) -> str:
+        """Log each line until the command ends, and return the last line."""
         assert self._process and self._process.stderr
         last, lines = "", _Lines(self._process.stderr.fileno())
         while (line := lines.next()) is not None:
             if os.getppid() != parent:
-                raise Transient("The supervisor of this task is gone; what the command had finished stands.")
+                raise Transient("The supervisor of this task is gone. Finished parts are kept; try again.")
             if line:
                 last = line
-                say(line)
+                log(line)
             elif self._process.poll() is not None:
-                break  # a process that it left behind holds the pipe open
+                break  # a process that the command left behind holds the pipe open
         return last
 
 
 class _Lines:
-    """Lines of a pipe; an empty one when nothing came for a while, None at the end."""
+    """Reads a pipe by lines. `next` returns an empty line if there is none for a second, and None at the end."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor, self._rest, self._ended = descriptor, b"", False
@@ -92,7 +78,7 @@ class _Lines:
 
     def next(self) -> str | None:
         while b"\n" not in self._rest and not self._ended:
-            if not self._selector.select(_LOOK_SECONDS):
+            if not self._selector.select(_POLL_SECONDS):
                 return ""
             read = os.read(self._descriptor, 1 << 16)
             self._rest, self._ended = self._rest + read, not read
@@ -102,11 +88,11 @@ class _Lines:
         return line.decode(errors="replace").rstrip()
 
 
-def _failure(arguments: Sequence[str], code: int, said: str) -> KaleError:
+def _failure(arguments: Sequence[str], code: int, last: str) -> KaleError:
     if code < 0:
         name = signal.Signals(-code).name
-        return Transient(f"kale {arguments[0]} was ended by {name}; the parts it had finished stand.")
-    return _ERRORS.get(code, KaleError)(said.removeprefix("kale: ") or f"kale {arguments[0]} ended with code {code}.")
+        return Transient(f"kale {arguments[0]} was stopped by {name}. Finished parts are kept; try again.")
+    return _ERRORS.get(code, KaleError)(last.removeprefix("kale: ") or f"kale {arguments[0]} ended with code {code}.")
 
 
 def _last_json(text: str) -> Any:

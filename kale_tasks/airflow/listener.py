@@ -95,23 +95,25 @@ def _write_for_ever() -> None:
 
 
 def _write(lines: list[str]) -> None:
-    """Run `kale note`, which outlives this process if need be."""
+    """Run `kale note`, which finishes its work even if this process ends."""
     from kale_tasks.airflow.hook import KaleHook
     from kale_tasks.airflow.settings import schedule
+    from kale_tasks.process import start_process, stop_process
 
     with tempfile.TemporaryFile("w+") as facts:
         facts.write("\n".join(lines))
         facts.seek(0)
-        done = subprocess.run(
+        process = start_process(
             [schedule().python or sys.executable, "-m", "kale_tasks", "note"],
+            environment={**os.environ, **KaleHook().environment()},
+            outlives_parent=True,
             stdin=facts,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env={**os.environ, **KaleHook().environment()},
-            start_new_session=True,
-            timeout=_SECONDS,
-            text=True,
-            check=False,
         )
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().rpartition("\n")[2])
+        try:
+            _, errors = process.communicate(timeout=_SECONDS)
+        finally:
+            code = stop_process(process)
+    if code:
+        raise RuntimeError(errors.decode(errors="replace").strip().rpartition("\n")[2])

@@ -50,7 +50,7 @@ def parts(folder: Path) -> dict[Path, int]:
 
 def _commands(airflow: StandaloneAirflow) -> list[psutil.Process]:
     tasks = psutil.Process(airflow.groups["scheduler"].pid).children(recursive=True)
-    return [p for p in tasks if "kale_tasks.airflow.child" in _line(p)]
+    return [p for p in tasks if "kale_tasks" in _line(p)]
 
 
 def _option(process: psutil.Process, name: str) -> str:
