@@ -11,6 +11,11 @@ from kale_tasks.errors import BadConfig, KaleError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 _debug = False
+# The extra of this package that brings a module.
+_EXTRAS = {
+    "airflow": "airflow", "pyspark": "spark", "torch": "train", "transformers": "train", "safetensors": "train",
+    "tokenizers": "train", "huggingface_hub": "publish", "httpx2": "publish", "vllm": "gpu",
+}  # fmt: skip
 
 
 @app.callback()
@@ -50,9 +55,11 @@ def main() -> NoReturn:
 
 
 def _known(error: Exception) -> tuple[Exception, int]:
-    # What no part of the program has put into words of its own.
+    """Return an explained error and its exit code for what no part of the program has explained."""
     from kale_tasks.lake.io_errors import explain
 
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").partition(".")[0])):
+        return BadConfig(f"{error}. Install it: pip install 'kale-tasks[{extra}]'."), BadConfig.exit_code
     known = explain(error) if isinstance(error, OSError) else None
     return (known, known.exit_code) if known else (error, 1)
 

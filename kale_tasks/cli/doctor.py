@@ -1,4 +1,4 @@
-"""Checks what the steps need: each answer says what was found and what to do."""
+"""Check what the steps need: each result says what was found and what to do."""
 
 import re
 import shutil
@@ -6,9 +6,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from kale_tasks.errors import KaleError
 from kale_tasks.settings.model import Settings
+
+# Each extra of this package and the distribution that shows whether it is installed.
+EXTRAS = {
+    "airflow": "apache-airflow",
+    "spark": "pyspark",
+    "train": "torch",
+    "publish": "huggingface-hub",
+    "gpu": "vllm",
+}
 
 
 @dataclass(frozen=True)
@@ -29,8 +39,9 @@ class Check:
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Every check, one after the other."""
-    yield _java()
-    yield _spark()
+    spark = settings.ingest.engine == "spark"
+    yield _java(needed=spark)
+    yield from (_extra(name, package, needed=spark and name == "spark") for name, package in EXTRAS.items())
     yield _guarded("storage", lambda: _storage(settings))
     yield _guarded("catalog", lambda: _catalog(settings))
     yield _guarded("landing", lambda: _landing(settings))
@@ -46,25 +57,22 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, False, "no answer", str(error))
 
 
-def _java() -> Check:
+def _java(needed: bool) -> Check:
     advice = "Install a Java runtime 17 or newer (Debian: openjdk-17-jre-headless)."
     if not shutil.which("java"):
-        return Check("java", False, "not found", advice)
+        return Check("java", False, "not found", advice, needed)
     said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
     match = re.search(r'version "(\d+)', said)
-    version = int(match.group(1)) if match else 0
-    return Check("java", version >= 17, f"Java {version}", advice)
+    found = int(match.group(1)) if match else 0
+    return Check("java", found >= 17, f"Java {found}", advice, needed)
 
 
-def _spark() -> Check:
-    from importlib.metadata import PackageNotFoundError, version
-
+def _extra(name: str, package: str, needed: bool) -> Check:
     try:
-        return Check("spark", True, f"pyspark {version('pyspark')}")
+        return Check(f"extra {name}", True, f"{package} {version(package)}")
     except PackageNotFoundError:
-        return Check(
-            "spark", False, "not installed", "Run `make demo` or `make test`: both install the locked packages."
-        )
+        advice = f"Install it if you use it: pip install 'kale-tasks[{name}]'"
+        return Check(f"extra {name}", False, "not installed", advice, needed)
 
 
 def _storage(settings: Settings) -> Check:
@@ -98,8 +106,10 @@ def _landing(settings: Settings) -> Check:
 
 
 def _gpu() -> Check:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return Check("gpu", False, "unknown: torch is not installed", "Install kale-tasks[train].", needed=False)
     if torch.cuda.is_available():
         return Check("gpu", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
     return Check("gpu", False, "none", "Not needed for the demo; production models want one.", needed=False)

@@ -151,9 +151,12 @@ def test_doctor_says_what_is_there_and_what_to_do(sets: list[str], monkeypatch: 
     healthy = kale("doctor", "--json", sets=sets)
     states = {row["check"]: row["state"] for row in healthy.json}
     assert healthy.code == 0
-    assert {states[name] for name in ("java", "spark", "storage", "catalog", "landing", "models", "clock")} == {"ok"}
+    assert {
+        states[name]
+        for name in ("java", "extra spark", "extra train", "storage", "catalog", "landing", "models", "clock")
+    } == {"ok"}
     monkeypatch.setenv("PATH", os.devnull)
-    ill = kale("doctor", "--json", sets=[*sets, "landing=/nowhere"])
+    ill = kale("doctor", "--json", sets=[*sets, "landing=/nowhere", "ingest.engine=spark"])
     found = {row["check"]: row for row in ill.json}
     assert (ill.code, found["java"]["state"], found["landing"]["state"]) == (2, "broken", "absent")
     assert "Install" in found["java"]["what to do"] and "sample make" in found["landing"]["what to do"]
