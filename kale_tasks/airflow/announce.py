@@ -13,7 +13,7 @@ from kale_tasks.airflow.operators import KEY, CommandOperator
 
 
 class AnnounceOperator(CommandOperator):
-    """Emits its outlet for the keys that `kale pending` lists under `what`, or for one key; skipped if there is none."""
+    """Emits its outlet for the keys that `kale pending` lists under `what`, or for one key; skips if there is none."""
 
     def __init__(self, *, what: str, outlet: Asset, key: str | None = KEY, **kwargs: Any) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)

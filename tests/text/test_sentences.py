@@ -39,5 +39,5 @@ def test_metrics_and_releases_split_as_cleaning_does() -> None:
     texts = ['A poster of "Mrs. Doubtfire." It is framed.', "Photo by Dr. B. Smith, LLC! For you.", None]
     assert sentence_counts(pa.chunked_array([texts])).to_pylist() == [2, 2, 0]
     columns = {name: pa.array([None] * 3, pa.string()) for name in ("uid", "url", "sha256", "key", "stage")}
-    released = Sentences().convert(pa.table(columns | {"caption": texts}), StoredImages.__new__(Pictures))
+    released = Sentences().convert(pa.table(columns | {"caption": texts}), StoredImages.__new__(StoredImages))
     assert [len(found) for found in released["sentences"].to_pylist()] == [2, 2, 0]
