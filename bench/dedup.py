@@ -65,16 +65,16 @@ def deduplication(folder: Path) -> int:
     """Of the ingest step the near duplicates alone: folding, sketches and the queries of one likeness, on DuckDB."""
     from kale_tasks.ingest.clean import FACTS, SKETCHES
     from kale_tasks.ingest.dedup import decide
-    from kale_tasks.ingest.duck import Duck
-    from kale_tasks.ingest.hashes import hash64
+    from kale_tasks.ingest.duck import DuckEngine
+    from kale_tasks.ingest.engine import Query
     from kale_tasks.ingest.minhash import text_sketches
-    from kale_tasks.ingest.text import fold
+    from kale_tasks.ingest.normalize import fold, hash64
     from kale_tasks.lake.schemas import TABLES
     from kale_tasks.lake.storage.open import open_storage
     from kale_tasks.settings import load
 
     settings = load([f"ingest.{one}" for one in PLAIN], environ={}).settings
-    engine, done = Duck(settings.ingest, open_storage(str(folder), settings.s3)), 0
+    engine, done = DuckEngine(settings.ingest, open_storage(str(folder), settings.s3)), 0
     with (
         pq.ParquetWriter(folder / "rows.parquet", FACTS) as rows,
         pq.ParquetWriter(folder / "text.parquet", SKETCHES["text"]) as text,
@@ -94,14 +94,14 @@ def deduplication(folder: Path) -> int:
     engine.read("meaning", [], SKETCHES["meaning"])
     engine.read("earlier", [], TABLES["dedup_index"].arrow)
     decide(engine, settings.ingest)
-    return engine.count("SELECT count(*) FROM fates WHERE fate IS NULL")
+    return engine.fetch_number(Query("SELECT count(*) FROM decisions WHERE rule IS NULL"))
 
 
 def rensa(folder: Path) -> int:
     """Bare rensa in one process: shingles as Python strings, its own LSH, the first of each group stays."""
     from rensa import RMinHash, RMinHashLSH
 
-    from kale_tasks.ingest.text import fold
+    from kale_tasks.ingest.normalize import fold
 
     index, kept = RMinHashLSH(threshold=0.8, num_perm=128, num_bands=16), 0
     for number, text in enumerate(pq.read_table(folder / KEY / "a.parquet")["text"].to_pylist()):

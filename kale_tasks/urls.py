@@ -1,14 +1,17 @@
-"""The one form of a URL in which its copies are equal."""
+"""The normal form of URLs, in which copies of a URL are equal."""
 
 import re
 from urllib.parse import urlsplit
 
-_NOISE = re.compile(r"^(?:utm_[a-z]+|fbclid|gclid|msclkid|mc_[ce]id|igshid|_ga)=", re.I)
+_TRACKING = re.compile(r"^(?:utm_[a-z]+|fbclid|gclid|msclkid|mc_[ce]id|igshid|_ga)=", re.I)
 _PORTS = {"http": ":80", "https": ":443"}
 
 
 def normal_url(url: str) -> tuple[str, str] | None:
-    """Host and normal form (no scheme, `www.`, default port, tracking, fragment) of a web address, or None."""
+    """Return the host and the normal form of an http(s) URL, or None for anything else.
+
+    The normal form has no scheme, credentials, leading `www.`, default port, tracking parameters or fragment.
+    """
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "").rstrip(".")
@@ -19,5 +22,5 @@ def normal_url(url: str) -> tuple[str, str] | None:
     place = parts.netloc.rpartition("@")[2].lower().removesuffix(_PORTS[parts.scheme]).removeprefix("www.")
     query = parts.query
     if query:
-        query = "&".join(p for p in query.split("&") if not _NOISE.match(p))
+        query = "&".join(p for p in query.split("&") if not _TRACKING.match(p))
     return host, place + (parts.path or "/") + (f"?{query}" if query else "")

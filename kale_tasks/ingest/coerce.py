@@ -1,4 +1,4 @@
-"""The shape of a landing row, and values of any type brought into it."""
+"""The schema of rows as they are read from landing files, and the conversion of values of any type to it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from kale_tasks.lake.schemas import BOXES
 
-# Texts stay bytes until they are known to be UTF-8.
+# Texts are bytes until they are known to be UTF-8.
 RAW = pa.schema(
     {
         "row": pa.int64(),
@@ -22,14 +22,17 @@ RAW = pa.schema(
         "face_boxes": BOXES,
         "sha256": pa.binary(),
         "embedding": pa.list_(pa.float32()),
-        "fault": pa.string(),
+        "reason": pa.string(),
         "detail": pa.string(),
     }
 )
 
 
 def column(values: pa.Array | Sequence[Any] | None, type_: pa.DataType, rows: int) -> pa.Array:
-    """Values as an array of a type; a value that cannot be of that type is null."""
+    """Convert values to an array of a type. Values that cannot be converted become null.
+
+    `rows` is the length of the array of nulls that is returned when there are no values.
+    """
     if values is None:
         return pa.nulls(rows, type_)
     if isinstance(values, pa.Array):
@@ -65,7 +68,7 @@ def _int(value: Any) -> int | None:
 def _bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value
-    # A lone surrogate, from JSON or from bytes that are no UTF-8, becomes bytes that are no UTF-8 either.
+    # A lone surrogate, from JSON or from invalid UTF-8, becomes invalid UTF-8, so that its row is quarantined.
     return str(value).encode("utf-8", "surrogatepass")
 
 

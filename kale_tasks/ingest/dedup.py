@@ -1,61 +1,108 @@
-"""Decides the fate of every row by queries, the same for every engine: rules, then duplicates of every kind."""
+"""Decides by queries which rows are dropped: by row rules first, then as duplicates in this key or of earlier keys."""
 
+import hashlib
 from dataclasses import dataclass
-from typing import Any
 
-from kale_tasks.ingest.engine import Engine, query
+from pyiceberg.expressions import LessThan
+
+from kale_tasks.errors import BadData
+from kale_tasks.ingest.engine import Engine, Query, Value, query
 from kale_tasks.ingest.minhash import embedding_bits, text_bits
+from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.ingest import Ingest
 
-_ROUNDS = 50  # a chain of n links settles in about log n of them
+INDEX = "dedup_index"
+_MAX_ROUNDS = 50  # a chain of n links needs about log n
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """A way of being nearly the same: rows equal in `same` are one, `kind` names its sketches."""
+class NearMatch:
+    """A way in which rows can be near duplicates."""
 
-    kind: str
-    same: str
-    rule: str
-    max_bits: int
-    keep: int
+    kind: str  # of the sketches that are compared, also the prefix of their columns
+    exact: str  # rows equal in this column are compared only once
+    rule: str  # under which near duplicates are dropped
+    max_bits: int  # in which the sketches of near rows may differ
+    keep: int  # rows of a cluster that stay
 
 
 def decide(engine: Engine, settings: Ingest) -> None:
-    """From `rows`, `text`, `meaning` and `earlier` makes `fates`: for each row the rule that drops it, or NULL."""
+    """Make the table `decisions`: for each row the rule that drops it, or NULL.
+
+    Reads the tables `rows`, `text` and `meaning` of this key and the index entries `earlier` of earlier keys.
+    """
     rules = settings.rules
-    engine.keep("earlier", query("met"))
-    engine.view("fates", query("judge", rules.semantic()))
-    engine.view("fates", query("earlier"))
+    engine.create_table("earlier", query("earlier_entries"))
+    engine.create_view("decisions", query("row_rules", rules.semantic()))
+    engine.create_view("decisions", query("drop_earlier"))
     for kind in ("uid", "url", "picture"):
-        engine.view("fates", query("same", kind=kind, limit=(kind == "picture" and rules.max_picture_urls) or "NULL"))
+        values: dict[str, Value] = {
+            "limit": rules.max_picture_urls if kind == "picture" else None,
+            "placeholder_rule": f"placeholder_{kind}",
+            "duplicate_rule": f"duplicate_{kind}",
+        }
+        engine.create_view("decisions", query("drop_exact", values, column=f"{kind}_hash"))
     if rules.max_text_urls is not None:
-        engine.view("fates", query("crowd", limit=rules.max_text_urls))
-    engine.keep("fates", "SELECT * FROM fates")
-    for likeness in likenesses(settings):
-        _drop_near(engine, likeness)
+        engine.create_view("decisions", query("drop_shared_text", {"limit": rules.max_text_urls}))
+    engine.create_table("decisions", Query("SELECT * FROM decisions"))
+    for match in near_matches(settings):
+        _drop_near(engine, match)
 
 
-def likenesses(settings: Ingest) -> list[Likeness]:
-    """The ways that are switched on."""
-    dedup, found = settings.dedup, list[Likeness]()
+def near_matches(settings: Ingest) -> list[NearMatch]:
+    """Return the near matches that the settings enable."""
+    dedup, found = settings.dedup, list[NearMatch]()
     if dedup.near:
-        found.append(Likeness("text", "text_hash", "near_duplicate", text_bits(dedup.similarity), dedup.keep))
+        found.append(NearMatch("text", "text_hash", "near_duplicate", text_bits(dedup.similarity), dedup.keep))
     if dedup.embedding_similarity is not None:
-        found.append(Likeness("meaning", "id", "semantic_duplicate", embedding_bits(dedup.embedding_similarity), 1))
+        found.append(NearMatch("meaning", "id", "semantic_duplicate", embedding_bits(dedup.embedding_similarity), 1))
     return found
 
 
-def _drop_near(engine: Engine, likeness: Likeness) -> None:
-    names: dict[str, Any] = {"kind": likeness.kind, "same": likeness.same, "rule": likeness.rule}
-    values = {"max_bits": likeness.max_bits, "keep": likeness.keep}
-    engine.keep("bands", query("bands", **names))
-    engine.keep("candidates", query("candidates"))
-    engine.keep("links", query("links", values, **names))
-    engine.keep("matches", query("matches", values, **names))
-    for _ in range(_ROUNDS):
-        if engine.count(query("unsettled")) == 0:
-            break
-        engine.keep("links", query("large_star"))
-        engine.keep("links", query("small_star"))
-    engine.keep("fates", query("near", values, **names))
+def _drop_near(engine: Engine, match: NearMatch) -> None:
+    values: dict[str, Value] = {
+        "kind": match.kind,
+        "max_bits": match.max_bits,
+        "keep": match.keep,
+        "near_rule": match.rule,
+        "earlier_rule": f"earlier_{match.kind}",
+    }
+    engine.create_table("bands", query("bands", kind=match.kind, exact=match.exact))
+    engine.create_table("candidates", query("candidates"))
+    engine.create_table("links", query("links", values, kind=match.kind))
+    engine.create_table("earlier_near", query("earlier_near", values, kind=match.kind))
+    settle_links(engine)
+    engine.create_table("decisions", query("drop_near", values, exact=match.exact))
+
+
+def settle_links(engine: Engine, max_rounds: int = _MAX_ROUNDS) -> None:
+    """Replace `links` by links from each row to the smallest row of its connected component.
+
+    Raises BadData when that takes more than `max_rounds` rounds: unsettled links would keep near duplicates.
+    """
+    rounds = 0
+    while unsettled := engine.fetch_number(query("unsettled_links")):
+        if rounds == max_rounds:
+            raise BadData(
+                f"Near duplicates could not be clustered: after {rounds} rounds {unsettled} links were left. "
+                "Raise ingest.dedup.similarity for fewer links, or set ingest.dedup.near=false to keep near duplicates."
+            )
+        engine.create_table("links", query("large_star"))
+        engine.create_table("links", query("small_star"))
+        rounds += 1
+
+
+def earlier_content(lake: Lake, key: str) -> str:
+    """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
+    committed = lake.partitions(INDEX)
+    known = "".join(f"{name}={committed[name].content}\n" for name in sorted(committed) if name < key)
+    return hashlib.sha256(known.encode()).hexdigest()[:20]
+
+
+def earlier_files(lake: Lake, key: str) -> list[str]:
+    """List the index files of all earlier keys, as paths in the warehouse."""
+    table = lake.table(INDEX)
+    if table.current_snapshot() is None:
+        return []
+    tasks = table.scan(row_filter=LessThan(term="key", value=key)).plan_files()
+    return sorted(lake.storage.relative(task.file.file_path) for task in tasks)

@@ -1,4 +1,4 @@
-"""The engine for keys that one machine holds: DuckDB in this process, reading by a few processes beside it."""
+"""The engine for keys that fit on one machine: DuckDB in this process, with worker processes that clean rows."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from kale_tasks.ingest.engine import Consume
+from kale_tasks.ingest.engine import PARAMETER, Consume, Query
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
@@ -21,8 +21,8 @@ from kale_tasks.settings.ingest import Ingest
 _BATCH_ROWS = 16_384
 
 
-class Duck:
-    """Queries on this machine; what does not fit into memory goes to disk."""
+class DuckEngine:
+    """Runs queries in this process. What does not fit in `ingest.memory` is spilled to a temporary folder."""
 
     def __init__(self, settings: Ingest, storage: Storage) -> None:
         self._settings, self._storage = settings, storage
@@ -30,10 +30,10 @@ class Duck:
         self._db = duckdb.connect()
         self._db.execute(f"SET temp_directory = '{self._spill}'; SET memory_limit = '{settings.memory}'")
         self._db.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")
-        self._db.execute("CREATE MACRO explode(list) AS unnest(list)")  # Spark's word for it
+        self._db.execute("CREATE MACRO explode(list) AS unnest(list)")  # Spark's name of the function
 
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
-        """Clean every piece; a single one in this process."""
+        """Clean every piece in a pool of processes; a single one in this process."""
         workers = min(self._settings.workers or os.cpu_count() or 1, len(pieces))
         if workers <= 1:
             yield from map(scan, pieces)
@@ -42,31 +42,40 @@ class Duck:
             yield from pool.map(scan, pieces)
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
-        """Files as a table; DuckDB asks Arrow for the columns and rows it needs, on S3 too."""
+        """Register files as a table. DuckDB reads only the columns and rows it needs, from S3 as well."""
         self._db.register(
             name, ds.dataset(list(paths), schema, "parquet", self._storage.arrow) if paths else schema.empty_table()
         )
 
-    def view(self, name: str, query: str) -> None:
-        """Computed at once: that is cheap here."""
-        self.keep(name, query)
+    def create_view(self, name: str, query: Query) -> None:
+        """Compute the query at once, which is cheap in one process."""
+        self.create_table(name, query)
 
-    def keep(self, name: str, query: str) -> None:
-        """The result as a table, in place of one of that name."""
-        self._db.execute(f"CREATE TABLE next AS {query}")
+    def create_table(self, name: str, query: Query) -> None:
+        """Replace the table of that name by the result of a query, which may read the old one."""
+        self._execute(f"CREATE TABLE next AS {query.text}", query)
         self._db.unregister(name)
         self._db.execute(f"DROP TABLE IF EXISTS {name}; ALTER TABLE next RENAME TO {name}")
 
-    def count(self, query: str) -> int:
-        """The one number that a query answers with."""
-        found = self._db.execute(query).fetchone()
+    def fetch_number(self, query: Query) -> int:
+        """Return the single number that a query selects."""
+        found = self._execute(query.text, query).fetchone()
         return int(found[0]) if found else 0
 
-    def consume(self, query: str, consume: Consume) -> Iterator[PartMeta]:
-        """One stream of sorted rows."""
-        yield from consume(iter(self._db.sql(f"{query} ORDER BY part, uid, id").to_arrow_reader(_BATCH_ROWS)))
+    def consume(self, query: Query, consume: Consume) -> Iterator[PartMeta]:
+        """Pass all rows in one sorted stream, in this process."""
+        rows = self._db.sql(_translated(f"{query.text} ORDER BY part, uid, id"), params=dict(query.values) or None)
+        yield from consume(iter(rows.to_arrow_reader(_BATCH_ROWS)))
 
     def close(self) -> None:
-        """Close the database and remove what it left on disk."""
+        """Close the database and delete its temporary folder."""
         self._db.close()
         shutil.rmtree(self._spill, ignore_errors=True)
+
+    def _execute(self, text: str, query: Query) -> duckdb.DuckDBPyConnection:
+        return self._db.execute(_translated(text), dict(query.values))
+
+
+def _translated(text: str) -> str:
+    # DuckDB marks named parameters with $ where Spark has a colon.
+    return PARAMETER.sub(r"$\1", text)

@@ -1,7 +1,8 @@
-"""What runs the queries: the words that DuckDB and Spark are both spoken to in."""
+"""The interface of the engines that run the queries of ingest, DuckDB and Spark, and the choice between them."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
@@ -9,44 +10,72 @@ import pyarrow as pa
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.storage.base import Storage
 from kale_tasks.resources import sql
+from kale_tasks.settings.ingest import Ingest
 
 Value = int | float | str | None
 Consume = Callable[[Iterator[pa.RecordBatch]], Iterator[PartMeta]]
+PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
+_COMMENT = re.compile(r"--.*")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A SELECT with the values of its `:name` parameters, which the engine binds."""
+
+    text: str
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 class Engine(Protocol):
-    """Tables by name, made from files and from queries; rows never pass through the caller."""
+    """Holds named tables made from files and queries. Rows never pass through the caller."""
 
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
-        """Clean every piece on the engine's workers; yields the files as they are done."""
+        """Clean every piece on the engine's workers and yield the paths of the files they write."""
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
-        """Files of the warehouse as a table."""
+        """Register Parquet files of the warehouse as a table."""
 
-    def view(self, name: str, query: str) -> None:
-        """A query as a table, computed when it is asked for."""
+    def create_view(self, name: str, query: Query) -> None:
+        """Register the result of a query as a table that may be computed on use, replacing a table of that name."""
 
-    def keep(self, name: str, query: str) -> None:
-        """A query as a table, computed once."""
+    def create_table(self, name: str, query: Query) -> None:
+        """Compute a query once and register its result as a table, replacing a table of that name."""
 
-    def count(self, query: str) -> int:
-        """The one number that a query answers with."""
+    def fetch_number(self, query: Query) -> int:
+        """Return the single number that a query selects."""
 
-    def consume(self, query: str, consume: Consume) -> Iterator[PartMeta]:
-        """Hand the rows of a query, sorted by part, uid and id, to the workers; a part is never torn between two."""
+    def consume(self, query: Query, consume: Consume) -> Iterator[PartMeta]:
+        """Pass the rows of a query, sorted by part, uid and id, to `consume` on the workers.
+
+        All rows of a part go to the same call.
+        """
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
 
 
-def query(name: str, values: Mapping[str, Value] | None = None, **names: Value) -> str:
-    """A shipped query with its `:values` and its `{names}` filled in."""
-    text = sql(f"ingest/{name}")
-    for key, value in names.items():
-        text = text.replace(f"{{{key}}}", str(value))
-    return re.sub(r"(?<![:\w]):([a-z_0-9]+)", lambda m: _literal((values or {})[m[1]]), text)
+def query(name: str, values: Mapping[str, Value] | None = None, **identifiers: str) -> Query:
+    """Load a shipped query from `sql/ingest/`.
+
+    Identifiers (names of tables and columns) replace `{name}` in its text. Values are bound to its `:name` parameters;
+    values that it does not use are ignored.
+    """
+    text = _COMMENT.sub("", sql(f"ingest/{name}")).format(**identifiers)
+    return Query(text, {used: (values or {})[used] for used in PARAMETER.findall(text)})
 
 
-def _literal(value: Value) -> str:
-    return "NULL" if value is None else repr(value)
+def open_engine(settings: Ingest, storage: Storage, scratch: str, rows: int) -> Engine:
+    """Open the engine that `ingest.engine` names.
+
+    `auto` takes DuckDB up to `ingest.small_rows` rows, so that small keys do not wait for a JVM, and Spark beyond.
+    `scratch` is the folder in the warehouse for intermediate files.
+    """
+    if settings.engine == "spark" or (settings.engine == "auto" and rows > settings.small_rows):
+        from kale_tasks.ingest.spark import SparkEngine
+
+        return SparkEngine(settings, storage, scratch)
+    from kale_tasks.ingest.duck import DuckEngine
+
+    return DuckEngine(settings, storage)

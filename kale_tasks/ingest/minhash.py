@@ -1,4 +1,4 @@
-"""Sketches by which near texts and near pictures are found: MinHash of texts, random planes through embeddings."""
+"""Sketches that find near duplicates: MinHash for texts, random hyperplanes for embeddings."""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +13,18 @@ from kale_tasks.settings.ingest import Dedup
 
 SKETCH_BITS = 128
 _SEED = 20_261_101
-_PLANE_BANDS, _PLANE_BITS = 32, 24  # of embeddings: cosine 0.98 meets with 0.999, 0.95 with 0.93, 0.7 with 0.02
+# Two embeddings share a band with probability 0.999 at cosine 0.98, 0.93 at 0.95, 0.02 at 0.7.
+_PLANE_BANDS, _PLANE_BITS = 32, 24
 _U64 = npt.NDArray[np.uint64]
 Longs = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
 def text_sketches(texts: Sequence[str], dedup: Dedup) -> tuple[Longs, Longs]:
-    """For each text its band hashes, and 128 bits of which equal texts share all, strangers half."""
+    """Return the band hashes of each text, and a sketch of 128 bits in two integers.
+
+    Equal texts agree in all bits of the sketch, unrelated texts in about half of them.
+    """
     permutations = max(SKETCH_BITS, dedup.bands * dedup.band_rows)
     shingles, offsets = _shingles(texts, dedup.shingle)
     matrix = RMinHash.digest_matrix_from_flat_token_hashes(shingles, offsets, permutations, _SEED)
@@ -29,7 +33,10 @@ def text_sketches(texts: Sequence[str], dedup: Dedup) -> tuple[Longs, Longs]:
 
 
 def embedding_sketches(embeddings: pa.Array) -> tuple[Longs, Longs, Flags] | None:
-    """The same for embeddings, and which rows have one of the usual length; None when no row has any."""
+    """Return band hashes, sketches, and which rows have an embedding; None when no row has one.
+
+    Embeddings of another length than the most frequent one count as missing.
+    """
     lengths = pc.list_value_length(embeddings).fill_null(0).to_numpy(zero_copy_only=False)
     width = int(np.bincount(lengths[lengths > 0]).argmax()) if (lengths > 0).any() else 0
     if not width:
@@ -47,17 +54,17 @@ def embedding_sketches(embeddings: pa.Array) -> tuple[Longs, Longs, Flags] | Non
 
 
 def text_bits(similarity: float) -> int:
-    """How many bits of the sketches of two texts may differ: half of what they do not share, on average."""
+    """Return how many bits of two sketches differ at a Jaccard similarity: on average half of what is not shared."""
     return round(SKETCH_BITS * (1 - similarity) / 2)
 
 
 def embedding_bits(cosine: float) -> int:
-    """How many bits of the sketches of two embeddings may differ: the planes that pass between them."""
+    """Return how many bits of two sketches differ at a cosine: one for each hyperplane between the embeddings."""
     return round(SKETCH_BITS * math.acos(cosine) / math.pi)
 
 
 def _bands(digest: _U64, bands: int, rows: int) -> Longs:
-    # One hash for each group of values that have to agree all together.
+    # One hash per group of values; groups have equal hashes only if all their values are equal.
     grouped = digest[:, : bands * rows].reshape(len(digest), bands, rows)
     hashed = _mixed(np.arange(1, bands + 1, dtype=np.uint64))[None, :].repeat(len(digest), axis=0)
     for row in range(rows):
@@ -70,7 +77,7 @@ def _packed(bits: Flags) -> Longs:
 
 
 def _shingles(texts: Sequence[str], width: int) -> tuple[_U64, _U64]:
-    # Every window of `width` bytes of ` text `, hashed; windows over the seam of two texts are left out.
+    # Hashes every window of `width` bytes of ` text `. Windows across two texts are left out.
     padded = [f" {text} ".encode().ljust(width) for text in texts]
     lengths = np.fromiter(map(len, padded), np.int64, len(padded))
     letters = np.frombuffer(b"".join(padded), np.uint8).astype(np.uint64)
@@ -86,7 +93,7 @@ def _shingles(texts: Sequence[str], width: int) -> tuple[_U64, _U64]:
 
 
 def _mixed(values: _U64) -> _U64:
-    # Every bit that goes in changes half of those that come out.
+    # The finalizer of splitmix64: each input bit changes about half of the output bits.
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

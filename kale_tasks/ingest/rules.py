@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kale_tasks.ingest.blocklists import Known, phrases
-from kale_tasks.ingest.hashes import hash64
+from kale_tasks.ingest.blocklists import Blocklists, phrases
+from kale_tasks.ingest.normalize import hash64
 from kale_tasks.settings.ingest import Ingest
 from kale_tasks.text.language import UNSURE
 
 
 @dataclass(frozen=True)
-class Row:
+class PairRow:
     """What a rule may look at."""
 
     uid: str
@@ -27,31 +27,31 @@ class Row:
 class Rule(Protocol):
     """Drops a row or not."""
 
-    def __call__(self, row: Row) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Whether the row goes."""
 
 
-def rules_of(settings: Ingest, known: Known) -> dict[str, Rule]:
+def rules_of(settings: Ingest, lists: Blocklists) -> dict[str, Rule]:
     """The rules that are switched on, by name, in the order in which they speak."""
     wanted: dict[str, tuple[object, Any]] = {
-        "blocked_domain": (known.domains, lambda: _blocked_domain(known.domains)),
-        "evaluation": (known.evaluation, lambda: _evaluation(known.evaluation, settings.lists.evaluation_words)),
-        "placeholder_text": (settings.rules.placeholder_text, lambda: _placeholder(known.patterns["placeholder"])),
-        "spam": (settings.rules.spam, lambda: _spam(known.patterns["spam"])),
-        "pii": (settings.rules.pii == "drop", lambda: Privacy(known.patterns["pii"]).found),
-        "nsfw": (known.nsfw, lambda: _nsfw(known.nsfw)),
+        "blocked_domain": (lists.domains, lambda: _blocked_domain(lists.domains)),
+        "evaluation": (lists.evaluation, lambda: _evaluation(lists.evaluation, settings.lists.evaluation_words)),
+        "placeholder_text": (settings.rules.placeholder_text, lambda: _placeholder(lists.patterns["placeholder"])),
+        "spam": (settings.rules.spam, lambda: _spam(lists.patterns["spam"])),
+        "pii": (settings.rules.pii == "drop", lambda: PersonalData(lists.patterns["pii"]).found),
+        "nsfw": (lists.nsfw, lambda: _nsfw(lists.nsfw)),
         "language": (settings.rules.languages, lambda: _language(settings.rules.languages)),
     }
     return {name: make() for name, (on, make) in wanted.items() if on}
 
 
-class Privacy:
+class PersonalData:
     """Finds and masks personal data."""
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._patterns = [(re.compile(pattern, re.I), f"[{mark}]") for mark, pattern in patterns.items()]
 
-    def found(self, row: Row) -> bool:
+    def found(self, row: PairRow) -> bool:
         """Whether a row holds any."""
         return self.mask(row.text) != row.text
 
@@ -65,7 +65,7 @@ class Privacy:
 
 
 def _blocked_domain(domains: frozenset[str]) -> Rule:
-    def blocked(row: Row) -> bool:
+    def blocked(row: PairRow) -> bool:
         labels = row.host.split(".")
         return any(".".join(labels[i:]) in domains for i in range(len(labels)))
 
@@ -73,7 +73,7 @@ def _blocked_domain(domains: frozenset[str]) -> Rule:
 
 
 def _evaluation(items: frozenset[int], width: int) -> Rule:
-    def met(row: Row) -> bool:
+    def met(row: PairRow) -> bool:
         if hash64(row.sha256.encode()) in items or hash64(row.url.encode()) in items:
             return True
         return any(phrase in items for phrase in phrases(row.folded, width))

@@ -1,4 +1,4 @@
-"""Cleans a piece of the landing into a file of its own in the run's scratch folder, wherever there is a free core."""
+"""Cleans one piece of the landing files into a scratch file, on any worker of an engine."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -7,43 +7,43 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.ingest.clean import CLEAN, Cleaner
+from kale_tasks.ingest.clean import CLEAN, RowCleaner
 from kale_tasks.ingest.pieces import Piece
-from kale_tasks.ingest.sources import read
+from kale_tasks.ingest.sources import read_piece
 from kale_tasks.lake.storage.base import Storage
 
 
 @dataclass(frozen=True)
 class Scan:
-    """All that a worker needs to clean a piece; can be sent to another process."""
+    """Everything that a worker needs to clean a piece. Can be pickled."""
 
     landing: Storage
     warehouse: Storage
-    folder: str
-    cleaner: Cleaner
-    limit: int | None
+    folder: str  # for scratch files, relative to the warehouse
+    cleaner: RowCleaner
+    limit: int | None  # most rows to take from a piece
 
     def path(self, piece: Piece) -> str:
-        """Where the cleaned rows of a piece stand."""
-        return f"{self.folder}/rows-{piece.number:05d}.parquet"
+        """Return the path of a piece's cleaned rows."""
+        return f"{self.folder}/clean-{piece.number:05d}.parquet"
 
     def __call__(self, piece: Piece) -> str:
-        """Clean a piece, unless it was done before; answers with its path."""
+        """Clean a piece, unless an earlier attempt has, and return the path of its rows."""
         if not self.warehouse.exists(self.path(piece)):
-            self.warehouse.put(self.path(piece), packed(self._cleaned(piece), CLEAN))
+            self.warehouse.put(self.path(piece), to_parquet(self._cleaned(piece), CLEAN))
         return self.path(piece)
 
     def _cleaned(self, piece: Piece) -> Iterator[pa.RecordBatch]:
         left = self.limit
-        for batch in read(self.landing, piece, self.cleaner.settings.columns):
+        for batch in read_piece(self.landing, piece, self.cleaner.settings.columns):
             some = batch if left is None else batch.slice(0, left)
             yield self.cleaner.clean(piece.file, some)
             if left is not None and (left := left - some.num_rows) <= 0:
                 return
 
 
-def packed(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> bytes:
-    """Batches as one Parquet file in memory, quick to write and to read."""
+def to_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> bytes:
+    """Write batches to a Parquet file in memory, with a compression that is fast to write and read."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, schema, compression="lz4") as writer:
         for batch in batches:
@@ -51,7 +51,7 @@ def packed(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(storage: Storage, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The batches of such a file."""
+def read_batches(storage: Storage, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a file that `to_parquet` made."""
     with storage.arrow.open_input_file(path) as file:
         yield from pq.ParquetFile(file).iter_batches(16_384, columns=columns)

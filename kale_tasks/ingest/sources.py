@@ -1,4 +1,4 @@
-"""Reads landing files of any kind into batches of one shape; what cannot be read becomes a row that says so."""
+"""Reads landing files of any format into batches of one schema; what cannot be read becomes a row with a reason."""
 
 import bz2
 import csv
@@ -21,7 +21,7 @@ from kale_tasks.ingest.pieces import Piece
 from kale_tasks.lake.storage.base import Storage
 
 _BATCH = 4096
-_Record = Mapping[str, Any] | None  # None: the record cannot be read
+_Record = Mapping[str, Any] | None  # None: the record could not be parsed
 _UNPACK: dict[str, Callable[[Any], Any]] = {
     "": lambda file: file,
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
@@ -41,25 +41,29 @@ _BROKEN = (
 )
 
 
-def read(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
-    """The rows of a piece under our column names; where the file breaks, one row tells it and the rest is given up."""
+def read_piece(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a piece in the schema RAW.
+
+    `names` lists for each column of RAW the names it may have in the file, best first. Where a file is broken, the
+    rest of it becomes one row with the reason `broken_file`.
+    """
     row = piece.first_row
     try:
-        for batch in _batches(storage, piece, names):
+        for batch in _batches(landing, piece, names):
             numbers = pa.array(range(row, row + batch.num_rows), pa.int64())
             yield batch.set_column(0, "row", numbers)
             row += batch.num_rows
     except _BROKEN as error:
-        yield _fault(piece, row, "broken_file", f"{piece.file.name}: {type(error).__name__}: {error}")
+        yield _broken(piece, row, f"{piece.file.name}: {type(error).__name__}: {error}")
 
 
-def _batches(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
+def _batches(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
     if piece.file.format == "parquet":
-        yield from _parquet(storage, piece, names)
+        yield from _parquet(landing, piece, names)
         return
     read_records = {"jsonl": _json_lines, "csv": _table(","), "tsv": _table("\t"), "tar": _tar}[piece.file.format]
     with (
-        storage.arrow.open_input_stream(piece.file.path, compression=None) as raw,
+        landing.arrow.open_input_stream(piece.file.path, compression=None) as raw,
         _UNPACK[piece.file.compression](raw) as source,
     ):
         records = read_records(source)
@@ -67,8 +71,8 @@ def _batches(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
             yield _batch_of(piece, some, names)
 
 
-def _parquet(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
-    with storage.arrow.open_input_file(piece.file.path) as file:
+def _parquet(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
+    with landing.arrow.open_input_file(piece.file.path) as file:
         source = pa.BufferReader(_UNPACK[piece.file.compression](file).read()) if piece.file.compression else file
         parquet = pq.ParquetFile(source)
         found = {
@@ -78,7 +82,7 @@ def _parquet(storage: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
         groups = list(range(parquet.num_row_groups)) if piece.groups is None else list(piece.groups)
         for batch in parquet.iter_batches(_BATCH, row_groups=groups, columns=wanted):
             columns = {name: batch.column(n) for name, n in found.items() if n}
-            yield _shaped(columns, batch.num_rows)
+            yield _to_raw(columns, batch.num_rows)
 
 
 def _batch_of(piece: Piece, records: Sequence[_Record], names: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
@@ -86,18 +90,18 @@ def _batch_of(piece: Piece, records: Sequence[_Record], names: Mapping[str, Sequ
         name: [next((r[n] for n in wanted if r.get(n) is not None), None) if r else None for r in records]
         for name, wanted in names.items()
     }
-    faults = [None if r is not None else "bad_record" for r in records]
-    return _shaped(columns, len(records), faults)
+    reasons = [None if r is not None else "bad_record" for r in records]
+    return _to_raw(columns, len(records), reasons)
 
 
-def _shaped(columns: Mapping[str, Any], rows: int, faults: Sequence[str | None] = ()) -> pa.RecordBatch:
+def _to_raw(columns: Mapping[str, Any], rows: int, reasons: Sequence[str | None] = ()) -> pa.RecordBatch:
     filled = {field.name: column(columns.get(field.name), field.type, rows) for field in RAW}
-    return pa.RecordBatch.from_pydict({**filled, "fault": pa.array(faults or [None] * rows, pa.string())}, RAW)
+    return pa.RecordBatch.from_pydict({**filled, "reason": pa.array(reasons or [None] * rows, pa.string())}, RAW)
 
 
-def _fault(piece: Piece, row: int, reason: str, detail: str) -> pa.RecordBatch:
+def _broken(piece: Piece, row: int, detail: str) -> pa.RecordBatch:
     uid = hashlib.sha256(piece.file.name.encode()).hexdigest()[:32]
-    record = {"row": row, "uid": uid, "fault": reason, "detail": " ".join(detail.split())}
+    record = {"row": row, "uid": uid, "reason": "broken_file", "detail": " ".join(detail.split())}
     return pa.RecordBatch.from_pylist([record], RAW)
 
 
@@ -110,7 +114,7 @@ def _json_lines(source: Any) -> Iterator[_Record]:
 def _table(delimiter: str) -> Callable[[IO[bytes]], Iterator[_Record]]:
     def records(source: IO[bytes]) -> Iterator[_Record]:
         csv.field_size_limit(1 << 27)
-        # Bytes that are no UTF-8 pass as surrogates, so that only their row is at fault.
+        # Invalid UTF-8 is read as surrogates, so that only the row with it is quarantined.
         text = io.TextIOWrapper(source, encoding="utf-8-sig", errors="surrogateescape", newline="")
         for record in csv.DictReader(text, delimiter=delimiter):
             yield {name: value or None for name, value in record.items() if isinstance(name, str)}

@@ -1,4 +1,4 @@
-"""The ingest step: landing files of a key become its rows of `pairs`, found again by later keys in `dedup_index`."""
+"""The ingest step: turns the landing files of a key into its rows of `pairs`, and indexes them for later keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -8,17 +8,14 @@ import pyarrow as pa
 
 from kale_tasks.contract.step import Chunk, Part
 from kale_tasks.errors import Conflict
-from kale_tasks.ingest.blocklists import contents, read_lists
-from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, Cleaner
-from kale_tasks.ingest.dedup import decide
-from kale_tasks.ingest.engine import Engine, query
-from kale_tasks.ingest.engines import open_engine
+from kale_tasks.ingest.blocklists import list_contents, read_lists
+from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
+from kale_tasks.ingest.dedup import INDEX, decide, earlier_content, earlier_files
+from kale_tasks.ingest.engine import Engine, open_engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
-from kale_tasks.ingest.previous_keys import TABLE as INDEX
-from kale_tasks.ingest.previous_keys import earlier_content, earlier_files
-from kale_tasks.ingest.rules import Privacy
+from kale_tasks.ingest.rules import PersonalData
 from kale_tasks.ingest.scan import Scan
-from kale_tasks.ingest.write_parts import Cutter
+from kale_tasks.ingest.write_parts import PartWriter
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
@@ -29,7 +26,7 @@ from kale_tasks.settings import Settings
 
 
 class Ingest:
-    """Cleans, deduplicates (within the key and against all earlier ones), decontaminates and splits."""
+    """Cleans the rows of a key, drops duplicates and evaluation items, and assigns each kept row to a split."""
 
     name: ClassVar[str] = "ingest"
     version: ClassVar[int] = 1
@@ -39,12 +36,12 @@ class Ingest:
     keep: ClassVar[bool] = False
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        """Rules, lists with their content, deduplication, split, columns, size of a part."""
-        lists = contents(landing_storage(settings), settings.ingest.lists)
+        """Return the settings of ingest that change rows, with the content of the lists that they name."""
+        lists = list_contents(landing_storage(settings), settings.ingest.lists)
         return {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
-        """What has landed, what earlier keys have kept, what is taken down: a change of any makes this key stale."""
+        """Return the content of the landing files, of what earlier keys have kept, and of the takedowns."""
         return {
             "landing": content_of(landing_storage(settings), data_files(settings, key)),
             "earlier_keys": earlier_content(lake, key),
@@ -52,43 +49,47 @@ class Ingest:
         }
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
-        """One: the rows of a key are compared with each other, and the engine spreads that itself."""
+        """Plan a single chunk: all rows of a key are compared with each other, and the engine distributes that."""
         rows = sum(piece.rows for piece in _pieces(run))
         rows = min(rows, run.settings.limit or rows)
         return [Chunk(index=0, first_part=0, parts=max(1, -(-rows // run.settings.ingest.part_rows)), stop=rows)]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        """Scan, decide, cut; scratch files stay until all is done, so that a second try scans nothing twice."""
+        """Clean the rows, decide which are dropped, and write the parts.
+
+        Scratch files are deleted at the end only, so that another attempt cleans no piece again.
+        """
         settings, storage = run.settings.ingest, run.lake.storage
         landing = landing_storage(run.settings)
-        known = read_lists(landing, settings.lists)
+        lists = read_lists(landing, settings.lists)
         folder = f"{run.folder}/scratch"
-        cleaner = Cleaner(settings, known, matcher(run.lake), run.key, chunk.parts)
+        cleaner = RowCleaner(settings, lists, matcher(run.lake), run.key, chunk.parts)
         scan = Scan(landing, storage, folder, cleaner, run.settings.limit)
-        cutter = Cutter(run.writer, frozenset(numbers), Privacy(known.patterns["pii"]), settings.samples)
+        write = PartWriter(run.writer, frozenset(numbers), PersonalData(lists.patterns["pii"]), settings.samples)
         with closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
             _load(engine, run, scan)
             decide(engine, settings)
-            made = set()
-            for meta in engine.consume(query("finish"), cutter):
-                made.add(meta.number)
+            written = set()
+            for meta in engine.consume(query("all_rows"), write):
+                written.add(meta.number)
                 yield meta
-        yield from (Part(number, pa.table({}), rows_in=0) for number in numbers if number not in made)
+        yield from (Part(number, pa.table({}), rows_in=0) for number in numbers if number not in written)
         for entry in list(storage.entries(folder)):
             storage.delete(entry.path)
 
 
 def _load(engine: Engine, run: Run, scan: Scan) -> None:
+    """Register the tables that the queries read: the index of earlier keys, and the cleaned rows of this key."""
     engine.read("earlier", earlier_files(run.lake, run.key), TABLES[INDEX].arrow)
     if earlier_content(run.lake, run.key) != run.inputs["earlier_keys"]:
-        raise Conflict(f"An earlier key was ingested anew while {run.key} was being planned. Run {run.key} again.")
+        raise Conflict(f"An earlier key was committed again after {run.key} had been planned. Run {run.key} again.")
     files = list(engine.scan(scan, _pieces(run)))
     engine.read("landed", files, CLEAN)
     for kind, schema in SKETCHES.items():
         engine.read(kind, files, schema)
     engine.read("rows", files, FACTS)
     if run.settings.limit:
-        engine.keep("rows", f"SELECT * FROM rows ORDER BY id LIMIT {run.settings.limit}")
+        engine.create_table("rows", query("first_rows", {"limit": run.settings.limit}))
 
 
 def _pieces(run: Run) -> Sequence[Piece]:

@@ -1,4 +1,4 @@
-"""Cuts sorted rows into parts: kept pairs, their index entries, and the account of the others."""
+"""Writes sorted rows as parts: kept pairs, their index entries, the counts of dropped rows, quarantined rows."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from kale_tasks.contract.step import Part, Quarantined
 from kale_tasks.ingest.clean import SKETCHES
-from kale_tasks.ingest.rules import Privacy
+from kale_tasks.ingest.rules import PersonalData
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tombstones import TAKEDOWN
@@ -18,58 +18,60 @@ from kale_tasks.runner.writer import Writer
 
 _PAIRS = TABLES["pairs"].arrow
 _INDEX = TABLES["dedup_index"].arrow
-_SINGLE = {"uid": "uid_hash", "url": "url_hash", "sha256": "picture_hash"}
+_SINGLE_HASHES = {"uid": "uid_hash", "url": "url_hash", "sha256": "picture_hash"}
 
 
 @dataclass(frozen=True)
-class Cutter:
-    """Writes the wanted parts out of a stream of sorted rows; can be sent to another process."""
+class PartWriter:
+    """Writes the wanted parts of a stream of sorted rows. Can be pickled."""
 
     writer: Writer
     wanted: frozenset[int]
-    privacy: Privacy
+    personal_data: PersonalData
     samples: int
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[PartMeta]:
-        """Write each part that comes by."""
+        """Write each wanted part in the stream and yield its metadata."""
         for number, rows in _by_part(batches):
             if number in self.wanted:
-                self._keep_samples(number, rows)
+                self._write_samples(number, rows)
                 yield self.writer.write(part_of(number, rows))
 
-    def _keep_samples(self, number: int, rows: pa.Table) -> None:
-        # A few dropped rows of each rule, for the report; what may be private is masked, what is taken down stays out.
-        seen: dict[str, list[dict[str, str]]] = {}
-        dropped = rows.filter(pc.and_(pc.not_equal(rows["fate"], TAKEDOWN), pc.is_null(rows["fault"])))
-        for uid, url, text, fate in zip(*(dropped[n].to_pylist() for n in ("uid", "url", "text", "fate")), strict=True):
-            if len(few := seen.setdefault(fate, [])) < self.samples:
-                few.append({"uid": uid, "url": self.privacy.mask(url or ""), "text": self.privacy.mask(text)[:300]})
+    def _write_samples(self, number: int, rows: pa.Table) -> None:
+        """Write a few dropped rows of each rule for the report, masked, and none that was taken down."""
+        samples: dict[str, list[dict[str, str]]] = {}
+        dropped = rows.filter(pc.and_(pc.not_equal(rows["rule"], TAKEDOWN), pc.is_null(rows["reason"])))
+        for uid, url, text, rule in zip(*(dropped[n].to_pylist() for n in ("uid", "url", "text", "rule")), strict=True):
+            if len(few := samples.setdefault(rule, [])) < self.samples:
+                mask = self.personal_data.mask
+                few.append({"uid": uid, "url": mask(url or ""), "text": mask(text)[:300]})
         folder = self.writer.folder(self.writer.table)
-        self.writer.storage.put(f"{folder}/dropped/{number:05d}.json", json.dumps(seen, ensure_ascii=False).encode())
+        text = json.dumps(samples, ensure_ascii=False)
+        self.writer.storage.put(f"{folder}/dropped/{number:05d}.json", text.encode())
 
 
 def part_of(number: int, rows: pa.Table) -> Part:
-    """One part: every row of it is kept, dropped by a rule, or quarantined."""
-    faulty = rows.filter(pc.is_valid(rows["fault"]))
-    sound = rows.filter(pc.is_null(rows["fault"]))
-    kept = sound.filter(pc.is_null(sound["fate"]))
-    fates = pc.value_counts(sound["fate"].drop_null())
+    """Build a part from its rows: each is kept, dropped under a rule, or quarantined for a reason."""
+    unreadable = rows.filter(pc.is_valid(rows["reason"]))
+    readable = rows.filter(pc.is_null(rows["reason"]))
+    kept = readable.filter(pc.is_null(readable["rule"]))
+    counts = pc.value_counts(readable["rule"].drop_null())
     return Part(
         number=number,
         rows=_pairs(kept),
         rows_in=rows.num_rows,
-        dropped={str(entry["values"]): entry["counts"].as_py() for entry in fates},
+        dropped={str(entry["values"]): entry["counts"].as_py() for entry in counts},
         quarantine=[
             Quarantined(*values)
-            for values in zip(*(faulty[n].to_pylist() for n in ("uid", "fault", "detail")), strict=True)
+            for values in zip(*(unreadable[n].to_pylist() for n in ("uid", "reason", "detail")), strict=True)
         ],
         also={"dedup_index": index_of(kept)},
     )
 
 
 def index_of(kept: pa.Table) -> pa.Table:
-    """Under which hashes a later key finds these pairs again."""
-    entries = [_entries(kept, kind, kept[name]) for kind, name in _SINGLE.items()]
+    """Return the index entries of kept rows: the hashes by which later keys recognise them."""
+    entries = [_entries(kept, kind, kept[name]) for kind, name in _SINGLE_HASHES.items()]
     for kind in SKETCHES:
         bands = kept[f"{kind}_bands"].combine_chunks()
         owners = kept.take(pc.list_parent_indices(bands))
@@ -92,6 +94,7 @@ def _entries(owners: pa.Table, kind: str, hashes: Any, sketch_a: Any = None, ske
 
 
 def _by_part(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    """Group a stream that is sorted by part into one table per part."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         start = 0

@@ -1,4 +1,4 @@
--- Rows that share a band are linked to the first row of that band: few links, no pairs of pairs.
+-- Links each row to the first row of every band that it shares: fewer links than all pairs of the band.
 SELECT DISTINCT bands.id AS a, first.id AS b
 FROM bands
 JOIN (SELECT hash, min(id) AS id FROM bands GROUP BY hash HAVING count(*) > 1) AS first ON first.hash = bands.hash

@@ -1,4 +1,5 @@
--- Links that hold: the sketches of both rows differ in few enough bits. (x | y) - (x & y) are the bits that differ.
+-- Keeps the links between rows whose sketches differ in at most :max_bits bits. (x | y) - (x & y) is x xor y, which the
+-- two engines write differently.
 SELECT a, b
 FROM candidates
 JOIN {kind} AS x ON x.id = a

@@ -1,5 +1,5 @@
--- A text and its smaller neighbours are all linked to the least of them.
-WITH leasts AS (SELECT a, min(b) AS m FROM links GROUP BY a)
-SELECT a, m AS b FROM leasts
+-- Links a row and its smaller neighbours to the smallest of them. The other half of a round.
+WITH smallest AS (SELECT a, min(b) AS m FROM links GROUP BY a)
+SELECT a, m AS b FROM smallest
 UNION
-SELECT links.b AS a, leasts.m AS b FROM links JOIN leasts ON leasts.a = links.a WHERE links.b <> leasts.m
+SELECT links.b AS a, smallest.m AS b FROM links JOIN smallest ON smallest.a = links.a WHERE links.b <> smallest.m

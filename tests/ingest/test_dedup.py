@@ -1,6 +1,7 @@
 """What counts as the same pair, which one stays, and what later keys know of earlier ones."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kale_tasks.ingest.engine import query
+from kale_tasks.errors import BadData
+from kale_tasks.ingest.dedup import settle_links
+from kale_tasks.ingest.duck import DuckEngine
+from kale_tasks.ingest.engine import Query, query
 from kale_tasks.ingest.minhash import text_bits, text_sketches
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.tables import Lake
@@ -47,9 +51,9 @@ def test_links_of_any_shape_settle_into_stars_around_the_least(links: list[tuple
         if links:
             db.executemany("INSERT INTO links VALUES (?, ?)", links)
         rounds = 0
-        while db.execute(query("unsettled")).fetchone() != (0,):
+        while db.execute(query("unsettled_links").text).fetchone() != (0,):
             for star in ("large_star", "small_star"):
-                db.execute(f"CREATE OR REPLACE TABLE links AS {query(star)}")
+                db.execute(f"CREATE OR REPLACE TABLE links AS {query(star).text}")
             rounds += 1
         assert rounds <= 12
         found = dict(db.execute("SELECT a, min(b) FROM links GROUP BY a HAVING count(DISTINCT b) = 1").fetchall())
@@ -154,3 +158,14 @@ def test_a_backfilled_key_makes_later_ones_stale_and_no_earlier_one(three_keys: 
     assert [plan(Run(Ingest(), lake, settings, key)).committed for key in ("k1", "k3")] == [True, True]
     ingest(settings, "k2")
     assert [plan(Run(Ingest(), lake, settings, key)).committed for key in ("k1", "k2", "k3")] == [True, True, False]
+
+
+def test_links_that_do_not_settle_are_an_error(tmp_path: Path) -> None:
+    chain = Query("SELECT CAST(i + 1 AS BIGINT) AS a, CAST(i AS BIGINT) AS b FROM range(40) AS numbers(i)")
+    settings = settings_for(tmp_path)
+    with closing(DuckEngine(settings.ingest, Lake(settings).storage)) as engine:
+        engine.create_table("links", chain)
+        with pytest.raises(BadData, match=r"after 2 rounds .* links were left"):
+            settle_links(engine, max_rounds=2)
+        settle_links(engine)
+        assert engine.fetch_number(Query("SELECT count(*) FROM links WHERE b = 0")) == 40

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kale_tasks.ingest.blocklists import read_lists
-from kale_tasks.ingest.clean import CLEAN, Cleaner
+from kale_tasks.ingest.clean import CLEAN, RowCleaner
 from kale_tasks.ingest.coerce import RAW, column
+from kale_tasks.ingest.normalize import fold, repair
 from kale_tasks.ingest.pieces import DataFile
-from kale_tasks.ingest.text import fold, repair
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.tombstones import Matcher
 from kale_tasks.urls import normal_url
@@ -21,10 +21,10 @@ FILE = DataFile(0, "2026-11-01/a.parquet", "parquet", "", 0)
 
 
 @pytest.fixture(scope="module")
-def cleaner(tmp_path_factory: pytest.TempPathFactory) -> Cleaner:
+def cleaner(tmp_path_factory: pytest.TempPathFactory) -> RowCleaner:
     chosen = settings_for(tmp_path_factory.mktemp("clean"))
     lists = read_lists(landing_storage(chosen), chosen.ingest.lists)
-    return Cleaner(chosen.ingest, lists, Matcher(), "2026-11-01", parts=4)
+    return RowCleaner(chosen.ingest, lists, Matcher(), "2026-11-01", parts=4)
 
 
 def raw(**values: object) -> pa.RecordBatch:
@@ -79,16 +79,16 @@ def test_no_text_makes_repair_or_fold_fail_and_repair_is_done_in_one_go(text: st
     )
 )
 @settings(max_examples=40)
-def test_every_row_comes_out_of_cleaning_whatever_was_in_it(cleaner: Cleaner, rows: list[dict[str, object]]) -> None:
+def test_every_row_comes_out_of_cleaning_whatever_was_in_it(cleaner: RowCleaner, rows: list[dict[str, object]]) -> None:
     batch = raw(**{name: [row[name] for row in rows] for name in rows[0]})
     clean = cleaner.clean(FILE, batch)
     assert clean.num_rows == len(rows) and clean.schema == CLEAN
     for row, found in zip(rows, clean.to_pylist(), strict=True):
         assert len(found["uid"]) == 32 and 0 <= found["part"] < 4
-        if found["fault"] is None:
+        if found["reason"] is None:
             assert found["alt_text"].encode() == (row["alt_text"] or b"")
         else:
-            assert found["fault"] == "not_utf8"
+            assert found["reason"] == "not_utf8"
 
 
 @given(st.text(max_size=60))

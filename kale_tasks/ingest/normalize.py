@@ -1,5 +1,6 @@
-"""Text as rules and prompts see it: repaired for reading, and folded for comparing."""
+"""Normal forms of alt-texts for reading and for comparing, and their hashes."""
 
+import hashlib
 import html
 import re
 import unicodedata
@@ -11,15 +12,15 @@ _TAG = re.compile(
     re.I,
 )
 _SPACE = re.compile(r"\s+")
-_FOLDED_AWAY = re.compile(r"[\W_]+")
-# Characters that show nothing: controls, zero-width marks, direction overrides, soft hyphen, byte order mark.
+_NO_LETTERS = re.compile(r"[\W_]+")
+# Invisible characters: controls, zero-width marks, direction overrides, soft hyphen, byte order mark.
 _UNSEEN = dict.fromkeys([*range(0x00, 0x09), *range(0x0E, 0x20), *range(0x7F, 0xA0), 0xAD, *range(0x200B, 0x2010),
                          *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF, *range(0xE0000, 0xE0080)])  # fmt: skip
 _FIX = ftfy.TextFixerConfig(unescape_html=False, uncurl_quotes=False, fix_latin_ligatures=False, explain=False)
 
 
 def repair(text: str) -> str:
-    """The text without HTML, mojibake, unseen characters and needless white space."""
+    """Remove HTML, mojibake, invisible characters and superfluous white space from a text."""
     if "&" in text:
         text = html.unescape(html.unescape(text))
     if "<" in text:
@@ -32,6 +33,11 @@ def repair(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """What is left of a repaired text when case, punctuation and the look of letters do not count."""
+    """Reduce a repaired text to the form in which near copies are equal: without case, punctuation and ligatures."""
     folded = text.casefold() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return _FOLDED_AWAY.sub(" ", folded).strip() or text
+    return _NO_LETTERS.sub(" ", folded).strip() or text
+
+
+def hash64(value: bytes) -> int:
+    """Return a signed 64-bit hash that is the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big", signed=True)

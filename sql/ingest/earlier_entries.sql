@@ -1,4 +1,4 @@
--- The entries of earlier keys that share any hash with this key: few, and the only pass over the whole index.
+-- The index entries of earlier keys that share any hash with this key. This is the only pass over the whole index.
 SELECT * FROM earlier
 WHERE hash IN (
     SELECT uid_hash FROM rows

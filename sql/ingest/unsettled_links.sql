@@ -1,4 +1,4 @@
--- How far the links are from stars: rows that are linked onwards, or to more than one other. None are left at the end.
+-- The number of links that still keep components from being stars around their smallest row; 0 once all are.
 SELECT
     (SELECT count(*) FROM links AS x JOIN links AS y ON y.a = x.b)
     + (SELECT count(*) - count(DISTINCT a) FROM links)

@@ -1,7 +1,7 @@
--- For each row, how many pairs of earlier keys are near it.
-SELECT bands.id, count(DISTINCT earlier.uid) AS met
+-- For each row, the number of near pairs that earlier keys have kept.
+SELECT bands.id, count(DISTINCT earlier.uid) AS pairs
 FROM bands
-JOIN earlier ON earlier.kind = '{kind}' AND earlier.hash = bands.hash
+JOIN earlier ON earlier.kind = :kind AND earlier.hash = bands.hash
 JOIN {kind} AS x ON x.id = bands.id
 WHERE bit_count((x.{kind}_a | earlier.sketch_a) - (x.{kind}_a & earlier.sketch_a))
     + bit_count((x.{kind}_b | earlier.sketch_b) - (x.{kind}_b & earlier.sketch_b)) <= :max_bits

@@ -1,2 +1,0 @@
--- Every row with its fate.
-SELECT landed.*, fates.fate, fates.dups FROM landed JOIN fates ON fates.id = landed.id
