@@ -11,17 +11,16 @@ from pathlib import Path
 
 import torch
 
-from kale_tasks.distill.batches import Batch, Pictures, batches
-from kale_tasks.distill.finalize import learn
-from kale_tasks.distill.loss import Learner
-from kale_tasks.distill.model import freeze_unused, load_base, side_of
-from kale_tasks.distill.sampler import Position
+from kale_tasks.distill.batches import BatchDataset, TensorBatch, load_batches
+from kale_tasks.distill.finalize import run_training
+from kale_tasks.distill.model import freeze_unused, image_side, load_base
+from kale_tasks.distill.sampler import StreamPosition
 from kale_tasks.distill.step import Distill
-from kale_tasks.distill.train import stream_of
+from kale_tasks.distill.train import CaptionLoss, example_sampler
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, plan
 from kale_tasks.settings import load
-from tests.distill import school
+from tests.distill import small
 
 ROUNDS, STEPS, ROWS = 3, 24, 600
 
@@ -57,23 +56,23 @@ def ours(lake: Lake, number: int) -> Cost:
     """The step's own loop: data, checkpoints, logs and all; the model's loading is not counted on either side."""
     settings = lake.settings.distill.train.model_copy(update={"seed": number})
     changed = lake.settings.model_copy(update={"distill": lake.settings.distill.model_copy(update={"train": settings})})
-    run = Run(Distill(), lake, changed, school.KEY)
+    run = Run(Distill(), lake, changed, small.KEY)
     plan(run)
     loading = measured(lambda: (load_base(run.settings.distill) and 0, 0.0))
 
     def work() -> tuple[int, float]:
-        learn(run)
+        run_training(run)
         return int(run.meter.figures["train_tokens"]), run.meter.figures["train_wait"]
 
     cost = measured(work)
     return Cost(cost.tokens, cost.cpu - loading.cpu, cost.wall - loading.wall, cost.waited)
 
 
-def bare(lake: Lake, ready: Sequence[Batch]) -> Cost:
+def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Cost:
     """Forward, backward, clip, step on batches that lie in memory."""
     model, processor = load_base(lake.settings.distill)
     freeze_unused(model)
-    learner = Learner(model, processor).train()
+    learner = CaptionLoss(model, processor).train()
     weights = [weight for weight in learner.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, 1e-3)
 
@@ -93,13 +92,13 @@ def bare(lake: Lake, ready: Sequence[Batch]) -> Cost:
 def compare(base: str, folder: Path) -> str:
     """Both loops by turns, as a table."""
     changes = {"steps": STEPS, "connector_steps": 0, "batch": 16, "accumulate": 1, "checkpoint_steps": 20}
-    lake = Lake(school.small_settings(folder, Path(base), **changes))
-    school.teach(lake, school.KEY, ROWS)
-    run = Run(Distill(), lake, lake.settings, school.KEY)
+    lake = Lake(small.small_settings(folder, Path(base), **changes))
+    small.commit_captions(lake, small.KEY, ROWS)
+    run = Run(Distill(), lake, lake.settings, small.KEY)
     _, processor = load_base(lake.settings.distill)
-    shares = stream_of(run, processor).shares(Position())
-    pictures = Pictures(lake.settings, side_of(processor), processor.tokenizer.pad_token_id)
-    ready = list(islice(batches(pictures, shares, 0, pin=False), STEPS))
+    micro_batches = example_sampler(run, processor).micro_batches(StreamPosition())
+    pictures = BatchDataset(lake.settings, image_side(processor), processor.tokenizer.pad_token_id)
+    ready = list(islice(load_batches(pictures, micro_batches, 0, pin_memory=False), STEPS))
     pairs = [(bare(lake, ready), ours(lake, number)) for number in range(1, ROUNDS + 1)]
     named = [(name, cost) for pair in pairs for name, cost in zip(("bare", "ours"), pair, strict=True)]
     ratio = statistics.median(other.rate / one.rate for one, other in pairs)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from kale_tasks.distill.batches import IGNORED
-from kale_tasks.distill.loss import Learner
 from kale_tasks.distill.model import freeze_unused
+from kale_tasks.distill.train import CaptionLoss
 
 PATCHES, LENGTH, QUESTION = 729, 960, 850
 BATCHES, STEPS, WARM = (8, 16, 32), 8, 2
@@ -51,7 +51,7 @@ def lessons(size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return ids, labels, torch.randint(0, 255, (size, 3, 384, 384), dtype=torch.uint8, device="cuda")
 
 
-def step(learner: Learner, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]) -> float:
+def step(learner: CaptionLoss, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]) -> float:
     """Seconds of one optimiser step."""
     began = time.monotonic()
     with torch.autocast("cuda", torch.bfloat16):
@@ -65,7 +65,7 @@ def step(learner: Learner, optimizer: torch.optim.Optimizer, batch: tuple[torch.
 
 def measure(peak: float) -> str:
     """A line for each size of batch."""
-    learner = Learner(model(), Scale()).train().cuda()
+    learner = CaptionLoss(model(), Scale()).train().cuda()
     learner.model.gradient_checkpointing_enable({"use_reentrant": False})
     freeze_unused(learner.model)
     optimizer = torch.optim.AdamW([w for w in learner.parameters() if w.requires_grad], 1e-5, fused=True)

@@ -1,1 +1,1 @@
-"""Distillation: a student learns to write stage-1 captions in one pass, is judged, and is registered."""
+"""Distillation: trains a student to write stage-1 captions in one pass, evaluates it and registers it."""

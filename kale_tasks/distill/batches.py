@@ -1,4 +1,4 @@
-"""Batches for the model: pictures read and decoded ahead by worker processes, in the order of the stream."""
+"""Batches as tensors. Worker processes read and decode the images ahead; the order is that of the sampler."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -7,64 +7,69 @@ from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from kale_tasks.distill.sampler import Lesson, Position, Share
+from kale_tasks.distill.examples import TrainingExample
+from kale_tasks.distill.sampler import MicroBatch, StreamPosition
 from kale_tasks.errors import BadData
 from kale_tasks.lake.shards import read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.model import Settings
 
-IGNORED = -100
+IGNORED = -100  # label of a token that carries no loss
+_PREFETCHED = 4  # batches per worker
 
 
-class Batch(NamedTuple):
-    """One forward pass: token ids, what of them is learned, pictures as bytes of pixels."""
+class TensorBatch(NamedTuple):
+    """One forward pass: token ids, labels (IGNORED except for the answers), and images as bytes."""
 
     ids: torch.Tensor
     labels: torch.Tensor
     pixels: torch.Tensor
-    after: Position
+    after: StreamPosition
     step_tokens: int
 
 
-class Pictures(Dataset[Batch]):
-    """Turns a share of lessons into a batch; every worker opens the lake for itself."""
+class BatchDataset(Dataset[TensorBatch]):
+    """Turns micro-batches into tensors. Every worker process opens the lake for itself."""
 
-    def __init__(self, settings: Settings, side: int, pad: int) -> None:
-        self._settings, self._side, self._pad = settings, side, pad
+    def __init__(self, settings: Settings, side: int, pad_id: int) -> None:
+        self._settings, self._side, self._pad_id = settings, side, pad_id
 
-    def __getitem__(self, share: Any) -> Batch:
-        lessons, pixels = self.decoded(share.lessons)
-        if not lessons:
-            raise BadData(f"None of {len(share.lessons)} pictures can be read, such as {share.lessons[0].taught.uid}.")
-        return Batch(*padded(lessons, self._pad), torch.stack(pixels), share.after, share.step_tokens)
+    def __getitem__(self, batch: Any) -> TensorBatch:
+        examples, pixels = self.decode_images(batch.examples)
+        if not examples:
+            first = batch.examples[0].sample.uid
+            raise BadData(f"None of the {len(batch.examples)} images of a batch can be decoded, the first is {first}.")
+        return TensorBatch(*pad_examples(examples, self._pad_id), torch.stack(pixels), batch.after, batch.step_tokens)
 
-    def decoded(self, lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[torch.Tensor]]:
-        """The lessons whose picture can be decoded, and those pictures."""
-        data = read_images(self._lake, [lesson.span for lesson in lessons])
-        pairs = ((lesson, pixels_of(image, self._side)) for lesson, image in zip(lessons, data, strict=True))
-        good = [(lesson, pixels) for lesson, pixels in pairs if pixels is not None]
-        return [lesson for lesson, _ in good], [pixels for _, pixels in good]
+    def decode_images(self, examples: Sequence[TrainingExample]) -> tuple[list[TrainingExample], list[torch.Tensor]]:
+        """Return the examples whose image can be decoded, and those images."""
+        data = read_images(self._lake, [example.span for example in examples])
+        decoded = [(example, decode_pixels(image, self._side)) for example, image in zip(examples, data, strict=True)]
+        good = [(example, pixels) for example, pixels in decoded if pixels is not None]
+        return [example for example, _ in good], [pixels for _, pixels in good]
 
     @cached_property
     def _lake(self) -> Lake:
         return Lake(self._settings)
 
 
-def padded(lessons: Sequence[Lesson], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids of whole lessons, filled up behind, and the labels of their answers."""
-    longest = max(lesson.tokens for lesson in lessons)
-    ids = torch.full((len(lessons), longest), pad)
-    labels = torch.full_like(ids, IGNORED)
-    for row, lesson in enumerate(lessons):
-        ids[row, : lesson.tokens] = torch.tensor(lesson.question + lesson.answer)
-        labels[row, len(lesson.question) : lesson.tokens] = torch.tensor(lesson.answer)
-    return ids, labels
+def pad_examples(examples: Sequence[TrainingExample], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and labels of whole examples, padded at the end to the longest."""
+    ids = [example.prompt + example.answer for example in examples]
+    labels = [[IGNORED] * len(example.prompt) + example.answer for example in examples]
+    return pad_rows(ids, pad_id), pad_rows(labels, IGNORED)
 
 
-def pixels_of(data: bytes, side: int) -> torch.Tensor | None:
-    """A picture as (3, side, side) bytes; None if it cannot be decoded."""
+def pad_rows(rows: Sequence[Sequence[int]], value: int, side: str = "right") -> torch.Tensor:
+    """Pad rows of token ids to the longest, on the right or on the left."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value, padding_side=side)
+
+
+def decode_pixels(data: bytes, side: int) -> torch.Tensor | None:
+    """Decode an image to (3, side, side) bytes, resizing it if needed. Returns None if it cannot be decoded."""
     try:
         with Image.open(io.BytesIO(data)) as opened:
             image = opened.convert("RGB")
@@ -76,20 +81,22 @@ def pixels_of(data: bytes, side: int) -> torch.Tensor | None:
     return flat.view(side, side, 3).permute(2, 0, 1).contiguous()
 
 
-def batches(pictures: Pictures, shares: Iterator[Share], workers: int, pin: bool) -> Iterator[Batch]:
-    """Batches in the order of the shares, however many workers make them."""
+def load_batches(
+    dataset: BatchDataset, micro_batches: Iterator[MicroBatch], workers: int, pin_memory: bool
+) -> Iterator[TensorBatch]:
+    """Yield the micro-batches as tensors, in their order, whatever the number of workers."""
     loader = DataLoader(
-        pictures,
-        sampler=shares,
+        dataset,
+        sampler=micro_batches,
         batch_size=None,
         num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        collate_fn=_as_it_is,
-        pin_memory=pin,
-        generator=torch.Generator(),  # its own: torch's stays as the checkpoint knows it
+        prefetch_factor=_PREFETCHED if workers else None,
+        collate_fn=_unchanged,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # leaves the global random state alone, which checkpoints contain
     )
     return iter(loader)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch

@@ -1,51 +1,76 @@
-"""The student's model: found, loaded, and saved so that every engine reads it."""
+"""The student's model: built from its parts or loaded, and saved so that transformers and vLLM both load it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kale_tasks.distill.build import build
-from kale_tasks.models.locate import locate, pinned
+import torch
+
+from kale_tasks.models.locate import locate
 from kale_tasks.settings.distill import Distill
 
-
-def base_name(distill: Distill) -> str:
-    """What a student starts from, pinned."""
-    return pinned(distill.base) if distill.base else f"{pinned(distill.vision)} + {pinned(distill.llm)}"
+IMAGE_TOKEN = "<image>"
+_SAFE: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
+_TOWER, _VLLM_TOWER = "vision_tower.", "vision_tower.vision_model."
 
 
 def load_base(distill: Distill) -> tuple[Any, Any]:
-    """Model and processor of a run that begins."""
+    """Return model and processor that a training starts from.
+
+    Seeds torch with `train.seed` first, so that the connector of a new student is the same in every process and run.
+    """
+    torch.manual_seed(distill.train.seed)
     if distill.base:
         return load(locate(distill.base))
     return build(locate(distill.vision), locate(distill.llm))
 
 
 def load(folder: Path) -> tuple[Any, Any]:
-    """Model and processor of a folder, weights in float32."""
-    import torch
+    """Load model and processor from a folder, weights as float32."""
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    model = LlavaForConditionalGeneration.from_pretrained(
-        folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
-    )
+    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, **_SAFE)
     processor: Any = AutoProcessor
     return model, processor.from_pretrained(folder, trust_remote_code=False)
 
 
+def build(vision: Path, llm: Path) -> tuple[Any, Any]:
+    """Build a new student from a pretrained vision tower and language model, and a connector with random weights."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration, SiglipVisionModel
+
+    vision_config = _vision_config(vision)
+    tower = SiglipVisionModel.from_pretrained(vision, config=vision_config, dtype=torch.float32, use_safetensors=True)
+    text = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32, **_SAFE)
+    tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
+    if IMAGE_TOKEN not in tokenizer.get_vocab():
+        tokenizer.add_tokens([IMAGE_TOKEN], special_tokens=True)
+    text.resize_token_embeddings(max(len(tokenizer), text.config.vocab_size), mean_resizing=False)
+    model = LlavaForConditionalGeneration(_config(vision_config, text.config, tokenizer))
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.language_model.load_state_dict(text.model.state_dict())
+    model.lm_head.load_state_dict(text.lm_head.state_dict())
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, _processor(vision_config, tokenizer)
+
+
 def save(model: Any, processor: Any, folder: Path) -> None:
-    """Write a model as one folder that transformers and vLLM both load."""
+    """Write model and processor to a folder that transformers and vLLM both load."""
     from safetensors.torch import load_file, save_file
 
     model.save_pretrained(folder, max_shard_size="1TB")
     processor.save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
-    # vLLM knows the tower by its older, deeper name; transformers reads both.
-    named = {_served_name(name): tensor for name, tensor in weights.items()}
-    save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(rename_vision_tower(weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def rename_vision_tower(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rename the vision tower's weights to what vLLM expects; transformers reads both names."""
+    return {_vllm_name(name): weight for name, weight in weights.items()}
 
 
 def freeze_unused(model: Any) -> None:
-    """Freeze what of the vision tower lies behind the layer that the connector reads: it never gets a gradient."""
+    """Freeze the part of the vision tower behind the layer that the connector reads, since it gets no gradient."""
     tower, layer = model.model.vision_tower, model.config.vision_feature_layer
     layers = tower.encoder.layers
     unused = [tower.post_layernorm, *layers[len(layers) + layer + 1 :]]
@@ -55,11 +80,50 @@ def freeze_unused(model: Any) -> None:
         part.requires_grad_(False)
 
 
-def side_of(processor: Any) -> int:
-    """Width and height of the pictures that the model sees."""
+def image_side(processor: Any) -> int:
+    """Return the width and height in pixels of the images that the model takes."""
     return int(processor.image_processor.size["height"])
 
 
-def _served_name(name: str) -> str:
-    outer, inner = "vision_tower.", "vision_tower.vision_model."
-    return name.replace(outer, inner, 1) if name.startswith(outer) and not name.startswith(inner) else name
+def _vllm_name(name: str) -> str:
+    if name.startswith(_TOWER) and not name.startswith(_VLLM_TOWER):
+        return name.replace(_TOWER, _VLLM_TOWER, 1)
+    return name
+
+
+def _vision_config(vision: Path) -> Any:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(vision, trust_remote_code=False)
+    config = getattr(config, "vision_config", config)
+    config.vision_use_head = False  # the connector reads patches, not the pooled image
+    return config
+
+
+def _config(vision: Any, text: Any, tokenizer: Any) -> Any:
+    from transformers import LlavaConfig
+
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        image_seq_length=(vision.image_size // vision.patch_size) ** 2,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=text.tie_word_embeddings,
+    )
+
+
+def _processor(vision: Any, tokenizer: Any) -> Any:
+    from transformers import LlavaProcessor, SiglipImageProcessor
+
+    processor: Any = LlavaProcessor
+    flatten = Path(__file__).with_name("image_parts.jinja").read_text(encoding="utf-8")
+    tokenizer.chat_template = flatten + tokenizer.chat_template
+    return processor(
+        image_processor=SiglipImageProcessor(size={"height": vision.image_size, "width": vision.image_size}),
+        tokenizer=tokenizer,
+        patch_size=vision.patch_size,
+        vision_feature_select_strategy="full",
+        chat_template=tokenizer.chat_template,
+    )

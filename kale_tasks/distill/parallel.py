@@ -1,4 +1,4 @@
-"""One process or several that share a model: who they are, how they start, how weights are spread."""
+"""Runs a training in one process, or in several that share the model with FSDP2."""
 
 import json
 import tempfile
@@ -16,61 +16,64 @@ from kale_tasks.settings.distill import Train
 
 
 @dataclass(frozen=True)
-class Group:
-    """The processes of a training, seen from one of them."""
+class TrainingProcess:
+    """One of the processes of a training."""
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
 
     @property
-    def leads(self) -> bool:
-        """Whether this one writes for all."""
+    def is_leader(self) -> bool:
+        """Whether this process writes checkpoints, logs and figures."""
         return self.rank == 0
 
-    def total(self, value: torch.Tensor) -> float:
-        """The sum of a number over all processes."""
-        if self.world > 1:
+    def sum(self, value: torch.Tensor) -> float:
+        """Return the sum of a number over all processes."""
+        if self.world_size > 1:
             torch.distributed.all_reduce(value)
         return float(value)
 
-    def meet(self) -> None:
-        """Wait until every process is here."""
-        if self.world > 1:
+    def barrier(self) -> None:
+        """Wait until every process has called this."""
+        if self.world_size > 1:
             torch.distributed.barrier()
 
 
-def device_of(name: str, rank: int = 0) -> torch.device:
-    """The device that a setting names, for one of several processes."""
+def choose_device(name: str, rank: int = 0) -> torch.device:
+    """Return the device for a process by the setting `cpu`, `cuda` or `auto`. BadConfig if there is no GPU."""
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise errors.BadConfig("distill.train.device is a GPU, but torch sees none. Use auto or cpu.")
+        raise errors.BadConfig("distill.train.device asks for a GPU, but torch finds none. Use auto or cpu.")
     return torch.device("cuda", rank)
 
 
-def alone(train: Train) -> Group:
-    """The group of a training in this one process."""
-    return _begun(train, 0)
+def single_process(train: Train) -> TrainingProcess:
+    """Set up this process as the only one of a training."""
+    return _set_up(train, 0)
 
 
-def spread(task: Callable[..., None], train: Train, *args: Any) -> None:
-    """Call the task with a group and the arguments in each of the processes, and wait for all."""
+def run_in_processes(task: Callable[..., None], train: Train, *args: Any) -> None:
+    """Call `task(process, *args)` in `train.processes` new processes and wait for all of them.
+
+    A KaleError of one of them is raised again with its class; a process that dies raises Transient.
+    """
     start: Any = spawn
     with tempfile.TemporaryDirectory() as folder:
         try:
-            start(_process, (task, train, Path(folder), args), nprocs=train.processes)
+            start(_run, (task, train, Path(folder), args), nprocs=train.processes)
         except (ProcessExitedException, ProcessRaisedException) as error:
-            raise _told(Path(folder), error) from error
+            raise _cause(Path(folder), error) from error
 
 
-def _process(rank: int, task: Callable[..., None], train: Train, folder: Path, args: tuple[Any, ...]) -> None:
-    group = _begun(train, rank)
-    backend = "nccl" if group.device.type == "cuda" else "gloo"
-    meeting = f"file://{folder}/meeting"
-    torch.distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=train.processes)
+def _run(rank: int, task: Callable[..., None], train: Train, folder: Path, args: tuple[Any, ...]) -> None:
+    process = _set_up(train, rank)
+    backend = "nccl" if process.device.type == "cuda" else "gloo"
+    rendezvous = f"file://{folder}/rendezvous"
+    torch.distributed.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=train.processes)
     try:
-        task(group, *args)
+        task(process, *args)
     except errors.KaleError as error:
         Path(folder, "error.json").write_text(json.dumps([type(error).__name__, str(error)]))
         raise
@@ -78,47 +81,46 @@ def _process(rank: int, task: Callable[..., None], train: Train, folder: Path, a
         torch.distributed.destroy_process_group()
 
 
-def _told(folder: Path, ended: Exception) -> Exception:
-    # What a process said about its end, if it could say anything.
-    if (said := folder / "error.json").exists():
-        name, text = json.loads(said.read_text())
+def _cause(folder: Path, error: Exception) -> Exception:
+    if (report := folder / "error.json").exists():
+        name, text = json.loads(report.read_text())
         return getattr(errors, name)(text)  # type: ignore[no-any-return]
-    if isinstance(ended, ProcessExitedException):
-        return errors.Transient(f"A training process died ({ended}). Run again: it goes on from the last checkpoint.")
-    return ended
+    if isinstance(error, ProcessExitedException):
+        return errors.Transient(f"A training process died ({error}). Run again to continue from the last checkpoint.")
+    return error
 
 
-def _begun(train: Train, rank: int) -> Group:
-    device = device_of(train.device, rank)
+def _set_up(train: Train, rank: int) -> TrainingProcess:
+    device = choose_device(train.device, rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
     if train.threads:
         torch.set_num_threads(train.threads)
-    return Group(rank, train.processes, device)
+    return TrainingProcess(rank, train.processes, device)
 
 
-def spread_weights(learner: nn.Module, train: Train, group: Group) -> None:
-    """Cut the weights over all processes, layer by layer (FSDP2)."""
+def shard_weights(module: nn.Module, train: Train, process: TrainingProcess) -> None:
+    """Shard the weights over all processes, layer by layer (FSDP2)."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(group.device.type, (group.world,))
+    mesh = init_device_mesh(process.device.type, (process.world_size,))
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, train.dtype), reduce_dtype=torch.float32)
-    model: Any = learner.model
+    model: Any = module.model
     for layer in (*model.model.vision_tower.encoder.layers, *model.model.language_model.layers):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(learner, mesh=mesh, mp_policy=policy)
+    fully_shard(module, mesh=mesh, mp_policy=policy)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A weight in one piece on the CPU, wherever its shards are; every process must ask."""
+def gather(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a weight in one piece on the CPU. Every process must call this for a sharded weight."""
     full: Any = getattr(tensor, "full_tensor", None)
     return (full() if full else tensor).detach().cpu()
 
 
-def fill(tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """The value laid out as the tensor is: same device, same shards."""
+def place_like(value: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a value on the device of a tensor, sharded as the tensor is."""
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     if isinstance(tensor, DTensor):

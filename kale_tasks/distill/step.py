@@ -1,4 +1,4 @@
-"""The distill step: train a student on the captions that stand, judge it, register it; promote it if it is good."""
+"""The distill step: trains a student on committed stage-1 captions, evaluates and registers it, promotes a good one."""
 
 import json
 import tempfile
@@ -11,18 +11,19 @@ import pyarrow.parquet as pq
 
 from kale_tasks import __version__
 from kale_tasks.contract.step import Chunk, Part, committed_input
-from kale_tasks.distill.dataset import STAGE1, taught_keys
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.distill.dataset import STAGE1, stage1_keys
+from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.parts import PartMeta, part_path
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.models import students as registry
+from kale_tasks.models import students
+from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.recipe import load_recipe, recipe_name
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
 
 
 class Distill:
-    """Captions of all keys up to this one in, one row of `models` out."""
+    """Turns the stage-1 captions of all keys up to the run's key into one row of `models`."""
 
     name: ClassVar[str] = "distill"
     version: ClassVar[int] = 1
@@ -32,42 +33,42 @@ class Distill:
     keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        from kale_tasks.distill.model import base_name
-
         recipe = load_recipe(settings.caption.recipe)
+        distill = settings.distill
         prompts = {"student": recipe.student.prompt.hash, "dense": recipe.dense.prompt.hash}
         return {
-            **settings.distill.semantic(),
-            "base": base_name(settings.distill),
+            **distill.semantic(),
+            "base": pinned(distill.base) if distill.base else f"{pinned(distill.vision)} + {pinned(distill.llm)}",
             "prompts": prompts,
             "longest": recipe.student.sampling.max_tokens,
         }
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
-        keys = taught_keys(lake, key)
+        keys = stage1_keys(lake, key)
         if not keys:
             raise Conflict(f"There are no stage-1 captions up to {key} yet. Run fuse first.")
         return {found: committed_input(lake, "captions", found, STAGE1) for found in keys}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
+        _check_lessons(run.settings)
         train = run.settings.distill.train
         return [Chunk(index=0, first_part=0, parts=1, stop=train.steps * train.batch * train.accumulate)]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        from kale_tasks.distill.finalize import graduate, learn
+        from kale_tasks.distill.finalize import finalize_student, run_training
 
-        learn(run)
+        run_training(run)
         with tempfile.TemporaryDirectory() as folder:
-            student = graduate(run, Path(folder))
-            version, files = registry.store(run.lake, Path(folder))
+            student = finalize_student(run, Path(folder))
+            version, files = students.store(run.lake, Path(folder))
         row = {
             "version": version,
             "key": run.key,
-            "path": registry.student_path(version),
+            "path": students.student_path(version),
             "base": run.config["base"],
             "recipe": recipe_name(run.settings.caption.recipe),
             "parents": json.dumps(run.inputs, sort_keys=True),
-            "rows": student.lessons,
+            "rows": student.examples,
             "steps": run.settings.distill.train.steps,
             "metrics": json.dumps(student.metrics),
             "accepted": student.verdict.accepted,
@@ -79,19 +80,26 @@ class Distill:
         yield Part(0, pa.Table.from_pylist([row]), rows_in=1)
 
     def after_commit(self, run: Run, committed: Committed) -> None:
-        """Promote the student if its gate let it through; BadData, with the verdict, if not."""
-        for entry in list(run.lake.storage.entries(checkpoints(run))):
+        """Promote an accepted student. Raises BadData with the verdict for a refused one."""
+        from kale_tasks.distill.checkpoint import checkpoint_folder  # imports torch
+
+        for entry in list(run.lake.storage.entries(checkpoint_folder(run.folder))):
             run.lake.storage.delete(entry.path)
         with run.lake.storage.arrow.open_input_file(part_path(run.folder, 0)) as file:
             (version,) = pq.read_table(file, columns=["version"])["version"].to_pylist()
-        student = registry.find(run.lake, version)
+        student = students.find(run.lake, version)
         if not student.accepted:
             raise BadData(f"Student {student.version} is registered, but not promoted. {student.verdict}")
-        if student.version in {entry.version for entry in registry.history(run.lake)}:
-            return  # this commit was repeated; what people decided since then stands
-        registry.succeed(run.lake, student.version, student.verdict, student.metrics["predecessor"])
+        if student.version in {entry.version for entry in students.history(run.lake)}:
+            return  # a repeated commit must not undo what a person has decided since
+        students.succeed(run.lake, student.version, student.verdict, student.metrics["predecessor"])
 
 
-def checkpoints(run: Run) -> str:
-    """Where the checkpoints of a run stand until its student is registered."""
-    return f"{run.folder}/checkpoints"
+def _check_lessons(settings: Settings) -> None:
+    """Raise BadConfig if the student would learn to state facts of an alt-text that it does not see."""
+    recipe = settings.caption.recipe
+    if settings.distill.lessons.mixture.alt_free and load_recipe(recipe).dense.prompt.wants_alt:
+        raise BadConfig(
+            f"The dense captions of recipe '{recipe_name(recipe)}' are written with the alt-text, so alt_free lessons "
+            f"would teach the student to make up facts. Set distill.lessons.mixture.alt_free=0."
+        )

@@ -1,120 +1,177 @@
-"""The training loop: first the connector alone, then the whole model; killed at any moment, it goes on as if not."""
+"""The training loop: first the connector alone, then the whole model. It continues from the newest checkpoint."""
 
 import math
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from kale_tasks.distill import checkpoint as resume
-from kale_tasks.distill.batches import Batch, Pictures, batches
-from kale_tasks.distill.checkpoint import State
-from kale_tasks.distill.dataset import Source, taught_keys
-from kale_tasks.distill.log import Log
-from kale_tasks.distill.loss import Learner
-from kale_tasks.distill.model import freeze_unused, load_base, side_of
-from kale_tasks.distill.parallel import Group, spread_weights
-from kale_tasks.distill.sampler import Stream
-from kale_tasks.distill.step import checkpoints
-from kale_tasks.distill.tokenization import Wording
+from kale_tasks.distill.batches import IGNORED, BatchDataset, TensorBatch, load_batches
+from kale_tasks.distill.checkpoint import (
+    TrainingState,
+    checkpoint_folder,
+    newest_state,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from kale_tasks.distill.dataset import CaptionDataset
+from kale_tasks.distill.examples import ExampleEncoder
+from kale_tasks.distill.model import freeze_unused, image_side, load_base
+from kale_tasks.distill.parallel import TrainingProcess, shard_weights
+from kale_tasks.distill.sampler import ExampleSampler
+from kale_tasks.distill.schedule import Phase, phases
 from kale_tasks.errors import BadData
+from kale_tasks.lake.storage.base import Storage
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.distill import Train
 
-_PATIENCE = 10  # steps in a row with a spiking loss
+_MOST_SPIKES = 10  # consecutive steps with a spiking loss that end a training
+_MEAN_DECAY = 0.95  # of the running mean of the loss, per step
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Steps in which the same weights learn, from and to a global step."""
+class CaptionLoss(nn.Module):
+    """A model with its loss: normalizes the images and computes logits only for the tokens of captions."""
 
-    start: int
-    stop: int
-    rate: float
-    connector_only: bool
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
-    def rate_at(self, step: int, warm_up: float) -> float:
-        """The learning rate of a step: up in a line, down as a cosine to a hundredth."""
-        done, rising = (step - self.start) / (self.stop - self.start), max(warm_up, 1e-9)
-        if done < rising:
-            return self.rate * (step - self.start + 1) / (math.ceil(rising * (self.stop - self.start)) or 1)
-        return self.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * (done - rising) / (1 - rising))) / 2)
+    def __init__(self, model: Any, processor: Any) -> None:
+        super().__init__()
+        self.model = model
+        images = processor.image_processor
+        self.register_buffer("mean", torch.tensor(images.image_mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(images.image_std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, ids: torch.Tensor, labels: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+        """Return the sum of the losses of all caption tokens.
+
+        No attention mask is needed: padding comes last, so no caption token attends to it.
+        """
+        images = self.normalize(pixels)
+        hidden = self.model.model(input_ids=ids, pixel_values=images, use_cache=False).last_hidden_state
+        counted = labels[:, 1:] != IGNORED
+        logits = self.model.lm_head(hidden[:, :-1][counted])
+        return nn.functional.cross_entropy(logits.float(), labels[:, 1:][counted], reduction="sum")
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Convert images from bytes to the scale and type of the vision tower."""
+        return ((pixels.float() - self.mean) / self.deviation).to(self.model.dtype)
+
+    def flops(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
+        """Estimate the floating-point operations of a forward and backward pass, without recomputed activations."""
+        config, model = self.model.config, self.model.model
+        rows, length = ids.shape
+        patches = config.image_seq_length
+        text, vision = config.text_config, config.vision_config
+        work = (_matmuls(model.vision_tower, 2) + _matmuls(model.multi_modal_projector, 2)) * rows * patches
+        work += _matmuls(model.language_model.layers, 4) * rows * length
+        work += _matmuls(self.model.lm_head, 4) * int((labels != IGNORED).sum())
+        attention = vision.num_hidden_layers * vision.hidden_size * patches**2
+        attention += text.num_hidden_layers * text.hidden_size * length**2 // 2  # causal
+        return float(work + 12 * rows * attention)
 
 
-def phases(train: Train) -> list[Phase]:
-    """The phases that have any steps."""
-    turn = min(train.connector_steps, train.steps)
-    both = [Phase(0, turn, train.connector_rate, True), Phase(turn, train.steps, train.rate, False)]
-    return [phase for phase in both if phase.stop > phase.start]
+def _matmuls(part: nn.Module, frozen: int) -> int:
+    # Two operations per weight in the forward pass, and in the backward pass for each gradient (input and weight).
+    return sum(weight.numel() * (6 if weight.requires_grad else frozen) for weight in part.parameters())
 
 
-def log_of(run: Run, group: Group) -> Log:
-    """Where the figures and samples of a run are noted."""
-    return Log(run.lake.storage, f"{run.folder}/tensorboard", group)
+class TrainingLog:
+    """TensorBoard logs of a training, copied to the run's folder. Only the leading process writes."""
+
+    def __init__(self, storage: Storage, run_folder: str, process: TrainingProcess) -> None:
+        self._storage, self._folder, self._writes = storage, f"{run_folder}/tensorboard", process.is_leader
+        if self._writes:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._local = tempfile.TemporaryDirectory()
+            self._writer = SummaryWriter(self._local.name)
+
+    def add(self, step: int, **figures: float) -> None:
+        """Log the figures of a step."""
+        for name, value in figures.items() if self._writes else ():
+            self._writer.add_scalar(f"train/{name}", value, step)
+
+    def add_text(self, step: int, name: str, text: str) -> None:
+        """Log a text."""
+        if self._writes:
+            self._writer.add_text(name, text, step)
+
+    def upload(self) -> None:
+        """Copy the log to the warehouse, where it survives this process."""
+        if self._writes:
+            self._writer.flush()
+            for file in Path(self._local.name).iterdir():
+                self._storage.put(f"{self._folder}/{file.name}", file)
 
 
-def stream_of(run: Run, processor: Any) -> Stream:
-    """The lessons of a run, worded for a model."""
+def example_sampler(run: Run, processor: Any) -> ExampleSampler:
+    """Return the training examples of a run, encoded with a model's processor."""
     settings = run.settings.distill
-    source = Source(run.lake, taught_keys(run.lake, run.key))
-    wording = Wording(processor, load_recipe(run.settings.caption.recipe))
-    return Stream(source, wording.lesson, settings.lessons, settings.train)
+    dataset = CaptionDataset(run.lake, sorted(run.inputs))
+    encoder = ExampleEncoder(processor, load_recipe(run.settings.caption.recipe))
+    return ExampleSampler(dataset, encoder.encode, settings.lessons, settings.train)
 
 
-def train(group: Group, run: Run) -> None:
-    """Train to the last step, from wherever the newest checkpoint stands."""
-    settings = run.settings.distill.train
-    log = log_of(run, group)
-    begun = resume.newest(run.lake.storage, checkpoints(run)) or State()
-    run.progress.advance(begun.step * settings.batch * settings.accumulate, resumed=True)
+def train(process: TrainingProcess, run: Run) -> None:
+    """Train to the last step, from the newest checkpoint if there is one.
+
+    Raises BadData if the loss is not finite or stays far above its mean.
+    """
+    settings, folder = run.settings.distill.train, checkpoint_folder(run.folder)
+    log = TrainingLog(run.lake.storage, run.folder, process)
+    resumed = newest_state(run.lake.storage, folder) or TrainingState()
+    run.progress.advance(resumed.step * settings.batch * settings.accumulate, resumed=True)
     for phase in phases(settings):
-        state = resume.newest(run.lake.storage, checkpoints(run)) or State()
+        state = newest_state(run.lake.storage, folder) or TrainingState()
         if state.step < phase.stop:
-            _train(group, run, phase, state, log)
+            _train_phase(process, run, phase, state, log)
 
 
-def _train(group: Group, run: Run, phase: Phase, state: State, log: Log) -> None:
-    settings = run.settings.distill.train
+def _train_phase(process: TrainingProcess, run: Run, phase: Phase, state: TrainingState, log: TrainingLog) -> None:
+    settings, folder = run.settings.distill.train, checkpoint_folder(run.folder)
     model, processor = load_base(run.settings.distill)
-    learner = _prepared(Learner(model, processor), phase, settings, group)
-    optimizer = _optimizer(learner, settings)
+    module = _prepare(CaptionLoss(model, processor), phase, settings, process)
+    optimizer = _optimizer(module, settings)
     if state.step:
-        resume.restore(run.lake.storage, checkpoints(run), learner, optimizer, state, phase.start)
-    stream = _batches(group, run, processor, state)
+        restore_checkpoint(run.lake.storage, folder, module, optimizer, state, phase.start)
+    batches = _batches(process, run, processor, state)
     for step in range(state.step, phase.stop):
         rate = phase.rate_at(step, settings.warm_up)
         began = time.monotonic()
-        loss, figures, last = _step(learner, optimizer, stream, rate, settings, group)
-        state = _told(state, loss, last, settings.spike)
+        loss, figures, last = _optimizer_step(module, optimizer, batches, rate, settings, process)
+        state = _next_state(state, loss, last, settings.spike)
         seconds = time.monotonic() - began
-        _account(run, group, log, state, figures | {"rate": rate, "seconds": seconds}, settings)
+        _report(run, process, log, state, figures | {"rate": rate, "seconds": seconds}, settings)
         if state.step == phase.stop or (state.step % settings.checkpoint_steps == 0 and not state.spikes):
-            resume.save(run.lake.storage, checkpoints(run), state, learner, optimizer, group)
-            log.keep()
+            save_checkpoint(run.lake.storage, folder, state, module, optimizer, process)
+            log.upload()
 
 
-def _prepared(learner: Learner, phase: Phase, settings: Train, group: Group) -> Learner:
-    freeze_unused(learner.model)
+def _prepare(module: CaptionLoss, phase: Phase, settings: Train, process: TrainingProcess) -> CaptionLoss:
+    freeze_unused(module.model)
     if phase.connector_only:
-        learner.requires_grad_(False)
-        learner.model.model.multi_modal_projector.requires_grad_(True)
+        module.requires_grad_(False)
+        module.model.model.multi_modal_projector.requires_grad_(True)
     elif not settings.vision:
-        learner.model.model.vision_tower.requires_grad_(False)
+        module.model.model.vision_tower.requires_grad_(False)
     if settings.checkpointing:
-        learner.model.gradient_checkpointing_enable({"use_reentrant": False})
-    learner.train().to(group.device)
-    if group.world > 1:
-        spread_weights(learner, settings, group)
-    return learner
+        module.model.gradient_checkpointing_enable({"use_reentrant": False})
+    module.train().to(process.device)
+    if process.world_size > 1:
+        shard_weights(module, settings, process)
+    return module
 
 
-def _optimizer(learner: nn.Module, settings: Train) -> torch.optim.Optimizer:
-    weights = [weight for weight in learner.parameters() if weight.requires_grad]
+def _optimizer(module: nn.Module, settings: Train) -> torch.optim.Optimizer:
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
     groups = [
         {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": settings.decay},
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
@@ -122,46 +179,48 @@ def _optimizer(learner: nn.Module, settings: Train) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=weights[0].device.type == "cuda")
 
 
-def _batches(group: Group, run: Run, processor: Any, state: State) -> Iterator[Batch]:
-    settings = run.settings.distill
-    pictures = Pictures(run.settings, side_of(processor), processor.tokenizer.pad_token_id)
-    shares = stream_of(run, processor).shares(state.position, group.rank, group.world)
-    return batches(pictures, shares, settings.lessons.workers, pin=group.device.type == "cuda")
+def _batches(process: TrainingProcess, run: Run, processor: Any, state: TrainingState) -> Iterator[TensorBatch]:
+    dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
+    sampler = example_sampler(run, processor)
+    micro_batches = sampler.micro_batches(state.position, process.rank, process.world_size)
+    workers = run.settings.distill.lessons.workers
+    return load_batches(dataset, micro_batches, workers, pin_memory=process.device.type == "cuda")
 
 
-def _step(
-    learner: Learner, optimizer: Any, stream: Iterator[Batch], rate: float, settings: Train, group: Group
-) -> tuple[float, dict[str, float], Batch]:
-    """One optimiser step: its mean loss over all processes, what it took, and its last batch."""
-    total, waited, flops, tokens = torch.zeros((), device=group.device), 0.0, 0.0, 0
-    mixed = settings.dtype != "float32" and group.world == 1
-    for _ in range(settings.accumulate // group.world):
-        asked = time.monotonic()
-        batch = next(stream)
-        waited += time.monotonic() - asked
-        ids, labels, pixels = (part.to(group.device, non_blocking=True) for part in batch[:3])
-        with torch.autocast(group.device.type, getattr(torch, settings.dtype)) if mixed else nullcontext():
-            loss = learner(ids, labels, pixels) / batch.step_tokens
-        (loss * group.world).backward()  # FSDP takes the mean over processes; the loss is a sum
+def _optimizer_step(
+    module: CaptionLoss, optimizer: Any, batches: Iterator[TensorBatch], rate: float, settings: Train,
+    process: TrainingProcess,
+) -> tuple[float, dict[str, float], TensorBatch]:  # fmt: skip
+    """Make one optimiser step. Return its mean loss over all processes, figures of this process, and its last batch."""
+    total, waited, flops, tokens = torch.zeros((), device=process.device), 0.0, 0.0, 0
+    mixed = settings.dtype != "float32" and process.world_size == 1
+    for _ in range(settings.accumulate // process.world_size):
+        began = time.monotonic()
+        batch = next(batches)
+        waited += time.monotonic() - began
+        ids, labels, pixels = (part.to(process.device, non_blocking=True) for part in batch[:3])
+        with torch.autocast(process.device.type, getattr(torch, settings.dtype)) if mixed else nullcontext():
+            loss = module(ids, labels, pixels) / batch.step_tokens
+        (loss * process.world_size).backward()  # FSDP averages gradients over processes, but the loss is a sum
         total += loss.detach()
-        flops, tokens = flops + learner.flops(ids, batch.labels), tokens + ids.numel()
-    nn.utils.clip_grad_norm_([weight for weight in learner.parameters() if weight.requires_grad], settings.clip)
+        flops, tokens = flops + module.flops(ids, batch.labels), tokens + ids.numel()
+    nn.utils.clip_grad_norm_([weight for weight in module.parameters() if weight.requires_grad], settings.clip)
     for weights in optimizer.param_groups:
         weights["lr"] = rate
-    mean = group.total(total)
+    mean = process.sum(total)
     if math.isfinite(mean):
         optimizer.step()
     optimizer.zero_grad()
     return mean, {"wait": waited, "flops": flops, "tokens": tokens}, batch
 
 
-def _told(state: State, loss: float, batch: Batch, spike: float) -> State:
-    """The state after a step; BadData when the loss says that going on is of no use."""
-    advice = "The last good checkpoint stands; lower distill.train.rate or look at the captions, then run again."
+def _next_state(state: TrainingState, loss: float, batch: TensorBatch, spike: float) -> TrainingState:
+    """Return the state after a step. Raises BadData if the loss shows that the training has failed."""
+    advice = "The last good checkpoint is kept. Lower distill.train.rate or inspect the captions, then run again."
     if not math.isfinite(loss):
         raise BadData(f"The loss of step {state.step + 1} is {loss}. {advice}")
     high = state.step > 0 and loss > spike * state.loss
-    mean = state.loss if high else loss if state.step == 0 else 0.95 * state.loss + 0.05 * loss
+    mean = state.loss if high else loss if state.step == 0 else _MEAN_DECAY * state.loss + (1 - _MEAN_DECAY) * loss
     after = replace(
         state,
         step=state.step + 1,
@@ -170,19 +229,22 @@ def _told(state: State, loss: float, batch: Batch, spike: float) -> State:
         spikes=state.spikes + 1 if high else 0,
         tokens=state.tokens + batch.step_tokens,
     )
-    if after.spikes >= _PATIENCE:
-        times = f"{loss / mean:.1f} times its mean, since {_PATIENCE} steps"
-        raise BadData(f"The loss stands at {loss:.3g}, {times}. {advice}")
-    return resume.thinned(after, loss)
+    if after.spikes >= _MOST_SPIKES:
+        raise BadData(
+            f"The loss is {loss:.3g}, more than {spike:g} times its mean for {_MOST_SPIKES} steps in a row. {advice}"
+        )
+    return after.with_loss(loss)
 
 
-def _account(run: Run, group: Group, log: Log, state: State, figures: dict[str, float], settings: Train) -> None:
-    loss, tokens = state.curve[-1][1], figures["tokens"] * group.world
-    told = {"loss": loss, "rate": figures["rate"], "tokens_per_second": tokens / figures["seconds"]}
-    if settings.peak_tflops:
-        told["mfu"] = figures["flops"] / figures["seconds"] / (settings.peak_tflops * 1e12)
-    log.write(state.step, **told)
-    if group.leads:
+def _report(
+    run: Run, process: TrainingProcess, log: TrainingLog, state: TrainingState, figures: dict[str, float], train: Train
+) -> None:
+    loss, tokens = state.curve[-1][1], figures["tokens"] * process.world_size
+    logged = {"loss": loss, "rate": figures["rate"], "tokens_per_second": tokens / figures["seconds"]}
+    if train.peak_tflops:
+        logged["mfu"] = figures["flops"] / figures["seconds"] / (train.peak_tflops * 1e12)
+    log.add(state.step, **logged)
+    if process.is_leader:
         for name in ("seconds", "wait", "tokens", "flops"):
             run.measure(f"train_{name}", figures[name])
-        run.progress.advance(settings.batch * settings.accumulate, tokens=tokens)
+        run.progress.advance(train.batch * train.accumulate, tokens=tokens)

@@ -1,6 +1,7 @@
 """The embedded engine: batches of like length through transformers, in this process."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +114,6 @@ class TransformersEngine(Engine):
         from transformers import StoppingCriteriaList
         from transformers.generation.stopping_criteria import MaxTimeCriteria
 
-        torch = self._torch
         images = [prompt.image for prompt in batch if prompt.image]
         inputs = self._reader(
             text=[prompt.text for prompt in batch],
@@ -124,20 +124,16 @@ class TransformersEngine(Engine):
         ).to(self._device)
         drawn = [prompt.request for prompt in batch]
         started = time.monotonic()
-        with torch.inference_mode():
-            out = self._model.generate(
-                **inputs,
-                max_new_tokens=self.task.sampling.max_tokens,
-                logits_processor=_drawing(drawn, self.task.sampling.top_p),
-                stopping_criteria=StoppingCriteriaList([MaxTimeCriteria(self.settings.timeout_s)]),
-            )
+        rows = generate_tokens(
+            self._model,
+            inputs,
+            self.task.sampling.max_tokens,
+            logits_processor=_drawing(drawn, self.task.sampling.top_p),
+            stopping_criteria=StoppingCriteriaList([MaxTimeCriteria(self.settings.timeout_s)]),
+        )
         late = time.monotonic() - started >= self.settings.timeout_s
-        start = inputs["input_ids"].shape[1]
         tokens_in = inputs["attention_mask"].sum(dim=1).tolist()
-        return [
-            self._read(prompt, row, n, late)
-            for prompt, row, n in zip(batch, out[:, start:].tolist(), tokens_in, strict=True)
-        ]
+        return [self._read(prompt, row, n, late) for prompt, row, n in zip(batch, rows, tokens_in, strict=True)]
 
     def _read(self, prompt: _Prompt, row: list[int], tokens_in: int, late: bool) -> Answer:
         ends = self._model.generation_config.eos_token_id
@@ -157,6 +153,16 @@ class TransformersEngine(Engine):
         ends = ends if isinstance(ends, list) else [ends if ends is not None else self._tokenizer.eos_token_id]
         pad = self._tokenizer.pad_token_id
         return config(eos_token_id=ends, pad_token_id=ends[0] if pad is None else pad, do_sample=False)
+
+
+def generate_tokens(model: Any, inputs: Mapping[str, Any], max_tokens: int, **options: Any) -> list[list[int]]:
+    """Generate for a batch of left-padded prompts. Return the new token ids of each row, with any padding behind."""
+    import torch
+
+    with torch.inference_mode():
+        generated = model.generate(**inputs, max_new_tokens=max_tokens, **options)
+    rows: list[list[int]] = generated[:, inputs["input_ids"].shape[1] :].tolist()
+    return rows
 
 
 def _hush(logging: Any) -> None:

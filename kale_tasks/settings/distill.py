@@ -8,11 +8,11 @@ from kale_tasks.settings.section import Section, runtime
 
 
 class Mixture(Section):
-    """How often a caption is shown as which lesson; the weights need not add up to one."""
+    """How often a caption is used as which lesson. Weights need not add up to one."""
 
-    fused: float = Field(ge=0, description="Image and alt-text to the fused caption.")
-    alt_free: float = Field(ge=0, description="Image and an empty alt-text to the dense caption.")
-    dense: float = Field(ge=0, description="Image and the captioner's own prompt to the dense caption.")
+    fused: float = Field(ge=0, description="Image and alt-text in, fused caption out.")
+    alt_free: float = Field(ge=0, description="Image and an empty alt-text in, dense caption out.")
+    dense: float = Field(ge=0, description="Image and the recipe's dense prompt in, dense caption out.")
 
     @model_validator(mode="after")
     def _some_lesson(self) -> "Mixture":
@@ -22,59 +22,59 @@ class Mixture(Section):
 
 
 class Lessons(Section):
-    """Which captions the student learns from, and in which order they come."""
+    """Which captions a student is trained on, as which lessons, and in which order."""
 
-    held_out: float = Field(gt=0, lt=1, description="Share of the captions kept for judgement, by a hash of the uid.")
-    drop_flags: list[str] = Field(description="Captions with any of these flags are left out.")
-    max_invented: int = Field(ge=0, description="Captions with more invented facts than this are left out.")
-    max_tokens: int = Field(ge=16, description="Longer lessons (prompt, image and caption) are left out.")
+    held_out: float = Field(gt=0, lt=1, description="Share of captions kept for evaluation, by a hash of the uid.")
+    drop_flags: list[str] = Field(description="Leave out captions with any of these flags.")
+    max_invented: int = Field(ge=0, description="Leave out captions with more invented facts than this.")
+    max_tokens: int = Field(ge=16, description="Leave out examples (prompt, image and caption) longer than this.")
     mixture: Mixture
-    pool_rows: int = Field(ge=1, description="Captions shuffled and sorted by length together.")
+    pool_rows: int = Field(ge=1, description="Captions that are shuffled and sorted by length together.")
     workers: int = runtime("Processes that read and decode images ahead; 0: the training process itself.", ge=0)
 
 
 class Train(Section):
     """The training loop."""
 
-    steps: int = Field(ge=1, description="Optimiser steps in all.")
-    connector_steps: int = Field(ge=0, description="Of these, the first ones in which only the connector learns.")
-    batch: int = Field(ge=1, description="Lessons of one forward pass.")
-    accumulate: int = Field(ge=1, description="Forward passes of one optimiser step, over all processes together.")
-    vision: bool = Field(description="Whether the vision tower learns too, once the connector has.")
+    steps: int = Field(ge=1, description="Optimiser steps in total.")
+    connector_steps: int = Field(ge=0, description="The first of these steps, in which only the connector is trained.")
+    batch: int = Field(ge=1, description="Examples per forward pass.")
+    accumulate: int = Field(ge=1, description="Forward passes per optimiser step, over all processes.")
+    vision: bool = Field(description="Whether the vision tower is trained as well, after the connector's steps.")
     rate: float = Field(gt=0, description="Highest learning rate.")
-    connector_rate: float = Field(gt=0, description="Highest learning rate while only the connector learns.")
+    connector_rate: float = Field(gt=0, description="Highest learning rate while only the connector is trained.")
     warm_up: float = Field(
-        ge=0, lt=1, description="Share of a phase in which the rate rises; then it falls as a cosine."
+        ge=0, lt=1, description="Share of a phase in which the rate rises; after that it falls as a cosine."
     )
     decay: float = Field(ge=0, description="Weight decay.")
-    clip: float = Field(gt=0, description="Longest gradient.")
-    spike: float = Field(gt=1, description="A loss that stays above this many times its running mean ends the run.")
-    seed: int = Field(description="Seed of order and mixture.")
+    clip: float = Field(gt=0, description="Largest norm of the gradient.")
+    spike: float = Field(gt=1, description="End the run if the loss stays above this multiple of its running mean.")
+    seed: int = Field(description="Seed of a new student's connector, of the order and of the mixture.")
     dtype: Literal["float32", "bfloat16"] = Field(description="Type of the arithmetic; weights are kept in float32.")
-    checkpointing: bool = Field(description="Compute activations again instead of keeping them: less memory, slower.")
-    processes: int = Field(ge=1, description="Processes that share the model (FSDP2), one for each GPU.")
+    checkpointing: bool = Field(description="Recompute activations instead of keeping them: less memory, slower.")
+    processes: int = Field(ge=1, description="Processes that share the model (FSDP2), one per GPU.")
     device: str = runtime("cpu, cuda, or auto: a GPU if there is one.")
-    threads: int | None = runtime("CPU threads of each process; empty: torch decides.", ge=1)
+    threads: int | None = runtime("CPU threads per process; empty: torch decides.", ge=1)
     checkpoint_steps: int = runtime("Steps between two checkpoints.", ge=1)
-    peak_tflops: float | None = runtime("Arithmetic peak of one device, for MFU; empty: not reported.", gt=0)
+    peak_tflops: float | None = runtime("Peak TFLOPS of one device, for MFU in the logs; empty: not logged.", gt=0)
 
 
 class Gate(Section):
-    """When a student may take the place of the one in use."""
+    """The promotion gate: when a student may replace the one in use."""
 
-    rows: int = Field(ge=1, description="Held-out captions it is judged on.")
-    batch: int = runtime("Captions generated at once while judging.", ge=1)
-    facts_carried: float = Field(ge=0, description="Alt-text facts carried, at least this share of its teacher's.")
-    facts_invented: float = Field(ge=0, description="Share of invented facts, at most so much above its teacher's.")
+    rows: int = Field(ge=1, description="Held-out captions to evaluate on.")
+    batch: int = runtime("Captions generated at once during evaluation.", ge=1)
+    facts_carried: float = Field(ge=0, description="Least share of the teacher's alt-text facts that it carries.")
+    facts_invented: float = Field(ge=0, description="Most that its share of invented facts may exceed its teacher's.")
     description: float = Field(
-        ge=0, description="Agreement with the dense caption, at least this share of its teacher's."
+        ge=0, description="Least agreement with the dense captions, as a share of its teacher's agreement."
     )
 
 
 class Distill(Section):
-    """The student: what it starts from, how it learns, when it is good enough."""
+    """The student: what it starts from, how it is trained, when it is good enough."""
 
-    base: str = Field(description="Model it starts from: sample:base, a folder, name@revision on the Hub, or empty.")
+    base: str = Field(description="Model to start from: sample:base, a folder, name@revision on the Hub, or empty.")
     vision: str = Field(description="Vision tower of a new student when base is empty.")
     llm: str = Field(description="Language model of a new student when base is empty.")
     lessons: Lessons

@@ -1,34 +1,34 @@
-"""A school that all tests of distillation share; nobody writes to it."""
+"""A small lake with captions and a small model, shared by all tests of distillation. Tests must not write to it."""
 
 import pytest
 
-from kale_tasks.distill.dataset import Source
+from kale_tasks.distill.dataset import CaptionDataset
+from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.model import load
-from kale_tasks.distill.tokenization import Wording
 from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.recipe import load_recipe
-from tests.distill import school
+from tests.distill import small
 
 KEYS = ("2026-11-01", "2026-11-02")
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
-    return school.small_base(tmp_path_factory.mktemp("base"))
+    return small.small_base(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture(scope="session")
-def taught(base, tmp_path_factory):
+def captioned(base, tmp_path_factory):
     """A lake with captions of two keys."""
-    lake = Lake(school.small_settings(tmp_path_factory.mktemp("taught"), base))
+    lake = Lake(small.small_settings(tmp_path_factory.mktemp("captioned"), base))
     for key in KEYS:
-        school.teach(lake, key, 300)
+        small.commit_captions(lake, key, 300)
     return lake
 
 
 @pytest.fixture(scope="session")
-def source(taught):
-    return Source(taught, KEYS)
+def dataset(captioned):
+    return CaptionDataset(captioned, KEYS)
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +37,13 @@ def processor(base):
 
 
 @pytest.fixture(scope="session")
-def wording(processor):
-    return Wording(processor, load_recipe("demo"))
+def encoder(processor):
+    return ExampleEncoder(processor, load_recipe("demo"))
 
 
 @pytest.fixture
 def lake(tmp_path, base):
-    """A lake of the test's own."""
-    made = Lake(school.small_settings(tmp_path, base))
-    school.teach(made, school.KEY, 60)
+    """A lake with captions of one key that a test may write to."""
+    made = Lake(small.small_settings(tmp_path, base))
+    small.commit_captions(made, small.KEY, 60)
     return made

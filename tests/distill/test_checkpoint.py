@@ -1,41 +1,44 @@
-"""A killed training goes on as if nothing had happened."""
+"""A killed training continues from its checkpoint as if it had never stopped."""
 
 import random
 import signal
 
 from safetensors.torch import load_file
 
-from kale_tasks.distill import checkpoint as resume
-from kale_tasks.distill.checkpoint import State
-from kale_tasks.distill.sampler import Position
-from kale_tasks.distill.step import Distill, checkpoints
+from kale_tasks.distill.checkpoint import TrainingState, checkpoint_folder, newest_state
+from kale_tasks.distill.sampler import StreamPosition
+from kale_tasks.distill.step import Distill
 from kale_tasks.errors import BadData, Transient
 from kale_tasks.lake.tables import Lake
-from kale_tasks.models import students as registry
+from kale_tasks.models import students
 from kale_tasks.runner.run import Run
-from tests.distill import school
-from tests.distill.pupils import Fated, die, distill, fill_disk
+from tests.distill import small
+from tests.distill.processes import ActAfter, distill, fill_disk, kill_self
 
 REFUSED = BadData.exit_code
 
 
+def folder_of(lake):
+    return checkpoint_folder(Run(Distill(), lake, lake.settings, small.KEY).folder)
+
+
 def student_of(lake):
-    (student,) = registry.versions(lake)
+    (student,) = students.versions(lake)
     return student
 
 
 def weights_of(lake, student):
-    return load_file(registry.local_copy(lake, student.version) / "model.safetensors")
+    return load_file(students.local_copy(lake, student.version) / "model.safetensors")
 
 
-def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
-    undisturbed = school.small_settings(tmp_path / "undisturbed", base)
-    school.teach(Lake(undisturbed), school.KEY, 60)
-    assert distill(undisturbed, school.KEY) == REFUSED
+def test_a_training_killed_three_times_ends_with_the_same_weights(lake, base, tmp_path):
+    undisturbed = small.small_settings(tmp_path / "undisturbed", base)
+    small.commit_captions(Lake(undisturbed), small.KEY, 60)
+    assert distill(undisturbed, small.KEY) == REFUSED
     kills = [random.randint(2, 4) for _ in range(3)]
     for steps in kills:  # before, at and after checkpoints, in both phases
-        assert distill(lake.settings, school.KEY, Fated(steps, die)) == -signal.SIGKILL, kills
-    assert distill(lake.settings, school.KEY) == REFUSED
+        assert distill(lake.settings, small.KEY, ActAfter(steps, kill_self)) == -signal.SIGKILL, kills
+    assert distill(lake.settings, small.KEY) == REFUSED
     other = Lake(undisturbed)
     one, two = student_of(lake), student_of(other)
     assert dict(one.files) == dict(two.files), kills
@@ -43,41 +46,41 @@ def test_killed_three_times_it_ends_with_the_same_weights(lake, base, tmp_path):
     assert all(weights[name].equal(expected[name]) for name in expected)
 
 
-def test_a_damaged_checkpoint_is_passed_over(lake):
-    assert distill(lake.settings, school.KEY, Fated(7, die)) == -signal.SIGKILL
-    run = Run(Distill(), lake, lake.settings, school.KEY)
-    last = max(entry.path for entry in lake.storage.entries(checkpoints(run)))
-    known = resume.newest(lake.storage, checkpoints(run))
+def test_a_damaged_checkpoint_is_skipped(lake):
+    assert distill(lake.settings, small.KEY, ActAfter(7, kill_self)) == -signal.SIGKILL
+    folder = folder_of(lake)
+    last = max(entry.path for entry in lake.storage.entries(folder))
+    newest = newest_state(lake.storage, folder)
     lake.storage.put(last, lake.storage.read(last)[:1000])
-    before = resume.newest(lake.storage, checkpoints(run))
-    assert known and before and before.step < known.step
+    before = newest_state(lake.storage, folder)
+    assert newest and before and before.step < newest.step
 
 
-def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(lake):
-    assert distill(lake.settings, school.KEY, Fated(6, fill_disk)) == Transient.exit_code
-    known = resume.newest(lake.storage, checkpoints(Run(Distill(), lake, lake.settings, school.KEY)))
-    assert known and 0 < known.step < lake.settings.distill.train.steps
-    assert distill(lake.settings, school.KEY) == REFUSED
+def test_a_training_that_filled_the_disk_continues_once_there_is_space(lake):
+    assert distill(lake.settings, small.KEY, ActAfter(6, fill_disk)) == Transient.exit_code
+    state = newest_state(lake.storage, folder_of(lake))
+    assert state and 0 < state.step < lake.settings.distill.train.steps
+    assert distill(lake.settings, small.KEY) == REFUSED
     assert student_of(lake).steps == lake.settings.distill.train.steps
 
 
-def test_a_registered_student_leaves_no_checkpoints(lake):
-    assert distill(lake.settings, school.KEY) == REFUSED
-    assert not list(lake.storage.entries(checkpoints(Run(Distill(), lake, lake.settings, school.KEY))))
+def test_the_checkpoints_of_a_registered_student_are_deleted(lake):
+    assert distill(lake.settings, small.KEY) == REFUSED
+    assert not list(lake.storage.entries(folder_of(lake)))
 
 
-def test_a_state_survives_its_text():
-    state = State(7, Position(1, 2, 3), 0.5, 1, 99, ((1, 2.5), (2, 2.25)))
-    assert State.read(state.json()) == state
+def test_a_state_survives_json():
+    state = TrainingState(7, StreamPosition(1, 2, 3), 0.5, 1, 99, ((1, 2.5), (2, 2.25)))
+    assert TrainingState.from_json(state.to_json()) == state
 
 
 def test_a_curve_stays_short_and_keeps_its_last_point():
-    state = State()
+    state = TrainingState()
     for step in range(1, 1001):
-        state = resume.thinned(State(step=step, curve=state.curve), 1 / step)
+        state = TrainingState(step=step, curve=state.curve).with_loss(1 / step)
         assert state.curve[-1] == (step, round(1 / step, 5))
     assert len(state.curve) <= 200 and state.curve[0][0] < 20
 
 
-def test_no_checkpoint_is_no_state(lake):
-    assert resume.newest(lake.storage, "models/none") is None
+def test_without_a_checkpoint_there_is_no_state(lake):
+    assert newest_state(lake.storage, "models/none") is None

@@ -1,4 +1,4 @@
-"""`kale models` lists, shows, promotes and takes back."""
+"""`kale models` lists, shows, promotes and rolls back students."""
 
 import json
 
@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from kale_tasks.cli.models import app
 from kale_tasks.errors import BadData
-from kale_tasks.models import students as registry
+from kale_tasks.models import students
 from tests.distill.test_step import LAX, run
 
 RUNNER = CliRunner()
@@ -25,17 +25,17 @@ def ask(lake, monkeypatch):
     return asked
 
 
-def test_students_are_listed_shown_promoted_and_taken_back(lake, ask):
+def test_students_are_listed_shown_promoted_and_rolled_back(lake, ask):
     run(lake, **LAX)
     with pytest.raises(BadData):
         run(lake, rows=5)
     listed = {row["state"]: row["version"] for row in ask("list")}
     assert set(listed) == {"in use", "refused"}
-    assert ask("show", listed["refused"][:8])["verdict"].startswith("Too far off")
+    assert ask("show", listed["refused"][:8])["verdict"].startswith("Refused.")
     with pytest.raises(BadData, match="--refused"):
         ask("promote", listed["refused"], "--why", "?")
     assert ask("promote", listed["refused"], "--why", "trial", "--refused")["version"] == listed["refused"]
-    assert ask("rollback", "--why", "worse")["version"] == listed["in use"] == registry.promoted(lake).version
+    assert ask("rollback", "--why", "worse")["version"] == listed["in use"] == students.promoted(lake).version
     assert [entry["why"] for entry in ask("history")][1:] == ["trial", "worse"]
     for words in (["show", listed["in use"]], ["list"], ["history"]):
         assert RUNNER.invoke(app, words).exit_code == 0

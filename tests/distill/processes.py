@@ -1,4 +1,4 @@
-"""Trainings that run in processes of their own, so that they can be killed."""
+"""Trainings in processes of their own, so that tests can kill them."""
 
 import os
 import resource
@@ -14,32 +14,32 @@ from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings.model import Settings
 
 
-class Fated(Silent):
-    """A progress that brings a fate upon its process once so many steps were made."""
+class ActAfter(Silent):
+    """A progress that calls a function in its process after some training steps."""
 
-    def __init__(self, steps: int, fate: Callable[[], None]) -> None:
-        self.left, self.fate = steps, fate
+    def __init__(self, steps: int, act: Callable[[], None]) -> None:
+        self.left, self.act = steps, act
 
     def advance(self, rows: int, resumed: bool = False, **facts: float) -> None:
         self.left -= 0 if resumed else 1
         if self.left <= 0:
-            self.fate()
+            self.act()
 
 
-def die() -> None:
-    """By SIGKILL."""
+def kill_self() -> None:
+    """Kill this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fill_disk() -> None:
-    """No file of any size fits any more."""
+    """Let every further write of more than 4 kB fail."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, resource.RLIM_INFINITY))
 
 
 def distill(settings: Settings, key: str, progress: Progress | None = None) -> int | None:
-    """Run the step in a fresh process; answers with its exit code, negative if a signal ended it."""
+    """Run the step in a new process. Return its exit code, which is negative if a signal ended it."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.distill.pupils", "kale_tasks.distill.finalize"])
+    context.set_forkserver_preload(["tests.distill.processes", "kale_tasks.distill.finalize"])
     process = context.Process(target=_distill, args=(settings, key, progress or Silent()))
     process.start()
     process.join()

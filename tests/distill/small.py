@@ -1,4 +1,4 @@
-"""A small school for students: a lake with captions of drawn scenes, and a model of a few thousand weights."""
+"""A small lake with captions of drawn scenes, and a model of a few thousand weights."""
 
 import hashlib
 from pathlib import Path
@@ -19,8 +19,8 @@ KEY = "2026-11-01"
 SHARD = "images/shard.bin"
 
 
-class Given:
-    """A step that commits rows that a test made."""
+class CommitRows:
+    """A step that commits the rows it is given."""
 
     version, also, keep = 1, (), False
 
@@ -41,7 +41,7 @@ class Given:
 
 
 def small_settings(folder: Path, base: Path, **train):
-    """Settings of a training that takes seconds."""
+    """Return settings for a training that takes seconds."""
     chosen = {
         "steps": 8, "connector_steps": 3, "batch": 4, "accumulate": 2, "rate": 1e-3, "connector_rate": 1e-3,
         "dtype": "float32", "checkpointing": False, "device": "cpu", "threads": 1, "checkpoint_steps": 2, **train,
@@ -53,8 +53,8 @@ def small_settings(folder: Path, base: Path, **train):
     return load(environ={}, overrides=overrides).settings
 
 
-def teach(lake: Lake, key: str, rows: int) -> list[dict]:
-    """Commit images and their true stage-1 captions for a key; answers with the captions."""
+def commit_captions(lake: Lake, key: str, rows: int) -> list[dict]:
+    """Commit images and their correct stage-1 captions for a key. Return the captions."""
     rng = Random(f"school {key}")
     images, captions, shard = [], [], b""
     for number in range(rows):
@@ -70,13 +70,13 @@ def teach(lake: Lake, key: str, rows: int) -> list[dict]:
         shard += data
     lake.storage.put(f"{SHARD}.{key}", shard)
     images, captions = (sorted(some, key=lambda row: row["uid"]) for some in (images, captions))
-    execute(Run(Given("images", "images", {}, images), lake, lake.settings, key))
-    execute(Run(Given("fuse", "captions", {"stage": 1}, captions), lake, lake.settings, key))
+    execute(Run(CommitRows("images", "images", {}, images), lake, lake.settings, key))
+    execute(Run(CommitRows("fuse", "captions", {"stage": 1}, captions), lake, lake.settings, key))
     return captions
 
 
 def small_base(folder: Path) -> Path:
-    """An untrained model with the tiny models' tokenizer and a fraction of their weights."""
+    """Save an untrained model with the tokenizer of the tiny models and fewer weights."""
     import torch
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 

@@ -1,0 +1,63 @@
+"""Training examples: a caption as token ids, prompt and answer, in the chat format of the model."""
+
+from typing import Any, NamedTuple
+
+from kale_tasks.distill.dataset import CaptionSample
+from kale_tasks.lake.shards import Span
+from kale_tasks.recipes.recipe import Message, Recipe
+
+
+class TrainingExample(NamedTuple):
+    """Token ids of a prompt, with placeholders for its image, and of the answer to be learned."""
+
+    prompt: list[int]
+    answer: list[int]
+    span: Span
+    sample: CaptionSample
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of prompt and answer."""
+        return len(self.prompt) + len(self.answer)
+
+
+class ExampleEncoder:
+    """Encodes captions with a model's processor and the prompts of a recipe."""
+
+    def __init__(self, processor: Any, recipe: Recipe) -> None:
+        self._processor, self._recipe = processor, recipe
+        self._tokenizer = processor.tokenizer
+        self._image_token = self._tokenizer.convert_tokens_to_ids(processor.image_token)
+        size = processor.image_processor.size
+        self._patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
+
+    def encode(self, sample: CaptionSample, lesson: str) -> TrainingExample | None:
+        """Encode a caption as one of the lessons of the mixture: `fused`, `alt_free` or `dense`.
+
+        Returns None if the answer is empty, or if prompt or answer contain the image token as text.
+        """
+        prompt = self._prompt(self._messages(sample, lesson))
+        answer = self._ids((sample.caption if lesson == "fused" else sample.dense).strip())
+        if prompt is None or not answer or self._image_token in answer:
+            return None
+        return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample)
+
+    def decode(self, ids: list[int]) -> str:
+        """Decode generated ids."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def _messages(self, sample: CaptionSample, lesson: str) -> list[Message]:
+        if lesson == "dense":
+            return self._recipe.dense.prompt.messages(alt=sample.alt, image=True)
+        return self._recipe.student.prompt.messages(alt=sample.alt if lesson == "fused" else "", image=True)
+
+    def _prompt(self, messages: list[Message]) -> list[int] | None:
+        text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        ids = self._ids(text)
+        if ids.count(self._image_token) != 1:
+            return None
+        at = ids.index(self._image_token)
+        return [*ids[:at], *[self._image_token] * self._patches, *ids[at + 1 :]]
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
