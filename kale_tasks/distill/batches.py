@@ -1,6 +1,5 @@
 """Batches as tensors. Worker processes read and decode the images ahead; the order is that of the sampler."""
 
-import io
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.distill.sampler import MicroBatch, StreamPosition
 from kale_tasks.errors import BadData
+from kale_tasks.imaging import BrokenImage, decode_rgb
 from kale_tasks.lake.shards import read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.model import Settings
@@ -71,9 +71,8 @@ def pad_rows(rows: Sequence[Sequence[int]], value: int, side: str = "right") -> 
 def decode_pixels(data: bytes, side: int) -> torch.Tensor | None:
     """Decode an image to (3, side, side) bytes, resizing it if needed. Returns None if it cannot be decoded."""
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        image = decode_rgb(data)
+    except BrokenImage:
         return None
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling.BICUBIC)

@@ -22,13 +22,12 @@ from kale_tasks.engines.base import (
     Request,
 )
 from kale_tasks.errors import BadConfig, KaleError, Transient
-from kale_tasks.imaging import BrokenImage, fit
+from kale_tasks.imaging import SNIFFED_BYTES, BrokenImage, fit, image_type
 from kale_tasks.settings.caption import Caption
 
 _BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
 _LOCKED = {401, 403, 404}
 _LONGEST_WAIT = 60.0
-_KINDS = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif"}
 
 
 class OpenAIEngine(Engine):
@@ -229,5 +228,4 @@ def _texts(request: Request) -> Any:
 
 
 def _data_uri(data: bytes) -> str:
-    kind = next((kind for start, kind in _KINDS.items() if data.startswith(start)), "jpeg")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{image_type(data[:SNIFFED_BYTES])};base64,{base64.b64encode(data).decode()}"

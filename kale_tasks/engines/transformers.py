@@ -17,7 +17,7 @@ from kale_tasks.engines.base import (
     Engine,
     Request,
 )
-from kale_tasks.imaging import BrokenImage, decode
+from kale_tasks.imaging import BrokenImage, decode_rgb
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class TransformersEngine(Engine):
             self._done.append(Answer(request.id, tokens_in=tokens, reason=TOO_LONG, detail=f"{tokens} tokens"))
             return
         try:
-            image = decode(request.image) if request.image else None
+            image = decode_rgb(request.image) if request.image else None
         except BrokenImage as error:
             self._done.append(Answer(request.id, reason=IMAGE_BROKEN, detail=str(error)))
             return

@@ -10,22 +10,17 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.imaging import SNIFFED_BYTES, image_type, open_image
 from kale_tasks.settings.images import Decode
 
-_SIGNATURES = [
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"GIF87a", "image/gif"),
-    (0, b"GIF89a", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (0, b"BM", "image/bmp"),
-    (0, b"II*\x00", "image/tiff"),
-    (0, b"MM\x00*", "image/tiff"),
-    (4, b"ftypavif", "image/avif"),
-    (4, b"ftypavis", "image/avif"),
+# Formats that are images but cannot be decoded here: HEIC, ICO, PSD, JPEG XL (two forms).
+_UNSUPPORTED = [
+    (4, b"ftyp"),
+    (0, b"\x00\x00\x01\x00"),
+    (0, b"8BPS"),
+    (0, b"\xff\x0a"),
+    (4, b"JXL "),
 ]
-_OTHERS = [(4, b"ftyp"), (0, b"\x00\x00\x01\x00"), (0, b"8BPS"), (0, b"\xff\x0a"), (4, b"JXL ")]  # HEIC, ICO, PSD, JXL
-SNIFFED_BYTES = 32  # enough to tell the type
 _HASH_SIDE, _HASH_BITS = 32, 8
 _ROWS = np.arange(_HASH_BITS)[:, None] * (2 * np.arange(_HASH_SIDE)[None, :] + 1)
 _COSINES = np.cos(np.pi * _ROWS / (2 * _HASH_SIDE))
@@ -42,13 +37,12 @@ class ImageInfo(NamedTuple):
     seconds: dict[str, float]
 
 
-def image_type(head: bytes) -> str:
+def supported_type(head: bytes) -> str:
     """Return the MIME type that the first bytes show; ImageError if it is not one that can be decoded."""
-    for offset, magic, mime in _SIGNATURES:
-        if head[offset : offset + len(magic)] == magic:
-            return mime
+    if mime := image_type(head):
+        return mime
     start = head.lstrip()[:5].lower()
-    if start in (b"<svg ", b"<?xml") or any(head[offset : offset + len(m)] == m for offset, m in _OTHERS):
+    if start in (b"<svg ", b"<?xml") or any(head[offset : offset + len(m)] == m for offset, m in _UNSUPPORTED):
         raise ImageError(Reason.UNSUPPORTED_TYPE, repr(head[:12]))
     raise ImageError(Reason.NOT_AN_IMAGE if head else Reason.EMPTY, repr(head[:12]))
 
@@ -92,9 +86,8 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def _load(raw: bytes, settings: Decode, reduce: bool) -> tuple[Image.Image, str, list[str]]:
-    mime = image_type(raw[:SNIFFED_BYTES])
-    Image.MAX_IMAGE_PIXELS = settings.max_pixels // 2  # Pillow refuses at twice this number
-    with Image.open(io.BytesIO(raw), formats=[mime.removeprefix("image/").upper()]) as image:
+    mime = supported_type(raw[:SNIFFED_BYTES])
+    with open_image(raw, settings.max_pixels) as image:
         _check_size(image.size, settings)
         if reduce and mime == "image/jpeg":
             image.draft("RGB" if image.mode != "L" else "L", (settings.max_side, settings.max_side))

@@ -11,11 +11,12 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from kale_tasks.images.decode import SNIFFED_BYTES, image_type
+from kale_tasks.images.decode import supported_type
 from kale_tasks.images.opt_out import SiteRules, check_headers, fetch_site_rules
 from kale_tasks.images.rate_limit import ByteBudget, HostLimit, backoff
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import WebClient
+from kale_tasks.imaging import SNIFFED_BYTES
 from kale_tasks.settings.images import Fetch
 
 _SITE_FAILURE_SECONDS = 2.0  # how long a failure to get the rules of a site is remembered
@@ -159,7 +160,7 @@ class ImageFetcher:
             type_known = len(body) >= SNIFFED_BYTES
             body += piece
             if not type_known and len(body) >= SNIFFED_BYTES:
-                image_type(bytes(body[:SNIFFED_BYTES]))  # stop reading what is not an image
+                supported_type(bytes(body[:SNIFFED_BYTES]))  # stop reading what is not an image
             if len(body) > self._settings.max_bytes:
                 raise ImageError(Reason.TOO_LARGE, f"more than {self._settings.max_bytes} bytes")
         self._measure("body_seconds", time.perf_counter() - began - waited)

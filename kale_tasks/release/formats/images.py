@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from kale_tasks.imaging import SNIFFED_BYTES, image_type
 from kale_tasks.lake.schemas import Column
 from kale_tasks.lake.shards import TarWriter
 from kale_tasks.release.formats.base import IMAGE, FileWriter, Format, StoredImages, caption_columns
 
-_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"RIFF": "webp", b"GIF8": "gif"}
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
 
 
 class Images(Format):
@@ -65,4 +66,4 @@ class _TarFile:
 
 
 def _extension(data: bytes) -> str:
-    return next((name for signature, name in _SIGNATURES.items() if data.startswith(signature)), "bin")
+    return _EXTENSIONS.get(image_type(data[:SNIFFED_BYTES]) or "", "bin")
