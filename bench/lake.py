@@ -25,7 +25,8 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import EqualTo
 from pyiceberg.table import Table
 
-from kale_tasks.contract.step import Chunk, Part, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta, part_path
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, commit, execute, plan, work
@@ -36,13 +37,10 @@ PART_ROWS = 20
 Spent = tuple[float, float]  # wall seconds, CPU seconds
 
 
-class Pairs:
+class Pairs(Step):
     """Commits plain pairs in bulk; the columns that a page gives, the others null."""
 
-    name, version, table = "ingest", 1, "pairs"
-    slice: Mapping[str, Any] = {}
-    also: tuple[str, ...] = ()
-    keep = False
+    name, table = "ingest", "pairs"
 
     def __init__(self, rows: int, salt: str = "") -> None:
         self.rows, self.salt = rows, salt
@@ -50,7 +48,7 @@ class Pairs:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": self.rows, "salt": self.salt, **settings.parts.semantic()}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

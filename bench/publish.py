@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.contract.step import Part, part_span, row_chunks
+from kale_tasks.contract.step import part_span, row_chunks
+from kale_tasks.contract.types import Part
 
 os.environ |= {
     "HF_HUB_DISABLE_XET": "1",

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part, Step, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
@@ -31,13 +32,10 @@ KEY = "bench"
 Kind = type[ArrowFrames] | type[SparkFrames]
 
 
-class Pairs:
+class Pairs(Step):
     """Commits clean pairs in bulk."""
 
-    name, version, table = "ingest", 1, "pairs"
-    slice: Mapping[str, Any] = {}
-    also: tuple[str, ...] = ()
-    keep = False
+    name, table = "ingest", "pairs"
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -45,7 +43,7 @@ class Pairs:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": self.rows}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

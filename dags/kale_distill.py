@@ -12,7 +12,7 @@ from kale_tasks.airflow.defaults import dag_arguments
 from kale_tasks.airflow.groups import heavy
 from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.airflow.params import form
-from kale_tasks.lake.keys import ALL_KEYS
+from kale_tasks.lake.partition import ALL_KEYS
 
 with DAG(
     "kale_distill",

@@ -11,7 +11,7 @@ from kale_tasks.airflow.defaults import dag_arguments
 from kale_tasks.airflow.operators import CommandOperator, RunOperator
 from kale_tasks.airflow.params import form
 from kale_tasks.airflow.settings import schedule
-from kale_tasks.lake.keys import ALL_KEYS
+from kale_tasks.lake.partition import ALL_KEYS
 
 with DAG(
     "kale_release",

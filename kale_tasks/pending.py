@@ -26,8 +26,7 @@ def pending_work(lake: Lake, settings: Settings) -> dict[str, Any]:
 
 def _captions(lake: Lake, stage: int) -> dict[str, Committed]:
     """Committed captions of a stage by key."""
-    suffix = f"/stage={stage}"
-    return {name.removesuffix(suffix): c for name, c in lake.partitions("captions").items() if name.endswith(suffix)}
+    return {p.key: c for p, c in lake.partitions("captions").items() if p.within({"stage": stage})}
 
 
 def _distill(lake: Lake, settings: Settings, stage1: Mapping[str, Committed]) -> dict[str, Any]:

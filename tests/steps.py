@@ -6,20 +6,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part, Quarantined, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
-class Numbers:
+class Numbers(Step):
     """Numbers 0..rows: multiples of 7 are dropped, multiples of 11 quarantined, the rest kept."""
 
-    name, version, table = "ingest", 1, "pairs"
-    slice: Mapping[str, Any] = {}
+    name, table = "ingest", "pairs"
     also: tuple[str, ...] = ("dedup_index",)
-    keep = False
 
     def __init__(self, rows: int = 250, salt: str = "") -> None:
         self.rows, self.salt = rows, salt
@@ -27,7 +26,7 @@ class Numbers:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": self.rows, "salt": self.salt, **settings.parts.semantic()}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from kale_tasks.captions.clean import Cleaned, Cleaner
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingRow, Row
-from kale_tasks.contract.step import Chunk, part_span
+from kale_tasks.contract.step import part_span
+from kale_tasks.contract.types import Chunk
 from kale_tasks.engines.base import IMAGE_BROKEN, Answer, Model, describe
 from kale_tasks.imaging import BrokenImage, fit
 from kale_tasks.lake.shards import Span, read_images
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.recipes.recipe import Recipe, Task, recipe_name
 from kale_tasks.runner.run import Run
 from kale_tasks.text.grounding import Grounding
@@ -37,17 +38,17 @@ class CaptionChunk:
         return self.model.task
 
     @cached_property
-    def images(self) -> Rows:
+    def images(self) -> Snapshot:
         """The committed images of the key."""
         return self.run.rows("images")
 
     @cached_property
-    def pairs(self) -> Rows:
+    def pairs(self) -> Snapshot:
         """The committed pairs of the key."""
         return self.run.rows("pairs")
 
     @cached_property
-    def dense(self) -> Rows:
+    def dense(self) -> Snapshot:
         """The committed dense captions of the key."""
         return self.run.rows("dense")
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from kale_tasks.captions.chunk import CaptionChunk, answer_flags, result_of
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
 from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.contract.step import Input
 from kale_tasks.engines.base import Answer
 from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.recipe import load_recipe
@@ -19,7 +20,7 @@ class Dense(CaptionStep):
     name: ClassVar[str] = "dense"
     table: ClassVar[str] = "dense"
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         wants_alt = load_recipe(settings.caption.recipe).dense.prompt.wants_alt
         return committed_inputs(lake, key, "images", *(["pairs"] if wants_alt else []))
 

@@ -8,6 +8,7 @@ from kale_tasks.captions.chunk import CaptionChunk, answer_flags, fact_counts, r
 from kale_tasks.captions.clean import Cleaned
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
 from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.contract.step import Input
 from kale_tasks.engines.base import Answer
 from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.recipe import recipe_name
@@ -24,7 +25,7 @@ class Fuse(CaptionStep):
     slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
     source: ClassVar[str] = "dense"
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return committed_inputs(lake, key, "dense", "images", "pairs")
 
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.stream import CaptionStream, RowHandler
-from kale_tasks.contract.step import Chunk, Part, committed_input, row_chunks
+from kale_tasks.contract.step import Input, committed_input, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.engines.base import ENGINES, Model, open_engine
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
@@ -20,15 +21,11 @@ class CaptionStep(RowHandler):
     """A step that sends the rows of one table to a model. Its name is also the name of its task in the recipe."""
 
     name: ClassVar[str]
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "captions"
-    slice: ClassVar[Mapping[str, Any]] = {}
-    also: ClassVar[tuple[str, ...]] = ()
-    keep: ClassVar[bool] = False
     source: ClassVar[str] = "images"  # the table whose rows are captioned
 
     @abstractmethod
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]: ...
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]: ...
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         task = self._task(settings)
@@ -61,6 +58,6 @@ class CaptionStep(RowHandler):
         return task
 
 
-def committed_inputs(lake: Lake, key: str, *tables: str) -> dict[str, str]:
-    """Return the content hash of each table at a key; Conflict if one has nothing committed."""
+def committed_inputs(lake: Lake, key: str, *tables: str) -> dict[str, Input]:
+    """Open each table at a key; Conflict if one has nothing committed."""
     return {table: committed_input(lake, table, key) for table in tables}

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow
-from kale_tasks.contract.step import Part, Quarantined
+from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.engines.base import Answer, Engine, Request
 from kale_tasks.lake.schemas import TABLES
 

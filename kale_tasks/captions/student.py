@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from kale_tasks.captions.chunk import CaptionChunk, answer_flags, fact_counts, result_of, source_columns
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
 from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.contract.step import Input
 from kale_tasks.engines.base import Answer, Model
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.tables import Lake
@@ -24,7 +25,7 @@ class Student(CaptionStep):
     name: ClassVar[str] = "student"
     slice: ClassVar[Mapping[str, Any]] = {"stage": 2}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         tables = committed_inputs(lake, key, "images", "pairs")
         promoted = students.promoted(lake)
         if promoted is None:

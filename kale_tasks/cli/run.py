@@ -11,8 +11,8 @@ from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
-    from kale_tasks.contract.step import Chunk as PlannedChunk
-    from kale_tasks.contract.step import Plan
+    from kale_tasks.contract.types import Chunk as PlannedChunk
+    from kale_tasks.contract.types import Plan
     from kale_tasks.lake.tables import Committed
     from kale_tasks.progress import Progress
     from kale_tasks.runner.run import Run

@@ -1,127 +1,110 @@
-"""The contract of every step: plan, work, commit. What a step brings, and the words it is spoken in."""
+"""The contract of a step: what a class must define so that the runner can plan, work and commit it."""
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
-
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.errors import BadData
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import failed_check
+from kale_tasks.progress import Progress
 from kale_tasks.settings.model import Settings
 
-if TYPE_CHECKING:
-    from kale_tasks.runner.run import Run
+Input = Snapshot | str  # an opened partition, or the content hash of something outside the lake
 
 
-class Chunk(BaseModel):
-    """One task's share of a run: which parts it makes, from which rows; references and counts, never rows."""
-
-    model_config = ConfigDict(frozen=True)
-
-    index: int
-    first_part: int
-    parts: int
-    start: int = 0
-    stop: int = 0
+class RunContext(Protocol):
+    """What a step sees of the run that it works for."""
 
     @property
-    def numbers(self) -> range:
-        """The numbers of its parts."""
-        return range(self.first_part, self.first_part + self.parts)
+    def lake(self) -> Lake:
+        """The lake that the run writes to."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process, with the planned values of those that change rows."""
+
+    @property
+    def key(self) -> str:
+        """The key that the run makes."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of the run."""
+
+    @property
+    def folder(self) -> str:
+        """The folder of the run's files, relative to the warehouse."""
+
+    @property
+    def progress(self) -> Progress:
+        """Where progress is reported."""
+
+    def rows(self, name: str) -> Snapshot:
+        """Return the input of that name as it was opened when the run was planned."""
+
+    def measure(self, name: str, value: float) -> None:
+        """Add to a figure of the run's ledger line."""
 
 
-class Plan(BaseModel):
-    """What a run will do: its fingerprint, what it builds on, and its chunks (none: all is committed already)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    step: str
-    key: str
-    fingerprint: str
-    generation: int = 0
-    base: str | None = None
-    inputs: dict[str, str] = {}
-    committed: bool = False
-    chunks: list[Chunk] = []
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A row taken out, and why."""
-
-    uid: str
-    reason: str
-    detail: str = ""
-    attempts: int = 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """Finished rows of one part and the account of those that did not make it."""
-
-    number: int
-    rows: pa.Table
-    rows_in: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    quarantine: Sequence[Quarantined] = ()
-    also: Mapping[str, pa.Table] = field(default_factory=dict)  # rows for the step's other tables
-    metrics: Mapping[str, float] = field(default_factory=dict)  # counts that a rerun repeats (tokens), never times
-
-
-class Step(Protocol):
-    """What a step brings; everything else about running it is the same for all and stands below."""
+class Step(ABC):
+    """A named transformation of partitions. Everything else about running it is the runner's."""
 
     name: ClassVar[str]
-    version: ClassVar[int]
+    version: ClassVar[int] = 1  # raised when the code makes other rows from the same inputs and settings
     table: ClassVar[str]
-    slice: ClassVar[Mapping[str, Any]]
-    also: ClassVar[tuple[str, ...]]  # further tables it writes, beside quarantine
-    keep: ClassVar[bool]  # True: a commit adds to the key instead of replacing it (registries)
+    slice: ClassVar[Mapping[str, Any]] = {}
+    also: ClassVar[tuple[str, ...]] = ()  # side tables, besides quarantine
+    keep: ClassVar[bool] = False  # True: a commit adds to the key instead of replacing it (registries)
 
+    def partition(self, key: str) -> Partition:
+        """The partition that the step makes for a key."""
+        return Partition.of(self.table, key, self.slice)
+
+    @abstractmethod
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        """The settings that change its rows."""
+        """Return the settings that change the step's rows."""
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
-        """The content of each input by name; Conflict when one is not there yet."""
+    @abstractmethod
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
+        """Open the inputs by name; raises Conflict if one does not exist yet."""
 
-    def chunks(self, run: "Run") -> Sequence[Chunk]:
-        """How the work is cut. Pure: nothing is written, no row is read."""
+    @abstractmethod
+    def chunks(self, run: Any) -> Sequence[Chunk]:
+        """Divide the work. Writes nothing and reads no row."""
 
-    def work(self, run: "Run", chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        """Make the given parts of a chunk, in any order; a PartMeta stands for a part already written elsewhere."""
+    @abstractmethod
+    def work(self, run: Any, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        """Make the given parts in any order; yield a PartMeta for a part that another process has written."""
+
+    def before_commit(self, run: Any, metas: Mapping[int, PartMeta]) -> Iterator[Part]:
+        """Yield parts that must be rewritten once all parts exist. Must be deterministic."""
+        yield from ()
+
+    def after_commit(self, run: Any, committed: Committed) -> None:  # noqa: B027 - most steps have nothing to do
+        """Act on a commit. Called after each commit, also a repeated one: must be idempotent."""
 
 
-@runtime_checkable
-class BeforeCommit(Protocol):
-    """What a step may bring besides: a last look over all its parts."""
-
-    def before_commit(self, run: "Run", metas: Mapping[int, PartMeta]) -> Iterator[Part]:
-        """The parts that must be others now that all stand; called again after a crash, it yields the same."""
-
-
-@runtime_checkable
-class AfterCommit(Protocol):
-    """What a step may bring besides: something to do once its rows stand."""
-
-    def after_commit(self, run: "Run", committed: Committed) -> None:
-        """Called after each commit, a repeated one too: the second call must change nothing."""
+def contents(inputs: Mapping[str, Input]) -> dict[str, str]:
+    """The content hash of each input."""
+    return {name: found if isinstance(found, str) else found.content for name, found in inputs.items()}
 
 
 def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str], generation: int = 0) -> str:
-    """The name of a run: same step, settings and inputs give the same on any machine."""
+    """Name a run: the same step, settings and inputs have the same name on any machine."""
     known = [step.name, step.version, config, inputs, *([generation] if generation else [])]
     text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def row_chunks(settings: Settings, rows: int) -> list[Chunk]:
-    """Cuts numbered rows into chunks of whole parts: the usual plan of a step that maps over an input."""
+    """Divide numbered rows into chunks of whole parts: the usual plan of a step that maps over an input."""
     rows = min(rows, settings.limit or rows)
     part_rows = settings.parts.part_rows
     chunk_parts = max(1, settings.parts.chunk_rows // part_rows)
@@ -134,16 +117,14 @@ def row_chunks(settings: Settings, rows: int) -> list[Chunk]:
 
 
 def part_span(settings: Settings, chunk: Chunk, number: int) -> tuple[int, int]:
-    """The rows of one part of a chunk made by `row_chunks`."""
+    """The rows of one part of a chunk made by `row_chunks`, as start and stop."""
     start = chunk.start + (number - chunk.first_part) * settings.parts.part_rows
     return start, min(start + settings.parts.part_rows, chunk.stop)
 
 
-def committed_input(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> str:
-    """The content of a committed input, for a step's `inputs`."""
-    found = lake.committed(table, key, slice_)
-    if found is None:
-        raise Conflict(f"{table} has nothing committed for {key} yet. Run the step that makes it first.")
+def committed_input(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> Snapshot:
+    """Open a committed partition for a step's `inputs`; BadData if its check failed and nobody accepted it."""
+    found = Snapshot.open(lake, Partition.of(table, key, slice_))
     if why := failed_check(lake, table, key, slice_):
         raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
-    return found.content
+    return found

@@ -2,17 +2,19 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.text.alttext import prepare_alt
 
 STAGE1 = {"stage": 1}
+IMAGES = "images/"  # prefix of the inputs that are images of a key; the others are its captions
 _BLOCK_ROWS = 256  # read together: neighbours in the captions are neighbours in the image shards
 _CAPTION_COLUMNS = ["uid", "sha256", "alt_text", "dense_caption", "caption", "facts_invented", "flags"]
 _IMAGE_COLUMNS = ["sha256", "shard", "offset", "length"]
@@ -33,8 +35,12 @@ class CaptionSample:
 
 def stage1_keys(lake: Lake, key: str) -> list[str]:
     """Return the keys up to this one that have stage-1 captions."""
-    names = (name.partition("/") for name in lake.partitions("captions"))
-    return sorted(found for found, _, slice_ in names if slice_ == "stage=1" and found <= key)
+    return sorted(p.key for p in lake.partitions("captions") if p.within(STAGE1) and p.key <= key)
+
+
+def caption_keys(inputs: Iterable[str]) -> list[str]:
+    """Return the keys whose captions are among the inputs of a training run."""
+    return sorted(name for name in inputs if not name.startswith(IMAGES))
 
 
 def is_held_out(uid: str, share: float) -> bool:
@@ -45,10 +51,15 @@ def is_held_out(uid: str, share: float) -> bool:
 class CaptionDataset:
     """The stage-1 captions of some keys as numbered blocks of rows."""
 
-    def __init__(self, lake: Lake, keys: Sequence[str]) -> None:
-        self._captions = [Rows(lake, "captions", key, STAGE1) for key in keys]
-        self._images = [Rows(lake, "images", key) for key in keys]
+    def __init__(self, captions: Sequence[Snapshot], images: Sequence[Snapshot]) -> None:
+        self._captions, self._images = captions, images
         self._ends = list(accumulate(-(-rows.count // _BLOCK_ROWS) for rows in self._captions))
+
+    @classmethod
+    def open(cls, lake: Lake, keys: Sequence[str]) -> "CaptionDataset":
+        """Open what is committed for some keys."""
+        captions = [Snapshot.open(lake, Partition.of("captions", key, STAGE1)) for key in keys]
+        return cls(captions, [Snapshot.open(lake, Partition("images", key)) for key in keys])
 
     @property
     def blocks(self) -> int:

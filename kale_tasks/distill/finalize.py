@@ -11,6 +11,7 @@ from kale_tasks.charts import log_line_chart
 from kale_tasks.contract.step import Step
 from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import TrainingState, checkpoint_folder, checkpoint_weights, newest_state
+from kale_tasks.distill.dataset import caption_keys
 from kale_tasks.distill.evaluate import (
     CaptionMetrics,
     GeneratedCaption,
@@ -122,7 +123,8 @@ def _evaluate_model(
 def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
     """Write a card, the loss curve and all settings beside the weights."""
     card = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(
-        keys=", ".join(run.inputs), recipe=recipe_name(run.settings.caption.recipe), base=run.config["base"],
+        keys=", ".join(caption_keys(run.inputs)),
+        recipe=recipe_name(run.settings.caption.recipe), base=run.config["base"],
         student=CaptionMetrics(**metrics["student"]), teacher=CaptionMetrics(**metrics["teacher"]),
         steps=run.settings.distill.train.steps, tokens=metrics["caption_tokens"],
     )  # fmt: skip

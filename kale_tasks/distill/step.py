@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks import __version__
-from kale_tasks.contract.step import Chunk, Part, committed_input
-from kale_tasks.distill.dataset import STAGE1, stage1_keys
+from kale_tasks.contract.step import Input, Step, committed_input
+from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.distill.dataset import IMAGES, STAGE1, caption_keys, stage1_keys
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.parts import PartMeta, part_path
 from kale_tasks.lake.tables import Committed, Lake
@@ -22,14 +23,11 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
 
 
-class Distill:
+class Distill(Step):
     """Turns the stage-1 captions of all keys up to the run's key into one row of `models`."""
 
     name: ClassVar[str] = "distill"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "models"
-    slice: ClassVar[Mapping[str, Any]] = {}
-    also: ClassVar[tuple[str, ...]] = ()
     keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
@@ -43,11 +41,12 @@ class Distill:
             "longest": recipe.student.sampling.max_tokens,
         }
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         keys = stage1_keys(lake, key)
         if not keys:
             raise Conflict(f"There are no stage-1 captions up to {key} yet. Run fuse first.")
-        return {found: committed_input(lake, "captions", found, STAGE1) for found in keys}
+        captions = {found: committed_input(lake, "captions", found, STAGE1) for found in keys}
+        return {**captions, **{IMAGES + found: committed_input(lake, "images", found) for found in keys}}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         _check_lessons(run.settings)
@@ -67,7 +66,7 @@ class Distill:
             "path": students.student_path(version),
             "base": run.config["base"],
             "recipe": recipe_name(run.settings.caption.recipe),
-            "parents": json.dumps(run.inputs, sort_keys=True),
+            "parents": json.dumps({key: run.inputs[key] for key in caption_keys(run.inputs)}, sort_keys=True),
             "rows": student.examples,
             "steps": run.settings.distill.train.steps,
             "metrics": json.dumps(student.metrics),

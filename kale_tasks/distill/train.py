@@ -20,7 +20,7 @@ from kale_tasks.distill.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from kale_tasks.distill.dataset import CaptionDataset
+from kale_tasks.distill.dataset import IMAGES, CaptionDataset, caption_keys
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.model import freeze_unused, image_side, load_base
 from kale_tasks.distill.parallel import TrainingProcess, shard_weights
@@ -115,7 +115,8 @@ class TrainingLog:
 def example_sampler(run: Run, processor: Any) -> ExampleSampler:
     """Return the training examples of a run, encoded with a model's processor."""
     settings = run.settings.distill
-    dataset = CaptionDataset(run.lake, sorted(run.inputs))
+    keys = caption_keys(run.inputs)
+    dataset = CaptionDataset([run.rows(key) for key in keys], [run.rows(IMAGES + key) for key in keys])
     encoder = ExampleEncoder(processor, load_recipe(run.settings.caption.recipe))
     return ExampleSampler(dataset, encoder.encode, settings.lessons, settings.train)
 

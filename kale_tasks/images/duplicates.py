@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kale_tasks.contract.step import Part, Quarantined
+from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.reasons import ImageError, Reason

@@ -18,8 +18,9 @@ from kale_tasks.images.fetch import ImageFetcher, Response
 from kale_tasks.images.open_parts import OpenPart, Row, image_columns
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import WebClient
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import part_path, standing
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
 
 _TASKS_PER_REQUEST = 4  # most tasks wait for the request limit of their host
@@ -177,7 +178,7 @@ def _good_urls(run: Run) -> list[str]:
             if found := _urls_of_images(pq.read_table(file, columns=["status", "final_url"])):
                 return found
     if run.standing is not None:
-        for rows in Rows(run.lake, "images", run.key).batches(["status", "final_url"]):
+        for rows in Snapshot.open(run.lake, Partition("images", run.key)).batches(["status", "final_url"]):
             if found := _urls_of_images(rows):
                 return found
     return []

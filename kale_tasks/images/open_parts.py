@@ -12,16 +12,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part, Quarantined, part_span
+from kale_tasks.contract.step import part_span
+from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.images.adopt import AdoptedImage, TarIndex, tar_files
 from kale_tasks.images.decode import ImageInfo
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.spool import Spool
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import LANDING, TarWriter, read_image
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
 
 Row = Mapping[str, Any]
@@ -86,7 +88,9 @@ class PartOpener:
         run = self._run
         if run.standing is None or run.standing.config != json.dumps(run.config, sort_keys=True):
             return {}, {}
-        rows = Rows(run.lake, "images", run.key).between(first, last).drop_columns(["key"]).to_pylist()
+        rows = (
+            Snapshot.open(run.lake, Partition("images", run.key)).between(first, last).drop_columns(["key"]).to_pylist()
+        )
         fetched = {row["uid"]: row for row in rows if not (row["shard"] or "").startswith(LANDING)}
         return fetched, {q.uid: q for q in self._placeholders if first <= q.uid <= last}
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from kale_tasks.contract.step import Chunk, Part, committed_input, row_chunks
+from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.images.adopt import tar_files, tars_content
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet, evaluation_content, finalize
@@ -15,21 +16,17 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
-class Images:
+class Images(Step):
     """`pairs` to `images`: adopted from tars of the landing, or fetched."""
 
     name: ClassVar[str] = "images"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "images"
-    slice: ClassVar[Mapping[str, Any]] = {}
-    also: ClassVar[tuple[str, ...]] = ()
-    keep: ClassVar[bool] = False
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Return the settings that decide which images are stored, and how."""
         return {**settings.images.semantic(), "part_rows": settings.parts.part_rows, "limit": settings.limit}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the pairs, of the tars and of the evaluation set (the latter two by name and size)."""
         tars, evaluation = tar_files(lake, key), evaluation_content(lake)
         return {

@@ -94,8 +94,7 @@ def settle_links(engine: Engine, max_rounds: int = _MAX_ROUNDS) -> None:
 
 def earlier_content(lake: Lake, key: str) -> str:
     """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
-    committed = lake.partitions(INDEX)
-    known = "".join(f"{name}={committed[name].content}\n" for name in sorted(committed) if name < key)
+    known = "".join(f"{p.key}={c.content}\n" for p, c in lake.partitions(INDEX).items() if p.key < key)
     return hashlib.sha256(known.encode()).hexdigest()[:20]
 
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.contract.step import Input, Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
@@ -25,22 +26,19 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
-class Ingest:
+class Ingest(Step):
     """Cleans the rows of a key, drops duplicates and evaluation items, and assigns each kept row to a split."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "pairs"
-    slice: ClassVar[Mapping[str, Any]] = {}
     also: ClassVar[tuple[str, ...]] = (INDEX,)
-    keep: ClassVar[bool] = False
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Return the settings of ingest that change rows, with the content of the lists that they name."""
         lists = list_contents(landing_storage(settings), settings.ingest.lists)
         return {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the landing files, of what earlier keys have kept, and of the takedowns."""
         return {
             "landing": content_of(landing_storage(settings), data_files(settings, key)),

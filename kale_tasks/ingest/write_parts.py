@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.contract.step import Part, Quarantined
+from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.ingest.clean import SKETCHES
 from kale_tasks.ingest.rules import PersonalData
 from kale_tasks.lake.parts import PartMeta

@@ -22,7 +22,8 @@ from pyiceberg.table import Table
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered
-from kale_tasks.lake.tables import COMMITTED, Committed, Lake, committed_in, partition_filter, partition_name
+from kale_tasks.lake.partition import Partition, partition_filter
+from kale_tasks.lake.tables import COMMITTED, Committed, Lake, committed_in
 
 _TRIES = 60
 
@@ -54,7 +55,7 @@ def swap(lake: Lake, wish: Swap) -> bool:
         moved = wish.rewrites is not None and (current is None or current.content != wish.rewrites)
         if moved or (current.fingerprint if current else None) != wish.base:
             raise Conflict(
-                f"{wish.table} {partition_name(wish.key, wish.slice)} was committed by another run since this one "
+                f"{Partition.of(wish.table, wish.key, wish.slice)} was committed by another run since this one "
                 f"planned. Its work is kept; run the step again to build on what stands now."
             )
         added = added or _data_files(lake, table, wish.paths or ())
@@ -89,7 +90,7 @@ def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergF
 
 
 def _replace(lake: Lake, table: Table, wish: Swap, added: Sequence[IcebergFile]) -> None:
-    name = COMMITTED + partition_name(wish.key, wish.slice)
+    name = COMMITTED + Partition.of(wish.table, wish.key, wish.slice).name
     if wish.paths is None:
         with table.transaction() as change:
             change.set_properties({name: wish.new.as_property()})

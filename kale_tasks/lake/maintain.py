@@ -56,7 +56,7 @@ def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
         for path in _referenced(lake.table(name))
         if path.startswith(f"{lake.storage.root}/")
     }
-    runs = {f"{name}/key={p.split('/')[0]}/{c.fingerprint}" for p, c in lake.partitions(name).items()}
+    runs = {f"{name}/key={p.key}/{c.fingerprint}" for p, c in lake.partitions(name).items()}
     runs |= {_run(path) for path in used}
     if name == "images":  # a redrive keeps the shards of the run before it
         for batch in lake.batches(name, columns=["shard"]):

@@ -1,10 +1,10 @@
-"""A committed input as a step sees it: numbered rows in uid order, pinned to one snapshot."""
+"""Snapshots: committed partitions as opened, with their exact files; the rows are numbered in uid order."""
 
 import bisect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,29 +12,46 @@ import pyarrow.parquet as pq
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Committed, DataFile, Lake
 
 
-class Rows:
-    """The rows of one committed partition; opened once, never changing under the reader."""
+@dataclass(frozen=True)
+class Snapshot:
+    """The rows of one committed partition. It keeps its files, whatever is committed later."""
 
-    def __init__(self, lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> None:
-        committed = lake.committed(table, key, slice_)
-        if committed is None:
-            raise Conflict(f"{table} has nothing committed for {key}. Run the step that makes it first.")
-        self.committed: Committed = committed
-        self._lake = lake
-        self._schema = TABLES[table].arrow
-        self.files: list[DataFile] = lake.files(table, key, slice_, snapshot_id=None)
+    storage: Storage
+    partition: Partition
+    committed: Committed
+    files: tuple[DataFile, ...]
+
+    @classmethod
+    def open(cls, lake: Lake, partition: Partition) -> "Snapshot":
+        """Open what is committed; Conflict if nothing is."""
+        found = lake.opened(partition)
+        if found is None:
+            raise Conflict(f"{partition} is not committed yet. Run the step that makes it first.")
+        return cls(lake.storage, partition, *found)
+
+    @classmethod
+    def open_all(cls, lake: Lake, table: str) -> dict[Partition, "Snapshot"]:
+        """Open every committed partition of a table, all from one version of it."""
+        return {p: cls(lake.storage, p, committed, files) for p, (committed, files) in lake.opened_all(table).items()}
+
+    @property
+    def content(self) -> str:
+        """The hash of its rows."""
+        return self.committed.content
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return sum(file.rows for file in self.files)
 
     def read(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows number start to stop (exclusive)."""
+        """Read the rows numbered start to stop (exclusive)."""
         pieces, first = [], bisect.bisect_right(self._ends, start)
         for i in range(first, len(self.files)):
             begin = self._ends[i] - self.files[i].rows
@@ -45,7 +62,7 @@ class Rows:
         return self._joined(pieces, columns)
 
     def between(self, first: str, last: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows whose uid lies between two uids, both included: the other side of a join."""
+        """Read the rows whose uid lies between two uids, both included: the other side of a join."""
         names = None if columns is None else list(dict.fromkeys(["uid", *columns]))
         pieces = []
         for file in self.files:
@@ -57,9 +74,13 @@ class Rows:
         return self._joined(pieces, names)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """All rows, a file at a time."""
+        """Read all rows, one file at a time."""
         for file in self.files:
             yield self._table(file, columns)
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return TABLES[self.partition.table].arrow
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -67,7 +88,7 @@ class Rows:
 
     def _table(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
         names = list(columns or self._schema.names)
-        with reading(file.path), self._lake.storage.arrow.open_input_file(file.path) as source:
+        with reading(file.path), self.storage.arrow.open_input_file(file.path) as source:
             parquet = pq.ParquetFile(source)
             stored = parquet.read([n for n in names if n in parquet.schema_arrow.names])
         # A file of an older version lacks newer columns: they are null.

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyiceberg.expressions import And, BooleanExpression, EqualTo
+from pyiceberg.expressions import And, BooleanExpression
+from pyiceberg.expressions.parser import parse
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -30,6 +31,7 @@ from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake import schemas
 from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, open_catalog
 from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.schemas import TABLES, TableSpec
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
@@ -90,11 +92,6 @@ class DataFile:
     uid_max: str
 
 
-def partition_name(key: str, slice_: Mapping[str, Any] | None = None) -> str:
-    """How a partition is called in properties and messages: 2026-11-01 or 2026-11-01/stage=1."""
-    return "/".join([key, *(f"{name}={value}" for name, value in (slice_ or {}).items())])
-
-
 class Lake:
     """The tables of one warehouse behind one catalog."""
 
@@ -126,27 +123,45 @@ class Lake:
         """What stands committed for a partition, if anything."""
         return committed_in(self.table(name), key, slice_)
 
-    def partitions(self, name: str) -> dict[str, Committed]:
-        """Every committed partition of a table by its name, in order."""
-        properties = self.table(name).properties
-        names = sorted(p.removeprefix(COMMITTED) for p in properties if p.startswith(COMMITTED))
-        return {n: Committed.from_property(properties[COMMITTED + n]) for n in names}
+    def partitions(self, name: str) -> dict[Partition, Committed]:
+        """Every committed partition of a table, in order of their names."""
+        return {Partition.parse(name, n): committed for n, committed in _committed(self.table(name)).items()}
 
     def keys(self, name: str) -> list[str]:
-        """Every key with something committed in a table."""
-        return sorted({n.split("/")[0] for n in self.partitions(name)})
+        """Every key that a table has something committed for."""
+        return sorted({partition.key for partition in self.partitions(name)})
 
     def files(
         self, name: str, key: str | None = None, slice_: Mapping[str, Any] | None = None, snapshot_id: int | None = None
     ) -> list[DataFile]:
         """The data files of a partition in row order, without reading any of them."""
+        return self._files(self.table(name), partition_filter(key, slice_), snapshot_id)
+
+    def opened(self, partition: Partition) -> tuple[Committed, tuple[DataFile, ...]] | None:
+        """What is committed for a partition and its files, from one version of the table."""
+        table = self.table(partition.table)
+        committed = committed_in(table, partition.key, partition.columns)
+        if committed is None:
+            return None
+        return committed, tuple(self._files(table, partition_filter(partition.key, partition.columns)))
+
+    def opened_all(self, name: str) -> dict[Partition, tuple[Committed, tuple[DataFile, ...]]]:
+        """What is committed for every partition of a table and its files, from one version and one scan."""
         table = self.table(name)
-        if table.current_snapshot() is None:
-            return []
-        scan = table.scan(row_filter=partition_filter(key, slice_), snapshot_id=snapshot_id)
-        uid = table.schema().find_field("uid").field_id if "uid" in table.schema().column_names else -1
-        files = [_described(self.storage, task.file, uid) for task in scan.plan_files()]
-        return sorted(files, key=_row_order)
+        columns = TABLES[name].partition
+        files: dict[tuple[Any, ...], list[DataFile]] = {}
+        uid = _uid_field(table)
+        for task in table.scan().plan_files() if table.current_snapshot() else ():
+            place = tuple(task.file.partition[i] for i in range(len(columns)))
+            files.setdefault(place, []).append(_described(self.storage, task.file, uid))
+        found = {Partition.parse(name, n): c for n, c in _committed(table).items()}
+        return {
+            partition: (
+                committed,
+                tuple(sorted(files.get((partition.key, *partition.columns.values()), ()), key=_row_order)),
+            )
+            for partition, committed in found.items()
+        }
 
     def batches(
         self,
@@ -182,13 +197,18 @@ class Lake:
             connection.register(name, self._scan(name, key, None, None, None).to_arrow_batch_reader().read_all())
         return connection
 
+    def _files(self, table: Table, row_filter: BooleanExpression, snapshot_id: int | None = None) -> list[DataFile]:
+        if table.current_snapshot() is None:
+            return []
+        scan = table.scan(row_filter=row_filter, snapshot_id=snapshot_id)
+        uid = _uid_field(table)
+        return sorted((_described(self.storage, task.file, uid) for task in scan.plan_files()), key=_row_order)
+
     def _scan(self, name: str, key: str | None, columns: Any, where: Any, slice_: Any) -> Any:
         table = self.table(name)
         row_filter = partition_filter(key, slice_)
         if where is not None:
-            from pyiceberg.table import _parse_row_filter
-
-            row_filter = And(row_filter, _parse_row_filter(where) if isinstance(where, str) else where)
+            row_filter = And(row_filter, parse(where) if isinstance(where, str) else where)
         return table.scan(row_filter=row_filter, selected_fields=tuple(columns or ("*",)))
 
     def _create(self, spec: TableSpec) -> Table:
@@ -235,18 +255,8 @@ class Lake:
 
 def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
     """What this very version of a table says of a partition."""
-    text = table.properties.get(COMMITTED + partition_name(key, slice_))
+    text = table.properties.get(COMMITTED + Partition.of("", key, slice_).name)
     return Committed.from_property(text) if text else None
-
-
-def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -> BooleanExpression:
-    """The rows of one partition; of the whole table without a key."""
-    from pyiceberg.expressions import AlwaysTrue
-
-    row_filter: BooleanExpression = AlwaysTrue() if key is None else EqualTo(term="key", value=key)
-    for name, value in (slice_ or {}).items():
-        row_filter = And(row_filter, EqualTo(term=name, value=value))
-    return row_filter
 
 
 def _iceberg_schema(spec: TableSpec) -> Schema:
@@ -269,6 +279,15 @@ def _row_order(file: DataFile) -> tuple[int, str, str]:
     # Parts are numbered in row order, and a takedown puts those that it writes anew into a folder of their own.
     name = file.path.rpartition("/")[2]
     return len(name), name, file.path
+
+
+def _committed(table: Table) -> dict[str, Committed]:
+    names = sorted(p.removeprefix(COMMITTED) for p in table.properties if p.startswith(COMMITTED))
+    return {name: Committed.from_property(table.properties[COMMITTED + name]) for name in names}
+
+
+def _uid_field(table: Table) -> int:
+    return table.schema().find_field("uid").field_id if "uid" in table.schema().column_names else -1
 
 
 def _described(storage: Storage, file: Any, uid: int) -> DataFile:

@@ -44,16 +44,12 @@ def carry(lake: Lake, table: str, key: str, old: str, new: str) -> None:
 
 def failed_check(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> str | None:
     """Why nothing may be built on what stands committed, or None; without a slice every slice of the key counts."""
-    for name, committed in lake.partitions(table).items():
-        if name.split("/")[0] != key or not set(_parts(slice_)) <= set(name.split("/")):
+    for partition, committed in lake.partitions(table).items():
+        if partition.key != key or not partition.within(slice_ or {}):
             continue
         verdict = read_mark(lake, check_path(table, key, committed.fingerprint))
         if not verdict or verdict["status"] != "failed":
             continue
         if read_mark(lake, accepted_path(table, key, committed.fingerprint)) is None:
-            return f"{table} {name} failed its checks: {', '.join(verdict['failed'])}"
+            return f"{partition} failed its checks: {', '.join(verdict['failed'])}"
     return None
-
-
-def _parts(slice_: Mapping[str, Any] | None) -> list[str]:
-    return [f"{name}={value}" for name, value in (slice_ or {}).items()]

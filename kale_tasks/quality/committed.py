@@ -5,17 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.quality import verdict
 from kale_tasks.quality.verdict import CheckResult
-
-TABLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "ingest": ("pairs", {}),
-    "images": ("images", {}),
-    "dense": ("dense", {}),
-    "fuse": ("captions", {"stage": 1}),
-    "student": ("captions", {"stage": 2}),
-}
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,9 @@ class Found:
 def find(lake: Lake, key: str) -> list[Found]:
     """Everything committed of a key, in the order of the steps."""
     found = []
-    for step, (table, slice_) in TABLES.items():
-        committed = lake.committed(table, key, slice_)
+    for spec in (spec for spec in STEPS.values() if spec.suite):
+        committed = lake.committed(spec.table, key, spec.slice)
         if committed:
-            found.append(Found(step, table, committed, verdict.read(lake, table, key, committed.fingerprint)))
+            result = verdict.read(lake, spec.table, key, committed.fingerprint)
+            found.append(Found(spec.name, spec.table, committed, result))
     return found

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import locate
 from kale_tasks.quality.pictures import COLUMNS, picture
@@ -55,7 +56,7 @@ def _figures(encoder: "_Encoder", pictures: Any, texts: Sequence[str]) -> dict[s
 def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, Any]]:
     if uids:
         wanted = set(uids)
-        known = Rows(lake, "images", key).between(min(uids), max(uids), COLUMNS).to_pylist()
+        known = Snapshot.open(lake, Partition("images", key)).between(min(uids), max(uids), COLUMNS).to_pylist()
         rows = [row for row in known if row["uid"] in wanted]
         with ThreadPoolExecutor(_READERS) as pool:
             for row, found in zip(rows, pool.map(partial(picture, lake), rows), strict=True):

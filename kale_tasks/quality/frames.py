@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.quality.suite import Subject, Suite
 
 BATCH = "batch"  # name of the checked rows in queries
@@ -79,7 +79,7 @@ def derived(suite: Suite, rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _share(rows: Rows, suite: Suite, most: int) -> Iterator[pa.Table]:
+def _share(rows: Snapshot, suite: Suite, most: int) -> Iterator[pa.Table]:
     # uids are hashes: the first rows in uid order are a fair sample, and only their files are read.
     left = most
     yield rows.read(0, 0, suite.columns)

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.features import distinct_share, loops, sentences, words
 from kale_tasks.settings.model import Settings
@@ -21,7 +22,9 @@ def captions_of(lake: Lake, settings: Settings, key: str) -> pa.Table:
     """The captions of both stages of a key, at most `quality.metric_rows` of each: the first by uid, a fair sample."""
     columns = ["uid", "stage", "alt_text", "dense_caption", "caption", "recipe", "models", "flags", *_FACTS]
     tables = [
-        Rows(lake, "captions", key, {"stage": stage}).read(0, settings.quality.metric_rows, columns)
+        Snapshot.open(lake, Partition.of("captions", key, {"stage": stage})).read(
+            0, settings.quality.metric_rows, columns
+        )
         for stage in (1, 2)
         if lake.committed("captions", key, {"stage": stage})
     ]

@@ -10,8 +10,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality import metrics, verdict
 from kale_tasks.quality.committed import Found, find
@@ -133,7 +135,7 @@ def _funnel(found: Sequence[Found]) -> dict[str, int]:
 def _outcomes(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, int]:
     if "images" not in [f.step for f in found]:
         return {}
-    tables = Rows(lake, "images", key).batches(["status", "reason"])
+    tables = Snapshot.open(lake, Partition("images", key)).batches(["status", "reason"])
     return _counted("reports/reasons", images=pa.concat_tables(tables))
 
 
@@ -190,7 +192,7 @@ def _courses(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
     courses: dict[str, list[float]] = {}
     for one in found:
         results = _results_until(lake, one)
-        for name in _WATCHED[one.step]:
+        for name in STEPS[one.step].watched:
             values = [value for result in results if (value := result.figures.get(name)) is not None]
             if len(values) > 1:
                 courses[f"{one.step}: {name}"] = values
@@ -200,19 +202,11 @@ def _courses(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
 def _results_until(lake: Lake, one: Found) -> list[CheckResult]:
     if one.result is None:
         return []
-    slice_ = one.result.partition.removeprefix(one.result.key)
-    named = {name: c for name, c in lake.partitions(one.table).items() if name.endswith(slice_)}
-    names = [name for name in named if name <= one.result.partition][-_COURSE:]
-    results = (verdict.read(lake, one.table, name.split("/")[0], named[name].fingerprint) for name in names)
+    last = Partition.parse(one.table, one.result.partition)
+    known = [(p, c) for p, c in lake.partitions(one.table).items() if p.slice == last.slice and p.key <= last.key]
+    results = (verdict.read(lake, one.table, p.key, c.fingerprint) for p, c in known[-_COURSE:])
     return [result for result in results if result]
 
 
 _COURSE = 30  # keys
 _DROPPED_FILES, _DROPPED_TEXTS = 8, 4
-_WATCHED = {
-    "ingest": ("kept_share", "words_mean"),
-    "images": ("yield_share", "dns_share"),
-    "dense": ("words_mean", "truncated_share"),
-    "fuse": ("words_mean", "alt_used_share", "invented_share"),
-    "student": ("words_mean", "alt_used_share", "invented_share"),
-}

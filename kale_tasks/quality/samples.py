@@ -9,7 +9,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.features import words
 from kale_tasks.quality.pictures import COLUMNS, picture
@@ -46,7 +47,7 @@ def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> lis
         reasons.setdefault((uid, stage), why)
     found = rows.filter(pc.is_in(rows["uid"], pa.array([uid for uid, _ in reasons], pa.string()))).to_pylist()
     by_name = {(row["uid"], row["stage"]): row for row in found}
-    pictures = Rows(lake, "images", key)
+    pictures = Snapshot.open(lake, Partition("images", key))
     return [_sample(by_name[name], why, _thumbnail(lake, pictures, name[0])) for name, why in reasons.items()]
 
 
@@ -71,7 +72,7 @@ def _facts(row: dict[str, Any]) -> str:
     return f"facts: {', '.join(said)}"
 
 
-def _thumbnail(lake: Lake, images: Rows, uid: str) -> str:
+def _thumbnail(lake: Lake, images: Snapshot, uid: str) -> str:
     for row in images.between(uid, uid, COLUMNS).to_pylist():
         if small := picture(lake, row):
             small.thumbnail((_SIDE, _SIDE))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.snapshot import Rows
-from kale_tasks.lake.tables import Committed, Lake, partition_name
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import accepted_path, check_path, read_mark
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.quality import Limits
@@ -70,14 +71,14 @@ class Subject:
         return found
 
     @cached_property
-    def rows(self) -> Rows:
+    def rows(self) -> Snapshot:
         """Its rows, pinned."""
-        return Rows(self.lake, self.suite.table, self.key, self.suite.slice)
+        return Snapshot.open(self.lake, Partition.of(self.suite.table, self.key, self.suite.slice))
 
     @property
     def partition(self) -> str:
         """Its name in messages."""
-        return partition_name(self.key, self.suite.slice)
+        return Partition.of(self.suite.table, self.key, self.suite.slice).name
 
     @property
     def limit(self) -> Limits:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kale_tasks.errors import Conflict
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import check_path, read_mark
 from kale_tasks.release.files import ReleaseFile
@@ -94,7 +95,8 @@ def manifest(built: Built) -> bytes:
 def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
     partitions = lake.partitions("captions")
     for name in sorted(n.removeprefix(CAPTIONS) for n in inputs if n.startswith(CAPTIONS)):
-        if (committed := partitions.get(name)) and committed.content == inputs[CAPTIONS + name]:
-            found = read_mark(lake, check_path("captions", name.split("/")[0], committed.fingerprint))
+        partition = Partition.parse("captions", name)
+        if (committed := partitions.get(partition)) and committed.content == inputs[CAPTIONS + name]:
+            found = read_mark(lake, check_path("captions", partition.key, committed.fingerprint))
             if found:
                 yield PartitionCheck(name, str(found["status"]), found["failed"], found["warnings"])

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from kale_tasks.release.formats.base import CAPTION_COLUMNS, FileWriter, Format, StoredImages
 from kale_tasks.release.registry import formats_of
-from kale_tasks.release.shards import ReleaseShard, captions_of
+from kale_tasks.release.shards import IMAGES, ReleaseShard, captions_of
 from kale_tasks.release.stats import FACTS, Counts, add, count
 from kale_tasks.runner.run import Run
 
@@ -42,7 +42,8 @@ class ReleaseFile:
 
 def write_shard(run: Run, shard: ReleaseShard) -> Iterator[ReleaseFile]:
     """Write every file of a shard in all formats, reading its captions once."""
-    captions, images = captions_of(run, shard), StoredImages(run.lake, shard.source)
+    name = IMAGES + shard.source
+    captions, images = captions_of(run, shard), StoredImages(run.lake, run.rows(name) if name in run.inputs else None)
     columns = list(dict.fromkeys([*CAPTION_COLUMNS, *FACTS]))
     with tempfile.TemporaryDirectory() as folder:
         writers = [ShardWriter(run, shard, form, Path(folder)) for form in formats_of(run.settings)]

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kale_tasks.errors import Conflict
 from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
 
 CAPTIONS, IMAGES = "captions/", "images/"
@@ -34,21 +34,18 @@ def shards_of(run: Run) -> list[ReleaseShard]:
     return [ReleaseShard(number, *shard) for number, shard in enumerate(_shards(run))]
 
 
-def captions_of(run: Run, shard: ReleaseShard) -> Rows:
-    """Open the captions of a shard's key and stage; Conflict if they changed since the run was planned."""
-    found = Rows(run.lake, "captions", shard.source, {"stage": shard.stage})
-    if found.committed.content != run.inputs[f"{CAPTIONS}{shard.source}/stage={shard.stage}"]:
-        raise Conflict(f"The captions of {shard.source} changed during the release. Run release again.")
-    return found
+def captions_of(run: Run, shard: ReleaseShard) -> Snapshot:
+    """Return the captions of a shard's key and stage, as opened when the release was planned."""
+    return run.rows(CAPTIONS + Partition.of("captions", shard.source, {"stage": shard.stage}).name)
 
 
 def _shards(run: Run) -> Iterator[tuple[str, int, int, int, str]]:
     size = run.settings.publish.shard_rows
-    partitions = run.lake.partitions("captions")
-    for name in sorted(n.removeprefix(CAPTIONS) for n in run.inputs if n.startswith(CAPTIONS)):
-        source, _, stage = name.partition("/stage=")
-        made_from = [run.step.version, run.config, run.inputs[CAPTIONS + name], run.inputs.get(IMAGES + source), name]
-        for start in range(0, partitions[name].rows, size):
-            stop = min(start + size, partitions[name].rows)
-            text = json.dumps([*made_from, start, stop], sort_keys=True)
-            yield source, int(stage), start, stop, short_sha256(text)
+    for name in sorted(name for name in run.inputs if name.startswith(CAPTIONS)):
+        captions = run.rows(name)
+        source, stage = captions.partition.key, captions.partition.columns["stage"]
+        made_from = [run.step.version, run.config, captions.content, run.inputs.get(IMAGES + source)]
+        for start in range(0, captions.count, size):
+            stop = min(start + size, captions.count)
+            text = json.dumps([*made_from, captions.partition.name, start, stop], sort_keys=True)
+            yield source, stage, start, stop, short_sha256(text)

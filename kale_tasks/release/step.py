@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.contract.step import Input, Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import failed_check
 from kale_tasks.release.files import ReleaseFile, write_shard
@@ -19,31 +21,29 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
-class Release:
+class Release(Step):
     """All keys up to this one that have captions. A row of its table is a file of the release."""
 
     name: ClassVar[str] = "release"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "releases"
-    slice: ClassVar[Mapping[str, Any]] = {}
-    also: ClassVar[tuple[str, ...]] = ()
     keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         raised = {form.name: form.version for form in formats_of(settings) if form.version > 1}
         return {**settings.publish.semantic(), **({"format_versions": raised} if raised else {})}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
-        stages = {n: c.content for n, c in lake.partitions("captions").items() if n.split("/")[0] <= key and c.rows}
-        if not any(name.endswith("stage=1") for name in stages):
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
+        captions = {p: s for p, s in Snapshot.open_all(lake, "captions").items() if p.key <= key and s.committed.rows}
+        if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
-        sources = sorted({name.split("/")[0] for name in stages})
-        for source in sources:
+        sources = {partition.key for partition in captions}
+        for source in sorted(sources):
             if why := failed_check(lake, "captions", source):
                 raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
-        found = {CAPTIONS + name: content for name, content in stages.items()}
+        found: dict[str, Input] = {CAPTIONS + partition.name: snapshot for partition, snapshot in captions.items()}
         if any(form.images for form in formats_of(settings)):
-            found |= {IMAGES + n: c.content for n, c in lake.partitions("images").items() if n in sources}
+            images = Snapshot.open_all(lake, "images")
+            found |= {IMAGES + p.name: snapshot for p, snapshot in images.items() if p.key in sources}
         return found
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

@@ -2,18 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
-from kale_tasks.contract.step import AfterCommit, BeforeCommit, Chunk, Part, Plan, Step, fingerprint
+from kale_tasks.contract.step import Step, contents, fingerprint
+from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake import parts
 from kale_tasks.lake.commit import Swap, swap
-from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.partition import check_key
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress, Silent
 from kale_tasks.runner.ledger import Meter, fold_ledger, write_line
@@ -37,7 +37,8 @@ class Run:
     ) -> None:
         self.step, self.lake, self.settings, self.key = step, lake, settings, check_key(key)
         self.progress = progress or Silent()
-        self.inputs = dict(step.inputs(lake, settings, self.key))
+        self._opened = dict(step.inputs(lake, settings, self.key))
+        self.inputs = contents(self._opened)
         self.config = dict(step.config(settings))
         self.standing = lake.committed(step.table, self.key, step.slice)
         standing_generation = self.standing.generation if self.standing else 0
@@ -55,9 +56,12 @@ class Run:
         """Where this run's files stand, relative to the warehouse: parts, and side files such as shards."""
         return run_folder(self.step.table, self.key, self.fingerprint)
 
-    def rows(self, table: str, slice_: Mapping[str, Any] | None = None) -> Rows:
-        """A committed input of this key, pinned."""
-        return Rows(self.lake, table, self.key, slice_)
+    def rows(self, name: str) -> Snapshot:
+        """Return the input of that name as it was opened when this run was built."""
+        found = self._opened[name]
+        if isinstance(found, str):
+            raise TypeError(f"The input '{name}' of {self.step.name} is not a partition.")
+        return found
 
     def measure(self, name: str, value: float) -> None:
         """Add to a figure of the ledger line (seconds generating, bytes fetched); not part of the data."""
@@ -118,8 +122,7 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
 def commit(run: Run, made: Plan) -> Committed:
     """Make the parts of a plan the rows of the key, then let the step act on that."""
     committed = run.standing if made.committed and run.standing else _commit(run, made)
-    if isinstance(run.step, AfterCommit):
-        run.step.after_commit(run, committed)
+    run.step.after_commit(run, committed)
     return committed
 
 
@@ -133,9 +136,8 @@ def _commit(run: Run, made: Plan) -> Committed:
             f"{step.name} {run.key}: {len(lacking)} parts are missing or torn, such as {lacking[0]}. Work again."
         )
     _check_still_ours(run, made)
-    if isinstance(step, BeforeCommit):
-        for part in step.before_commit(run, {n: metas[n] for n in wanted}):
-            metas[part.number] = run.writer.write(part)
+    for part in step.before_commit(run, {n: metas[n] for n in wanted}):
+        metas[part.number] = run.writer.write(part)
     new = _account(run, [metas[n] for n in wanted])
     for name in (*step.also, "quarantine"):
         _swap_side(run, name, [metas[n] for n in wanted], new)

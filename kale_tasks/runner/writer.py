@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Part, Quarantined
+from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake import parts
 from kale_tasks.lake.parts import PartMeta

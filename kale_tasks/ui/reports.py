@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.partition import check_key
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.quality.report_paths import FOLDER, RELEASE, report_path

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
@@ -34,13 +35,10 @@ class Pair:
     image: bytes
 
 
-class Given:
+class Given(Step):
     """Commits rows that a test brings to a table, as the step that makes it would."""
 
     version = 1
-    slice: Mapping[str, Any] = {}
-    also: tuple[str, ...] = ()
-    keep = False
 
     def __init__(self, name: str, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         self.name, self.table, self.rows = name, table, list(rows)
@@ -48,7 +46,7 @@ class Given:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": hashlib.sha256(repr(self.rows).encode()).hexdigest(), **settings.parts.semantic()}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

@@ -28,7 +28,7 @@ def captioned(base, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def dataset(captioned):
-    return CaptionDataset(captioned, KEYS)
+    return CaptionDataset.open(captioned, KEYS)
 
 
 @pytest.fixture(scope="session")

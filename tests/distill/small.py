@@ -6,7 +6,8 @@ from random import Random
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.contract.step import Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings import load
@@ -19,10 +20,8 @@ KEY = "2026-11-01"
 SHARD = "images/shard.bin"
 
 
-class CommitRows:
+class CommitRows(Step):
     """A step that commits the rows it is given."""
-
-    version, also, keep = 1, (), False
 
     def __init__(self, name, table, slice_, rows):
         self.name, self.table, self.slice, self.rows = name, table, slice_, rows

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.contract.step import Chunk, Part, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.images.step import Images
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
@@ -17,13 +18,10 @@ from kale_tasks.settings import Settings, load
 KEY = "2026-11-01"
 
 
-class Pairs:
+class Pairs(Step):
     """Makes `pairs` of given rows: a real ingest is not what is tested here."""
 
-    name, version, table = "ingest", 1, "pairs"
-    slice: Mapping[str, Any] = {}
-    also: tuple[str, ...] = ()
-    keep = False
+    name, table = "ingest", "pairs"
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = sorted(rows, key=lambda row: str(row["uid"]))
@@ -31,7 +29,7 @@ class Pairs:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": hashlib.sha256(repr(self.rows).encode()).hexdigest()}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
-from kale_tasks.contract.step import Part
+from kale_tasks.contract.types import Part
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import part_path
 from kale_tasks.lake.tables import Lake

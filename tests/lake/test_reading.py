@@ -1,7 +1,9 @@
 """What readers get: pinned rows by number and by uid, columns of older files, DuckDB."""
 
 from kale_tasks.lake import schemas
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import Column, TableSpec
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings import Settings
@@ -9,13 +11,14 @@ from tests.lakes import lake_of
 from tests.steps import Numbers
 
 KEY = "2026-11-01"
+PAIRS = Partition("pairs", KEY)
 Opened = tuple[Lake, Settings]
 
 
 def test_rows_are_numbered_in_uid_order(lake: Opened) -> None:
     run = Run(Numbers(100), *lake, KEY)
     execute(run)
-    rows = run.rows("pairs")
+    rows = Snapshot.open(run.lake, PAIRS)
     everything = rows.read(0, rows.count, ["uid"])["uid"].to_pylist()
     assert everything == sorted(everything)
     assert rows.read(7, 25, ["uid"])["uid"].to_pylist() == everything[7:25]
@@ -25,7 +28,7 @@ def test_rows_are_numbered_in_uid_order(lake: Opened) -> None:
 def test_rows_between_two_uids_are_found_across_files(lake: Opened) -> None:
     run = Run(Numbers(100), *lake, KEY)
     execute(run)
-    rows = run.rows("pairs")
+    rows = Snapshot.open(run.lake, PAIRS)
     everything = rows.read(0, rows.count, ["uid"])["uid"].to_pylist()
     found = rows.between(everything[5], everything[40], ["text"])
     assert found["uid"].to_pylist() == everything[5:41]
@@ -35,7 +38,7 @@ def test_rows_between_two_uids_are_found_across_files(lake: Opened) -> None:
 def test_a_reader_keeps_its_rows_while_the_key_is_replaced(lake: Opened) -> None:
     run = Run(Numbers(50, salt="old "), *lake, KEY)
     execute(run)
-    rows = run.rows("pairs")
+    rows = Snapshot.open(run.lake, PAIRS)
     execute(Run(Numbers(50, salt="new "), *lake, KEY))
     assert all(text.startswith("old ") for text in rows.read(0, 50)["alt_text"].to_pylist())
 
@@ -59,6 +62,6 @@ def test_a_lake_of_an_older_version_gains_new_columns(lake: Opened, sets: list[s
     monkeypatch.setitem(schemas.TABLES, "pairs", newer)
     reopened = lake_of(sets)
     assert reopened[0].arrow("pairs", KEY)["added"].null_count == old.rows
-    assert Run(Numbers(50), *reopened, KEY).rows("pairs").read(0, 5, ["added"])["added"].null_count == 5
+    assert Snapshot.open(reopened[0], PAIRS).read(0, 5, ["added"])["added"].null_count == 5
     execute(Run(Numbers(20), *reopened, "2026-11-02"))
     assert reopened[0].arrow("pairs").num_rows == old.rows + 16

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.contract.step import Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students as registry
@@ -16,11 +17,10 @@ from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings import load
 
 
-class Registered:
+class Registered(Step):
     """A step that registers a student made of one small file."""
 
-    name, version, table = "distill", 1, "models"
-    slice, also, keep = {}, (), True
+    name, table, keep = "distill", "models", True
 
     def __init__(self, folder: Path, accepted: bool) -> None:
         self.folder, self.accepted = folder, accepted

@@ -10,7 +10,8 @@ from typing import Any, cast
 import pyarrow as pa
 from PIL import Image
 
-from kale_tasks.contract.step import Chunk, Part, Quarantined, Step, committed_input, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, committed_input, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
@@ -50,12 +51,10 @@ _PLACES = [
 _SIDES = ["people walk past it", "a bicycle leans on a wall", "two boats lie in front", "a flag hangs above the door"]
 
 
-class Given:
+class Given(Step):
     """A step that commits given rows: its parts hold what it was handed."""
 
     version = 1
-    also: tuple[str, ...] = ()
-    keep = False
 
     def __init__(
         self,
@@ -72,7 +71,7 @@ class Given:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": hash(str(self.rows)), "part_rows": settings.parts.part_rows}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {table: committed_input(lake, table, key, slice_) for table, slice_ in self.built_on}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

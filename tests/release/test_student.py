@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pytest
 
-from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.contract.step import Input, Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
@@ -25,20 +26,17 @@ FILES = {"config.json": b'{"model_type": "llava"}', "model.safetensors": bytes(r
 VERSION = "0123456789abcdef"
 
 
-class Distill:
+class Distill(Step):
     """Registers a student of two files."""
 
     name: ClassVar[str] = "distill"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "models"
-    slice: ClassVar[Mapping[str, Any]] = {}
-    also: ClassVar[tuple[str, ...]] = ()
     keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import tarfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from PIL import Image
 
-from kale_tasks.contract.step import Chunk, Part, Step, committed_input, part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, committed_input, part_span, row_chunks
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.tombstones import Matcher, matcher
@@ -38,15 +39,12 @@ def image(name: str) -> bytes:
     return _jpeg() + f"pixels of {name}".encode()
 
 
-class Ingest:
+class Ingest(Step):
     """Made-up pairs, sorted by uid, without those of takedowns; every fifth is for stage 2."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "pairs"
-    slice: ClassVar[Mapping[str, Any]] = {}
     also: ClassVar[tuple[str, ...]] = ("dedup_index",)
-    keep: ClassVar[bool] = False
 
     def __init__(self, rows: int, salt: Mapping[str, str] | None = None) -> None:
         self.rows, self.salt = rows, salt or {}
@@ -54,7 +52,7 @@ class Ingest:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"rows": self.rows}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {"landing": self.salt.get(key, ""), "takedowns": matcher(lake).content}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
@@ -90,22 +88,18 @@ class Ingest:
         }  # fmt: skip
 
 
-class _Mapped(ABC):
+class _Mapped(Step):
     """Base of the steps after ingest."""
 
     name: ClassVar[str]
-    version: ClassVar[int] = 1
     table: ClassVar[str]
-    slice: ClassVar[Mapping[str, Any]] = {}
-    also: ClassVar[tuple[str, ...]] = ()
-    keep: ClassVar[bool] = False
     of: ClassVar[str]
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
-        return {self.of: committed_input(lake, self.of, key)}
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
+        return {name: committed_input(lake, name, key) for name in dict.fromkeys((self.of, "pairs"))}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return row_chunks(run.settings, run.rows(self.of).count)

@@ -14,7 +14,8 @@ from kale_tasks.errors import Conflict
 from kale_tasks.lake import commit
 from kale_tasks.lake import verdicts as marks
 from kale_tasks.lake.commit import Swap
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tombstones import Matcher, digest
 from kale_tasks.progress import Silent
 from kale_tasks.quality.integrity import account
@@ -124,7 +125,7 @@ def test_what_is_left_is_in_order_and_accounted_for(tmp_path: Path, request: pyt
         figures = account(Subject(it.lake, it.settings, suite, "b"))
         broken = {name: figures[name] for name in ("order_breaks", "rows_unread", "rows_unexplained", "rows_missing")}
         assert not any(broken.values()), (suite.step, broken)
-    rows = Rows(it.lake, "images", "b")
+    rows = Snapshot.open(it.lake, Partition("images", "b"))
     assert rows.read(0, rows.count, ["uid"])["uid"].to_pylist() == left
 
 

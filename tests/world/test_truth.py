@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks.contract.step import Chunk, Part
+from kale_tasks.contract.step import Input, Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run, execute
 from kale_tasks.settings import Settings, load
@@ -20,13 +21,11 @@ KEY = key_name(0)
 Row = Mapping[str, Any]
 
 
-class Written:
+class Written(Step):
     """Captions of every picture of the world, written by a function of the truth."""
 
-    name, version, table = "fuse", 1, "captions"
+    name, table = "fuse", "captions"
     slice: Mapping[str, Any] = {"stage": 1}
-    also: tuple[str, ...] = ()
-    keep = False
 
     def __init__(self, truth: Sequence[Row], write: Callable[[Row], str]) -> None:
         self.truth, self.write = truth, write
@@ -34,7 +33,7 @@ class Written:
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
 
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from kale_tasks.lake.schemas import TABLES, Column
 from kale_tasks.lake.shards import Span, read_images
-from kale_tasks.lake.snapshot import Rows
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -25,21 +24,19 @@ CAPTION_COLUMNS = (
 class StoredImages:
     """The stored images of one key."""
 
-    def __init__(self, lake: Lake, key: str) -> None:
-        self._lake, self._key = lake, key
+    def __init__(self, lake: Lake, images: Snapshot | None) -> None:
+        self._lake, self._images = lake, images
 
     def of(self, uids: pa.ChunkedArray) -> dict[str, bytes]:
         """Return the bytes of those images that are stored, by uid; `uids` must be sorted."""
-        rows = self._rows.between(uids[0].as_py(), uids[-1].as_py(), ["shard", "offset", "length"])
+        if self._images is None:
+            return {}
+        rows = self._images.between(uids[0].as_py(), uids[-1].as_py(), ["shard", "offset", "length"])
         stored = rows.filter(
             pc.and_(pc.is_in(rows["uid"], value_set=uids.combine_chunks()), pc.greater(rows["length"], 0))
         )
         spans = [Span(*span) for span in zip(*(stored[n].to_pylist() for n in Span._fields), strict=True)]
         return dict(zip(stored["uid"].to_pylist(), read_images(self._lake, spans), strict=True))
-
-    @cached_property
-    def _rows(self) -> Rows:
-        return Rows(self._lake, "images", self._key)
 
 
 class FileWriter(Protocol):

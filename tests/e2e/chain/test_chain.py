@@ -29,7 +29,7 @@ def test_three_keys_come_to_a_release_through_kills(made: Stage) -> None:
     assert not [what for what in ("images", "stage1", "stage2", "release") if missing[what]]
     assert missing["student"]
     for key in made.keys:
-        assert {f"{key}/stage=1", f"{key}/stage=2"} <= set(lake.partitions("captions"))
+        assert {f"{key}/stage=1", f"{key}/stage=2"} <= {partition.name for partition in lake.partitions("captions")}
     assert list(Path(str(made.settings.publish.target)).rglob("*.parquet"))
 
 
