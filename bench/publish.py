@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.contract.step import part_span, row_chunks
+from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Part
 
 os.environ |= {
@@ -56,15 +56,12 @@ def main() -> None:
     Path(__file__).with_suffix(".md").write_text(head + table + "\n".join(lines) + "\n")
 
 
-class Wordy:
+class Wordy(Step):
     """Captions as long as real ones: 65 words, a dense caption of 60, an alt-text of 10."""
 
     name: ClassVar[str] = "fuse"
-    version: ClassVar[int] = 1
     table: ClassVar[str] = "captions"
     slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
-    also: ClassVar[tuple[str, ...]] = ()
-    keep: ClassVar[bool] = False
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -72,7 +69,7 @@ class Wordy:
     def config(self, settings: Any) -> Mapping[str, Any]:
         return {}
 
-    def inputs(self, lake: Any, settings: Any, key: str) -> Mapping[str, str]:
+    def inputs(self, lake: Any, settings: Any, key: str) -> Mapping[str, Input]:
         return {}
 
     def chunks(self, run: Any) -> Any:

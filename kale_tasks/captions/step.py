@@ -1,12 +1,11 @@
 """The common part of the captioning steps: what they depend on, and how their rows reach an engine."""
 
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.stream import CaptionStream, RowHandler
-from kale_tasks.contract.step import Input, committed_input, row_chunks
+from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.engines.base import ENGINES, Model, open_engine
 from kale_tasks.lake.parts import PartMeta
@@ -17,15 +16,12 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
-class CaptionStep(RowHandler):
+class CaptionStep(RowHandler, Step):
     """A step that sends the rows of one table to a model. Its name is also the name of its task in the recipe."""
 
     name: ClassVar[str]
     table: ClassVar[str] = "captions"
     source: ClassVar[str] = "images"  # the table whose rows are captioned
-
-    @abstractmethod
-    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]: ...
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         task = self._task(settings)
