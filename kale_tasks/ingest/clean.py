@@ -4,18 +4,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kale_tasks.errors import BadData
 from kale_tasks.ingest import minhash
 from kale_tasks.ingest.blocklists import Blocklists
 from kale_tasks.ingest.normalize import fold, hash64, repair
 from kale_tasks.ingest.pieces import DataFile
-from kale_tasks.ingest.rules import PairRow, PersonalData, Rule, rules_of
+from kale_tasks.ingest.rules import PairRow, PersonalData, Rule
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tombstones import TAKEDOWN, Matcher
 from kale_tasks.settings.ingest import Ingest
@@ -50,6 +51,7 @@ class RowCleaner:
 
     settings: Ingest
     lists: Blocklists
+    rules: Mapping[str, partial[Rule]]
     takedowns: Matcher
     key: str
     parts: int
@@ -100,7 +102,7 @@ class RowCleaner:
         folded = fold(text)
         words = folded.split()
         lang = self._language(text) if text else ""
-        row = PairRow(uid, *(normal or ("", "")), sha256, text, folded, lang)
+        rule = self._dropping_rule(PairRow(uid, *normal, sha256, text, folded, lang)) if normal and text else None
         masked = self._personal_data.mask(text) if self.settings.rules.pii == "mask" else text
         return {
             "text": masked,
@@ -112,9 +114,21 @@ class RowCleaner:
             "words": len(text.split()),
             "chars": len(text),
             "repetition": 1 - len(set(words)) / len(words) if words else 0.0,
-            "row_rule": next((name for name, drops in self._rules.items() if drops(row)), None),
+            "row_rule": rule,
             "folded": folded,
         }
+
+    def _dropping_rule(self, row: PairRow) -> str | None:
+        for name, drops in self._made_rules.items():
+            try:
+                if drops(row):
+                    return name
+            except Exception as error:  # whatever the rule of another package raises; the text itself is not shown
+                raise BadData(
+                    f"The rule '{name}' raised {type(error).__name__} for the row with the uid {row.uid}. Correct the "
+                    f"rule, or remove it from ingest.rules.extra."
+                ) from error
+        return None
 
     def _language(self, text: str) -> str:
         language, probability = detect_language(text, WEB_LANGUAGES)
@@ -135,8 +149,8 @@ class RowCleaner:
         return "stage1" if share < self.settings.split.holdout + self.settings.split.stage1 else "stage2"
 
     @cached_property
-    def _rules(self) -> Mapping[str, Rule]:
-        return rules_of(self.settings, self.lists)
+    def _made_rules(self) -> Mapping[str, Rule]:
+        return {name: make() for name, make in self.rules.items()}
 
     @cached_property
     def _personal_data(self) -> PersonalData:

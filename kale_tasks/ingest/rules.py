@@ -1,62 +1,168 @@
-"""The rules that look at words: each is one small class with a name, and says whether it drops a row."""
+"""The row rules: small classes that decide by looking at one row whether it is dropped.
+
+Built-in rules and rules of other packages are parts of the registry RULES. docs/plugins.md shows how to write one.
+"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
+from kale_tasks.errors import BadConfig
 from kale_tasks.ingest.blocklists import Blocklists, phrases
 from kale_tasks.ingest.normalize import hash64
-from kale_tasks.settings.ingest import Ingest
+from kale_tasks.registry import Registry
+from kale_tasks.settings.ingest import Ingest, Rules
 from kale_tasks.text.language import UNSURE
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """What a rule may look at."""
+    """What a rule sees of a row. Every row that reaches a rule has a URL and a text."""
 
     uid: str
     host: str
-    url: str  # in its normal form
-    sha256: str
-    text: str  # repaired
-    folded: str
-    lang: str
+    url: str  # in normal form, without a scheme
+    sha256: str  # that the source claims for the image; may be empty
+    text: str  # the repaired alt-text
+    folded: str  # the text without case and punctuation
+    lang: str  # ISO 639-1, or "und" where the detector is not sure
 
 
 class Rule(Protocol):
-    """Drops a row or not."""
+    """Decides about rows. Made once per worker, from its options."""
 
-    def __call__(self, row: PairRow) -> bool:
-        """Whether the row goes."""
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the row is dropped."""
 
 
-def rules_of(settings: Ingest, lists: Blocklists) -> dict[str, Rule]:
-    """The rules that are switched on, by name, in the order in which they speak."""
-    wanted: dict[str, tuple[object, Any]] = {
-        "blocked_domain": (lists.domains, lambda: _blocked_domain(lists.domains)),
-        "evaluation": (lists.evaluation, lambda: _evaluation(lists.evaluation, settings.lists.evaluation_words)),
-        "placeholder_text": (settings.rules.placeholder_text, lambda: _placeholder(lists.patterns["placeholder"])),
-        "spam": (settings.rules.spam, lambda: _spam(lists.patterns["spam"])),
-        "pii": (settings.rules.pii == "drop", lambda: PersonalData(lists.patterns["pii"]).found),
-        "nsfw": (lists.nsfw, lambda: _nsfw(lists.nsfw)),
-        "language": (settings.rules.languages, lambda: _language(settings.rules.languages)),
+RuleFactory = Callable[..., Rule]  # takes the options of the rule as keyword arguments
+_BUILT_IN = {
+    "blocked_domain": "kale_tasks.ingest.rules:BlockedDomain",
+    "evaluation": "kale_tasks.ingest.rules:EvaluationItem",
+    "placeholder_text": "kale_tasks.ingest.rules:PlaceholderText",
+    "spam": "kale_tasks.ingest.rules:Spam",
+    "pii": "kale_tasks.ingest.rules:PersonalData",
+    "nsfw": "kale_tasks.ingest.rules:ListedWords",
+    "language": "kale_tasks.ingest.rules:OtherLanguage",
+}
+RULES: Registry[RuleFactory] = Registry("rule", "kale.rules", _BUILT_IN)
+# Rules that ingest applies elsewhere, most of them in sql/ingest/.
+# fmt: off
+OTHER_RULES = frozenset({
+    "no_url", "no_text", "too_few_words", "too_many_words", "too_short", "too_long", "repetition", "too_small",
+    "too_narrow", "low_clip", "takedown", "earlier_uid", "earlier_url", "earlier_picture", "earlier_text",
+    "earlier_meaning", "duplicate_uid", "duplicate_url", "duplicate_picture", "placeholder_uid", "placeholder_url",
+    "placeholder_picture", "shared_text", "near_duplicate", "semantic_duplicate",
+})
+# fmt: on
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+
+
+def configured_rules(settings: Ingest, lists: Blocklists) -> dict[str, partial[Rule]]:
+    """Return for each enabled rule a call that makes it, in the order in which the rules are applied.
+
+    The calls can be pickled. They refer to a rule by its dotted name, so a worker imports its module.
+    """
+    rules = settings.rules
+    options: dict[str, dict[str, Any]] = {
+        "blocked_domain": {"domains": lists.domains},
+        "evaluation": {"items": lists.evaluation, "phrase_words": settings.lists.evaluation_words},
+        "placeholder_text": {"patterns": rules.placeholder_text and lists.patterns["placeholder"]},
+        "spam": {"patterns": rules.spam and lists.patterns["spam"]},
+        "pii": {"patterns": rules.pii == "drop" and lists.patterns["pii"]},
+        "nsfw": {"words": lists.nsfw},
+        "language": {"languages": rules.languages},
     }
-    return {name: make() for name, (on, make) in wanted.items() if on}
+    built_in = {name: partial(RULES.find(name), **of) for name, of in options.items() if all(of.values())}
+    return built_in | _extra_rules(rules)
+
+
+def extra_rule_versions(rules: Rules) -> dict[str, int]:
+    """Return the versions of the rules in `ingest.rules.extra`, for the fingerprint.
+
+    Raises BadConfig when a rule is unknown, cannot be imported, or does not accept its options.
+    """
+    versions = {}
+    for name, make in _extra_rules(rules).items():
+        try:
+            make()
+        except (TypeError, ValueError) as error:
+            raise BadConfig(f"The rule '{name}' rejects its options in ingest.rules.extra.{name}: {error}") from error
+        versions[name] = int(getattr(make.func, "version", 1))
+    return versions
+
+
+def _extra_rules(rules: Rules) -> dict[str, partial[Rule]]:
+    for name in rules.extra:
+        if name in _BUILT_IN or name in OTHER_RULES or not _NAME.fullmatch(name):
+            raise BadConfig(
+                f"'{name}' in ingest.rules.extra cannot name a rule of a package: the name must be new, and made of "
+                "small letters, digits and '_'. Rename the rule in the package's entry points (kale.rules)."
+            )
+    return {name: partial(RULES.find(name), **rules.extra[name]) for name in sorted(rules.extra)}
+
+
+class BlockedDomain:
+    """Drops URLs of listed domains and of their subdomains."""
+
+    def __init__(self, domains: frozenset[str]) -> None:
+        self._domains = domains
+
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the host or a domain above it is listed."""
+        labels = row.host.split(".")
+        return any(".".join(labels[i:]) in self._domains for i in range(len(labels)))
+
+
+class EvaluationItem:
+    """Drops items of evaluation sets: by image digest, by URL, or by a shared run of words."""
+
+    def __init__(self, items: frozenset[int], phrase_words: int) -> None:
+        self._items, self._phrase_words = items, phrase_words
+
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the row shares anything with an evaluation item."""
+        if hash64(row.sha256.encode()) in self._items or hash64(row.url.encode()) in self._items:
+            return True
+        return any(phrase in self._items for phrase in phrases(row.folded, self._phrase_words))
+
+
+class PlaceholderText:
+    """Drops texts that match a pattern as a whole, such as file names and sizes."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._pattern = re.compile("|".join(f"(?:{p})" for p in patterns), re.I)
+
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the text is a placeholder."""
+        return len(row.text) <= 100 and self._pattern.fullmatch(row.text.strip(" .:;!-_\"'")) is not None
+
+
+class Spam:
+    """Drops texts in which two different patterns of advertisements match."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = [re.compile(p, re.I) for p in patterns]
+
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the text is an advertisement."""
+        return sum(p.search(row.text) is not None for p in self._patterns) >= 2
 
 
 class PersonalData:
-    """Finds and masks personal data."""
+    """Finds and masks e-mail addresses, phone and card numbers; as a rule it drops rows that have any."""
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._patterns = [(re.compile(pattern, re.I), f"[{mark}]") for mark, pattern in patterns.items()]
 
-    def found(self, row: PairRow) -> bool:
-        """Whether a row holds any."""
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the text has personal data."""
         return self.mask(row.text) != row.text
 
     def mask(self, text: str) -> str:
-        """The text with a mark in place of each piece."""
+        """Replace each match by its mark, such as `[email]`."""
         if "@" not in text and not any(c.isdigit() for c in text):
             return text
         for pattern, mark in self._patterns:
@@ -64,38 +170,23 @@ class PersonalData:
         return text
 
 
-def _blocked_domain(domains: frozenset[str]) -> Rule:
-    def blocked(row: PairRow) -> bool:
-        labels = row.host.split(".")
-        return any(".".join(labels[i:]) in domains for i in range(len(labels)))
+class ListedWords:
+    """Drops texts that contain a listed word or phrase."""
 
-    return blocked
+    def __init__(self, words: frozenset[str]) -> None:
+        self._pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
 
-
-def _evaluation(items: frozenset[int], width: int) -> Rule:
-    def met(row: PairRow) -> bool:
-        if hash64(row.sha256.encode()) in items or hash64(row.url.encode()) in items:
-            return True
-        return any(phrase in items for phrase in phrases(row.folded, width))
-
-    return met
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the text contains one."""
+        return self._pattern.search(row.folded) is not None
 
 
-def _placeholder(patterns: Sequence[str]) -> Rule:
-    pattern = re.compile("|".join(f"(?:{p})" for p in patterns), re.I)
-    return lambda row: len(row.text) <= 100 and pattern.fullmatch(row.text.strip(" .:;!-_\"'")) is not None
+class OtherLanguage:
+    """Drops texts in any other language than the given ones. Texts of unknown language stay."""
 
+    def __init__(self, languages: Sequence[str]) -> None:
+        self._kept = frozenset([*languages, UNSURE])
 
-def _spam(patterns: Sequence[str]) -> Rule:
-    compiled = [re.compile(p, re.I) for p in patterns]
-    return lambda row: sum(p.search(row.text) is not None for p in compiled) >= 2
-
-
-def _nsfw(words: frozenset[str]) -> Rule:
-    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
-    return lambda row: pattern.search(row.folded) is not None
-
-
-def _language(languages: Sequence[str]) -> Rule:
-    kept = frozenset([*languages, UNSURE])
-    return lambda row: row.lang not in kept
+    def __call__(self, row: PairRow, /) -> bool:
+        """Return whether the text is in another language."""
+        return row.lang not in self._kept

@@ -14,7 +14,7 @@ from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
 from kale_tasks.ingest.dedup import INDEX, decide, earlier_content, earlier_files
 from kale_tasks.ingest.engine import Engine, open_engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
-from kale_tasks.ingest.rules import PersonalData
+from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.ingest.write_parts import PartWriter
 from kale_tasks.lake.landing import landing_storage
@@ -34,9 +34,11 @@ class Ingest(Step):
     also: ClassVar[tuple[str, ...]] = (INDEX,)
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        """Return the settings of ingest that change rows, with the content of the lists that they name."""
+        """Return the settings of ingest that change rows, with the content of lists and the versions of extra rules."""
         lists = list_contents(landing_storage(settings), settings.ingest.lists)
-        return {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
+        known = {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
+        versions = extra_rule_versions(settings.ingest.rules)
+        return {**known, "rule_versions": versions} if versions else known
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the landing files, of what earlier keys have kept, and of the takedowns."""
@@ -61,7 +63,9 @@ class Ingest(Step):
         landing = landing_storage(run.settings)
         lists = read_lists(landing, settings.lists)
         folder = f"{run.folder}/scratch"
-        cleaner = RowCleaner(settings, lists, matcher(run.lake), run.key, chunk.parts)
+        cleaner = RowCleaner(
+            settings, lists, configured_rules(settings, lists), matcher(run.lake), run.key, chunk.parts
+        )
         scan = Scan(landing, storage, folder, cleaner, run.settings.limit)
         write = PartWriter(run.writer, frozenset(numbers), PersonalData(lists.patterns["pii"]), settings.samples)
         with closing(open_engine(settings, storage, folder, chunk.stop)) as engine:

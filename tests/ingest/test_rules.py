@@ -8,7 +8,7 @@ import pytest
 
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import add
-from tests.ingest.world import Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
+from tests.ingest.world import Record, balanced, ingest, kept, land, land_lines, numbers, pair, settings_for, texts
 
 SAMPLES: dict[str, tuple[Record, str]] = {
     "no_url": ({"url": "ftp://pictures.example/1.jpg"}, ""),
@@ -53,6 +53,19 @@ def test_each_rule_has_a_switch(tmp_path: Path) -> None:
     off = settings_for(tmp_path, "ingest.rules.min_side=200", *(switch for _, switch in SAMPLES.values() if switch))
     (committed,) = ingest(off)
     assert (committed.rows, committed.dropped) == (len(switched), {})
+
+
+@pytest.mark.parametrize(
+    ("setting", "column"), [("min_clip_b32", "similarity"), ("min_clip_l14", "clip_l14_similarity_score")]
+)
+def test_a_lowest_clip_score_drops_only_rows_whose_score_is_known_and_lower(
+    tmp_path: Path, setting: str, column: str
+) -> None:
+    land_lines(tmp_path / "landing", [pair(1, **{column: 0.19}), pair(2, **{column: 0.2}), pair(3)])
+    settings = settings_for(tmp_path, f"ingest.rules.{setting}=0.2")
+    (committed,) = ingest(settings)
+    assert committed.dropped == {"low_clip": 1}
+    assert numbers(kept(settings)) == [2, 3]
 
 
 def test_placeholders_go_and_facts_stay(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from kale_tasks.ingest.clean import CLEAN, RowCleaner
 from kale_tasks.ingest.coerce import RAW, column
 from kale_tasks.ingest.normalize import fold, repair
 from kale_tasks.ingest.pieces import DataFile
+from kale_tasks.ingest.rules import configured_rules
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.tombstones import Matcher
 from kale_tasks.urls import normal_url
@@ -24,7 +25,7 @@ FILE = DataFile(0, "2026-11-01/a.parquet", "parquet", "", 0)
 def cleaner(tmp_path_factory: pytest.TempPathFactory) -> RowCleaner:
     chosen = settings_for(tmp_path_factory.mktemp("clean"))
     lists = read_lists(landing_storage(chosen), chosen.ingest.lists)
-    return RowCleaner(chosen.ingest, lists, Matcher(), "2026-11-01", parts=4)
+    return RowCleaner(chosen.ingest, lists, configured_rules(chosen.ingest, lists), Matcher(), "2026-11-01", parts=4)
 
 
 def raw(**values: object) -> pa.RecordBatch:
