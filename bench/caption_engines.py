@@ -1,6 +1,6 @@
-"""What our engines keep of the speed of what they run: transformers and vLLM, bare and ours, by turns.
+"""Speed of our engines relative to the libraries they use: transformers and vLLM, bare and ours.
 
-Writes bench/caption_engines.md. All four answer the same requests of the tiny captioner, greedy, in fp32.
+Writes bench/caption_engines.md. All four process the same requests with the tiny captioner, greedy, in fp32.
 """
 
 import base64
@@ -8,14 +8,12 @@ import io
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-import psutil
-
+from bench.frame import Page, in_turns, ratio, timed
 from kale_tasks.engines.base import Engine, Model, Request, open_engine
 from kale_tasks.engines.vllm_worker import DEFAULTS
 from kale_tasks.models.locate import locate
@@ -120,56 +118,34 @@ def bare_vllm(asked: list[Request]) -> Iterator[Round]:
         process.wait()
 
 
-def cpu() -> float:
-    """CPU seconds of this process and all below it."""
-    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return sum(sum(process.cpu_times()[:2]) for process in family)
-
-
-def timed(work: Round) -> tuple[float, float, int]:
-    """Wall and CPU seconds and tokens of a round."""
-    wall, spent = time.perf_counter(), cpu()
-    tokens = work()
-    return time.perf_counter() - wall, cpu() - spent, tokens
-
-
-def compare(kind: str, bare: Round, our: Round) -> Iterator[str]:
-    """Two lines of the table: medians of rounds taken by turns."""
+def compare(page: Page, kind: str, bare: Round, our: Round) -> Iterator[tuple[object, ...]]:
+    """Two lines of the table, and the ratios of the speeds."""
     bare(), our()  # warm
-    both = [(timed(bare), timed(our)) for _ in range(ROUNDS)]
-    middle = {
-        who: [sorted(one[i][figure] for one in both)[ROUNDS // 2] for figure in (0, 1)]
-        for i, who in enumerate(("bare", "ours"))
-    }
-    ratios = [sorted(one[0][figure] / one[1][figure] for one in both)[ROUNDS // 2] for figure in (0, 1)]
-    for i, who in enumerate(("bare", "ours")):
-        tokens = both[0][i][2]
-        wall, spent = middle[who]
-        kept = f"{ratios[0]:.3f} | {ratios[1]:.3f}" if i else " | "
-        yield f"| {kind} | {who} | {tokens:,} | {wall:.2f} | {spent:.2f} | {tokens / wall:,.0f} | {kept} |"
+    turns = {who: lambda act=act: timed(lambda: {"tokens": act()}) for who, act in (("bare", bare), ("ours", our))}
+    series = in_turns(turns, ROUNDS)
+    for name, of in (("wall", lambda s: 1 / s.wall), ("cpu", lambda s: 1 / s.cpu)):
+        page.ratio(f"{kind}_{name}", ratio(series["ours"], series["bare"], of))
+    for who, one in series.items():
+        tokens = one.figure("tokens")
+        yield kind, who, f"{tokens:,.0f}", *one.cells, f"{tokens / one.wall:,.0f}"
 
 
 def main() -> None:
-    """Measure and write the table."""
-    asked, lines = requests(), list[str]()
+    """Measure and write the page."""
+    page = Page("caption_engines", "Our engines beside what they run", _ABOUT, ["torch", "transformers"])
+    asked, rows = requests(), list[tuple[object, ...]]()
     with bare_transformers(asked) as bare, ours("transformers", asked) as our:
-        lines += compare("transformers", bare, our)
+        rows += compare(page, "transformers", bare, our)
     with bare_vllm(asked) as bare, ours("vllm", asked) as our:
-        lines += compare("vLLM", bare, our)
-    page = _PAGE.format(count=COUNT, batch=BATCH, rounds=ROUNDS, lines="\n".join(lines))
-    Path(__file__).with_suffix(".md").write_text(page)
-    print(page)
+        rows += compare(page, "vllm", bare, our)
+    page.table(["engine", "who", "tokens", "wall s", "CPU s", "machine", "tokens/s"], rows)
+    page.write()
 
 
-_PAGE = """# Our engines beside what they run
-
-By `python bench/caption_engines.py` on 2 cores, 24 GB, no GPU: {count} pictures for the tiny captioner, greedy, fp32,
-{batch} at once, decoding of the JPEGs and of the answers included, models loaded and warm. Medians of {rounds} rounds
-taken by turns; the ratios are medians of each round's own. *vLLM, bare* is `LLM.chat` on all requests at once.
-
-| engine | who | tokens | wall s | CPU s | tokens/s | of bare's speed, wall | of bare's speed, CPU |
-|---|---|---:|---:|---:|---:|---:|---:|
-{lines}
+_ABOUT = f"""
+By `python -m bench.caption_engines`, no GPU: {COUNT} pictures for the tiny captioner, greedy, fp32, {BATCH} at once,
+decoding of the JPEGs and of the answers included, models loaded and warm; {ROUNDS} rounds taken in turns. *vllm,
+bare* is `LLM.chat` on all requests at once. A ratio is our speed divided by the bare engine's.
 """
 
 if __name__ == "__main__":

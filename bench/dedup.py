@@ -1,24 +1,25 @@
 """Deduplication side by side on the same planted texts: the whole ingest step on each engine, and bare tools.
 
-    python bench/dedup.py --rows 200000 1000000
+    python -m bench.dedup --rows 200000 1000000
 
-Each contender runs in a process of its own; its CPU seconds include its children. The table goes to bench/dedup.md.
+Each contender runs in a process of its own; its CPU seconds include its children. Writes bench/dedup.md.
 """
 
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from bench.frame import Page, Sample, in_turns, process, ratio
 
 ROOT = Path(__file__).parents[1]
 KEY, SEED = "k", 7
@@ -170,85 +171,74 @@ CONTENDERS: dict[str, Callable[[Path], int]] = {
 }
 
 UNBOUNDED = ("ingest on DuckDB", "its deduplication alone", "bare rensa")  # the others would take hours
-_MANY = 1_000_000
+_FEW, _MANY = 200_000, 1_000_000
+_OURS = "its deduplication alone"
 
 
-def measured(name: str, folder: Path) -> dict[str, float]:
-    """One contender in a process of its own; its children are watched, since Spark's JVM is never waited for."""
-    started, peak = time.monotonic(), 0
-    process = psutil.Popen([sys.executable, __file__, "--run", name, str(folder)], stdout=subprocess.PIPE, text=True)
-    cpu: dict[int, float] = {}
-    while process.poll() is None:
-        held = 0
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                times = one.cpu_times()
-                cpu[one.pid], held = times.user + times.system, held + one.memory_info().rss
-        peak = max(peak, held)
-        time.sleep(0.1)
-    if process.returncode:
-        raise SystemExit(f"{name} ended with {process.returncode}")
-    found = {"wall": time.monotonic() - started, "cpu": sum(cpu.values()), "peak": peak / (1 << 20)}
-    return {**found, "kept": int(process.stdout.read().split()[-1])}
+def measured(name: str, folder: Path, originals: int, rows: int) -> Sample:
+    """Run one contender in a process of its own."""
+    sample, printed = process([sys.executable, "-m", "bench.dedup", "--run", name, folder], cwd=ROOT)
+    kept = int(printed.split()[-1])
+    return replace(sample, figures={"kept": kept, "dropped": (rows - kept) / (rows - originals)})
 
 
 def main() -> None:
-    """Measure and write the table."""
+    """Measure and write the page."""
     options = argparse.ArgumentParser()
     options.add_argument("--rows", type=int, nargs="+", default=[100_000, 200_000, 1_000_000, 5_000_000])
     options.add_argument("--only", nargs="*", default=list(CONTENDERS), help="Contenders, by their names in the table.")
+    options.add_argument("--rounds", type=int, default=3, help="Rounds up to 200,000 rows; one beyond.")
     options.add_argument("--run", nargs=2)
     given = options.parse_args()
     if given.run:
         print(CONTENDERS[given.run[0]](Path(given.run[1])))
         return
-    lines: list[str] = []
+    page, lines = Page("dedup", "Deduplication", _ABOUT, ["duckdb", "pyspark", "rensa"]), list[tuple[object, ...]]()
     for rows in given.rows:
-        with tempfile.TemporaryDirectory(prefix="kale-bench-") as name:
-            for contender in (name for name in given.only if rows <= _MANY or name in UNBOUNDED):
-                lines.append(_line(rows, contender, Path(name)))
-                Path(__file__).with_suffix(".md").write_text(_PAGE.format(lines="\n".join(lines)))
+        lines += compare(page, rows, [name for name in given.only if rows <= _MANY or name in UNBOUNDED], given.rounds)
+    page.table(_HEADER, lines)
+    page.write()
 
 
-def _line(rows: int, contender: str, folder: Path) -> str:
-    originals = _land(rows, folder)
-    found = measured(contender, folder)
-    cells = [
-        f"{rows:,}",
-        contender,
-        f"{found['cpu']:.1f}",
-        f"{found['wall']:.1f}",
-        f"{found['cpu'] / rows * 1e6:.0f}",
-        f"{found['peak']:.0f}",
-        f"{found['kept']:,}",
-        f"{(rows - found['kept']) / (rows - originals):.4f}",
-    ]
-    line = f"| {' | '.join(map(str, cells))} |"
-    print(line, flush=True)
-    return line
+def compare(page: Page, rows: int, names: Sequence[str], rounds: int) -> Iterator[tuple[object, ...]]:
+    """Measure the contenders on one size in turns; their lines of the table."""
+    with tempfile.TemporaryDirectory(prefix="kale-bench-") as place:
+
+        def run(name: str) -> Sample:
+            folder = Path(tempfile.mkdtemp(dir=place))
+            try:
+                return measured(name, folder, _land(rows, folder), rows)
+            finally:
+                shutil.rmtree(folder)
+
+        turns = {name: lambda name=name: run(name) for name in names}
+        found = in_turns(turns, rounds if rows <= _FEW else 1)
+    for peer in ("datatrove", "bare rensa"):
+        if {peer, _OURS} <= found.keys():
+            share = ratio(found[peer], found[_OURS], lambda sample: sample.cpu)
+            page.ratio(f"{peer.removeprefix('bare ')}_cpu_over_ours_{rows}", share)
+    for name, one in found.items():
+        each = f"{one.cpu / rows * 1e6:.0f}"
+        kept, dropped = f"{one.figure('kept'):,.0f}", f"{one.figure('dropped'):.4f}"
+        yield f"{rows:,}", name, *one.cells, each, f"{one.peak_mb:.0f}", kept, dropped
 
 
 def _land(rows: int, folder: Path) -> int:
     path = folder / KEY / "a.parquet"
     made = list(texts(rows))
-    if not path.exists():
-        path.parent.mkdir()
-        columns = {"url": [f"https://p.example/{n}.jpg" for n in range(rows)], "text": [text for text, _ in made]}
-        pq.write_table(pa.table(columns), path, row_group_size=100_000)
+    path.parent.mkdir()
+    columns = {"url": [f"https://p.example/{n}.jpg" for n in range(rows)], "text": [text for text, _ in made]}
+    pq.write_table(pa.table(columns), path, row_group_size=100_000)
     return len({source for _, source in made})
 
 
-_PAGE = """# Deduplication
-
-By `python bench/dedup.py --rows N…` on 2 cores, 24 GB; every contender in a process of its own, one after the other, on
-the same texts of about ten words, of which one in ten nearly repeats another (a stop, a mark or a star more). 128
-permutations in 16 bands for all of them. *Dropped* counts the rows dropped by the rows that repeat: below 1 some were
-missed. Ours is the whole ingest step with the rules off: it also repairs texts, removes exact duplicates of uid, URL
-and sha256, writes the table and its index of earlier keys, and commits.
-
-| rows | contender | CPU s | wall s | CPU µs a row | peak MB of all its processes | kept | dropped |
-|---:|---|---:|---:|---:|---:|---:|---:|
-{lines}
+_HEADER = ["rows", "contender", "wall s", "CPU s", "machine", "CPU µs a row", "peak MB", "kept", "dropped"]
+_ABOUT = """
+By `python -m bench.dedup --rows N…`; every contender in a process of its own, in turns, on the same texts of about ten
+words, of which one in ten nearly repeats another (a stop, a mark or a star more). 128 permutations in 16 bands for all
+of them. *Dropped* counts the rows dropped by the rows that repeat: below 1 some were missed. Ours is the whole ingest
+step with the rules off: it also repairs texts, removes exact duplicates of uid, URL and sha256, writes the table and
+its index of earlier keys, and commits. A ratio is a peer's CPU time divided by that of *its deduplication alone*.
 """
 
 if __name__ == "__main__":

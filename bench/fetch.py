@@ -1,28 +1,27 @@
 """Fetching beside img2dataset: speed on the same honest server, and what each does with a hostile one.
 
-python bench/fetch.py            both measurements, written to bench/fetch.md
-python bench/fetch.py speed 2000 only the speed, with so many images
+    python -m bench.fetch --images 500 2000
+
+Writes bench/fetch.md.
 """
 
+import argparse
 import io
 import json
 import os
-import resource
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-PEER = ROOT / ".venv-bench/bin/python"
+from bench.frame import ROOT, Page, Sample, in_turns, process, ratio
+
+PEER = [ROOT / ".venv-bench/bin/python", ROOT / "bench/peers/img2dataset_fetch.py"]
 HOSTS, PICTURES = 16, 96
 SIDES = [(320, 240), (500, 375), (640, 480), (800, 600), (1024, 768), (1280, 960), (1600, 1200)]
 ROUNDS = 3
@@ -30,66 +29,47 @@ ABROAD = ("cloud metadata", "redirect to metadata")
 ENDLESS = ("slow drip", "endless body", "huge length")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one run took."""
-
-    images: int
-    wall: float
-    cpu: float
-    peak_mb: float
-
-
 def main() -> None:
     """Measure and write the page."""
-    wanted = int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-    lines = ["# Fetching beside img2dataset 1.47", "", "Machine: 2 cores, 24 GB, shared with other work.", ""]
-    lines += speed(wanted)
-    if len(sys.argv) == 1:
-        lines += ["", *probe()]
-    (ROOT / "bench/fetch.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--images", type=int, nargs="+", default=[500, 2000], help="sizes")
+    options.add_argument("--no-hostile", action="store_true", help="leave out the hostile cases")
+    given = options.parse_args()
+    page = Page("fetch", "Fetching beside img2dataset 1.47", _ABOUT, ["aiohttp", "pillow"])
+    speed(page, given.images)
+    if not given.no_hostile:
+        page.text("\n".join(probe()))
+    page.write()
 
 
-def speed(wanted: int) -> list[str]:
-    """Both take the same images, three times in turn; medians."""
-    costs: dict[str, list[Cost]] = {"kale": [], "img2dataset": []}
-    figures: dict[str, float] = {}
+_ABOUT = f"""
+By `python -m bench.fetch`: JPEGs of 320 to 1,600 pixels from {HOSTS} hosts of one server; longest side 512, JPEG 95,
+SHA-256, tars; start of the program included. Only kale reads robots.txt, hashes pixels and commits to a lake. A ratio
+is kale's images a second, or a CPU second, divided by img2dataset's.
+"""
+
+
+def speed(page: Page, sizes: Sequence[int]) -> None:
+    """Both fetch the same images, in turns, by size."""
+    lines: list[tuple[object, ...]] = []
     with served() as port:
-        urls = [f"http://127.0.0.{i % HOSTS + 1}:{port}/{i}.jpg" for i in range(wanted)]
-        for _ in range(ROUNDS):
-            with tempfile.TemporaryDirectory() as folder:
-                _pairs(Path(folder), urls)
-                cost, told = _spent([sys.executable, __file__, "kale", folder], wanted)
-                costs["kale"].append(cost)
-                figures = json.loads(told.splitlines()[-1])
-            with tempfile.TemporaryDirectory() as folder:
-                costs["img2dataset"].append(_peer(Path(folder), urls, timeout=600))
-    seconds = sorted((name, value) for name, value in figures.items() if name.endswith("_seconds"))
-    rows = ["| | images | images/s | CPU s | images per CPU s | peak MB |", "|---|---|---|---|---|---|"]
-    mid = {name: _median(runs) for name, runs in costs.items()}
-    for name, cost in mid.items():
-        rate, each = cost.images / cost.wall, cost.images / cost.cpu
-        rows.append(f"| {name} | {cost.images} | {rate:.0f} | {cost.cpu:.1f} | {each:.0f} | {cost.peak_mb:.0f} |")
-    ours, theirs = mid["kale"], mid["img2dataset"]
-    ratio = (
-        (ours.images / ours.cpu) / (theirs.images / theirs.cpu),
-        (ours.images / ours.wall) / (theirs.images / theirs.wall),
+        for number in sizes:
+            urls = [f"http://127.0.0.{i % HOSTS + 1}:{port}/{i}.jpg" for i in range(number)]
+            found = in_turns({"kale": lambda u=urls: _ours(u), "img2dataset": lambda u=urls: _peer(u)}, ROUNDS)
+            pair = found["kale"], found["img2dataset"]
+            page.ratio(f"images_per_second_{number}", ratio(*pair, lambda s: s.figures["images"] / s.wall))
+            page.ratio(f"images_per_cpu_second_{number}", ratio(*pair, lambda s: s.figures["images"] / s.cpu))
+            for name, one in found.items():
+                images = one.figure("images")
+                rates = f"{images / one.wall:.0f}", f"{images / one.cpu:.0f}"
+                lines.append((number, name, *one.cells, *rates, f"{one.peak_mb:.0f}"))
+    page.text("## Speed")
+    page.table(["images", "who", "wall s", "CPU s", "machine", "images/s", "images per CPU s", "peak MB"], lines)
+    seconds = {name: value for name, value in found["kale"].samples[-1].figures.items() if name.endswith("_seconds")}
+    page.text(
+        "Where kale's time goes, in seconds of the last run (decoders and requests run side by side): "
+        + ", ".join(f"{name.removesuffix('_seconds')} {value:.1f}" for name, value in sorted(seconds.items()))
     )
-    return [
-        "## Speed",
-        "",
-        f"{wanted} JPEGs of 320 to 1,600 pixels from {HOSTS} hosts of one server; longest side 512, "
-        f"JPEG 95, SHA-256, tars. Medians of {ROUNDS} runs in turn, start of the program included; "
-        "robots.txt, perceptual hash and lake commit only in kale.",
-        "",
-        *rows,
-        "",
-        f"Images per CPU second: {ratio[0]:.2f} times img2dataset's; images per second: {ratio[1]:.2f} times.",
-        "",
-        "Where kale's time goes, in seconds of one run (workers decode side by side, requests wait side by side): "
-        + ", ".join(f"{name.removesuffix('_seconds')} {value:.1f}" for name, value in seconds),
-    ]
 
 
 def probe() -> list[str]:
@@ -134,7 +114,9 @@ def probe() -> list[str]:
 @contextmanager
 def served() -> Iterator[int]:
     """The honest server in a process of its own."""
-    process = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.fetch", "serve"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert process.stdout
     try:
         yield int(process.stdout.readline())
@@ -190,22 +172,6 @@ def run_kale(folder: str) -> None:
     print(json.dumps(run.meter.figures))
 
 
-def run_peer(folder: str, timeout: str, threads: str, memory: str = "") -> None:
-    """The peer's side, run by its own Python."""
-    if memory:
-        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    from img2dataset import download  # type: ignore[import-not-found]
-
-    download(
-        url_list=f"{folder}/urls.parquet", output_folder=f"{folder}/out", input_format="parquet", url_col="url",
-        output_format="webdataset",
-        image_size=512, resize_mode="keep_ratio_largest", resize_only_if_bigger=True, encode_quality=95,
-        compute_hash="sha256", extract_exif=False, processes_count=2, thread_count=int(threads),
-        number_sample_per_shard=500,
-        timeout=int(timeout), disallowed_header_directives=["noai", "noimageai", "noml"],
-    )  # fmt: skip
-
-
 def _settings(folder: Path) -> Any:
     from tests.images.world import settings
 
@@ -224,11 +190,20 @@ def _pairs(folder: Path, urls: Sequence[str]) -> None:
     lake_with(_settings(folder), pairs_of(urls))
 
 
-def _peer(folder: Path, urls: Sequence[str], timeout: float) -> Cost:
-    _list(folder, urls)
-    cost, _ = _spent([str(PEER), __file__, "peer", str(folder), "10", "64"], len(urls), timeout)
-    stats = [json.loads(p.read_text()) for p in (folder / "out").glob("*_stats.json")]
-    return Cost(sum(s["successes"] for s in stats), cost.wall, cost.cpu, cost.peak_mb)
+def _ours(urls: Sequence[str]) -> Sample:
+    with tempfile.TemporaryDirectory() as folder:
+        _pairs(Path(folder), urls)
+        sample, printed = process([sys.executable, "-m", "bench.fetch", "kale", folder], cwd=ROOT)
+        return replace(sample, figures={"images": len(urls), **json.loads(printed.splitlines()[-1])})
+
+
+def _peer(urls: Sequence[str]) -> Sample:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        _list(folder, urls)
+        sample, _ = process([*PEER, folder, "10", "64"], timeout=600, cwd=ROOT)
+        stats = [json.loads(path.read_text()) for path in (folder / "out").glob("*_stats.json")]
+        return replace(sample, figures={"images": sum(one["successes"] for one in stats)})
 
 
 def _list(folder: Path, urls: Sequence[str]) -> None:
@@ -244,7 +219,7 @@ def _tried(urls: Sequence[str]) -> dict[str, str]:
 
     with tempfile.TemporaryDirectory() as folder:
         _list(Path(folder), urls)
-        command = [str(PEER), __file__, "peer", folder, "5", "16", str(5 << 30)]
+        command = [*map(str, PEER), folder, "5", "16", str(5 << 30)]
         quiet = subprocess.DEVNULL
         few = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # or its threads alone fill the allowance
         process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True, env=few)
@@ -270,46 +245,6 @@ def _told(row: dict[str, Any]) -> str:
     return f"failed: {(row['error_message'] or row['status'])[:60]}".replace("|", "/").replace("\n", " ")
 
 
-def _spent(command: Sequence[str], images: int, timeout: float = 600) -> tuple[Cost, str]:
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    peak = 0.0
-    with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-        while process.poll() is None:
-            peak = max(peak, _memory(process.pid))
-            time.sleep(0.2)
-            if time.monotonic() - began > timeout:
-                os.killpg(process.pid, signal.SIGKILL)
-        out.seek(0)
-        said = out.read()
-    if process.returncode:
-        raise SystemExit(f"{command[1:3]} failed: {said[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(images, time.monotonic() - began, cpu, peak), said
-
-
-def _memory(session: int) -> float:
-    """Megabytes of all processes of a session, shared pages counted once."""
-    total = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
-                rollup = stat.with_name("smaps_rollup").read_text()
-                total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            continue
-    return total / 1024
-
-
-def _median(runs: Sequence[Cost]) -> Cost:
-    return Cost(*(type(values[0])(statistics.median(values)) for values in zip(*map(_values, runs), strict=True)))
-
-
-def _values(cost: Cost) -> tuple[int, float, float, float]:
-    return cost.images, cost.wall, cost.cpu, cost.peak_mb
-
-
 def _picture(number: int) -> bytes:
     import numpy as np
     from PIL import Image
@@ -329,7 +264,7 @@ def _answer(status: int, body: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    words = {"serve": serve, "kale": run_kale, "peer": run_peer}
+    words = {"serve": serve, "kale": run_kale}
     if len(sys.argv) > 1 and sys.argv[1] in words:
         words[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]
     else:

@@ -1,23 +1,19 @@
-"""The lake side by side with bare pyiceberg: a commit of many parts, a run that stands already, a plan over many rows.
+"""The lake beside bare pyiceberg: a commit of many parts, a run that is committed already, a plan over many rows.
 
-    python bench/lake.py --parts 1000 --rows 100000 10000000
+    python -m bench.lake --parts 1000 --rows 100000 10000000
 
 The table goes to bench/lake.md.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +21,7 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import EqualTo
 from pyiceberg.table import Table
 
+from bench.frame import Page, Sample, Series, in_turns, process, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta, part_path
@@ -34,7 +31,6 @@ from kale_tasks.settings import Settings, load
 
 KEY = "k"
 PART_ROWS = 20
-Spent = tuple[float, float]  # wall seconds, CPU seconds
 
 
 class Pairs(Step):
@@ -65,22 +61,12 @@ class Pairs(Step):
             yield Part(number, pa.table(columns), len(span))
 
 
-@dataclass(frozen=True)
-class Line:
-    """One measured thing."""
-
-    what: str
-    wall: float
-    cpu: float
-    note: str = ""
-
-    def __str__(self) -> str:
-        return f"| {self.what} | {self.wall:.2f} | {self.cpu:.2f} | {self.note} |"
+Row = tuple[object, ...]
 
 
-def commits(place: Path, parts: int, times: int) -> Iterator[Line]:
-    """The same part files into two tables, by turns; first into an empty key, then in place of what stands."""
-    spent: dict[tuple[str, str], list[Spent]] = {}
+def commits(page: Page, place: Path, parts: int, times: int) -> Iterator[Row]:
+    """Commit the same part files to two tables, in turns: first into an empty key, then in place of existing rows."""
+    samples: dict[tuple[str, str], list[Sample]] = {}
     for i in range(times):
         settings = settings_of(place / f"commit-{i}", PART_ROWS, parts * PART_ROWS)
         lake = Lake(settings)
@@ -93,24 +79,24 @@ def commits(place: Path, parts: int, times: int) -> Iterator[Line]:
             paths = [lake.storage.uri(part_path(run.folder, n)) for n in range(parts)]
             acts = [("bare", partial(add, bare, paths, replace=salt == "new")), ("ours", partial(commit, run, made))]
             for name, act in acts[:: 1 if i % 2 else -1]:
-                spent.setdefault((kind, name), []).append(measured(act))
-    for kind in dict.fromkeys(kind for kind, _ in spent):
-        bare_wall, bare_cpu = middle(spent[kind, "bare"])
-        wall, cpu = middle(spent[kind, "ours"])
-        yield Line(f"bare pyiceberg: {parts} files {kind}", bare_wall, bare_cpu, "`add_files`, nothing checked")
-        ratio = f"{wall / bare_wall:.2f} of bare by wall, {cpu / bare_cpu:.2f} by CPU"
-        yield Line(f"`commit`: the same {kind}", wall, cpu, f"{ratio}; also checks every part, writes the ledger")
+                samples.setdefault((kind, name), []).append(timed(act))
+    for kind, name in (("into an empty key", "new_key"), ("in place of as many", "replace")):
+        base, ours = Series(samples[kind, "bare"]), Series(samples[kind, "ours"])
+        page.ratio(f"commit_{name}_wall", ratio(base, ours, lambda sample: sample.wall))
+        page.ratio(f"commit_{name}_cpu", ratio(base, ours, lambda sample: sample.cpu))
+        yield f"bare pyiceberg: {parts} files {kind}", *base.cells, "`add_files`, nothing checked"
+        yield f"`commit`: the same {kind}", *ours.cells, "also checks every part, writes the ledger"
 
 
 def add(table: Table, paths: list[str], *, replace: bool) -> None:
-    """What `commit` does to the table, with the library's own words."""
+    """Do to the table what `commit` does, by the library's own methods."""
     with table.transaction() as change:
         if replace:
             change.delete(EqualTo(term="key", value=KEY))
         change.add_files(paths, check_duplicate_files=False)
 
 
-def reruns(place: Path, times: int) -> Iterator[Line]:
+def reruns(place: Path, times: int) -> Iterator[Row]:
     """`kale run` on a key that is committed, beside an interpreter that does nothing and one that only imports."""
     landing, warehouse = place / "landing", place / "rerun"
     kale = [sys.executable, "-m", "kale_tasks"]
@@ -118,30 +104,31 @@ def reruns(place: Path, times: int) -> Iterator[Line]:
     command = [*kale, "run", "ingest", "--key", "2026-11-01", "--set", f"landing={landing}"]
     command += ["--set", f"warehouse={warehouse}", "--set", "ingest.part_rows=10"]
     subprocess.run(command, check=True)
-    before = standing(warehouse)
+    before = listing(warehouse)
     imports = "import kale_tasks.cli.app, kale_tasks.runner.run, kale_tasks.ingest.step, pyiceberg.catalog.sql"
-    idle, libraries, again = (
-        middle([in_process(asked)[:2] for _ in range(times)])
-        for asked in ([sys.executable, "-c", "pass"], [sys.executable, "-c", imports], command)
-    )
-    changed = standing(warehouse).items() ^ before.items()
-    wrote = f"{sum(size for _, (size, _) in changed)} bytes in {len(changed)} files written"
-    yield Line("`python -c pass`", *idle)
-    yield Line("what a run imports, nothing else", *libraries, "nearly all of it Arrow, pandas, SQLAlchemy, pyiceberg")
-    yield Line("`kale run ingest` on a committed key", *again, f"{again[0] - libraries[0]:.2f} s more; {wrote}")
+    commands = {
+        "`python -c pass`": [sys.executable, "-c", "pass"],
+        "the imports of a run, nothing else": [sys.executable, "-c", imports],
+        "`kale run ingest` on a committed key": command,
+    }
+    found = in_turns({name: lambda c=c: process(c)[0] for name, c in commands.items()}, times)
+    changed = listing(warehouse).items() ^ before.items()
+    notes = ["", "", f"{sum(size for _, (size, _) in changed)} bytes in {len(changed)} files written"]
+    for (name, series), note in zip(found.items(), notes, strict=True):
+        yield name, *series.cells, note
 
 
-def plans(place: Path, many: Sequence[int]) -> Iterator[Line]:
-    """`kale plan images` over committed pairs: time and memory of the process by how many rows there are."""
-    for rows in many:
+def plans(place: Path, sizes: Sequence[int], times: int) -> Iterator[Row]:
+    """`kale plan images` over committed pairs: time and memory of the process by the number of rows."""
+    for rows in sizes:
         settings = settings_of(place / f"plan-{rows}", 20_000, 1_000_000)  # parts as large as ingest makes them
         execute(Run(Pairs(rows), Lake(settings), settings, KEY))
         sets = [f"warehouse={settings.warehouse}", f"landing={place}/none", "images.evaluation=null"]
         sets += ["parts.part_rows=500", "parts.chunk_rows=50000"]
         command = [sys.executable, "-m", "kale_tasks", "plan", "images", "--key", KEY]
         command += [word for text in sets for word in ("--set", text)]
-        wall, cpu, peak = in_process(command)
-        yield Line(f"`kale plan images` over {rows:,} pairs", wall, cpu, f"{peak:.0f} MB at most")
+        series = in_turns({"plan": lambda c=command: process(c)[0]}, times)["plan"]
+        yield f"`kale plan images` over {rows:,} pairs", *series.cells, f"{series.peak_mb:.0f} MB"
 
 
 def settings_of(folder: Path, part_rows: int, chunk_rows: int) -> Settings:
@@ -159,38 +146,15 @@ def bare_table(folder: Path, like: Table) -> Table:
     return catalog.create_table("bare.pairs", like.schema(), partition_spec=like.spec(), properties=properties)
 
 
-def standing(folder: Path) -> dict[str, tuple[int, int]]:
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of every file."""
     found = [(path, path.stat()) for path in folder.rglob("*") if path.is_file()]
     return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in found}
 
 
-def measured(act: Callable[[], object]) -> Spent:
-    """What a call takes in this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    act()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def in_process(command: Sequence[str]) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak megabytes of a process."""
-    wall = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return time.perf_counter() - wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def middle(spent: Sequence[Spent]) -> Spent:
-    """The median of each."""
-    return median(wall for wall, _ in spent), median(cpu for _, cpu in spent)
-
-
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that goes again."""
+    """A folder that is removed at the end."""
     place = Path(tempfile.mkdtemp(prefix="kale-bench-"))
     try:
         yield place
@@ -199,22 +163,22 @@ def scratch() -> Iterator[Path]:
 
 
 def main() -> None:
-    """All three, into one page."""
+    """Write all three to one page."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--parts", type=int, default=1000, help="files of a commit")
     options.add_argument("--rows", type=int, nargs="+", default=[100_000, 10_000_000], help="committed rows of a plan")
-    options.add_argument("--times", type=int, default=5, help="how often each is done; the median counts")
-    wanted = options.parse_args()
+    options.add_argument("--times", type=int, default=5, help="rounds")
+    given = options.parse_args()
+    page = Page("lake", "Lake", "By `python -m bench.lake`: a folder and SQLite. A ratio is bare pyiceberg's time "
+                "divided by ours.", ["pyiceberg", "pyarrow"])  # fmt: skip
     with scratch() as place:
-        lines = [
-            *commits(place, wanted.parts, wanted.times),
-            *reruns(place, wanted.times),
-            *plans(place, wanted.rows),
+        rows = [
+            *commits(page, place, given.parts, given.times),
+            *reruns(place, given.times),
+            *plans(place, given.rows, given.times),
         ]
-    load_average = os.getloadavg()[1]
-    head = f"# Lake\n\nBy `python bench/lake.py` on 2 cores, 24 GB, a folder and SQLite (load {load_average:.1f}).\n\n"
-    table = "| what | wall s | CPU s | note |\n|---|---:|---:|---|\n"
-    Path(__file__).with_suffix(".md").write_text(head + table + "".join(f"{line}\n" for line in lines))
+    page.table(["what", "wall s", "CPU s", "machine", "note"], rows)
+    page.write()
 
 
 if __name__ == "__main__":

@@ -8,19 +8,18 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import shutil
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench.frame import Page, Series, in_turns, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Part
 
@@ -33,27 +32,31 @@ os.environ |= {
 
 
 def main() -> None:
-    """All three, into one page."""
+    """Write all three to one page."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rows", type=int, default=200_000, help="captions of the measured lake")
     options.add_argument("--mb", type=int, default=200, help="megabytes that go to the Hub")
-    wanted = options.parse_args()
-    place, load_before = Path(tempfile.mkdtemp(prefix="kale-bench-")), os.getloadavg()[0]
+    given = options.parse_args()
+    page = Page("publish", "Release", _ABOUT, ["pyarrow", "huggingface-hub"])
+    place = Path(tempfile.mkdtemp(prefix="kale-bench-"))
     try:
-        lines = [
-            *shards(place / "shards", wanted.rows),
-            *uploads(place / "hub", wanted.mb),
-            *takedown(place / "take", wanted.rows),
+        rows = [
+            *shards(page, place / "shards", given.rows),
+            *uploads(page, place / "hub", given.mb),
+            *takedown(place / "take", given.rows),
         ]
     finally:
         shutil.rmtree(place)
-    head = (
-        f"# Release\n\nBy `python -m bench.publish` on 2 cores, 24 GB, load {load_before:.1f}.\n\n"
-        "`kale publish` asks for six things more than `upload_folder`, whatever the size: head, card and manifest of\n"
-        "what stands, and a tag. That is what it loses by when there is little to send.\n\n"
-    )
-    table = "| what | wall s | CPU s | note |\n|---|---:|---:|---|\n"
-    Path(__file__).with_suffix(".md").write_text(head + table + "\n".join(lines) + "\n")
+    page.table(["what", "wall s", "CPU s", "machine", "note"], rows)
+    page.write()
+
+
+_ABOUT = """
+By `python -m bench.publish`. `kale publish` makes six requests more than `upload_folder`, whatever the size: head, card
+and manifest of the published release, and a tag. That is what it loses by when there is little to send. A ratio is the
+bare tool's time divided by ours.
+"""
+Row = tuple[object, ...]
 
 
 class Wordy(Step):
@@ -100,8 +103,8 @@ def _wordy(key: str, start: int, stop: int) -> pa.Table:
     })  # fmt: skip
 
 
-def shards(folder: Path, rows: int) -> Iterator[str]:
-    """The release's files, and the whole step, against a bare `write_table` of the same rows; the best of three."""
+def shards(page: Page, folder: Path, rows: int) -> Iterator[Row]:
+    """The release's files, and the whole step, beside a bare `write_table` of the same rows."""
     from kale_tasks.release.formats.base import CAPTION_COLUMNS
     from kale_tasks.release.step import Release
     from kale_tasks.runner.run import Run, execute
@@ -110,30 +113,26 @@ def shards(folder: Path, rows: int) -> Iterator[str]:
     lake, settings = _lake(folder, 0, keys=[])
     execute(Run(Wordy(rows), lake, settings, "a"))
     table = lake.arrow("captions").combine_chunks()
-    plain = table.select(list(CAPTION_COLUMNS))
-    size, spent = plain.nbytes / 1e6, dict[str, list[list[float]]]()
-    for i in range(3):
-        again = settings.model_copy(update={"publish": settings.publish.model_copy(update={"shard_rows": 500_000 + i})})
-        run = Run(Release(), lake, again, "a")
-        for name, act in (
-            ("bare", lambda: pq.write_table(plain, folder / "x.parquet", compression="zstd", row_group_size=10_000)),
-            ("files", lambda r=run: _write(r, table, folder)),
-            ("step", lambda s=again: release(lake, s, "a")),
-        ):
-            with _spent() as figures:
-                act()
-            spent.setdefault(name, []).append(figures)
-    best = {name: min(each, key=lambda figures: figures[1]) for name, each in spent.items()}
+    plain, numbers = table.select(list(CAPTION_COLUMNS)), count(500_000)
 
-    def share(name: str) -> str:
-        cpu, wall = best["bare"][1] / best[name][1], best["bare"][0] / best[name][0]
-        return f"{size / best[name][1]:.0f} MB per CPU s, {cpu:.2f} of bare by CPU, {wall:.2f} by wall"
+    def changed() -> Any:  # other settings each time, or there is nothing to do
+        return settings.model_copy(
+            update={"publish": settings.publish.model_copy(update={"shard_rows": next(numbers)})}
+        )
 
-    yield _line(f"bare pyarrow write of {rows} captions, {size:.0f} MB", best["bare"], share("bare"))
-    yield _line(
-        "the release's files from the same rows", best["files"], f"{share('files')}: also counts, hashes, syncs"
-    )
-    yield _line("the whole step", best["step"], f"{share('step')}: also reads {rows // 1000} parts and commits")
+    turns = {
+        "bare": lambda: pq.write_table(plain, folder / "x.parquet", compression="zstd", row_group_size=10_000),
+        "files": lambda: _write(Run(Release(), lake, changed(), "a"), table, folder),
+        "step": lambda: release(lake, changed(), "a"),
+    }
+    found = in_turns({name: lambda act=act: timed(lambda: (act(), None)[1]) for name, act in turns.items()}, 3)
+    for name in ("files", "step"):
+        page.ratio(f"{name}_cpu", ratio(found["bare"], found[name], lambda sample: sample.cpu))
+        page.ratio(f"{name}_wall", ratio(found["bare"], found[name], lambda sample: sample.wall))
+    size = f"{plain.nbytes / 1e6:.0f} MB"
+    yield f"bare pyarrow write of {rows} captions, {size}", *found["bare"].cells, ""
+    yield "the release's files from the same rows", *found["files"].cells, "also counts, hashes, syncs"
+    yield "the whole step", *found["step"].cells, f"also reads {rows // 1000} parts and commits"
 
 
 def _write(run: Any, table: pa.Table, folder: Path) -> None:
@@ -148,7 +147,7 @@ def _write(run: Any, table: pa.Table, folder: Path) -> None:
     list(writer.close())
 
 
-def uploads(folder: Path, megabytes: int) -> Iterator[str]:
+def uploads(page: Page, folder: Path, megabytes: int) -> Iterator[Row]:
     """Our publication and `HfApi.upload_folder`: first time, again, and with one file in ten changed."""
     from huggingface_hub import HfApi
 
@@ -176,21 +175,32 @@ def uploads(folder: Path, megabytes: int) -> Iterator[str]:
         api.upload_folder(repo_id="o/theirs", repo_type="dataset", folder_path=folder / "data")
 
     changed = [_file(folder / "new", i, 1) if i % 10 == 0 else file for i, file in enumerate(files)]
-    for title, who, act in (
-        (f"{megabytes} MB in {len(files)} files, first time", "kale publish", lambda: ours("v1", files)),
-        ("", "upload_folder", theirs),
-        ("the same again", "kale publish", lambda: ours("v1", files)),
-        ("", "upload_folder", theirs),
+    for title, act, other in (
+        (f"{megabytes} MB in {len(files)} files, first time", lambda: ours("v1", files), theirs),
+        ("the same again", lambda: ours("v1", files), theirs),
     ):
-        yield _upload(f"{who}: {title}".rstrip(": "), act, requests)
+        yield from _pair(page if "first" in title else None, title, act, other, requests)
     for new in changed:
         if new.path.startswith("changed"):
             shutil.copy(folder / "new" / new.path, folder / "data" / new.path)
-    yield _upload("kale publish: one file in ten is new", lambda: ours("v2", changed), requests)
-    yield _upload("upload_folder: one file in ten is new", theirs, requests)
+    yield from _pair(None, "one file in ten is new", lambda: ours("v2", changed), theirs, requests)
 
 
-def takedown(folder: Path, rows: int) -> Iterator[str]:
+def _pair(
+    page: Page | None, title: str, ours: Callable[[], None], theirs: Callable[[], None], requests: Any
+) -> Iterator[Row]:
+    """One upload by each; a release can be made for the first time only once."""
+    samples = {}
+    for who, act in (("kale publish", ours), ("upload_folder", theirs)):
+        before, sent = requests.get_counts()
+        samples[who] = Series([timed(lambda act=act: (act(), None)[1])])
+        after, total = requests.get_counts()
+        yield f"{who}: {title}", *samples[who].cells, f"{after - before} requests, {(total - sent) / 1e6:.1f} MB sent"
+    if page:
+        page.ratio("upload_wall", ratio(samples["upload_folder"], samples["kale publish"], lambda s: s.wall))
+
+
+def takedown(folder: Path, rows: int) -> Iterator[Row]:
     """One row in a hundred, from every table, shard, release and old snapshot."""
     from kale_tasks.lake.tombstones import digest
     from kale_tasks.progress import Silent
@@ -205,22 +215,24 @@ def takedown(folder: Path, rows: int) -> Iterator[str]:
     publish(lake, settings, "b", Silent())
     gone = [uid("a", n) for n in range(rows // 100)]
     untouched = lake.arrow("captions", "b")
-    with _spent() as spent:
-        record = take_down(lake, settings, {"uid": gone}, pipeline(half), Silent())
-    yield _line(
-        f"takedown of {len(gone)} rows of {rows} (all of one key of two)", spent, "every part of that key is touched"
-    )
-    with _spent() as spent:
+    records: list[Any] = []
+
+    def publish_again() -> None:
         release(lake, settings, "b")
         publish(lake, settings, "b", Silent())
-    yield _line("the release without them, published", spent, "the other key's files are reused")
-    with _spent() as spent:
-        finish(lake, settings, record, now=True)
+
+    acts = [
+        lambda: records.append(take_down(lake, settings, {"uid": gone}, pipeline(half), Silent())),
+        publish_again,
+        lambda: finish(lake, settings, records[0], now=True),
+    ]
+    spent = [Series([timed(lambda act=act: (act(), None)[1])]).cells for act in acts]
     left = traces(lake, {digest("uid", name) for name in gone})
     same = lake.arrow("captions", "b") == untouched
-    yield _line(
-        "end: expiry, deletion, search of every file", spent, f"{len(left)} traces; other key untouched: {same}"
-    )
+    what = f"takedown of {len(gone)} rows of {rows} (all of one key of two)"
+    yield what, *spent[0], "every part of that key is rewritten"
+    yield "the release without them, published", *spent[1], "the other key's files are reused"
+    yield "end: expiry, deletion, search of every file", *spent[2], f"{len(left)} traces; other key untouched: {same}"
 
 
 def _lake(folder: Path, rows: int, keys: list[str]) -> tuple[Any, Any]:
@@ -256,14 +268,6 @@ def _file(folder: Path, number: int, edition: int) -> Any:
     return ReleaseFile(name, name, "captions", 1, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _upload(what: str, act: Callable[[], None], requests: Any) -> str:
-    before, sent = requests.get_counts()
-    with _spent() as spent:
-        act()
-    after, total = requests.get_counts()
-    return _line(what, spent, f"{after - before} requests, {(total - sent) / 1e6:.1f} MB sent")
-
-
 class _Requests:
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
@@ -288,25 +292,6 @@ def _serve(folder: Path, pipe: Any) -> None:
     with suppress(EOFError):  # ends with the process that asks
         while pipe.recv():
             pipe.send((len(hub.requests), hub.received_bytes))
-
-
-@contextmanager
-def _spent() -> Iterator[list[float]]:
-    spent: list[float] = []
-    wall, cpu = time.monotonic(), _cpu()
-    yield spent
-    spent += [time.monotonic() - wall, _cpu() - cpu]
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _line(what: str, spent: Sequence[float], note: str) -> str:
-    line = f"| {what} | {spent[0]:.2f} | {spent[1]:.2f} | {note} |"
-    print(line, file=sys.stderr, flush=True)
-    return line
 
 
 if __name__ == "__main__":

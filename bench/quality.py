@@ -1,19 +1,17 @@
-"""What a check costs: ours beside bare Great Expectations on the same expectations and rows, by engine.
+"""Cost of a check: ours beside bare Great Expectations on the same expectations and rows, by engine.
 
-python bench/quality.py --rows 100000 --out bench/quality.md
+python -m bench.quality --rows 100000
 """
 
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
 
+from bench.frame import Page, in_turns, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
@@ -64,26 +62,11 @@ def _pair(i: int) -> dict[str, Any]:
     return {**known, "url": f"https://a.example.org/{i}.jpg", "width": 640, "height": 480, "sha256": f"{i:064x}"}
 
 
-@dataclass(frozen=True)
-class Spent:
-    """Seconds on the clock and of the processor, of this process; Spark's JVM is not in the latter."""
-
-    wall: float
-    cpu: float
-
-
-def spent(work: Callable[[], Any]) -> Spent:
-    """What a call takes."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return Spent(time.perf_counter() - wall, time.process_time() - cpu)
-
-
 def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
     """The check, Great Expectations on the same rows from the lake, and on a frame that is in the engine already."""
     expectations, figures = subject.suite.expect(), examine(subject).figures
     columns, limits = columns_of(expectations), subject.suite.limits(subject)
-    standing = kind(subject).frame(columns)
+    in_memory = kind(subject).frame(columns)
 
     def bare(frame: Any) -> None:
         on_rows(expectations, frame, kind.engine)
@@ -92,56 +75,49 @@ def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
     return {
         "check": lambda: (examine(subject), None)[1],
         "bare, from the lake": lambda: bare(kind(subject).frame(columns)),
-        "bare, frame at hand": lambda: bare(standing),
+        "bare, frame at hand": lambda: bare(in_memory),
     }
 
 
-def measure(subject: Subject, kind: Kind, tries: int) -> Iterator[str]:
-    """A line of the table for each contender, the best of several tries taken by turns."""
+def measure(page: Page, subject: Subject, kind: Kind, tries: int) -> Iterator[tuple[object, ...]]:
+    """A line of the table for each contender; the ratios are of the check's time to each bare one's."""
     engine = {"quality": subject.settings.quality.model_copy(update={"engine": kind.engine})}
     of = Subject(subject.lake, subject.settings.model_copy(update=engine), subject.suite, KEY)
-    runs = contenders(of, kind)
-    taken = [{name: spent(run) for name, run in runs.items()} for _ in range(tries)]
-    best = {name: min((t[name] for t in taken), key=lambda s: s.cpu) for name in runs}
-    for name, one in best.items():
-        wall, cpu = best["check"].wall / one.wall, best["check"].cpu / one.cpu
-        yield f"| {kind.engine} | {name} | {one.wall:.2f} | {one.cpu:.2f} | {wall:.2f} | {cpu:.2f} |"
+    runs = {name: lambda act=act: timed(act) for name, act in contenders(of, kind).items()}
+    series = in_turns(runs, tries)
+    page.ratio(f"{kind.engine}_wall", ratio(series["bare, from the lake"], series["check"], lambda s: s.wall))
+    page.ratio(f"{kind.engine}_cpu", ratio(series["bare, from the lake"], series["check"], lambda s: s.cpu))
+    for name, one in series.items():
+        yield kind.engine, name, *one.cells
 
 
 def main() -> None:
+    """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--tries", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("bench/quality.md"))
     parser.add_argument("--no-spark", action="store_true")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     with tempfile.TemporaryDirectory() as folder:
         names = [f"warehouse={folder}/lake", f"landing={folder}", "parts.part_rows=5000", "parts.chunk_rows=100000"]
         settings = load(names, environ={}).settings
         lake = Lake(settings)
-        step = spent(lambda: execute(Run(cast("Step", Pairs(asked.rows)), lake, settings, KEY)))
+        page = Page("quality", "What a check costs", _ABOUT.format(rows=given.rows), ["great-expectations", "pandas"])
+        step = timed(lambda: execute(Run(cast("Step", Pairs(given.rows)), lake, settings, KEY)))
         subject = Subject(lake, settings, find_suite("ingest"), KEY)
-        kinds: list[Kind] = [ArrowFrames] if asked.no_spark else [ArrowFrames, SparkFrames]
-        lines = [line for kind in kinds for line in measure(subject, kind, asked.tries)]
-    checks = len(subject.suite.expect())
-    asked.out.write_text(_PAGE.format(rows=asked.rows, checks=checks, lines="\n".join(lines), step=step.wall))
-    print(asked.out.read_text())
+        kinds: list[Kind] = [ArrowFrames] if given.no_spark else [ArrowFrames, SparkFrames]
+        rows = [row for kind in kinds for row in measure(page, subject, kind, given.tries)]
+    page.table(["engine", "what", "wall s", "CPU s", "machine"], rows)
+    page.text(f"For scale: writing these rows (no cleaning, no deduplication, nothing fetched) took {step.wall:.1f} s.")
+    page.write()
 
 
-_PAGE = """# What a check costs
-
-`python bench/quality.py --rows {rows}`, 2 cores, 24 GB. The check of `pairs`: {checks} expectations on rows, and bounds
-on figures. *Check* is all of it: footers and order of files, rows read, derived columns, queries, drift, expectations.
-*Bare* is Great Expectations on the same expectations: with the rows read from the lake and the derived columns
-computed, or with a frame that stands in memory already; in both the figures are known. Seconds; the best of the tries.
-CPU seconds are of the Python process: Spark's JVM is not in them.
-
-| engine | what | wall s | CPU s | check over it, wall | check over it, CPU |
-|---|---|---|---|---|---|
-{lines}
-
-For scale: writing these rows (no cleaning, no deduplication, nothing fetched or generated) took {step:.1f} s.
+_ABOUT = """
+`python -m bench.quality --rows {rows}`: the check of `pairs`. *Check* is all of it: footers and order of files, rows
+read, derived columns, queries, drift, expectations. *Bare* is Great Expectations on the same expectations: with the
+rows read from the lake and the derived columns computed, or with a frame that is in memory already. CPU seconds include
+Spark's JVM. A ratio is the time of *bare, from the lake* divided by the check's.
 """
 
 if __name__ == "__main__":

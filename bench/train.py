@@ -1,16 +1,15 @@
 """What the training loop costs over a bare one on the same tiny model and batches; train_gpu.py has the real size."""
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 
 import torch
 
+from bench.frame import Page, Sample, in_turns, ratio, timed
 from kale_tasks.distill.batches import BatchDataset, TensorBatch, load_batches
 from kale_tasks.distill.finalize import run_training
 from kale_tasks.distill.model import freeze_unused, image_side, load_base
@@ -25,50 +24,23 @@ from tests.distill import small
 ROUNDS, STEPS, ROWS = 3, 24, 600
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What some steps took."""
-
-    tokens: int
-    cpu: float
-    wall: float
-    waited: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Tokens for each CPU second: on a busy machine the honest figure."""
-        return self.tokens / self.cpu
-
-    @property
-    def share(self) -> float:
-        """Per cent of the wall time spent waiting for data."""
-        return 100 * self.waited / self.wall
-
-
-def measured(work: Callable[[], tuple[int, float]]) -> Cost:
-    """The cost of some work that answers with its tokens and the seconds it waited for data."""
-    cpu, wall = time.process_time(), time.monotonic()
-    tokens, waited = work()
-    return Cost(tokens, time.process_time() - cpu, time.monotonic() - wall, waited)
-
-
-def ours(lake: Lake, number: int) -> Cost:
+def ours(lake: Lake, number: int) -> Sample:
     """The step's own loop: data, checkpoints, logs and all; the model's loading is not counted on either side."""
     settings = lake.settings.distill.train.model_copy(update={"seed": number})
     changed = lake.settings.model_copy(update={"distill": lake.settings.distill.model_copy(update={"train": settings})})
     run = Run(Distill(), lake, changed, small.KEY)
     plan(run)
-    loading = measured(lambda: (load_base(run.settings.distill) and 0, 0.0))
+    loading = timed(lambda: (load_base(run.settings.distill), None)[1])
 
-    def work() -> tuple[int, float]:
+    def work() -> dict[str, float]:
         run_training(run)
-        return int(run.meter.figures["train_tokens"]), run.meter.figures["train_wait"]
+        return {"tokens": run.meter.figures["train_tokens"], "waited": run.meter.figures["train_wait"]}
 
-    cost = measured(work)
-    return Cost(cost.tokens, cost.cpu - loading.cpu, cost.wall - loading.wall, cost.waited)
+    whole = timed(work)
+    return replace(whole, wall=whole.wall - loading.wall, cpu=whole.cpu - loading.cpu)
 
 
-def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Cost:
+def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Sample:
     """Forward, backward, clip, step on batches that lie in memory."""
     model, processor = load_base(lake.settings.distill)
     freeze_unused(model)
@@ -76,7 +48,7 @@ def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Cost:
     weights = [weight for weight in learner.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, 1e-3)
 
-    def work() -> tuple[int, float]:
+    def work() -> dict[str, float]:
         for batch in ready:
             loss = learner(batch.ids, batch.labels, batch.pixels) / batch.step_tokens
             loss.backward()
@@ -84,13 +56,13 @@ def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Cost:
             optimizer.step()
             optimizer.zero_grad()
             loss.item()
-        return sum(batch.ids.numel() for batch in ready), 0.0
+        return {"tokens": sum(batch.ids.numel() for batch in ready), "waited": 0.0}
 
-    return measured(work)
+    return timed(work)
 
 
-def compare(base: str, folder: Path) -> str:
-    """Both loops by turns, as a table."""
+def compare(page: Page, base: str, folder: Path) -> None:
+    """Run both loops in turns and add their table and ratio to the page."""
     changes = {"steps": STEPS, "connector_steps": 0, "batch": 16, "accumulate": 1, "checkpoint_steps": 20}
     lake = Lake(small.small_settings(folder, Path(base), **changes))
     small.commit_captions(lake, small.KEY, ROWS)
@@ -99,33 +71,35 @@ def compare(base: str, folder: Path) -> str:
     micro_batches = example_sampler(run, processor).micro_batches(StreamPosition())
     pictures = BatchDataset(lake.settings, image_side(processor), processor.tokenizer.pad_token_id)
     ready = list(islice(load_batches(pictures, micro_batches, 0, pin_memory=False), STEPS))
-    pairs = [(bare(lake, ready), ours(lake, number)) for number in range(1, ROUNDS + 1)]
-    named = [(name, cost) for pair in pairs for name, cost in zip(("bare", "ours"), pair, strict=True)]
-    ratio = statistics.median(other.rate / one.rate for one, other in pairs)
-    lines = [
-        "| loop | tokens | CPU s | wall s | tokens a CPU second | waiting for data |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {name} | {c.tokens} | {c.cpu:.2f} | {c.wall:.2f} | {c.rate:.0f} | {c.share:.1f} % |"
-            for name, c in named
-        ),
-        "",
-        f"2 cores, 24 GB. Median of {ROUNDS} pairs: ours makes {ratio:.3f} of the bare loop's tokens a CPU second.",
-    ]
-    return "\n".join([*lines, ""])
+    seeds = count(1)
+    series = in_turns({"bare": lambda: bare(lake, ready), "ours": lambda: ours(lake, next(seeds))}, ROUNDS)
+    page.table(
+        ["loop", "tokens", "wall s", "CPU s", "machine", "tokens a CPU second", "waiting for data"],
+        [
+            (name, f"{one.figure('tokens'):.0f}", *one.cells, f"{one.figure('tokens') / one.cpu:.0f}",
+             f"{100 * one.figure('waited') / one.wall:.1f} %")
+            for name, one in series.items()
+        ],
+    )  # fmt: skip
+    page.ratio("tokens_per_cpu_second", ratio(series["ours"], series["bare"], lambda s: s.figures["tokens"] / s.cpu))
 
 
 def main() -> None:
-    """Measure and write the table."""
+    """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--base", default=load(environ={}).settings.distill.base)
-    chosen = parser.parse_args()
+    given = parser.parse_args()
+    page = Page("train", "The training loop", _ABOUT, ["torch", "transformers"])
     with tempfile.TemporaryDirectory() as folder:
-        table = compare(chosen.base, Path(folder))
-    chosen.out.write_text(f"# The training loop\n\n{table}", encoding="utf-8")
-    print(table)
+        compare(page, given.base, Path(folder))
+    page.write()
 
+
+_ABOUT = f"""
+By `python -m bench.train`: the demo's model from random weights, {STEPS} steps of 16, float32, one thread, pictures
+decoded by the training process itself (`workers: 0`). *Bare* has its batches in memory; *ours* is the step's own
+loop with data, checkpoints and logs. Loading the model is not counted. The ratio is ours divided by bare.
+"""
 
 if __name__ == "__main__":
     main()

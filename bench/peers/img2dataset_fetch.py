@@ -1,0 +1,24 @@
+"""img2dataset on the addresses of a folder, run by .venv-bench: FOLDER TIMEOUT THREADS [BYTES OF MEMORY]."""
+
+import resource
+import sys
+
+from img2dataset import download  # type: ignore[import-not-found]
+
+
+def main(folder: str, timeout: str, threads: str, memory: str = "") -> None:
+    """Fetch as our step does: same size, quality, hash and opt-outs."""
+    if memory:
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+    download(
+        url_list=f"{folder}/urls.parquet", output_folder=f"{folder}/out", input_format="parquet", url_col="url",
+        output_format="webdataset",
+        image_size=512, resize_mode="keep_ratio_largest", resize_only_if_bigger=True, encode_quality=95,
+        compute_hash="sha256", extract_exif=False, processes_count=2, thread_count=int(threads),
+        number_sample_per_shard=500,
+        timeout=int(timeout), disallowed_header_directives=["noai", "noimageai", "noml"],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

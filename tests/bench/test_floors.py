@@ -1,0 +1,47 @@
+"""What bench/floors.yaml promises can be found in the tables, and a broken promise is reported."""
+
+from pathlib import Path
+
+from bench.floors import Floor, failures, load_floors, measured
+from bench.frame import Page, Ratio, Sample, Series, in_turns, ratio
+
+PROMISE = Floor("x.speed", 0.9, "it must not wait")
+
+
+def test_every_promised_ratio_is_in_a_table_and_above_its_floor() -> None:
+    assert list(failures(load_floors(), measured())) == []
+
+
+def test_a_ratio_below_its_floor_is_reported_with_the_reason() -> None:
+    assert list(failures([PROMISE], {"x.speed": (0.8, False)})) == [
+        "x.speed: 0.800 is below its floor of 0.900 (it must not wait)"
+    ]
+
+
+def test_a_ratio_from_a_busy_machine_and_a_missing_one_are_reported() -> None:
+    assert "busy machine" in next(failures([PROMISE], {"x.speed": (1.0, True)}))
+    assert "python -m bench.x" in next(failures([PROMISE], {}))
+
+
+def test_a_page_holds_its_ratios_where_floors_finds_them(tmp_path: Path) -> None:
+    page = Page("x", "Title", "About.")
+    page.path, page.busy = tmp_path / "x.md", False
+    page.ratio("speed", Ratio([0.9, 1.0, 1.2], busy=False))
+    page.write()
+    assert measured(tmp_path) == {"x.speed": (1.0, False)}
+
+
+def test_contenders_take_turns_and_change_their_order() -> None:
+    order: list[str] = []
+    series = in_turns({name: lambda n=name: _sample(order, n) for name in "ab"}, rounds=3)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert ratio(series["a"], series["b"], lambda sample: sample.wall).median == 0.5
+
+
+def test_one_busy_sample_marks_its_row() -> None:
+    assert Series([Sample(1, 1), Sample(1, 1, busy=True)]).cells[2] == "busy"
+
+
+def _sample(order: list[str], name: str) -> Sample:
+    order.append(name)
+    return Sample(wall={"a": 1.0, "b": 2.0}[name], cpu=1.0)
