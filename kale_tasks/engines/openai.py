@@ -1,10 +1,10 @@
-"""Any OpenAI-compatible server: `vllm serve`, a cluster's gateway. Images travel as data URIs, never as links."""
+"""Any OpenAI-compatible server: `vllm serve`, or a gateway. Images are sent as data URIs, never as links."""
 
 import asyncio
 import base64
 import random
 import time
-from collections import Counter
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,34 +21,46 @@ from kale_tasks.engines.base import (
     Model,
     Request,
 )
+from kale_tasks.engines.servers import Server, Servers
 from kale_tasks.errors import BadConfig, KaleError, Transient
 from kale_tasks.imaging import SNIFFED_BYTES, BrokenImage, fit, image_type
 from kale_tasks.settings.caption import Caption
 
 _BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
+_DOWN = {502, 503, 504}
 _LOCKED = {401, 403, 404}
 _LONGEST_WAIT = 60.0
 
 
+@dataclass(frozen=True)
+class _Retry:
+    """A request that may be sent again: after some seconds (0: the engine decides), and whether it counts as a try."""
+
+    after: float = 0.0
+    counts: bool = True
+
+
 class OpenAIEngine(Engine):
-    """Sends requests to servers, several at once, and waits when they are busy."""
+    """Sends requests to servers, many at once, and retries when they fail or are busy.
+
+    A server that fails gets no requests for a while; the others take over.
+    """
 
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)
         if not model.endpoints:
-            raise BadConfig("caption.engine=openai needs servers: set caption.endpoints for each step.")
+            raise BadConfig("caption.engine=openai needs servers: set caption.endpoints.dense, .fuse and .student.")
         self.devices = len(model.endpoints)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._done: list[Answer] = []
-        self._open = 0
-        self._load: Counter[str] = Counter({endpoint.rstrip("/"): 0 for endpoint in model.endpoints})
-        self._last_success = time.monotonic()
-        self._fault: KaleError | None = None
+        self._pending = 0
+        self._servers = Servers(model.endpoints, settings.tries)
+        self._failure: KaleError | None = None
 
     @property
     def pending(self) -> int:
-        return self._open
+        return self._pending
 
     def start(self) -> None:
         started = time.monotonic()
@@ -59,19 +71,19 @@ class OpenAIEngine(Engine):
 
     def submit(self, request: Request) -> None:
         assert self._loop
-        self._open += 1
+        self._pending += 1
         task = self._loop.create_task(self._ask(request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def finished(self) -> list[Answer]:
         assert self._loop
-        if self._open:
-            self._loop.run_until_complete(self._some())
-        if self._fault:
-            raise self._fault
+        if self._pending:
+            self._loop.run_until_complete(self._wait())
+        if self._failure:
+            raise self._failure
         done, self._done = self._done, []
-        self._open -= len(done)
+        self._pending -= len(done)
         return done
 
     def stop(self) -> None:
@@ -83,7 +95,7 @@ class OpenAIEngine(Engine):
 
     async def _connect(self) -> None:
         key = self.settings.endpoints.api_key
-        self._news = asyncio.Event()
+        self._finished = asyncio.Event()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=self.settings.timeout_s),
@@ -96,75 +108,91 @@ class OpenAIEngine(Engine):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._session.close()
 
-    async def _some(self) -> None:
-        while not self._done and not self._fault:
-            self._news.clear()
-            await self._news.wait()
-        await asyncio.sleep(0)  # whatever else has just come in goes along
+    async def _wait(self) -> None:
+        while not self._done and not self._failure:
+            self._finished.clear()
+            await self._finished.wait()
+        await asyncio.sleep(0)  # lets other requests finish whose answers have just arrived
 
     async def _ask(self, request: Request) -> None:
         try:
             answer = await self._answer(request)
-            self._done.append(answer)  # not in one line: by the time it comes, the list may be another
+            self._done.append(answer)  # after the await: `finished` replaces the list meanwhile
         except KaleError as error:
-            self._fault = error
-        except Exception as error:  # whatever one request does must stay its own affair
-            self._done.append(Answer(request.id, reason=ENGINE_ERROR, detail=f"{type(error).__name__}: {error}"[:200]))
-        self._news.set()
+            self._failure = error
+        except Exception as error:  # one failed request must not fail the others
+            self._done.append(self._error(request, error))
+        self._finished.set()
 
     async def _answer(self, request: Request) -> Answer:
         try:
             body = self._body(request)
         except BrokenImage as error:
             return Answer(request.id, reason=IMAGE_BROKEN, detail=str(error))
-        if self._surely_too_long(request):
+        if self._exceeds_context(request):
             return Answer(request.id, reason=TOO_LONG)
-        asked, answer = time.monotonic(), Answer(request.id, reason=ENGINE_ERROR)
-        for attempt in range(self.settings.tries):
-            answer, wait = await self._send(request, body)
-            if wait is None:
+        started, failures = time.monotonic(), 0
+        while True:
+            server = await self._servers.choose()
+            answer, retry = await self._send(server, request, body)
+            if retry is None:
                 return answer
-            if attempt + 1 < self.settings.tries:
-                await asyncio.sleep(wait or random.uniform(0.5, 1) * min(_LONGEST_WAIT, 0.5 * 2**attempt))
-        if self._last_success < asked:  # nobody was answered since: it is not this request
-            raise Transient(f"{', '.join(self._load)}: {answer.detail}. Nothing is lost; try again when they answer.")
+            if retry.counts:
+                failures += 1
+                if failures >= self.settings.tries:
+                    break
+                await asyncio.sleep(retry.after or random.uniform(0.5, 1) * min(_LONGEST_WAIT, 0.25 * 2**failures))
+            elif time.monotonic() - started > self.settings.timeout_s:
+                break
+        if not self._servers.answered_since(started):  # then it is hardly this request that is to blame
+            raise Transient(f"{server.url}: {answer.detail}. Finished parts are kept; try again.")
         return answer
 
-    async def _send(self, request: Request, body: dict[str, Any]) -> tuple[Answer, float | None]:
-        """An answer, and how long to wait before another try; None: it stands, 0: the server does not say."""
-        endpoint = min(self._load, key=self._load.__getitem__)
-        self._load[endpoint] += 1
+    async def _send(self, server: Server, request: Request, body: dict[str, Any]) -> tuple[Answer, "_Retry | None"]:
+        """Send a request once. Returns its answer and, if another try may help, when to make it."""
+        sent = time.monotonic()
         try:
-            async with self._session.post(f"{endpoint}/chat/completions", json=body) as response:
-                if response.status == 200:
-                    self._last_success = time.monotonic()
-                    return self._read(request, await response.json()), None
-                said = (await response.text(errors="replace"))[:200]
-                return self._refused(request, endpoint, response, said)
+            with self._servers.request(server):
+                async with self._session.post(f"{server.url}/chat/completions", json=body) as response:
+                    if response.status == 200:
+                        self._servers.succeed(server)
+                        return self._read(request, await response.json()), None
+                    text = (await response.text(errors="replace"))[:200]
+                    return self._failed(server, sent, request, response, text)
+        except aiohttp.ClientConnectorError as error:  # it never got the request
+            self._servers.fail(server, sent)
+            return self._error(request, error), _Retry(counts=False)
         except TimeoutError:
-            return Answer(request.id, reason=TIMEOUT, detail=f"over {self.settings.timeout_s:g} s"), 0
-        except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError) as error:
-            return Answer(request.id, reason=ENGINE_ERROR, detail=f"{type(error).__name__}: {error}"[:200]), 0
-        finally:
-            self._load[endpoint] -= 1
+            self._servers.fail(server, sent)
+            return Answer(request.id, reason=TIMEOUT, detail=f"over {self.settings.timeout_s:g} s"), _Retry()
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            self._servers.fail(server, sent)
+            return self._error(request, error), _Retry()
+        except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:  # it answered, but no completion
+            return self._error(request, error), _Retry()
 
-    def _refused(
-        self, request: Request, endpoint: str, response: aiohttp.ClientResponse, said: str
-    ) -> tuple[Answer, float | None]:
-        detail = f"{response.status} {said}"
+    def _failed(
+        self, server: Server, sent: float, request: Request, response: aiohttp.ClientResponse, text: str
+    ) -> tuple[Answer, "_Retry | None"]:
+        detail = f"{response.status} {text}"
         if response.status in _LOCKED:
-            raise BadConfig(
-                f"{endpoint} answers {detail}. Check its address, its key and that it serves {self._served}."
-            )
+            reason = f"{server.url} answers {detail}. Check its address, its key and that it serves {self._served}."
+            self._servers.refuse(server, reason)
+            return Answer(request.id, reason=ENGINE_ERROR, detail=detail), _Retry(counts=False)
         if response.status in _BUSY:
             after = response.headers.get("Retry-After", "")
-            wait = min(_LONGEST_WAIT, float(after)) if after.replace(".", "", 1).isdigit() else 0
-            return Answer(request.id, reason=ENGINE_ERROR, detail=detail), wait
-        long = "context length" in said or "too long" in said or "max_model_len" in said
-        return Answer(request.id, reason=TOO_LONG if long else REJECTED, detail=detail), None
+            wait = min(_LONGEST_WAIT, float(after)) if after.replace(".", "", 1).isdigit() else 0.0
+            if response.status in _DOWN and not wait:
+                self._servers.fail(server, sent)
+            return Answer(request.id, reason=ENGINE_ERROR, detail=detail), _Retry(after=wait)
+        too_long = "context length" in text or "too long" in text or "max_model_len" in text
+        return Answer(request.id, reason=TOO_LONG if too_long else REJECTED, detail=detail), None
 
-    def _read(self, request: Request, said: Any) -> Answer:
-        choice, usage = said["choices"][0], said.get("usage") or {}
+    def _error(self, request: Request, error: Exception) -> Answer:
+        return Answer(request.id, reason=ENGINE_ERROR, detail=f"{type(error).__name__}: {error}"[:200])
+
+    def _read(self, request: Request, completion: Any) -> Answer:
+        choice, usage = completion["choices"][0], completion.get("usage") or {}
         return Answer(
             request.id,
             choice["message"]["content"] or "",
@@ -189,18 +217,18 @@ class OpenAIEngine(Engine):
 
     @property
     def _served(self) -> str:
-        # Servers know a model by its name on the Hub, or by what they were told: `--served-model-name sample:teacher`.
+        # The name on the Hub, or else the name that the server was started with: `--served-model-name sample:teacher`.
         return self.task.model.partition("@")[0] or self.model.name
 
-    def _surely_too_long(self, request: Request) -> bool:
+    def _exceeds_context(self, request: Request) -> bool:
         room = self.task.context - self.task.sampling.max_tokens - (self.task.image_tokens if request.image else 0)
         texts = list(_texts(request))
-        # No token is shorter than a byte: most requests fit for sure, and need not be counted.
+        # No token is shorter than a byte, so most requests fit for certain and need not be tokenised.
         return sum(len(text.encode()) for text in texts) > room and self._count(request) > room
 
     def _count(self, request: Request) -> int:
         if self._tokenizer is None:
-            return 0  # the server has to say
+            return 0  # unknown here: the server rejects what is too long
         text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
         return len(self._tokenizer(text, add_special_tokens=False).input_ids)
 

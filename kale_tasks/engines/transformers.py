@@ -1,4 +1,4 @@
-"""The embedded engine: batches of like length through transformers, in this process."""
+"""Runs a model with transformers in this process, in batches of requests of similar length."""
 
 import time
 from collections.abc import Mapping
@@ -29,14 +29,14 @@ class _Prompt:
 
 
 class TransformersEngine(Engine):
-    """Generates with transformers; one batch at a time, requests of like length together."""
+    """Generates one batch at a time, from requests of similar length."""
 
     def start(self) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
         from transformers.utils import logging
 
-        _hush(logging)
+        _silence(logging)
         started = time.monotonic()
         self._torch, self._batch = torch, self.settings.batch
         self._waiting: list[_Prompt] = []
@@ -87,7 +87,7 @@ class TransformersEngine(Engine):
             self._torch.cuda.empty_cache()
 
     def _next_batch(self) -> list[_Prompt]:
-        # The oldest must go; those nearest to it in length go with it, so that little is padding.
+        # The oldest request, and those nearest to it in length, so that there is little padding.
         oldest = min(self._waiting, key=lambda prompt: prompt.request.id)
         self._waiting.sort(key=lambda prompt: (abs(prompt.tokens - oldest.tokens), prompt.request.id))
         batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
@@ -98,7 +98,7 @@ class TransformersEngine(Engine):
             return []
         try:
             return self._generate(batch)
-        except Exception as error:  # one bad request must not take its neighbours along: halve until it is alone
+        except Exception as error:  # halve the batch until a request that fails is alone, so that only that one fails
             out_of_memory = "out of memory" in str(error).lower() or "not enough memory" in str(error).lower()
             if len(batch) == 1:
                 reason = OUT_OF_MEMORY if out_of_memory else ENGINE_ERROR
@@ -122,13 +122,12 @@ class TransformersEngine(Engine):
             add_special_tokens=False,
             return_tensors="pt",
         ).to(self._device)
-        drawn = [prompt.request for prompt in batch]
         started = time.monotonic()
         rows = generate_tokens(
             self._model,
             inputs,
             self.task.sampling.max_tokens,
-            logits_processor=_drawing(drawn, self.task.sampling.top_p),
+            logits_processor=_sampling([prompt.request for prompt in batch], self.task.sampling.top_p),
             stopping_criteria=StoppingCriteriaList([MaxTimeCriteria(self.settings.timeout_s)]),
         )
         late = time.monotonic() - started >= self.settings.timeout_s
@@ -145,7 +144,7 @@ class TransformersEngine(Engine):
         return Answer(prompt.request.id, text, tokens_in, len(tokens), "length" if stop is None else "stop")
 
     def _plain_generation(self) -> Any:
-        # A checkpoint's own defaults (penalties, sampling) would make engines differ: only its end tokens count.
+        # Ignore the checkpoint's sampling defaults and penalties, which other engines ignore too; keep its end tokens.
         from transformers import GenerationConfig
 
         config: Any = GenerationConfig
@@ -165,17 +164,17 @@ def generate_tokens(model: Any, inputs: Mapping[str, Any], max_tokens: int, **op
     return rows
 
 
-def _hush(logging: Any) -> None:
+def _silence(logging: Any) -> None:  # its functions have no types
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 
 
-def _drawing(requests: list[Request], top_p: float) -> Any:
-    """What makes greedy search draw by each request's own temperature and seed, whichever batch it is in."""
+def _sampling(requests: list[Request], top_p: float) -> Any:
+    """Make greedy search sample by the temperature and seed of each request, independently of its batch."""
     import torch
     from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 
-    class Draw(LogitsProcessor):
+    class Sample(LogitsProcessor):
         def __init__(self) -> None:
             self.sources = {
                 i: torch.Generator().manual_seed(request.seed)
@@ -188,9 +187,9 @@ def _drawing(requests: list[Request], top_p: float) -> Any:
                 row = scores[i : i + 1].float() / requests[i].temperature
                 if top_p < 1:
                     row = TopPLogitsWarper(top_p)(input_ids, row)
-                # Adding Gumbel noise and taking the largest is drawing from the distribution.
+                # Gumbel-max trick: the largest logit after adding noise is a sample of the distribution.
                 noise = -torch.log(-torch.log(torch.rand(row.shape, generator=source).clamp(1e-20, 1 - 1e-7)))
                 scores[i : i + 1] = row + noise.to(row.device)
             return scores
 
-    return LogitsProcessorList([Draw()])
+    return LogitsProcessorList([Sample()])

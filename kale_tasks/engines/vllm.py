@@ -1,87 +1,78 @@
-"""vLLM in a process of its own: when that dies it is started again, and only what was in it is asked again."""
+"""vLLM in a child process. If that process dies, it is started again and the unanswered requests are asked again."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from kale_tasks.engines import vllm_worker
 from kale_tasks.engines.base import ENGINE_DIED, Answer, Engine, Model, Request
 from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.process import allowed_environment, start_process, stop_process
 from kale_tasks.settings.caption import Caption
 
-_HOPELESS = 3  # deaths in a row without one answer in between
-_FAREWELL = 20  # seconds
+_START_SECONDS = 1800  # loading and compiling a large model from a slow disk
+_EXIT_SECONDS = 20
+_HOPELESS = 3  # requests in a row that killed the process, with no answer in between
+_QUIET = 20  # batches without a death, after which the next one is not taken for a lack of memory
+# The process decodes images of strangers: it inherits variables of these names, and no credentials.
+_VARIABLES = (
+    "CC", "CUDA_", "CUDNN_", "CXX", "DO_NOT_TRACK", "GLOO_", "HF_HOME", "HF_HUB_", "HIP_", "LD_", "LOGNAME", "MKL_",
+    "NCCL_", "NVIDIA_", "OMP_", "PYTHON", "PYTORCH_", "ROCM_", "ROCR_", "TOKENIZERS_", "TORCH", "TRITON_", "USER",
+    "VIRTUAL_ENV", "VLLM_", "XDG_",
+)  # fmt: skip
 
 
 class VllmEngine(Engine):
-    """Speaks with `vllm_worker` over pipes."""
+    """Sends requests to `vllm_worker` through pipes.
+
+    When the process dies, the requests in it become suspects. They are asked again, at first together, then in halves,
+    until the request that kills the process is alone in it. New requests wait until no suspect is left.
+    """
 
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)
         self._process: subprocess.Popen[bytes] | None = None
         self._batch = settings.batch
-        self._out: dict[int, Request] = {}  # sent, not answered
-        self._suspects: deque[Request] = deque()  # were in a process that died: asked one at a time
+        self._sent: dict[int, Request] = {}
+        self._waiting: deque[Request] = deque()
+        self._suspects: deque[list[Request]] = deque()
+        self._isolated = False  # the requests in the process are one group of suspects
+        self._blamed: list[Answer] = []  # returned once the engine has shown that it can answer others
         self._done: list[Answer] = []
-        self._barren = 0
+        self._answers_since_death: int | None = None
 
     @property
     def pending(self) -> int:
-        return len(self._out) + len(self._suspects) + len(self._done)
+        suspects = sum(map(len, self._suspects))
+        return len(self._sent) + len(self._waiting) + suspects + len(self._blamed) + len(self._done)
 
     def start(self) -> None:
-        python = self.settings.vllm_python or sys.executable
-        try:
-            self._process = subprocess.Popen(
-                [python, "-P", str(Path(vllm_worker.__file__))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # it has children of its own, which must go with it
-            )
-        except OSError as error:
-            raise BadConfig(f"caption.vllm_python: {python} cannot be run: {error.strerror}.") from error
-        self._heard = SimpleQueue[dict[str, Any] | None]()
-        threading.Thread(target=_listen, args=(self._process, self._heard), daemon=True).start()
-        self._write(self._described(), b"")
-        ready = self._heard.get()
-        if ready is None:
-            raise BadConfig(f"vLLM did not start with {python}; its own words are above. See caption.vllm_python.")
-        self.times.load += ready["load"]
-        self.times.warm += ready["warm"]
-        self.times.starts += 1
+        self._batch, self._answers_since_death = self.settings.batch, None
+        self._start_worker()
 
     def submit(self, request: Request) -> None:
-        if self._suspects:
-            self._suspects.append(request)
-        else:
-            self._send(request)
+        self._waiting.append(request)
+        self._send_next()
 
     def finished(self) -> list[Answer]:
-        if self._done:
-            done, self._done = self._done, []
-            return done
-        if not self._out and self._suspects:
-            self._send(self._suspects.popleft())
-        if not self._out:
-            return []
-        answers: list[Answer] = []
-        while self._out and not (answers and self._heard.empty()):
-            frame = self._heard.get()
+        self._send_next()
+        if not self._done and not self._sent:
+            self._done, self._blamed = self._blamed, []
+        while self._sent and not (self._done and self._frames.empty()):
+            frame = self._frames.get()
             if frame is None:
-                self._bury()
+                self._recover()
                 break
-            self._barren = 0
-            del self._out[frame["id"]]
-            answers.append(Answer(**frame))
-        return answers
+            self._take(frame)
+        done, self._done = self._done, []
+        return done
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -90,27 +81,90 @@ class VllmEngine(Engine):
         with suppress(BrokenPipeError):
             process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_FAREWELL)  # without its input it goes by itself
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            process.wait(_EXIT_SECONDS)  # it exits when its input ends
+        stop_process(process, grace_seconds=1)
 
-    def _bury(self) -> None:
-        # Alone in there, a request is to blame; otherwise each of them is asked again by itself.
+    def _take(self, frame: dict[str, Any]) -> None:
+        del self._sent[frame["id"]]
+        self._done += [*self._blamed, Answer(**frame)]
+        self._blamed = []
+        if self._answers_since_death is not None:
+            self._answers_since_death += 1
+
+    def _send_next(self) -> None:
+        if self._isolated and self._sent:
+            return
+        self._isolated = bool(self._suspects)
+        for request in self._suspects.popleft() if self._suspects else self._drain_waiting():
+            self._send(request)
+
+    def _drain_waiting(self) -> list[Request]:
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def _recover(self) -> None:
+        """Restart the process after its death. The requests in it become suspects, or a lone suspect is blamed."""
         self.stop()
-        died, self._out = list(self._out.values()), {}
-        self._barren += 1
-        if len(died) == 1:
-            self._done.append(Answer(died[0].id, reason=ENGINE_DIED, detail="the engine died while it had only this"))
+        died, self._sent = list(self._sent.values()), {}
+        if not self._isolated:
+            self._suspects.append(died)
+            self._reduce_batch()
+        elif len(died) > 1:
+            self._suspects.extendleft([died[len(died) // 2 :], died[: len(died) // 2]])
         else:
-            self._suspects.extend(died)
-        if self._barren >= _HOPELESS and len(died) > 1:
-            raise Transient(f"vLLM died {self._barren} times without an answer; its own words are above. Try again.")
-        self._batch = max(1, self._batch // 2)  # memory is what kills most
-        self.start()
+            self._blamed.append(Answer(died[0].id, reason=ENGINE_DIED, detail="vLLM died while it had only this"))
+        if len(self._blamed) >= _HOPELESS:
+            raise Transient(
+                f"vLLM died of {_HOPELESS} single requests in a row, so they are hardly to blame. See its output above "
+                f"for the cause. Finished parts are kept; try again."
+            )
+        self._isolated = False
+        self._start_worker()
+
+    def _reduce_batch(self) -> None:
+        # One death can have any cause; a second one soon after it is most likely a lack of memory.
+        if self._answers_since_death is not None and self._answers_since_death < _QUIET * self._batch:
+            self._batch = max(1, self._batch // 2)
+        self._answers_since_death = 0
+
+    def _start_worker(self) -> None:
+        python = self.settings.vllm_python or sys.executable
+        variables = [name for name in os.environ if name.startswith(_VARIABLES)]
+        description = self._describe()
+        try:
+            self._process = start_process(
+                [python, "-P", str(Path(vllm_worker.__file__))],
+                environment=allowed_environment(variables),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise BadConfig(f"caption.vllm_python: {python} cannot be run: {error.strerror}.") from error
+        self._frames = SimpleQueue[dict[str, Any] | None]()
+        threading.Thread(target=_read_frames, args=(self._process, self._frames), daemon=True).start()
+        self._write(description, b"")
+        ready = self._wait_until_ready(python)
+        self.times.load += ready["load"]
+        self.times.warm += ready["warm"]
+        self.times.starts += 1
+
+    def _wait_until_ready(self, python: str) -> dict[str, Any]:
+        try:
+            frame = self._frames.get(timeout=_START_SECONDS)
+        except Empty:
+            self.stop()
+            raise Transient(f"vLLM did not load {self.model.name} within {_START_SECONDS} s. Try again.") from None
+        if frame is None:
+            self.stop()
+            raise Transient(f"vLLM ended while it loaded {self.model.name}. See its output above, then try again.")
+        if missing := frame.get("missing"):
+            self.stop()
+            raise BadConfig(f"{python} cannot import vLLM: {missing}. Set caption.vllm_python to one that can.")
+        return frame
 
     def _send(self, request: Request) -> None:
-        self._out[request.id] = request
+        self._sent[request.id] = request
         head = {
             "id": request.id,
             "messages": request.messages,
@@ -121,11 +175,11 @@ class VllmEngine(Engine):
 
     def _write(self, head: dict[str, Any], data: bytes) -> None:
         assert self._process and self._process.stdin
-        with suppress(BrokenPipeError):  # it died: the next answer is none
+        with suppress(BrokenPipeError):  # it died; the reader of its answers will see that
             self._process.stdin.write(json.dumps({**head, "bytes": len(data)}).encode() + b"\n" + data)
             self._process.stdin.flush()
 
-    def _described(self) -> dict[str, Any]:
+    def _describe(self) -> dict[str, Any]:
         task, settings = self.task, self.settings
         return {
             "folder": str(self.model.folder()),
@@ -142,10 +196,10 @@ class VllmEngine(Engine):
         }
 
 
-def _listen(process: subprocess.Popen[bytes], heard: "SimpleQueue[dict[str, Any] | None]") -> None:
-    # In a thread, so that neither side ever waits for the other to read; None: there will be no more.
+def _read_frames(process: subprocess.Popen[bytes], frames: "SimpleQueue[dict[str, Any] | None]") -> None:
+    # Runs in a thread, so that neither side ever blocks because the other does not read. None marks the end.
     assert process.stdout
     with process.stdout as lines, suppress(ValueError):
         for line in lines:
-            heard.put(json.loads(line))
-    heard.put(None)
+            frames.put(json.loads(line))
+    frames.put(None)

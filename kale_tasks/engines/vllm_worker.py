@@ -1,7 +1,8 @@
-"""The process that runs vLLM, in whatever interpreter has it; it imports nothing of this project.
+"""The process that runs vLLM, in any interpreter that has it. Imports nothing of this project.
 
-Frames go both ways: a line of JSON, followed by as many raw bytes as its `bytes` says. First comes the model, then
-requests; back come `ready`, then an answer for each request in the order in which they are finished.
+Reads frames from stdin: a line of JSON, followed by the number of raw bytes that its field `bytes` states. The first
+frame describes the model, the others are requests. Writes lines of JSON to stdout: first `ready`, or `missing` if vLLM
+cannot be imported; then an answer for each request, in the order in which they are finished.
 """
 
 import asyncio
@@ -22,12 +23,12 @@ DEFAULTS = {
 }
 
 
-class Broken(Exception):
-    """Bytes that are no image."""
+class UndecodableImage(Exception):
+    """Image bytes that cannot be decoded."""
 
 
 class Worker:
-    """One engine and the requests in it."""
+    """The engine and its unfinished requests."""
 
     def __init__(self, model: dict[str, Any], out: BinaryIO) -> None:
         self.model, self.out = model, out
@@ -35,13 +36,12 @@ class Worker:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Load the model and answer a first request of its own kind."""
+        """Load the model."""
         import torch
-        from vllm import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm import AsyncEngineArgs, AsyncLLMEngine
 
         sees = self.model["sees"]
-        self.engine = AsyncLLM.from_engine_args(
+        self.engine = AsyncLLMEngine.from_engine_args(
             AsyncEngineArgs(
                 model=self.model["folder"],
                 dtype=self.model["dtype"],
@@ -49,16 +49,16 @@ class Worker:
                 max_num_seqs=self.model["batch"],
                 gpu_memory_utilization=self.model["memory"],
                 limit_mm_per_prompt={"image": 1} if sees else {},
-                mm_processor_cache_gb=0,  # every image is seen once
+                mm_processor_cache_gb=0,  # each image is used once
                 renderer_num_workers=self.model["preparers"] if sees else 1,
-                generation_config="vllm",  # a checkpoint's own sampling must not change the recipe's
-                enforce_eager=not torch.cuda.is_available(),  # compiling pays on GPUs alone
+                generation_config="vllm",  # sampling comes from the recipe, not from the checkpoint
+                enforce_eager=not torch.cuda.is_available(),  # compiling pays off on GPUs only
                 seed=0,
             )
         )
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
-        """Answer requests until nobody is there to ask: what is unanswered then, nobody wants."""
+        """Answer requests until the input ends; unfinished ones are then abandoned."""
         while line := await lines.readline():
             request = json.loads(line)
             image = await lines.readexactly(request["bytes"])
@@ -68,40 +68,42 @@ class Worker:
 
     async def answer(self, request: dict[str, Any], image: bytes) -> None:
         """Answer one request with a text or a reason."""
-        from vllm.v1.engine.exceptions import EngineDeadError
-
         try:
             async with asyncio.timeout(self.model["timeout"]):
-                said = await self.generate(request, image)
-        except Broken as error:
-            said = {"reason": "image_broken", "detail": str(error)}
+                result = await self.generate(request, image)
+        except UndecodableImage as error:
+            result = {"reason": "image_broken", "detail": str(error)}
         except TimeoutError:
-            said = {"reason": "timeout", "detail": f"over {self.model['timeout']:g} s"}
-        except EngineDeadError:
-            os._exit(3)  # nothing more can come of this process
-        except Exception as error:  # whatever one request does must stay its own affair
+            result = {"reason": "timeout", "detail": f"over {self.model['timeout']:g} s"}
+        except Exception as error:  # one failed request must not fail the others
+            if self.engine.errored:
+                os._exit(3)  # the engine is dead; the parent starts another process
             reason = "too_long" if "maximum context length" in str(error) else "engine_error"
-            said = {"reason": reason, "detail": f"{type(error).__name__}: {error}"[:200]}
-        send(self.out, {"id": request["id"], **said})
+            result = {"reason": reason, "detail": f"{type(error).__name__}: {error}"[:200]}
+        send(self.out, {"id": request["id"], **result})
 
     async def generate(self, request: dict[str, Any], image: bytes) -> dict[str, Any]:
-        """Count the prompt's tokens, then generate."""
+        """Generate an answer, unless prompt and answer together could exceed the context."""
         prompt = await self.render(request["messages"], image)
         tokens = len(prompt["prompt_token_ids"])
         if tokens + self.model["max_tokens"] > self.model["context"]:
             return {"reason": "too_long", "detail": f"{tokens} tokens", "tokens_in": tokens}
         outputs = [out async for out in self.engine.generate(prompt, self.sampling(request), str(request["id"]))]
-        said = outputs[-1].outputs[0]
+        last = outputs[-1].outputs[0]
         return {
-            "text": said.text,
+            "text": last.text,
             "tokens_in": tokens,
-            "tokens_out": len(said.token_ids),
-            "finish": said.finish_reason,
+            "tokens_out": len(last.token_ids),
+            "finish": last.finish_reason,
         }
 
     async def render(self, messages: list[dict[str, Any]], image: bytes) -> Any:
-        """Token ids and pixels of a conversation."""
-        from vllm.renderers.params import ChatParams
+        """Turn messages and image into token ids and pixels.
+
+        `vllm.renderers` is not documented as public API. The documented way to chat with this engine is the HTTP
+        server, which does not tell the length of a prompt before it generates.
+        """
+        from vllm.renderers import ChatParams
 
         if image:
             picture = await asyncio.get_running_loop().run_in_executor(self.decoders, decode, image)
@@ -112,7 +114,7 @@ class Worker:
         return prompt
 
     def sampling(self, request: dict[str, Any]) -> Any:
-        """How this request's tokens are drawn."""
+        """Return the sampling parameters of a request."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -126,38 +128,42 @@ class Worker:
 
 
 def with_image(content: Any, picture: Any) -> Any:
-    """A message's content with its picture in the place kept for it."""
+    """Put the decoded image in the place of the part of type `image`."""
     if isinstance(content, str):
         return content
     return [{"type": "image_pil", "image_pil": picture} if part["type"] == "image" else part for part in content]
 
 
 def decode(data: bytes) -> Any:
-    """The pixels of an image."""
+    """Decode an image, or raise UndecodableImage."""
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.convert("RGB")
-    except Exception as error:  # decoders raise whatever they like
-        raise Broken(f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # decoders raise errors of many kinds
+        raise UndecodableImage(f"{type(error).__name__}: {error}") from error
 
 
 def send(out: BinaryIO, frame: dict[str, Any]) -> None:
-    """Write one frame."""
+    """Write a frame."""
     out.write(json.dumps(frame).encode() + b"\n")
     out.flush()
 
 
 async def run(out: BinaryIO) -> None:
-    """Read the model, start it, serve."""
+    """Load the model that the first frame describes, warm it up, and serve requests."""
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=1 << 24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     model = json.loads(await lines.readline())
     worker = Worker(model, out)
     started = time.monotonic()
-    worker.start()
+    try:
+        worker.start()
+    except ImportError as error:
+        send(out, {"missing": f"{type(error).__name__}: {error}"})
+        return
     loaded = time.monotonic()
     first = await worker.generate({"id": "warm", "temperature": 0.0, "seed": 0, **model["warm"]}, b"")
     send(out, {"ready": True, "load": loaded - started, "warm": time.monotonic() - loaded, "first": first})
@@ -166,7 +172,7 @@ async def run(out: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Keep the real stdout for frames: libraries print to what they think it is."""
+    """Reserve stdout for frames: what libraries print goes to stderr."""
     os.environ |= DEFAULTS | os.environ
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

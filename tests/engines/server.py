@@ -17,6 +17,7 @@ class Server:
 
     def __init__(self, delay: float, reply: Reply | None) -> None:
         self.delay, self.reply = delay, reply
+        self.delays: dict[str, float] = {}  # of single texts
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.connections: set[int] = set()
@@ -31,8 +32,8 @@ class Server:
         self.connections.add(id(request.transport))
         if self.keep_bodies:
             self.bodies.append(body)
-        if self.delay:
-            await asyncio.sleep(self.delay)
+        if delay := self.delays.get(text, self.delay):
+            await asyncio.sleep(delay)
         return (self.reply and self.reply(body)) or said(f"A caption of {len(text)} letters is here for all to see.")
 
 

@@ -92,7 +92,7 @@ def test_what_a_server_rejects_is_not_sent_again() -> None:
 
 
 def test_a_slow_answer_is_given_up() -> None:
-    with serving(5) as server, pytest.raises(Transient, match="try again"):
+    with serving(0.5) as server, pytest.raises(Transient, match="try again"):
         ask([server], [asking("what?")], "caption.timeout_s=0.05", "caption.tries=1")
 
 
@@ -108,7 +108,7 @@ def test_an_answer_that_is_no_completion_is_a_reason() -> None:
 def test_a_server_that_is_gone_ends_the_run_and_not_its_rows() -> None:
     with serving() as server:
         pass
-    with pytest.raises(Transient, match="Nothing is lost"):
+    with pytest.raises(Transient, match="Finished parts are kept"):
         ask([server], [asking("what?")], "caption.tries=1")
 
 
@@ -141,3 +141,58 @@ def test_a_prompt_that_cannot_fit_is_not_sent(models: Path) -> None:
 def test_no_server_is_a_matter_of_settings() -> None:
     with pytest.raises(BadConfig, match=r"caption\.endpoints"):
         ask([], [asking("what?")])
+
+
+def test_while_one_server_is_down_the_other_answers_everything() -> None:
+    with serving() as down:
+        pass
+    for servers in ((0, 1), (1, 0)):
+        with serving(0.005) as up:
+            both = [(down, up)[i] for i in servers]
+            answers = ask(both, [asking(f"question {i}", i) for i in range(300)], "caption.tries=2")
+        assert not any(answer.reason for answer in answers.values())
+
+
+def test_a_server_that_comes_back_gets_requests_again() -> None:
+    broken = True
+
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        return web.Response(status=503) if broken else None
+
+    settings = settings_of(["caption.engine=openai", "caption.tries=20"]).caption
+    with serving(0.005) as up, serving(0.005, reply) as restarting:
+        model = Model("tiny@0", TASK, lambda: Path("nowhere"), [up.url, restarting.url])
+        with open_engine(settings, model) as engine:
+            engine.start()
+            sent = done = 0
+            while done < 1000:
+                while sent < 1000 and engine.pending < 8:
+                    engine.submit(asking(f"question {sent}", sent))
+                    sent += 1
+                done += sum(not answer.reason for answer in engine.finished())
+                broken = done < 200
+    assert restarting.asked.total() > 100
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_server_with_a_wrong_key_or_model_takes_out_only_itself(status: int) -> None:
+    with serving() as right, serving(reply=lambda body: web.Response(status=status)) as wrong:
+        answers = ask([wrong, right], [asking(f"question {i}", i) for i in range(20)])
+    assert not any(answer.reason for answer in answers.values())
+    assert wrong.asked.total() <= 20 and right.asked.total() == 20
+
+
+def test_a_slow_request_fails_alone_while_its_server_answers_others() -> None:
+    with serving(0.01) as server:
+        server.delays["slow"] = 1.5
+        requests = [asking("slow", 0), *(asking(f"question {i}", i) for i in range(1, 40))]
+        answers = ask([server], requests, "caption.timeout_s=0.5", "caption.tries=1")
+    assert {i: answer.reason for i, answer in answers.items() if answer.reason} == {0: "timeout"}
+
+
+def test_top_p_and_the_seed_of_a_request_reach_the_server() -> None:
+    task = TASK.model_copy(update={"sampling": TASK.sampling.model_copy(update={"top_p": 0.5})})
+    with serving() as server:
+        ask([server], [Request(0, [{"role": "user", "content": "what?"}], None, 0.3, seed=11)], task=task)
+    (body,) = server.bodies
+    assert (body["top_p"], body["temperature"], body["seed"]) == (0.5, 0.3, 11)
