@@ -1,1 +1,1 @@
-"""Ingest: landing files of a key become clean, deduplicated pairs."""
+"""The ingest step: landing files of a key become clean, deduplicated pairs."""

@@ -27,7 +27,7 @@ def landing_files(settings: Settings, key: str) -> list[Entry]:
 
 
 def is_hidden(path: str) -> bool:
-    """Tell whether any component of a path starts with `_` or `.`, such as `_temporary/0/part-0.parquet`.
+    """Tell whether any component of a path starts with `_` or `.`, such as in `_temporary/0/part-0.parquet`.
 
     Writers use such names for work in progress, markers and caches, never for finished data.
     """

@@ -1,1 +1,1 @@
-"""What is read in texts, alt-texts and captions alike: sentences, facts, noise, and what is said of nothing."""
+"""Analysis of alt-texts and captions: sentences, language, facts, noise, invented facts."""

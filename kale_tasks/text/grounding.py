@@ -1,8 +1,8 @@
-"""Grounding: whether the sources of a caption know the facts that it states.
+"""Grounding: checks whether the sources of a caption support the facts that it states.
 
-A source knows a fact when it knows each of its words: as it stands, inflected, with one letter mistyped, abbreviated,
-as a part of a longer word (a hashtag, a file name), as an acronym, or as the month of a written date. It does not know
-what an acronym stands for: such expansions are guesses of the model.
+A source supports a fact if it has each of the fact's words: literally, inflected, with one letter mistyped,
+abbreviated, as a part of a longer word (a hashtag, a file name), as an acronym, or as the month of a date in digits.
+An acronym does not support its expansion: the model may have guessed that.
 """
 
 import re
@@ -19,12 +19,12 @@ _DATE = re.compile(r"(?<!\d)(\d{1,4})[-/.年](\d{1,2})(?!\d)")
 _ABBREVIATED = re.compile(r"([^\W\d_]{3,})(?:\.|…|\W*$)")
 _ENDINGS, _MONTHS, _NUMBERS = words("endings"), words("months"), pairs("numbers")
 _SAME = [frozenset(group.split()) for group in lines("same")]
-_MISTYPED = 6  # from so many letters on, a word with one letter wrong is still that word
+_MISTYPED = 6  # letters from which on a word may have one wrong letter
 
 
 @dataclass(frozen=True)
 class Grounding:
-    """The facts of a caption by where they come from; a fact of both sources is in both."""
+    """The facts of a caption by source. A fact that both sources support is in both sets."""
 
     facts: Set[str]
     from_alt: Set[str]
@@ -32,29 +32,32 @@ class Grounding:
 
     @property
     def invented(self) -> Set[str]:
-        """Facts that neither source knows."""
+        """The facts that neither source supports."""
         return self.facts - self.from_alt - self.from_dense
 
 
 def ground(caption: str, dense: str, alt: str) -> Grounding:
-    """Where each fact of a caption comes from; one that only both together know counts as the alt-text's."""
+    """Find the sources of each fact of a caption.
+
+    A fact that only both sources together support counts as from the alt-text.
+    """
     stated = facts(caption)
-    in_alt, in_dense, in_both = _Source.of(alt), _Source.of(dense), _Source.of(f"{dense}\n{alt}")
-    from_dense = frozenset(fact for fact in stated if in_dense.knows(fact))
+    alt_source, dense_source, joint_source = _Source.of(alt), _Source.of(dense), _Source.of(f"{dense}\n{alt}")
+    from_dense = frozenset(fact for fact in stated if dense_source.supports(fact))
     from_alt = frozenset(
-        fact for fact in stated if in_alt.knows(fact) or (fact not in from_dense and in_both.knows(fact))
+        fact for fact in stated if alt_source.supports(fact) or (fact not in from_dense and joint_source.supports(fact))
     )
     return Grounding(stated, from_alt, from_dense)
 
 
 def invented(caption: str, dense: str, alt: str) -> Set[str]:
-    """The facts of a caption that come from neither its dense caption nor its alt-text."""
+    """Return the facts of a caption that neither its dense caption nor its alt-text supports."""
     return ground(caption, dense, alt).invented
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A text, asked what it knows."""
+    """A source text, indexed for checks of facts."""
 
     text: str
 
@@ -63,40 +66,40 @@ class _Source:
     def of(text: str) -> "_Source":
         return _Source(text)
 
-    def knows(self, fact: str) -> bool:
+    def supports(self, fact: str) -> bool:
         named = [word[0] for word in WORD.finditer(fact)]
-        return all(self._knows_word(word) for word in named if word.lower() not in JOINERS and not is_plain(word))
+        return all(self._has_word(word) for word in named if word.lower() not in JOINERS and not is_plain(word))
 
-    def _knows_word(self, word: str) -> bool:
+    def _has_word(self, word: str) -> bool:
         plain = squash(word)
-        if self._knows_form(plain) or self._knows_parts(word):
+        if self._has_form(plain) or self._has_parts(word):
             return True
         if plain.isdigit():
             return False
         return (
             any(plain.startswith(short) for short in self._abbreviated)
             or (len(plain) >= 5 and plain in self._long)
-            or (word.rstrip("s").isupper() and len(word) >= 3 and self._knows_acronym(plain.rstrip("s")))
+            or (word.rstrip("s").isupper() and len(word) >= 3 and self._has_acronym(plain.rstrip("s")))
             or (len(plain) >= _MISTYPED and any(_one_letter_apart(plain, known) for known in self._forms))
         )
 
-    def _knows_acronym(self, plain: str) -> bool:
+    def _has_acronym(self, plain: str) -> bool:
         return plain in self._initials or any(form.startswith(plain) for form in self._forms)
 
-    def _knows_form(self, plain: str) -> bool:
+    def _has_form(self, plain: str) -> bool:
         forms = self._forms
-        year = plain[2:] if re.fullmatch(r"(19|20)\d\d", plain) else plain  # a '95 Mustang is of 1995
+        year = plain[2:] if re.fullmatch(r"(19|20)\d\d", plain) else plain  # '95 supports 1995
         return not forms.isdisjoint((plain, plain.lstrip("0"), f"{plain}s", year)) or bool(_stems(plain) & self._stems)
 
-    def _knows_parts(self, word: str) -> bool:
-        # "3-bedroom" is known by its number, "Mouse-themed" by its name: what is written small is no fact.
+    def _has_parts(self, word: str) -> bool:
+        # "3-bedroom" is supported by its number, "Mouse-themed" by its name; lower-case parts are not facts.
         parts = [part for part in re.split(r"[\W_]+", word) if part]
         named = [part for part in parts if part[0].isupper() or part[0].isdigit()]
         pieces = [
             piece for part in named for piece in _PIECE.findall(_bare(part)) if piece[0].isupper() or piece.isdigit()
         ]
         return any(
-            known and all(self._knows_form(squash(part)) for part in known)
+            known and all(self._has_form(squash(part)) for part in known)
             for known in (
                 named if len(parts) > 1 else [],
                 [piece for piece in pieces if piece.isdigit() or len(piece) > 2],
@@ -130,7 +133,7 @@ class _Source:
 
 
 def squash(word: str) -> str:
-    """A word without case, accents, marks and the possessive: what two spellings of a name share."""
+    """Reduce a word to what different spellings share: no case, accents, punctuation or possessive ending."""
     plain = re.sub(r"['\u2019]s$", "", _bare(word).casefold())
     return re.sub(r"[\W_]", "", plain)
 

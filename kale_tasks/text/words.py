@@ -1,4 +1,4 @@
-"""The word lists of the rules."""
+"""Access to the word lists and patterns in words.yaml."""
 
 import re
 from functools import cache
@@ -9,18 +9,18 @@ import yaml
 
 
 def words(name: str) -> list[str]:
-    """One list, a word an entry."""
+    """Return a list as single words."""
     found = _lists()[name]
     return (found if isinstance(found, str) else " ".join(found)).split()
 
 
 def lines(name: str) -> list[str]:
-    """One list, a line an entry."""
+    """Return a list as lines of words."""
     return list(_lists()[name])
 
 
 def pairs(name: str) -> dict[str, str]:
-    """One list of words with their meaning."""
+    """Return a list that maps words to values."""
     return dict(_lists()[name])
 
 
@@ -32,7 +32,7 @@ def _lists() -> dict[str, Any]:
 
 @cache
 def pattern(name: str) -> re.Pattern[str]:
-    """One list of regular expressions, any of which may match."""
+    """Return a list of regular expressions as one that matches where any of them does. Case is ignored."""
     found = _lists()[name]
     expressions = [found] if isinstance(found, str) else found
     return re.compile("|".join(f"(?:{one})" for one in expressions), re.IGNORECASE)

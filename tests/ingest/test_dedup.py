@@ -1,4 +1,4 @@
-"""What counts as the same pair, which one stays, and what later keys know of earlier ones."""
+"""Duplicates within a key and of earlier keys: which rows are found, and which one is kept."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,7 +28,7 @@ def bits(one: str, other: str, tmp_path: Path) -> int:
     return int(np.bitwise_count(sketch[0] ^ sketch[1]).sum())
 
 
-def test_sketches_tell_near_texts_from_others(tmp_path: Path) -> None:
+def test_sketches_of_near_texts_differ_in_fewer_bits_than_those_of_others(tmp_path: Path) -> None:
     assert bits(LONG, LONG, tmp_path) == 0
     assert bits(LONG, LONG + "s", tmp_path) <= text_bits(0.8)
     assert bits(LONG, "A recipe for plum dumplings with poppy seeds", tmp_path) > 2 * text_bits(0.8)
@@ -36,7 +36,7 @@ def test_sketches_tell_near_texts_from_others(tmp_path: Path) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8))
-def test_a_sketch_does_not_depend_on_its_neighbours(texts: list[str]) -> None:
+def test_a_sketch_does_not_depend_on_other_texts_of_its_batch(texts: list[str]) -> None:
     dedup = settings_for(Path("unused")).ingest.dedup
     together, alone = text_sketches(texts, dedup), [text_sketches([text], dedup) for text in texts]
     for kind in (0, 1):
@@ -45,7 +45,7 @@ def test_a_sketch_does_not_depend_on_its_neighbours(texts: list[str]) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).filter(lambda p: p[0] > p[1]), max_size=60))
-def test_links_of_any_shape_settle_into_stars_around_the_least(links: list[tuple[int, int]]) -> None:
+def test_links_of_any_shape_settle_into_stars_around_the_smallest_row(links: list[tuple[int, int]]) -> None:
     with duckdb.connect() as db:
         db.execute("CREATE TABLE links (a BIGINT, b BIGINT)")
         if links:
@@ -69,7 +69,7 @@ def _least_of_each(links: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield from ((member, min(group)) for member in group if member != min(group))
 
 
-def test_the_best_of_equal_rows_stays_and_stands_for_the_others(tmp_path: Path) -> None:
+def test_the_best_of_equal_rows_is_kept_and_counts_the_others(tmp_path: Path) -> None:
     rows = [
         pair(1, similarity=0.2), pair(1, similarity=0.4, text="A better text about the same old castle"),  # one URL
         pair(2, sha256="ab" * 32), pair(3, sha256="AB" * 32, original_width=900, original_height=900),  # one picture
@@ -87,7 +87,7 @@ def test_the_best_of_equal_rows_stays_and_stands_for_the_others(tmp_path: Path) 
     assert committed.dropped == {"duplicate_url": 1, "duplicate_picture": 1, "duplicate_uid": 1, "near_duplicate": 2}
 
 
-def test_as_many_of_a_cluster_stay_as_wanted_earlier_keys_counted_in(tmp_path: Path) -> None:
+def test_the_rows_kept_of_a_cluster_include_those_of_earlier_keys(tmp_path: Path) -> None:
     land(tmp_path / "landing", [pair(n, text=f"{LONG}{'.' * n}") for n in range(2)], "k1")
     land(tmp_path / "landing", [pair(n, text=f"{LONG}{'!' * n}") for n in range(10, 15)], "k2")
     settings = settings_for(tmp_path, "ingest.dedup.keep=3")
@@ -96,7 +96,7 @@ def test_as_many_of_a_cluster_stay_as_wanted_earlier_keys_counted_in(tmp_path: P
     assert second.dropped == {"near_duplicate": 2, "earlier_text": 2}
 
 
-def test_what_too_many_urls_share_tells_nothing(tmp_path: Path) -> None:
+def test_texts_and_images_that_too_many_urls_share_are_dropped(tmp_path: Path) -> None:
     shared = [pair(n, text=LONG) for n in range(11)]
     grey = [pair(n, sha256="00" * 32) for n in range(20, 31)]
     land(tmp_path / "landing", [*shared, *grey, pair(40), pair(41)])
@@ -114,7 +114,7 @@ def test_a_key_of_nothing_but_copies_ends_with_one_row(tmp_path: Path) -> None:
     assert kept(settings)[0]["dup_count"] == 3000
 
 
-def test_given_embeddings_find_pictures_of_the_same_meaning(tmp_path: Path) -> None:
+def test_landed_embeddings_find_semantic_duplicates(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     one, other = rng.standard_normal(64), rng.standard_normal(64)
     near = one + 0.02 * rng.standard_normal(64)
@@ -136,7 +136,7 @@ def three_keys(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_key_knows_what_earlier_keys_kept(three_keys: Path) -> None:
+def test_a_key_drops_what_earlier_keys_kept(three_keys: Path) -> None:
     settings = settings_for(three_keys)
     _, second, third = ingest(settings, "k1", "k2", "k3")
     assert second.dropped == {"earlier_url": 1, "earlier_picture": 1, "earlier_uid": 1}
@@ -151,7 +151,7 @@ def test_the_rows_do_not_depend_on_the_order_of_the_keys(three_keys: Path, tmp_p
     assert [c.content for c in ingest(other, "k1", "k2", "k3")] == straight
 
 
-def test_a_backfilled_key_makes_later_ones_stale_and_no_earlier_one(three_keys: Path) -> None:
+def test_a_backfilled_key_makes_later_keys_stale_and_no_earlier_one(three_keys: Path) -> None:
     settings = settings_for(three_keys)
     ingest(settings, "k1", "k3")
     lake = Lake(settings)

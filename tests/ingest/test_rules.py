@@ -1,4 +1,4 @@
-"""Each rule drops what it names, counts it under its name, and can be switched off."""
+"""Each rule drops the rows it is meant for, counts them under its name, and can be disabled."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_each_rule_drops_under_its_name(tmp_path: Path) -> None:
     assert (committed.rows, committed.dropped) == (0, dict.fromkeys(SAMPLES, 1))
 
 
-def test_each_rule_has_a_switch(tmp_path: Path) -> None:
+def test_each_rule_can_be_disabled(tmp_path: Path) -> None:
     switched = {rule: change for rule, (change, switch) in SAMPLES.items() if switch}
     land_lines(tmp_path / "landing", rows_of(switched.values()))
     off = settings_for(tmp_path, "ingest.rules.min_side=200", *(switch for _, switch in SAMPLES.values() if switch))
@@ -68,7 +68,7 @@ def test_a_lowest_clip_score_drops_only_rows_whose_score_is_known_and_lower(
     assert numbers(kept(settings)) == [2, 3]
 
 
-def test_placeholders_go_and_facts_stay(tmp_path: Path) -> None:
+def test_placeholders_are_dropped_and_facts_are_kept(tmp_path: Path) -> None:
     land(tmp_path / "landing", rows_of({"text": text} for text in [*PLACEHOLDERS, *FACTS]))
     settings = settings_for(tmp_path)
     (committed,) = ingest(settings)
@@ -76,7 +76,7 @@ def test_placeholders_go_and_facts_stay(tmp_path: Path) -> None:
     assert texts(settings) == sorted(FACTS)
 
 
-def test_personal_data_is_masked_where_prompts_read_it(tmp_path: Path) -> None:
+def test_personal_data_is_masked_in_the_text_that_prompts_read(tmp_path: Path) -> None:
     text = "The harbour at dawn, write to jane.doe@mail.example or call +44 20 7946 0123"
     land(tmp_path / "landing", [pair(1, text=text)])
     settings = settings_for(tmp_path, "ingest.rules.pii=mask")
@@ -86,14 +86,14 @@ def test_personal_data_is_masked_where_prompts_read_it(tmp_path: Path) -> None:
     assert (row["alt_text"], row["flags"]) == (text, ["pii"])
 
 
-def test_no_sample_of_a_dropped_row_holds_personal_data(tmp_path: Path) -> None:
+def test_samples_of_dropped_rows_have_no_personal_data(tmp_path: Path) -> None:
     land(tmp_path / "landing", [pair(1, text="Written to jane.doe@mail.example by the harbour")])
     ingest(settings_for(tmp_path))
     (sample,) = (tmp_path / "lake" / "pairs").rglob("dropped/*.json")
     assert "[email]" in sample.read_text() and "jane" not in sample.read_text()
 
 
-def test_a_blocked_domain_goes_and_an_edited_list_makes_the_key_stale(tmp_path: Path) -> None:
+def test_a_blocked_domain_is_dropped_and_an_edited_list_makes_the_key_stale(tmp_path: Path) -> None:
     land(tmp_path / "landing", [pair(1, url="https://cdn.bad.example/1.jpg"), pair(2)])
     listed = tmp_path / "landing" / "listed.txt"
     listed.write_text("# nobody yet\n")
@@ -115,7 +115,9 @@ def test_a_blocked_domain_goes_and_an_edited_list_makes_the_key_stale(tmp_path: 
         ("pattern", "secret harbour", {"text": "The boats of the Secret Harbour by night"}),
     ],
 )
-def test_what_is_taken_down_never_gets_in(tmp_path: Path, kind: str, value: str, row: dict[str, Any]) -> None:
+def test_taken_down_rows_are_dropped_and_not_sampled(
+    tmp_path: Path, kind: str, value: str, row: dict[str, Any]
+) -> None:
     land(tmp_path / "landing", [pair(1) | row, pair(2, url="https://else.example/2.jpg")])
     settings = settings_for(tmp_path)
     (before,) = ingest(settings)
@@ -127,7 +129,7 @@ def test_what_is_taken_down_never_gets_in(tmp_path: Path, kind: str, value: str,
     assert sample.read_text() == "{}"
 
 
-def test_evaluation_items_never_get_in(tmp_path: Path) -> None:
+def test_evaluation_items_are_dropped(tmp_path: Path) -> None:
     text = "A lighthouse keeper waves to the crew of a passing herring drifter off Wick"
     land(tmp_path / "landing", [{"text": text, "sha256": "aa" * 32, "url": "https://e.example/1.jpg"}], key="_eval")
     rows = [

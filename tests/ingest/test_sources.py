@@ -1,4 +1,4 @@
-"""Whatever form a data set has, the same pairs come out of it; what is broken is named and costs nothing else."""
+"""All formats of landing files give the same pairs; broken files and records are quarantined and cost nothing else."""
 
 import bz2
 import csv
@@ -86,7 +86,7 @@ def test_every_format_gives_the_same_pairs(tmp_path: Path, name: str, write: Cal
     assert found == {(r["url"], r["text"], r["original_width"], r["original_height"], r["sha256"], name) for r in ROWS}
 
 
-def test_files_of_one_key_may_differ_in_names_and_types(tmp_path: Path) -> None:
+def test_files_of_one_key_may_differ_in_column_names_and_types(tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     land(landing, [pair(1, original_width="640", similarity=0.3)], name="a")
     land(landing, [{"URL": pair(2)["url"], "TEXT": pair(2)["text"], "WIDTH": 640.0, "extra": [1]}], name="b")
@@ -99,7 +99,7 @@ def test_files_of_one_key_may_differ_in_names_and_types(tmp_path: Path) -> None:
     assert rows[pair(4)["url"]]["face_boxes"] == [[0, 0, 0.5, 1]]
 
 
-def test_a_broken_file_is_named_in_quarantine_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_broken_file_is_quarantined_and_the_others_are_ingested(tmp_path: Path) -> None:
     landing = tmp_path / "landing"
     land(landing, [pair(n) for n in range(5)], name="good")
     (landing / KEY / "broken.parquet").write_bytes(b"PAR1 no such luck")
@@ -116,7 +116,7 @@ def test_a_broken_file_is_named_in_quarantine_and_the_rest_goes_on(tmp_path: Pat
     assert committed.rows >= 5
 
 
-def test_a_record_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_parsed_is_quarantined_alone(tmp_path: Path) -> None:
     path = land_lines(tmp_path / "landing", [pair(1), pair(2)])
     lone_surrogate = b'{"url": "https://pictures.example/8.jpg", "text": "a half \\ud83d of a sign"}'
     with path.open("ab") as file:
@@ -129,7 +129,7 @@ def test_a_record_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
     assert reasons == ["bad_record", "bad_record", "bad_record", "bad_record", "not_utf8"]
 
 
-def test_text_that_is_no_utf8_is_quarantined_in_parquet_too(tmp_path: Path) -> None:
+def test_invalid_utf8_is_quarantined_in_parquet_too(tmp_path: Path) -> None:
     path = tmp_path / "landing" / KEY / "a.parquet"
     path.parent.mkdir(parents=True)
     bad = pa.array([b"a caf\xe9 by the sea", b"a house by the sea"]).view(pa.string())
@@ -140,7 +140,7 @@ def test_text_that_is_no_utf8_is_quarantined_in_parquet_too(tmp_path: Path) -> N
     assert Lake(settings).arrow("quarantine", KEY)["reason"].to_pylist() == ["not_utf8"]
 
 
-def test_a_tar_beside_a_table_of_its_name_holds_only_pictures(tmp_path: Path) -> None:
+def test_a_tar_next_to_a_table_of_the_same_stem_is_not_read(tmp_path: Path) -> None:
     land(tmp_path / "landing", [pair(1)], name="00000")
     (tmp_path / "landing" / KEY / "00000.tar").write_bytes(_tar([pair(2)]))
     (tmp_path / "landing" / KEY / "00000_stats.json").write_text("{}")
@@ -159,7 +159,7 @@ def test_rows_of_hidden_folders_are_not_ingested(tmp_path: Path, folder: str) ->
     assert (after.rows_in, after.fingerprint) == (1, before.fingerprint)
 
 
-def test_a_key_without_files_says_where_it_looked(tmp_path: Path) -> None:
+def test_the_error_for_a_key_without_files_names_the_folder(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"no landing files for 2026-11-01 in .*landing"):
         ingest(settings_for(tmp_path))
 

@@ -1,4 +1,4 @@
-"""The step as a whole: nothing lost, nothing done twice, and the same rows from every engine and every store."""
+"""The step as a whole: no row is lost, nothing is done twice, and all engines and stores make the same rows."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.lakes import lake_sets
 from tests.services.server import wait_until
 from tests.services.spark import SparkCluster
 
-# Duplicates of every kind, faults, and rows that rules drop.
+# Duplicates of every kind and rows that rules drop.
 MIXED = [
     *(pair(n, sha256=f"{n % 150:064x}", similarity=n % 7 / 10) for n in range(200)),
     *(pair(n, text=pair(n)["text"].upper() + "!") for n in range(0, 60, 3)),
@@ -27,7 +27,7 @@ MIXED = [
 
 
 def land_mixed(landing: Path) -> None:
-    """Three files over two keys."""
+    """Write the landing files of two keys, one of which is broken."""
     for number in range(2):
         land_lines(landing, MIXED[number::3], "k1", f"{number}")
     land_lines(landing, [*MIXED[2::3], *MIXED[:40]], "k2")
@@ -55,7 +55,7 @@ def test_a_late_or_changed_file_replaces_the_key(tmp_path: Path) -> None:
     assert {row["url"] for row in kept(settings)} == {pair(1)["url"], pair(3)["url"]}
 
 
-def test_only_what_is_missing_is_made_again(tmp_path: Path) -> None:
+def test_only_missing_parts_are_made_again(tmp_path: Path) -> None:
     land(tmp_path / "landing", [pair(n) for n in range(200)])
     settings = settings_for(tmp_path)
     lake = Lake(settings)
@@ -71,7 +71,7 @@ def test_only_what_is_missing_is_made_again(tmp_path: Path) -> None:
     assert not list(lake.storage.entries(f"{run.folder}/scratch"))
 
 
-def test_an_earlier_key_that_changes_under_a_run_is_a_conflict(tmp_path: Path) -> None:
+def test_an_earlier_key_that_changes_during_a_run_is_a_conflict(tmp_path: Path) -> None:
     for key, number in (("k1", 1), ("k2", 2)):
         land(tmp_path / "landing", [pair(number)], key)
     settings = settings_for(tmp_path)
@@ -83,7 +83,7 @@ def test_an_earlier_key_that_changes_under_a_run_is_a_conflict(tmp_path: Path) -
         work(late, made.chunks[0])
 
 
-def test_splits_come_in_the_wanted_shares_and_never_move(tmp_path: Path) -> None:
+def test_splits_have_the_configured_shares(tmp_path: Path) -> None:
     land(tmp_path / "landing", [pair(n) for n in range(2000)])
     settings = settings_for(tmp_path, "ingest.part_rows=1000", "ingest.split.holdout=0.1", "ingest.split.stage1=0.3")
     ingest(settings)
@@ -93,7 +93,7 @@ def test_splits_come_in_the_wanted_shares_and_never_move(tmp_path: Path) -> None
 
 
 def contents(settings: Settings) -> list[str]:
-    """What two keys of mixed rows come to."""
+    """Ingest both keys and return their contents."""
     found = ingest(settings, "k1", "k2")
     assert all(balanced(committed) for committed in found)
     return [committed.content for committed in found]
@@ -101,13 +101,13 @@ def contents(settings: Settings) -> list[str]:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A folder whose landing holds two keys of mixed rows."""
+    """A folder with the landing files of two keys of mixed rows."""
     land_mixed(tmp_path / "landing")
     return tmp_path
 
 
 def on_spark(master: str, **conf: str) -> list[str]:
-    """Settings for a Spark that does little and starts fast."""
+    """Return settings for a small Spark that starts fast."""
     quick = {
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.codegen.wholeStage": "false",
@@ -146,7 +146,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_rows(mixed: Path, spark_cl
 
 
 def _kill_once(cluster: SparkCluster, tables: Path) -> Thread:
-    """Takes the first worker away as soon as the run has its first intermediate table."""
+    """Kill the first worker as soon as the run has written its first intermediate table."""
 
     def watch() -> None:
         wait_until(lambda: any(tables.rglob("scratch/fates-*")), "the fates of the rows", seconds=600)

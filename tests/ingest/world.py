@@ -1,4 +1,4 @@
-"""Landing files of any kind and lakes to ingest them into."""
+"""Helpers that write landing files and ingest them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ Record = dict[str, Any]
 
 
 def pair(number: int, text: str | None = None, **more: Any) -> Record:
-    """A landing row that no rule minds; texts of different numbers have little in common."""
+    """Make a landing row that no rule drops. Texts of different numbers have little in common."""
     one, two, three = ("".join(Random(f"{number} {n}").choices("bdegilnorstu", k=9)).title() for n in range(3))
     own = f"The castle of {one} and the {two} bridge near {three}"
     return {"url": f"https://pictures.example/{number}.jpg", "text": own if text is None else text, **more}
 
 
 def land(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: str = "00000") -> Path:
-    """Rows as a Parquet file of a key."""
+    """Write rows as a Parquet file of a key."""
     path = folder / key / f"{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = list(rows)
@@ -36,7 +36,7 @@ def land(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: 
 
 
 def land_lines(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, name: str = "00000") -> Path:
-    """Rows as a JSONL file of a key."""
+    """Write rows as a JSONL file of a key."""
     path = folder / key / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -44,7 +44,7 @@ def land_lines(folder: Path, rows: Iterable[Mapping[str, Any]], key: str = KEY, 
 
 
 def settings_for(folder: Path, *sets: str) -> Settings:
-    """Settings of a lake in a folder, landing beside it."""
+    """Load settings for a lake and a landing area in a folder."""
     own = [
         f"landing={folder / 'landing'}",
         f"warehouse={folder / 'lake'}",
@@ -56,26 +56,26 @@ def settings_for(folder: Path, *sets: str) -> Settings:
 
 
 def ingest(settings: Settings, *keys: str) -> list[Committed]:
-    """Runs the step on keys, one after the other."""
+    """Run the step on keys, one after the other."""
     lake = Lake(settings)
     return [execute(Run(Ingest(), lake, settings, key)) for key in keys or (KEY,)]
 
 
 def kept(settings: Settings, key: str = KEY) -> list[Record]:
-    """The rows of `pairs` of a key."""
+    """Return the rows of `pairs` of a key."""
     return Lake(settings).arrow("pairs", key).to_pylist()
 
 
 def texts(settings: Settings, key: str = KEY) -> list[str]:
-    """The alt-texts of a key that were kept."""
+    """Return the alt-texts of a key that were kept."""
     return sorted(row["alt_text"] for row in kept(settings, key))
 
 
 def balanced(committed: Committed) -> bool:
-    """Whether every row that came in is accounted for."""
+    """Return whether every input row was kept, dropped or quarantined."""
     return committed.rows_in == committed.rows + sum(committed.dropped.values()) + committed.quarantined
 
 
 def numbers(rows: Sequence[Record]) -> list[int]:
-    """The numbers of pairs made by `pair`."""
+    """Return the numbers of rows made by `pair`."""
     return sorted(int(row["url"].rpartition("/")[2].removesuffix(".jpg")) for row in rows)

@@ -1,4 +1,4 @@
-"""Alt-text is a stranger's: noise is known, orders are cut off, nothing in it speaks to a model."""
+"""Alt-text is untrusted: noise is recognised, instructions are cut off, and it cannot leave its place in a prompt."""
 
 import pytest
 import yaml
@@ -16,24 +16,24 @@ PROMPT = Prompt(system="Write.", user="Text: <alt>{alt}</alt> {dense}", alt_char
 @pytest.mark.parametrize(
     "text", ["", " \n", "IMG_2041.jpg", "DSCN1234", "640x480", "untitled-3", "Click to enlarge", "!!! ??? 12"]
 )
-def test_an_alt_text_that_tells_nothing_is_noise(text: str) -> None:
+def test_alt_text_that_describes_nothing_is_noise(text: str) -> None:
     assert alt_noise(text)
 
 
 @pytest.mark.parametrize(
     "text", ["Eiffel Tower", "Photo of Kaldor, Brix", "Todd-Snyder-Fall-2017.jpg", "VW T-ROC 1.5", "Buy milk"]
 )
-def test_an_alt_text_that_tells_something_is_not(text: str) -> None:
+def test_alt_text_that_describes_something_is_not_noise(text: str) -> None:
     assert not alt_noise(text)
 
 
 @pytest.mark.parametrize("kind", ["generic", "spam"])
-def test_the_sample_worlds_noise_is_known(kind: str) -> None:
+def test_the_noise_of_the_sample_world_is_recognised(kind: str) -> None:
     texts = [text.replace("{", "").replace("}", "").replace("#", "7") for text in PHRASES[kind]]
     assert [text for text in texts if not alt_noise(text)] == []
 
 
-def test_the_sample_worlds_orders_are_cut_off_and_its_facts_stay() -> None:
+def test_the_instructions_of_the_sample_world_are_cut_off_and_its_facts_stay() -> None:
     for order in PHRASES["injection"]:
         assert without_instructions(f"Kaldor Tower in Brix. {order}") == "Kaldor Tower in Brix."
         assert without_instructions(order) == ""
@@ -43,7 +43,7 @@ def test_the_sample_worlds_orders_are_cut_off_and_its_facts_stay() -> None:
     "text",
     ["a system of rivers", "Show the way: a sign in Brix", "You are here, a map", "Above all, the rules of golf"],
 )
-def test_innocent_text_is_no_order(text: str) -> None:
+def test_innocent_text_is_not_taken_for_instructions(text: str) -> None:
     assert without_instructions(text) == text
 
 

@@ -1,4 +1,4 @@
-"""Facts are found in captions, and their sources are known."""
+"""Facts of captions, and the sources that support them."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_names_and_numbers_are_facts_and_plain_words_are_not(text: str, found: s
         ("A home of Zoë Müller", "zoe muller home"),
     ],
 )
-def test_a_fact_is_known_however_the_source_writes_it(caption: str, alt: str) -> None:
+def test_a_source_supports_a_fact_however_it_spells_it(caption: str, alt: str) -> None:
     assert not invented(caption, "", alt)
 
 
@@ -61,30 +61,30 @@ def test_a_fact_is_known_however_the_source_writes_it(caption: str, alt: str) ->
         ("A castle named Zorbak", "the castle Zorbek", {"Zorbak"}),
     ],
 )
-def test_what_no_source_says_is_invented(caption: str, alt: str, made_up: set[str]) -> None:
+def test_facts_that_no_source_supports_are_invented(caption: str, alt: str, made_up: set[str]) -> None:
     found = invented(caption, "", alt)
     assert found == made_up or found == {name for name in made_up if len(name) != len("Zorbak")}
 
 
-def test_a_fact_counts_for_the_source_that_knows_it() -> None:
+def test_a_fact_counts_for_the_source_that_supports_it() -> None:
     found = ground("The digits 42 stand beside Kaldor Tower in Brix.", "The digits 42 are printed.", "Kaldor Tower")
     assert (found.from_dense, found.from_alt, found.invented) == ({"42"}, {"Kaldor Tower"}, {"Brix"})
 
 
 @given(st.text())
-def test_no_text_states_a_fact_that_it_does_not_know_itself(text: str) -> None:
+def test_every_text_supports_its_own_facts(text: str) -> None:
     assert not invented(text, text, "")
 
 
 @given(st.text(), st.text(), st.text())
-def test_every_fact_has_its_place_and_one_account(caption: str, dense: str, alt: str) -> None:
+def test_every_fact_has_an_offset_and_is_either_supported_or_invented(caption: str, dense: str, alt: str) -> None:
     assert all(caption[fact.start :].startswith(fact.text) for fact in find_facts(caption))
     found = ground(caption, dense, alt)
     assert found.from_alt | found.from_dense | found.invented == found.facts
     assert not found.invented & (found.from_alt | found.from_dense)
 
 
-if REAL.exists():  # real web text, where it is at hand; it may not be passed on
+if REAL.exists():  # real web text, which may not be redistributed
 
     def test_on_real_captions_most_flags_are_right_and_few_facts_are_missed() -> None:
         rows = [json.loads(line) for line in REAL.read_text(encoding="utf-8").splitlines()]
