@@ -17,6 +17,18 @@ from kale_tasks.settings.images import Decode
 
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
+_ENVIRONMENT = (
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+    "TMPDIR",
+)  # variables that a decode process gets; all others may hold secrets
 _MAX_IMAGES = 20_000  # then a process is replaced, so that leaks in decoders stay bounded
 
 
@@ -97,10 +109,15 @@ class _DecodeProcess:
                 [sys.executable, "-m", "kale_tasks.images.decode_worker", self._settings.model_dump_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env=_environment(),
             )
             for pipe in (self._process.stdin, self._process.stdout):
                 fcntl.fcntl(cast(BinaryIO, pipe), _F_SETPIPE_SZ, _PIPE_BYTES)
             receive_frame(cast(BinaryIO, self._process.stdout))  # started: the time limit excludes start-up
         self._images += 1
         return self._process
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return inherited | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +142,21 @@ def test_a_worker_that_dies_costs_one_image() -> None:
         with pytest.raises(ImageError, match=Reason.DECODE_CRASHED):
             pool.decode(_saved(_gradient(20, 20)))
         assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
+
+
+def test_a_worker_inherits_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-1")
+    monkeypatch.setenv("KALE_S3__SECRET_ACCESS_KEY", "canary-2")
+    with (tmp_path / "canary").open("wb") as secret, DecodePool(DECODE) as pool:
+        os.set_inheritable(secret.fileno(), True)
+        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
+        process = pool._all[0]._process
+        assert process
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+        assert b"PATH=" in environment
+        assert b"canary" not in environment
+        opened = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+        assert not [name for name in opened if "canary" in name]
 
 
 def test_a_worker_has_no_more_memory_than_it_is_given() -> None:
