@@ -21,6 +21,7 @@ from kale_tasks.settings.images import Fetch
 
 _SITE_FAILURE_SECONDS = 2.0  # how long a failure to get the rules of a site is remembered
 _UNKNOWN_LENGTH_BYTES = 1 << 20  # held for a body whose length is not known
+_ODD_HOSTS, _ODD_SHARE = 20, 0.05  # more hosts than these whose responses raise unexpected errors stop the run
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REASONS = {
     401: Reason.FORBIDDEN,
@@ -64,6 +65,7 @@ class ImageFetcher:
         self._sites: dict[URL, asyncio.Task[SiteRules]] = {}
         self._open = asyncio.Semaphore(settings.concurrency)
         self._bytes = ByteBudget(settings.memory_mb << 20)
+        self._odd_hosts: set[str] = set()
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Response]:
@@ -75,6 +77,8 @@ class ImageFetcher:
                     body = await self._follow(url, attempt)
                 except ImageError as error:
                     failure = error
+                except Exception as error:  # a response that trips a library: it must cost this image only
+                    failure = self._unexpected(url, error)
                 else:
                     yield Response(number, body, http_status=attempt.status, final_url=attempt.url)
                     return
@@ -97,6 +101,14 @@ class ImageFetcher:
             return False
         except ImageError as error:
             return not error.reason.unanswered
+
+    def _unexpected(self, url: str, error: Exception) -> ImageError:
+        """Turn an unexpected error into a reason; raise it if it concerns so many hosts that the fault must be ours."""
+        self._measure("unexpected_errors", 1)
+        self._odd_hosts.add(url.partition("://")[2].partition("/")[0])
+        if len(self._odd_hosts) > max(_ODD_HOSTS, _ODD_SHARE * len(self._hosts)):
+            raise error
+        return ImageError(Reason.BAD_RESPONSE, f"{type(error).__name__}: {error}"[:120])
 
     async def _follow(self, address: str, attempt: _Attempt) -> bytes:
         """Return the body of an image, following redirects."""
@@ -130,7 +142,7 @@ class ImageFetcher:
             if response.status in _REDIRECTS and "Location" in response.headers:
                 return self._web.redirect_target(response)
             self._check_status(response, host)
-            check_headers(response.headers, response.headers.getall("X-Robots-Tag", ()))
+            check_headers(response.headers)
             return await self._read_body(response, attempt, limit)
 
     def _check_status(self, response: aiohttp.ClientResponse, host: HostLimit) -> None:

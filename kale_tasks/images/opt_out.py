@@ -3,12 +3,13 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from urllib.parse import quote, unquote
 
 import aiohttp
+from multidict import MultiMapping
 from yarl import URL
 
 from kale_tasks.images.rate_limit import HostLimit
@@ -16,6 +17,8 @@ from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import PRODUCT, WebClient
 
 OPT_OUTS = ("noai", "noimageai", "noml")
+_AGENT = re.compile(r"\*|[a-z][a-z0-9_.-]*(/\S*)?")
+_NOT_AGENTS = {*OPT_OUTS, "max-image-preview", "max-snippet", "max-video-preview", "unavailable_after"}
 _LINE = re.compile(r"\s*([A-Za-z-]+)\s*:\s*([^#]*)")
 _MAX_RULES = 5000
 _MAX_BYTES = 500 * 1024  # of robots.txt and tdmrep.json
@@ -83,16 +86,31 @@ async def fetch_site_rules(web: WebClient, host: HostLimit, origin: URL, seconds
     )
 
 
-def check_headers(headers: Mapping[str, str], robots_tags: Iterable[str]) -> None:
+def check_headers(headers: MultiMapping[str]) -> None:
     """Raise ImageError if the headers of a response forbid its use for machine learning."""
-    if headers.get("tdm-reservation", "").strip() == "1":
+    reservations = [value.strip() for line in headers.getall("TDM-Reservation", ()) for value in line.split(",")]
+    if "1" in reservations:
         raise ImageError(Reason.TDM_RESERVED, "tdm-reservation: 1")
-    for tag in robots_tags:
-        # `noai` and `kale: noai` apply to us, `otherbot: noai` does not.
-        agent, colon, directives = tag.rpartition(":")
-        words = set(re.split(r"[\s,]+", directives.lower()))
-        if (not colon or agent.strip().lower() in (PRODUCT, "*")) and words & set(OPT_OUTS):
-            raise ImageError(Reason.NOAI, tag[:80])
+    for line in headers.getall("X-Robots-Tag", ()):
+        if _opts_out(line):
+            raise ImageError(Reason.NOAI, line[:80])
+
+
+def _opts_out(line: str) -> bool:
+    """Return whether an X-Robots-Tag header has one of `OPT_OUTS` that applies to us.
+
+    An agent and a colon (`otherbot: noai`) limit what follows to that agent, until another agent is named.
+    Directives with a value, such as `max-snippet: 20`, have a colon too.
+    """
+    ours = True
+    for directive in re.split(r"[,;]", line.lower()):
+        name, colon, rest = directive.strip().partition(":")
+        while colon and _AGENT.fullmatch(name.strip()) and name.strip() not in _NOT_AGENTS:
+            ours = name.strip() in (PRODUCT, "*")
+            name, colon, rest = rest.strip().partition(":")
+        if ours and set(re.split(r"[\s:]+", f"{name}:{rest}")) & set(OPT_OUTS):
+            return True
+    return False
 
 
 def parse_robots(text: str) -> PathRules:
@@ -134,7 +152,12 @@ async def _read_text(response: aiohttp.ClientResponse) -> str:
         raise ImageError(Reason.ROBOTS_UNREADABLE, f"{response.url.path} answers {response.status}")
     if response.status >= 300:
         return ""
-    return (await response.content.read(_MAX_BYTES)).decode("utf-8", errors="replace")
+    text = bytearray()
+    async for piece in response.content.iter_any():  # a single read would return only what has arrived so far
+        text += piece
+        if len(text) >= _MAX_BYTES:
+            break
+    return text[:_MAX_BYTES].decode("utf-8", errors="replace")
 
 
 @dataclass

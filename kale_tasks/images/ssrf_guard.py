@@ -37,7 +37,7 @@ class SsrfGuard:
         try:
             url = URL(text)
             host, port = url.host, url.port
-        except ValueError as error:
+        except Exception as error:  # yarl raises IndexError and others for some malformed URLs
             raise ImageError(Reason.BAD_URL, str(error)[:80]) from error
         if url.scheme not in ("http", "https") or not host or port is None:
             raise ImageError(Reason.BAD_URL, "not http(s)")

@@ -67,7 +67,12 @@ class WebClient:
 
     def redirect_target(self, response: aiohttp.ClientResponse) -> URL:
         """Return the checked URL that the `Location` header of a response leads to."""
-        return self.guard.check_url(str(response.url.join(URL(response.headers["Location"]))))
+        location = response.headers["Location"]
+        try:
+            target = str(response.url.join(URL(location)))
+        except Exception as error:  # yarl raises IndexError and others for some malformed URLs
+            raise ImageError(Reason.BAD_RESPONSE, f"Location: {location}"[:80]) from error
+        return self.guard.check_url(target)
 
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:
         # The last check: the socket will connect to exactly this address.

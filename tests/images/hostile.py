@@ -225,6 +225,7 @@ ANSWERS: dict[str, tuple[tuple[str, ...], Answer]] = {
     "redirect inside": (("private_address",), _status(404)),
     "redirect to metadata": (("private_address",), _redirect("http://169.254.169.254/latest/")),
     "redirect to file": (("bad_url",), _redirect("file:///etc/hostname")),
+    "redirect nowhere": (("bad_response",), _redirect("http://[]@")),
     "redirect loop": (("too_many_redirects",), _redirect("/redirect-loop.jpg")),
     "png bomb": (_MANY, _send(_png(50_000, 50_000, zlib.compress(bytes(1 << 20))))),
     "gif bomb": (_MANY, _send(_GIF_BOMB)),
@@ -256,6 +257,8 @@ ANSWERS: dict[str, tuple[tuple[str, ...], Answer]] = {
     "noai": (("noai",), _send(picture(), X_Robots_Tag="noai")),
     "noimageai for us": (("noai",), _send(picture(), X_Robots_Tag="kale: noimageai, nofollow")),
     "noai for another": (("ok",), _send(picture(), X_Robots_Tag="otherbot: noai")),
+    "noai beside a value": (("noai",), _send(picture(), X_Robots_Tag="noai, max-image-preview:large")),
+    "noai after a date": (("noai",), _send(picture(), X_Robots_Tag="unavailable_after: 2030-06-25T15:00:00, noai")),
     "noml": (("noai",), _send(picture(), X_Robots_Tag="noindex, NoML")),
     "tdm reserved": (("tdm_reserved",), _send(picture(), TDM_Reservation="1")),
 }  # fmt: skip

@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from yarl import URL
 
+from kale_tasks.images.fetch import ImageFetcher
 from kale_tasks.images.reasons import ImageError
 from kale_tasks.images.web import WebClient
 from kale_tasks.lake.shards import read_image
@@ -89,3 +91,28 @@ def test_the_socket_itself_refuses_an_address_inside(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match="private_address"):
             asyncio.run(ask(f"http://127.0.0.2:{hostile.inside_port}/a.jpg"))
         assert hostile.inside_hits == []
+
+
+def test_an_unexpected_error_costs_its_image_and_many_of_them_stop_the_run(tmp_path: Path) -> None:
+    """No response is known that raises one, so the client is replaced by a function that does."""
+
+    def fail(url: URL) -> NoReturn:
+        raise IndexError("of a library")
+
+    async def fetch(hosts: int) -> set[str]:
+        of, measured, reasons = settings(tmp_path).images.fetch, [], set()
+        web = WebClient(of, lambda name, value: None)
+        web.get = fail  # type: ignore[method-assign]
+        fetcher = ImageFetcher(of, web, lambda name, value: measured.append(name))
+        try:
+            for number in range(hosts):
+                async with fetcher.fetch(f"http://host-{number}.test/a.jpg") as response:
+                    reasons.add(f"{response.reason} {response.detail}")
+        finally:
+            await web.close()
+        assert measured == ["unexpected_errors"] * hosts
+        return reasons
+
+    assert asyncio.run(fetch(20)) == {"bad_response IndexError: of a library"}
+    with pytest.raises(IndexError, match="of a library"):
+        asyncio.run(fetch(21))

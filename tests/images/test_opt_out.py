@@ -1,13 +1,30 @@
-"""What robots.txt and tdmrep.json mean for us."""
+"""Opt-outs: robots.txt, tdmrep.json and response headers."""
 
+import asyncio
+import contextlib
+import json
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
+from yarl import URL
 
-from kale_tasks.images.opt_out import PathRule, check_headers, parse_robots, parse_tdmrep
+from kale_tasks.images.opt_out import (
+    PathRule,
+    SiteRules,
+    check_headers,
+    fetch_site_rules,
+    parse_robots,
+    parse_tdmrep,
+)
+from kale_tasks.images.rate_limit import HostLimit
 from kale_tasks.images.reasons import ImageError
+from kale_tasks.images.web import WebClient
+from tests.images.world import settings
 
 _FOR_ALL = "User-agent: *\n"
 
@@ -74,15 +91,114 @@ def test_what_a_site_reserves(text: str, allowed: bool) -> None:
     assert parse_tdmrep(text).allows("/a.jpg") is allowed
 
 
-@pytest.mark.parametrize("tag", ["noai", "NoImageAI", "noindex, noml", "kale: noai", "*: noai"])
-def test_a_head_that_says_no(tag: str) -> None:
-    with pytest.raises(ImageError):
-        check_headers({}, [tag])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "noai",
+        "NoImageAI",
+        "noindex, noml",
+        "kale: noai",
+        "*: noai",
+        "KALE: noindex, noai",
+        "noai, max-image-preview:large",
+        "noindex, max-image-preview:none, noai",
+        "max-snippet:-1, noai",
+        "max-image-preview: large, noai, noimageai",
+        "noai, unavailable_after: 25 Jun 2030 15:00:00 PST",
+        "unavailable_after: 25 Jun 2030 15:00:00 PST, noai",
+        "unavailable_after: Tuesday, 25-Jun-30 15:00:00 GMT, noai",
+        "kale: noai, max-snippet:-1",
+        "kale: max-snippet:20, noai",
+        "kale: noai, googlebot: all",
+        "googlebot: all, kale: noai",
+        "googlebot: noindex, kale: noai",
+        "noai, googlebot: nofollow",
+        "NOAI;NOIMAGEAI",
+    ],
+)
+def test_an_opt_out_in_x_robots_tag_is_honoured(tag: str) -> None:
+    with pytest.raises(ImageError, match="noai"):
+        check_headers(CIMultiDict({"X-Robots-Tag": tag}))
 
 
-@pytest.mark.parametrize("tag", ["noindex", "otherbot: noai", "all", ""])
-def test_a_head_that_says_nothing_to_us(tag: str) -> None:
-    check_headers({"tdm-reservation": "0"}, [tag])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "noindex",
+        "otherbot: noai",
+        "otherbot: noindex, noai",
+        "kale: all, otherbot: max-snippet:1, noai",
+        "all",
+        "",
+        ":",
+    ],
+)
+def test_an_x_robots_tag_without_an_opt_out_for_us_is_ignored(tag: str) -> None:
+    check_headers(CIMultiDict({"X-Robots-Tag": tag, "tdm-reservation": "0"}))
+
+
+def test_an_opt_out_in_any_of_several_headers_is_honoured() -> None:
+    with pytest.raises(ImageError, match="noai"):
+        check_headers(CIMultiDict([("X-Robots-Tag", "otherbot: all"), ("X-Robots-Tag", "noai")]))
+
+
+@pytest.mark.parametrize("values", [["1"], ["0", "1"], ["1, 1"]])
+def test_a_reservation_for_text_and_data_mining_is_honoured(values: list[str]) -> None:
+    with pytest.raises(ImageError, match="tdm_reserved"):
+        check_headers(CIMultiDict([("TDM-Reservation", value) for value in values]))
+
+
+@pytest.mark.parametrize("sizes", [[20, 40], [100_000, 90_000, 30], [400_000, 200_000]])
+def test_robots_txt_is_read_to_its_end_or_to_the_cap(tmp_path: Path, sizes: list[int]) -> None:
+    """The disallowing line is cut by the end of the first piece; what follows 500 KiB is not read."""
+    start = b"User-agent: *\n"
+    lines = start + b"#" * (sizes[0] - len(start) - 6) + b"\nDisallow: /private\n"
+    pieces = [lines[: sizes[0]], lines[sizes[0] :].ljust(sizes[1], b"#"), *(b"#" * size for size in sizes[2:])]
+    rules = _site_rules(tmp_path, {"/robots.txt": pieces})
+    assert not rules.robots.allows("/private/a.jpg")
+    assert rules.robots.allows("/a.jpg")
+
+
+def test_what_follows_the_cap_of_robots_txt_is_ignored(tmp_path: Path) -> None:
+    pieces = [b"User-agent: *\n", b"#" * 600_000, b"\nDisallow: /\n"]
+    assert _site_rules(tmp_path, {"/robots.txt": pieces}).robots.allows("/a.jpg")
+
+
+def test_tdmrep_json_is_read_to_its_end(tmp_path: Path) -> None:
+    text = json.dumps([{"location": "/", "tdm-reservation": 1}] + [{"location": "/b", "tdm-reservation": 0}] * 3000)
+    pieces = [text[:50].encode(), text[50:].encode()]
+    rules = _site_rules(tmp_path, {"/.well-known/tdmrep.json": pieces})
+    assert not rules.reserved.allows("/a.jpg")
+
+
+def _site_rules(tmp_path: Path, files: Mapping[str, Sequence[bytes]]) -> SiteRules:
+    """Fetch the rules of a site that sends each file in pieces, with a pause between them."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+        pieces = files.get(path)
+        length = sum(map(len, pieces or ()))
+        status = "200 OK" if pieces else "404 Not Found"
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces or ():
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+
+    async def fetch() -> SiteRules:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        origin = URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        of = settings(tmp_path).images.fetch
+        web = WebClient(of, lambda name, value: None)
+        try:
+            return await fetch_site_rules(web, HostLimit(of), origin, 20)
+        finally:
+            await web.close()
+            server.close()
+
+    return asyncio.run(fetch())
 
 
 def _matches(pattern: str, path: str) -> bool:

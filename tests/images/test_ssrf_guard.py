@@ -55,6 +55,12 @@ def test_an_ipv6_address_passes_only_if_it_is_public(address: ipaddress.IPv6Addr
     assert not address.is_multicast
 
 
+@pytest.mark.parametrize("url", ["http://[]@", "http://[]@/a.jpg", "http://[/a.jpg", "http://a:99999999/"])
+def test_a_malformed_url_is_refused(url: str) -> None:
+    with pytest.raises(ImageError, match="bad_url"):
+        SsrfGuard().check_url(url)
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_either_an_address_or_lost(text: str) -> None:
     try:
