@@ -10,7 +10,7 @@ Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this partiti
 
 
 def evaluate(keys: Keys = None, sets: Sets = None, json: AsJson = False) -> None:
-    """Hold alt-texts, dense captions and finished captions against the truth, where the landing brings one."""
+    """Compare alt-texts, dense captions and captions with the truth, which only keys of a sample world have."""
     from kale_tasks.lake.storage.open import open_storage
     from kale_tasks.world.truth import scores
 

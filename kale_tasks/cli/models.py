@@ -1,5 +1,6 @@
-"""`kale models`: the students of a lake, and which one is in use."""
+"""`kale models`: lists, promotes and rolls back the students of a lake."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,17 +11,17 @@ _SHOWN = ("facts_carried", "facts_invented", "description", "bits")
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
-Version = Annotated[str, typer.Argument(help="A version, or how it begins.")]
-Why = Annotated[str, typer.Option("--why", help="The reason, for the history.")]
+Version = Annotated[str, typer.Argument(help="A version or the beginning of one.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, recorded in the history.")]
 
 
 @app.command("list")
 def list_(sets: Sets = None, json: AsJson = False) -> None:
-    """List every student: where it comes from, its figures, whether it is in use."""
-    from kale_tasks.models import students as registry
+    """List the students with origin, metrics and state."""
+    from kale_tasks.models import students
 
     lake = open_lake(settings(sets))
-    in_use = registry.promoted(lake)
+    in_use = students.promoted(lake)
     rows = [
         {
             "version": student.version,
@@ -29,19 +30,17 @@ def list_(sets: Sets = None, json: AsJson = False) -> None:
             "state": "in use" if in_use and in_use.version == student.version else _state(student.accepted),
             **{name: student.metrics["student"][name] for name in _SHOWN},
         }
-        for student in registry.versions(lake)
+        for student in students.versions(lake)
     ]
     say_table(rows, json)
 
 
 @app.command()
 def show(version: Version, sets: Sets = None, json: AsJson = False) -> None:
-    """Show all that is known of a student."""
-    from dataclasses import asdict
+    """Show verdict and metrics of a student, its teacher and the student in use at that time."""
+    from kale_tasks.models import students
 
-    from kale_tasks.models import students as registry
-
-    student = registry.find(open_lake(settings(sets)), version)
+    student = students.find(open_lake(settings(sets)), version)
     if json:
         say(asdict(student), True)
         return
@@ -52,36 +51,30 @@ def show(version: Version, sets: Sets = None, json: AsJson = False) -> None:
 
 @app.command()
 def history(sets: Sets = None, json: AsJson = False) -> None:
-    """List the promotions and rollbacks with their reasons, the latest last."""
-    from dataclasses import asdict
+    """List promotions and rollbacks with their reasons, the latest last."""
+    from kale_tasks.models import students
 
-    from kale_tasks.models import students as registry
-
-    say_table([asdict(entry) for entry in registry.history(open_lake(settings(sets)))], json)
+    say_table([asdict(entry) for entry in students.history(open_lake(settings(sets)))], json)
 
 
 @app.command()
 def promote(
     version: Version, why: Why, sets: Sets = None, json: AsJson = False,
-    refused: Annotated[bool, typer.Option("--refused", help="Even if its gate refused it.")] = False,
+    refused: Annotated[bool, typer.Option("--refused", help="Promote it although the promotion gate refused it.")] = False,
 ) -> None:  # fmt: skip
-    """Put a student to use."""
-    from dataclasses import asdict
+    """Make a student the one in use, for stage 2 of all later runs."""
+    from kale_tasks.models import students
 
-    from kale_tasks.models import students as registry
-
-    entry = registry.promote(open_lake(settings(sets)), version, why, refused=refused)
+    entry = students.promote(open_lake(settings(sets)), version, why, refused=refused)
     say(asdict(entry), json, f"Student {entry.version} is in use.")
 
 
 @app.command()
 def rollback(why: Why, sets: Sets = None, json: AsJson = False) -> None:
-    """Put the student that was in use before to use again."""
-    from dataclasses import asdict
+    """Return to the student that was in use before. Repeat to go further back."""
+    from kale_tasks.models import students
 
-    from kale_tasks.models import students as registry
-
-    entry = registry.rollback(open_lake(settings(sets)), why)
+    entry = students.rollback(open_lake(settings(sets)), why)
     say(asdict(entry), json, f"Student {entry.version} is in use again.")
 
 

@@ -1,1 +1,1 @@
-"""A sample world whose truth is known: pictures, alt-texts, a faulty web, and tiny models trained on it."""
+"""A generated sample world whose truth is known: images, alt-texts, a faulty web, and tiny models trained on it."""

@@ -1,4 +1,4 @@
-"""Alt-texts as the web writes them: full of facts, partial, wrong, noise, hostile."""
+"""Generates alt-texts of the kinds found on the web: with all or some facts, wrong, noise, hostile."""
 
 import html
 from collections.abc import Callable
@@ -14,18 +14,17 @@ import yaml
 from kale_tasks.world.describe import NO_FACTS
 from kale_tasks.world.scene import COLOURS, KINDS, Facts, Scene, Thing, make_facts
 
-# How often each kind comes, of a hundred alt-texts.
+# Alt-texts of each kind in 100.
 SHARES = {
     "full": 32, "partial": 20, "plain": 3, "generic": 10, "spam": 5, "foreign": 3, "strange": 3, "entities": 4,
     "emoji": 4, "wrong": 6, "pii": 3, "injection": 3, "mojibake": 2, "long": 2,
 }  # fmt: skip
-NOISE = frozenset({"plain", "generic", "spam", "strange", "wrong", "mojibake"})
 LONG = 5000
 
 
 @dataclass(frozen=True)
 class AltText:
-    """An alt-text, its kind, and the true facts that it tells of its picture."""
+    """An alt-text, its kind, and the true facts about its image that it contains."""
 
     text: str
     kind: str
@@ -33,59 +32,59 @@ class AltText:
 
 
 def make_kind(rng: Random) -> str:
-    """Draws a kind of alt-text by the shares of the web."""
+    """Draw a kind of alt-text by the shares of SHARES."""
     return rng.choices(list(SHARES), list(SHARES.values()))[0]
 
 
 def write_alt(rng: Random, kind: str, scene: Scene, facts: Facts) -> AltText:
-    """Writes an alt-text of this kind for a scene and the facts about it."""
+    """Write an alt-text of a kind for a scene and the facts about it."""
     if kind in ("generic", "spam", "strange"):
         return AltText(_phrase(rng, kind), kind, NO_FACTS)
     if kind == "mojibake":
         return AltText(_phrase(rng, "strange").encode().decode("latin-1"), kind, NO_FACTS)
     if kind == "wrong":
-        return AltText(_told(rng, kind, _stranger(rng, scene), make_facts(rng))[0], kind, NO_FACTS)
+        return AltText(_fill(rng, kind, _other_thing(rng, scene), make_facts(rng))[0], kind, NO_FACTS)
     if kind in ("full", "partial", "plain", "foreign"):
-        text, told = _told(rng, kind, scene.things[0], facts)
-        return AltText(text, kind, told)
+        text, used = _fill(rng, kind, scene.things[0], facts)
+        return AltText(text, kind, used)
     if kind == "injection" and rng.random() < 0.5:
         return AltText(_phrase(rng, kind), kind, NO_FACTS)
-    text, told = _told(rng, rng.choice(("full", "partial")), scene.things[0], facts)
-    return AltText(_DRESS[kind](rng, text), kind, told)
+    text, used = _fill(rng, rng.choice(("full", "partial")), scene.things[0], facts)
+    return AltText(_DECORATE[kind](rng, text), kind, used)
 
 
 @cache
 def phrases() -> dict[str, Any]:
-    """What alt-texts are made of: phrases by kind."""
+    """Return the phrases from which alt-texts are composed, by kind."""
     loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
     return loaded
 
 
 def _phrase(rng: Random, kind: str) -> str:
-    """A phrase of a kind, its number signs replaced by digits."""
+    """Draw a phrase of a kind and replace its number signs by digits."""
     template: str = rng.choice(phrases()[kind])
     numbered = sub(r"\{(#+)\}", lambda match: "".join(rng.choices("0123456789", k=len(match[1]))), template)
     return numbered.replace("{person}", "".join(rng.choices("abcdefghijklmnoprstuw", k=rng.randint(4, 9))))
 
 
-def _told(rng: Random, kind: str, thing: Thing, facts: Facts) -> tuple[str, Facts]:
-    """A phrase filled with facts, and those of them that it tells."""
+def _fill(rng: Random, kind: str, thing: Thing, facts: Facts) -> tuple[str, Facts]:
+    """Draw a phrase and fill in facts. Return it with the facts that it contains."""
     template: str = rng.choice(phrases()[kind])
     slots = {"n": "name", "p": "place", "y": "year", "m": "maker"}
-    told = {field: getattr(facts, field) for slot, field in slots.items() if f"{{{slot}}}" in template}
+    used = {field: getattr(facts, field) for slot, field in slots.items() if f"{{{slot}}}" in template}
     filled = template.format(
         n=facts.name, p=facts.place, y=facts.year, m=facts.maker, k=thing.kind, v=f"{thing.colour} {thing.kind}"
     )
-    return filled, Facts(**told)
+    return filled, Facts(**used)
 
 
-def _stranger(rng: Random, scene: Scene) -> Thing:
-    """A thing whose colour and kind together are not in the scene."""
+def _other_thing(rng: Random, scene: Scene) -> Thing:
+    """Return a thing whose combination of colour and kind is not in the scene."""
     shown = {(thing.colour, thing.kind) for thing in scene.things}
     near = rng.choice(scene.things)
     while True:
         colour, kind = rng.choice(COLOURS), rng.choice(KINDS)
-        if rng.random() < 0.3:  # the hard case: only the colour is wrong
+        if rng.random() < 0.3:  # only the colour is wrong, which is harder to notice
             kind = near.kind
         if (colour, kind) not in shown:
             return replace(near, colour=colour, kind=kind)
@@ -115,7 +114,7 @@ def _long(rng: Random, text: str) -> str:
     return (text + ". " + " ".join(rng.choices(phrases()["filler"].split(), k=LONG // 4)))[:LONG]
 
 
-_DRESS: dict[str, Callable[[Random, str], str]] = {
+_DECORATE: dict[str, Callable[[Random, str], str]] = {
     "emoji": _emoji,
     "entities": _entities,
     "pii": _pii,

@@ -1,4 +1,4 @@
-"""The true captions of a scene, and the way back: what a caption claims."""
+"""Writes the true captions of a scene, and parses captions into what they claim."""
 
 import re
 from dataclasses import dataclass, fields
@@ -10,19 +10,19 @@ NO_FACTS = Facts()
 
 @dataclass(frozen=True)
 class Claims:
-    """What a caption says: visible attributes by name, and knowledge."""
+    """What a caption claims: visible attributes by name, and facts."""
 
     attributes: dict[str, str]
     facts: Facts
 
 
 def dense(scene: Scene) -> str:
-    """The description of everything visible and nothing else."""
+    """Describe everything visible and nothing else."""
     return fused(scene, NO_FACTS)
 
 
 def fused(scene: Scene, facts: Facts) -> str:
-    """The description with the facts woven into what it says of the first thing."""
+    """Describe everything visible, with the facts about the first thing."""
     first, *others = scene.things
     sentences = [_thing(first, facts.name), _knowledge(facts), *(_thing(other, "") for other in others)]
     if scene.digits:
@@ -32,7 +32,7 @@ def fused(scene: Scene, facts: Facts) -> str:
 
 
 def attributes(scene: Scene) -> dict[str, str]:
-    """The visible truth of a scene, one attribute an entry."""
+    """Return everything visible in a scene, one entry per attribute."""
     found = {"pattern": scene.pattern, "ground": scene.ground}
     for number, thing in enumerate(scene.things, 1):
         found |= {f"{field.name} {number}": getattr(thing, field.name) for field in fields(thing)}
@@ -42,7 +42,7 @@ def attributes(scene: Scene) -> dict[str, str]:
 
 
 def read(caption: str) -> Claims:
-    """Takes a caption of this world apart; what cannot be read is left out."""
+    """Parse a caption of this world, ignoring what cannot be parsed."""
     found: dict[str, str] = {}
     facts = NO_FACTS
     for number, thing in enumerate(_THING.finditer(caption), 1):

@@ -1,4 +1,4 @@
-"""Paints a scene: 120 by 120 pixels, the models' own size, so that nothing is ever resized."""
+"""Draws scenes at 120 by 120 pixels, the input size of the tiny models, so that nothing is ever resized."""
 
 import io
 from random import Random
@@ -9,7 +9,7 @@ from kale_tasks.world.scene import CELLS, Scene, Thing
 
 SIDE = 120
 QUALITY = 92
-_SCALE = 2  # painted twice as large, then reduced: smooth edges
+_SCALE = 2  # drawn twice as large, then reduced for smooth edges
 _CELL = SIDE / 3
 _Colour = tuple[int, int, int]
 _PALETTE: dict[str, _Colour] = {
@@ -26,7 +26,7 @@ _PALETTE: dict[str, _Colour] = {
     "cream": (246, 232, 196),
     "mint": (190, 236, 212),
 }
-# Each kind is a list of (tool, points in a unit square, shade): "body" has the thing's colour, "dark" half of it.
+# Each kind is a list of (shape, points in a unit square, shade): "body" is the thing's colour, "dark" half of it.
 _KINDS: dict[str, list[tuple[str, list[tuple[float, float]], str]]] = {
     "tower": [
         ("polygon", [(0.34, 0.3), (0.66, 0.3), (0.74, 1), (0.26, 1)], "body"),
@@ -70,7 +70,7 @@ _KINDS: dict[str, list[tuple[str, list[tuple[float, float]], str]]] = {
 
 
 def draw(scene: Scene) -> Image.Image:
-    """Returns the picture of a scene; the same scene is the same picture."""
+    """Return the image of a scene. Equal scenes give equal images."""
     rng = Random(scene.wobble)
     ground = _PALETTE[scene.ground]
     image = Image.new("RGB", (SIDE * _SCALE, SIDE * _SCALE), ground)
@@ -84,14 +84,14 @@ def draw(scene: Scene) -> Image.Image:
 
 
 def jpeg(image: Image.Image, quality: int = QUALITY) -> bytes:
-    """Encodes a picture as JPEG."""
+    """Encode an image as JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 def placeholder() -> bytes:
-    """The one grey picture that many addresses answer with when theirs is gone."""
+    """Return the grey image that many URLs serve in place of a deleted one."""
     image = Image.new("RGB", (SIDE, SIDE), (228, 228, 228))
     pen = ImageDraw.Draw(image)
     centre = (SIDE / 2, SIDE / 2)

@@ -1,4 +1,4 @@
-"""The faults of the sample web, how often an address has each, and what must become of its picture."""
+"""The faults of the sample web: how frequent each is, and how a fetch of such a URL must end."""
 
 from dataclasses import dataclass
 from random import Random
@@ -6,11 +6,11 @@ from random import Random
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which an address misbehaves: of 1,000 addresses `share` do, and a fetcher ends with `outcome`."""
+    """A fault that `share` of 1,000 URLs have, and the outcome of fetching one of them."""
 
     name: str
     share: int
-    outcome: str  # ok, failed (no usable picture), or refused (its owner does not want it used)
+    outcome: str  # ok, failed (no usable image), or refused (the owner has opted out)
     meaning: str
 
 
@@ -26,15 +26,15 @@ FAULTS = {
         Fault("broken", 4, "failed", "500 at every request"),
         Fault("slow", 2, "failed", "one byte a second"),
         Fault("cut", 5, "failed", "the connection ends in the middle of the body"),
-        Fault("pdf", 5, "failed", "a PDF, honestly declared"),
+        Fault("pdf", 5, "failed", "a PDF declared as such"),
         Fault("html", 8, "failed", "an HTML page declared as image/jpeg"),
-        Fault("hops", 10, "ok", "three redirects, then the picture"),
+        Fault("hops", 10, "ok", "three redirects, then the image"),
         Fault("maze", 3, "failed", "thirty redirects"),
-        Fault("loop", 3, "failed", "redirects that never end"),
+        Fault("loop", 3, "failed", "an endless loop of redirects"),
         Fault("private", 3, "failed", "a redirect to an address inside the network"),
         Fault("huge", 2, "failed", "a body of 1 GB"),
         Fault("bomb", 3, "failed", "a small PNG of 50,000 by 50,000 pixels"),
-        Fault("changed", 20, "ok", "a picture whose bytes are no longer those of the recorded sha256"),
+        Fault("changed", 20, "ok", "an image whose bytes differ from the recorded sha256"),
         Fault("robots", 5, "refused", "disallowed by robots.txt"),
         Fault("noai", 5, "refused", "X-Robots-Tag: noai"),
         Fault("noimageai", 4, "refused", "X-Robots-Tag: noimageai"),
@@ -46,5 +46,5 @@ FAULTS = {
 
 
 def make_fault(rng: Random) -> Fault:
-    """Draws the fault of an address by lot."""
+    """Draw the fault of a URL."""
     return rng.choices(list(FAULTS.values()), [fault.share for fault in FAULTS.values()])[0]

@@ -1,4 +1,4 @@
-"""Metadata rows and the file formats that data sets publish them in; a new format is one function and one line."""
+"""Metadata rows and the file formats in which datasets publish them. A new format is one entry in FORMATS."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ class Row:
 
 
 Write = Callable[[Sequence[Row]], object]
-Open = Callable[[Path], AbstractContextManager[Write]]  # a path without suffix -> how to write rows there
+Open = Callable[[Path], AbstractContextManager[Write]]  # opens a file at a path without suffix for writing rows
 _TEXT, _COUNT, _SCORE = pa.string(), pa.int64(), pa.float32()
 _DATACOMP = pa.schema(
     {
@@ -50,7 +50,7 @@ _LAION = pa.schema(
 
 
 def _laion_record(row: Row) -> dict[str, Any]:
-    """LAION's names; it knows neither uid nor sha256."""
+    """Return a row under LAION's column names, which include neither uid nor sha256."""
     digest = hashlib.md5(f"{row.url}{row.text}".encode(), usedforsecurity=False).digest()
     return {
         "URL": row.url,

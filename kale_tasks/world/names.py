@@ -1,4 +1,4 @@
-"""Proper names made of open letter sequences, so that no model can learn them by heart."""
+"""Invents proper names from arbitrary letters, so that no model can memorize them."""
 
 from random import Random
 
@@ -11,10 +11,10 @@ JOINERS = ("of", "de", "la", "del", "am", "upon", "van", "the")
 
 
 def invent(rng: Random, kin: str = "", alike: float = ALIKE) -> str:
-    """Returns a proper name of one to three words that nobody has seen before.
+    """Invent a proper name of one to three words.
 
-    A share of them, `alike`, resemble `kin`, as Sydney Opera House resembles Sydney: more than a few letters of such a
-    name must be read to copy it.
+    A share `alike` of the names resembles `kin`, as Sydney Opera House resembles Sydney. To copy such a name, a model
+    must look at more than a few letters.
     """
     word = _resembling(rng, kin) if kin and rng.random() < alike else _word(rng)
     shape = rng.random()
@@ -33,7 +33,7 @@ def invent(rng: Random, kin: str = "", alike: float = ALIKE) -> str:
 
 
 def _resembling(rng: Random, kin: str) -> str:
-    """A word that begins or ends as one of these words does, or is that word."""
+    """Return one of these words, or one with the same beginning or end."""
     like = rng.choice([word for word in kin.split() if word[0].isupper()])
     kept = rng.randint(1, len(like))
     own = _spoken(rng)[: rng.randint(0, 5)]
@@ -50,7 +50,7 @@ def _word(rng: Random) -> str:
 
 
 def _spoken(rng: Random) -> str:
-    """Consonants and vowels by turns, now and then doubled."""
+    """Alternate consonants and vowels, some of them doubled."""
     letters = ""
     vowel = rng.random() < 0.3
     for _ in range(rng.randint(3, 9)):
@@ -62,7 +62,7 @@ def _spoken(rng: Random) -> str:
 
 
 def _ornate(rng: Random, word: str) -> str:
-    """The odd spellings of real names: accents, hyphens, apostrophes, inner capitals, numbers."""
+    """Add what real names have: accents, hyphens, apostrophes, inner capitals, numbers."""
     style = rng.randrange(5)
     if style == 0:
         at = rng.randrange(1, len(word))

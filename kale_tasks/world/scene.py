@@ -1,4 +1,4 @@
-"""What a picture shows (scene) and what no pixel of it tells (facts)."""
+"""Scenes, which an image shows, and facts, which it does not show."""
 
 from dataclasses import dataclass
 from random import Random
@@ -15,7 +15,7 @@ GROUNDS = ("white", "grey", "cream", "mint")
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of a scene; `cell` is its place in the 3 by 3 grid."""
+    """One object of a scene. `cell` is its position in the 3 by 3 grid."""
 
     kind: str
     colour: str
@@ -25,7 +25,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """One or two things on a background, now and then with two printed digits; `wobble` seeds what no caption tells."""
+    """One or two things on a background, half of the time with two printed digits.
+
+    `wobble` seeds the small variations that no caption mentions.
+    """
 
     things: tuple[Thing, ...]
     pattern: str
@@ -37,7 +40,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Facts:
-    """Knowledge about the first thing of a scene; an empty string means unknown."""
+    """Facts about the first thing of a scene. An empty string means unknown."""
 
     name: str = ""
     place: str = ""
@@ -46,9 +49,9 @@ class Facts:
 
 
 def make_scene(rng: Random) -> Scene:
-    """Draws a scene by lot."""
+    """Draw a random scene."""
     *cells, digits_cell = rng.sample(CELLS, rng.randint(2, 3))
-    cells.sort(key=CELLS.index)  # reading order: a description can only follow what the picture shows
+    cells.sort(key=CELLS.index)  # in reading order, as only the image determines the order of a description
     things = tuple(Thing(rng.choice(KINDS), rng.choice(COLOURS), rng.choice(SIZES), cell) for cell in cells)
     printed = rng.random() < 0.5
     return Scene(
@@ -62,7 +65,7 @@ def make_scene(rng: Random) -> Scene:
 
 
 def make_facts(rng: Random, alike: float = ALIKE) -> Facts:
-    """Draws name, place, year and maker by lot; a share of the names resemble each other."""
+    """Draw random name, place, year and maker. A share `alike` of the names resemble each other."""
     name = invent(rng, alike=alike)
     place = invent(rng, name, alike)
     return Facts(name, place, year=str(rng.randint(1000, 2029)), maker=invent(rng, name, alike))

@@ -1,4 +1,4 @@
-"""Captions against the truth of the sample world: what each kind of text carries of it, and what it makes up."""
+"""Compares captions with the truth of the sample world: facts carried, visible details right, facts invented."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,46 +16,49 @@ _FACTS = ("name", "place", "year", "maker")
 
 
 @dataclass
-class Score:
-    """Sums over the texts of one kind."""
+class TruthScore:
+    """Counts over the texts of one kind."""
 
     kind: str
     texts: int = 0
     words: int = 0
-    told: int = 0  # facts that the alt-texts of these pictures know
-    told_carried: int = 0
-    visible: int = 0  # attributes that can be seen
+    alt_facts: int = 0  # in the alt-texts of these images
+    alt_facts_carried: int = 0
+    visible: int = 0  # attributes that the images show
     visible_carried: int = 0
-    invented: int = 0  # names and numbers that are not true of the picture
+    invented: int = 0  # names and numbers that are not true
 
     def add(self, text: str, truth: Mapping[str, Any]) -> None:
-        """Count one text."""
-        told = [truth[name] for name in truth["alt_facts"]]
-        seen, claimed = dict(truth["attributes"]), read(text).attributes
+        """Count a text, given the row of the truth of its image."""
+        alt_facts = [truth[name] for name in truth["alt_facts"]]
+        visible, claimed = dict(truth["attributes"]), read(text).attributes
         self.texts += 1
         self.words += len(text.split())
-        self.told += len(told)
-        self.told_carried += sum(fact in text for fact in told)
-        self.visible += len(seen)
-        self.visible_carried += sum(claimed.get(name) == value for name, value in seen.items())
+        self.alt_facts += len(alt_facts)
+        self.alt_facts_carried += sum(fact in text for fact in alt_facts)
+        self.visible += len(visible)
+        self.visible_carried += sum(claimed.get(name) == value for name, value in visible.items())
         known = ", ".join(truth[name] for name in _FACTS if truth[name])
         self.invented += len(invented(text, truth["dense"], known))
 
     def figures(self) -> dict[str, Any]:
-        """What is shown of it; a share of nothing is none."""
+        """Return the counts as shares and means; None where there is nothing to divide by."""
         return {
             "text": self.kind,
             "texts": self.texts,
             "words each": _per(self.words, self.texts, 1),
-            "facts of the alt-text carried": _per(self.told_carried, self.told),
+            "facts of the alt-text carried": _per(self.alt_facts_carried, self.alt_facts),
             "visible details right": _per(self.visible_carried, self.visible),
             "facts invented each": _per(self.invented, self.texts),
         }
 
 
-def scores(lake: Lake, landing: Storage, keys: Iterable[str]) -> list[Score]:
-    """The sums for alt-text, dense caption and both stages, over the captions that stand committed for the keys."""
-    found = {kind: Score(kind) for kind in ("alt-text", "dense caption", "KALE, stage 1", "KALE, stage 2")}
+def scores(lake: Lake, landing: Storage, keys: Iterable[str]) -> list[TruthScore]:
+    """Score alt-texts, dense captions and captions of both stages, over the committed captions of the keys.
+
+    Raises BadConfig if a key has no truth, as only keys of a sample world have.
+    """
+    found = {kind: TruthScore(kind) for kind in ("alt-text", "dense caption", "KALE, stage 1", "KALE, stage 2")}
     for key in keys:
         truth = _truth(landing, key)
         for row in _captions(lake, key):
@@ -71,7 +74,7 @@ def _truth(landing: Storage, key: str) -> dict[str, dict[str, Any]]:
     except FileNotFoundError as error:
         raise BadConfig(
             f"The truth of {key} is not known: {landing.root} has no _truth/{key}.parquet, as a sample world has. "
-            f"`kale report --key {key}` shows what can be said without it."
+            f"`kale report --key {key}` needs no truth."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The sample web: serves the images of every world, each address with its own fault, and remembers every request."""
+"""The sample web: serves the images of all worlds, with a fault chosen by each URL, and records every request."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from kale_tasks.world.world import World
 _JPEG = "image/jpeg"
 _BOMB_SIDE = 50_000
 _HUGE = 10**9
-_REMEMBERED = 200_000
+_RECORDED = 200_000
 _ROBOTS = "User-agent: *\nDisallow: /robots/\n"
 _RESERVED = [{"location": "/tdmrep/*", "tdm-reservation": 1}]
 _OPT_OUTS = {
@@ -30,46 +30,46 @@ _OPT_OUTS = {
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One request as the server saw it; `together` counts the requests of its host that were open at that moment."""
+class RecordedRequest:
+    """A request to the sample web. `concurrent` is the number of open requests to its host, this one included."""
 
     at: float
     host: str
     path: str
     user_agent: str
-    together: int
+    concurrent: int
 
 
 class SampleWeb:
-    """The server's state: what was asked, and how often."""
+    """The server and the requests that it has received."""
 
     def __init__(self) -> None:
-        self.seen: deque[Seen] = deque(maxlen=_REMEMBERED)
+        self.seen: deque[RecordedRequest] = deque(maxlen=_RECORDED)
         self.port = 0
         self._counts: Counter[str] = Counter()
         self._open: Counter[str] = Counter()
 
     @property
     def url(self) -> str:
-        """Where the server is."""
+        """The URL of the server."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def hosts_url(self) -> str:
-        """The same for several hosts, as `kale sample make --web-url` takes it."""
+        """The URL for several hosts, as `kale sample make --web-url` takes it."""
         return f"http://127.0.0.{{host}}:{self.port}"
 
     def address(self, index: int, fault: str = "ok", key: str = "2026-11-01", seed: int = 0) -> str:
-        """The address of a picture, with any fault."""
+        """Return the URL of an image, with any fault."""
         return f"{self.url}/{fault}/{seed}/{key}/{index:08}.jpg"
 
     def count(self, path: str) -> int:
-        """How often a path was asked for, on any host."""
+        """Return how often a path was requested, on any host."""
         return self._counts[path]
 
     def app(self) -> web.Application:
-        """The aiohttp application."""
-        app = web.Application(middlewares=[self._remember])
+        """Return the aiohttp application."""
+        app = web.Application(middlewares=[self._record])
         app.router.add_get("/robots.txt", _robots)
         app.router.add_get("/.well-known/tdmrep.json", _tdmrep)
         app.router.add_get("/_seen", self._report)
@@ -77,7 +77,7 @@ class SampleWeb:
         return app
 
     @web.middleware
-    async def _remember(
+    async def _record(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         if request.path == "/_seen":
@@ -85,10 +85,10 @@ class SampleWeb:
         self._counts[request.path] += 1
         self._open[request.host] += 1
         agent = request.headers.get("User-Agent", "")
-        self.seen.append(Seen(time.time(), request.host, request.path_qs, agent, self._open[request.host]))
+        self.seen.append(RecordedRequest(time.time(), request.host, request.path_qs, agent, self._open[request.host]))
         try:
             return await handler(request)
-        except ConnectionError:  # the client had enough of it
+        except ConnectionError:  # the client closed the connection
             return web.Response()
         finally:
             self._open[request.host] -= 1
@@ -101,12 +101,12 @@ class SampleWeb:
         if fault not in FAULTS:
             raise web.HTTPNotFound
         first = self._counts[request.path] == 1
-        return await _ANSWERS.get(fault, _picture)(request, first)
+        return await _HANDLERS.get(fault, _send_image)(request, first)
 
 
 @contextmanager
 def running(port: int = 0, hosts: int = 1) -> Iterator[SampleWeb]:
-    """Runs the sample web in a thread, on 127.0.0.1 to 127.0.0.`hosts`."""
+    """Run the sample web in a thread, on 127.0.0.1 to 127.0.0.`hosts`, on `port` or a free port."""
     server = SampleWeb()
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(server.app(), shutdown_timeout=0.1)
@@ -138,7 +138,7 @@ def running(port: int = 0, hosts: int = 1) -> Iterator[SampleWeb]:
 
 
 def serve(port: int, hosts: int) -> None:
-    """Runs the sample web until it is interrupted."""
+    """Run the sample web until it is interrupted."""
     with running(port, hosts) as server:
         print(f"sample web on {server.hosts_url if hosts > 1 else server.url}", flush=True)
         threading.Event().wait()
@@ -161,35 +161,35 @@ def _body(request: web.Request) -> bytes:
     return world.image(pair, changed=request.match_info["fault"] == "changed")
 
 
-async def _picture(request: web.Request, first: bool) -> web.StreamResponse:
+async def _send_image(request: web.Request, first: bool) -> web.StreamResponse:
     headers = _OPT_OUTS.get(request.match_info["fault"])
     return web.Response(body=_body(request), content_type=_JPEG, headers=headers)
 
 
 def _status(code: int, **headers: str) -> Callable[[web.Request, bool], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request, first: bool) -> web.StreamResponse:
-        return web.Response(status=code, text="no picture today", headers=headers)
+    async def handler(request: web.Request, first: bool) -> web.StreamResponse:
+        return web.Response(status=code, text="no image", headers=headers)
 
-    return answer
+    return handler
 
 
-def _at_first(code: int, **headers: str) -> Callable[[web.Request, bool], Awaitable[web.StreamResponse]]:
+def _first_request(code: int, **headers: str) -> Callable[[web.Request, bool], Awaitable[web.StreamResponse]]:
     fail = _status(code, **{name.replace("_", "-"): value for name, value in headers.items()})
 
-    async def answer(request: web.Request, first: bool) -> web.StreamResponse:
-        return await (fail if first else _picture)(request, first)
+    async def handler(request: web.Request, first: bool) -> web.StreamResponse:
+        return await (fail if first else _send_image)(request, first)
 
-    return answer
+    return handler
 
 
 def _redirects(times: int) -> Callable[[web.Request, bool], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request, first: bool) -> web.StreamResponse:
+    async def handler(request: web.Request, first: bool) -> web.StreamResponse:
         done = int(request.query.get("hop", "0"))
         if done == times:
-            return await _picture(request, first)
+            return await _send_image(request, first)
         raise web.HTTPFound(f"{request.path}?hop={done + 1}")
 
-    return answer
+    return handler
 
 
 async def _loop(request: web.Request, first: bool) -> web.StreamResponse:
@@ -231,7 +231,7 @@ async def _huge(request: web.Request, first: bool) -> web.StreamResponse:
 
 
 async def _html(request: web.Request, first: bool) -> web.StreamResponse:
-    return web.Response(body=b"<html><body>This picture is gone.</body></html>", content_type=_JPEG)
+    return web.Response(body=b"<html><body>This image was deleted.</body></html>", content_type=_JPEG)
 
 
 async def _pdf(request: web.Request, first: bool) -> web.StreamResponse:
@@ -244,12 +244,12 @@ async def _bomb(request: web.Request, first: bool) -> web.StreamResponse:
 
 @cache
 def _bomb_png() -> bytes:
-    """A true PNG of one bit a pixel: 0.3 MB that unpack to 2,500 million pixels."""
+    """Return a valid PNG with one bit per pixel: 0.3 MB that decode to 2,500 million pixels."""
     rows = bytes(1 + _BOMB_SIDE // 8) * 100
     packer = zlib.compressobj(9, wbits=-15)
-    block = packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH)  # stands alone, so it can be repeated
+    block = packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH)  # self-contained, so it can be repeated
     times = _BOMB_SIDE // 100
-    checksum = (len(rows) * times % 65521 << 16) + 1  # Adler-32 of nothing but zeros
+    checksum = (len(rows) * times % 65521 << 16) + 1  # Adler-32 of zeros
     data = b"\x78\xda" + block * times + b"\x03\x00" + checksum.to_bytes(4)
     header = _BOMB_SIDE.to_bytes(4) * 2 + bytes((1, 0, 0, 0, 0))
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
@@ -258,13 +258,13 @@ def _bomb_png() -> bytes:
     )
 
 
-_ANSWERS: dict[str, Callable[[web.Request, bool], Awaitable[web.StreamResponse]]] = {
+_HANDLERS: dict[str, Callable[[web.Request, bool], Awaitable[web.StreamResponse]]] = {
     "missing": _status(404),
     "gone": _status(410),
     "forbidden": _status(403),
     "broken": _status(500),
-    "busy": _at_first(429, Retry_After="1"),
-    "flaky": _at_first(500),
+    "busy": _first_request(429, Retry_After="1"),
+    "flaky": _first_request(500),
     "hops": _redirects(3),
     "maze": _redirects(30),
     "loop": _loop,

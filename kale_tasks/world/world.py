@@ -1,4 +1,4 @@
-"""The sample world: pair i of a key is a pure function of the seed, so that any size streams and nothing is kept."""
+"""The sample world. Each pair is a pure function of seed, key and index, so a world of any size can be streamed."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from kale_tasks.world.faults import FAULTS, Fault, make_fault
 from kale_tasks.world.scene import Facts, Scene, make_facts, make_scene
 
 FIRST_KEY = date(2026, 11, 1)
-EVALUATION = "evaluation"  # the key of the evaluation set, never written as landing files
+EVALUATION = "evaluation"  # the key of the evaluation set, which has no landing files
 EVALUATION_ITEMS = 200
-_ROOTS = 10  # the first pairs of a key are always originals full of facts, so that there is something to copy
+_ROOTS = 10  # the first pairs of a key are originals with all facts, so that there is something to duplicate
 _NEAR_QUALITY = 70
 _CHANGED_QUALITY = 80
-# What a pair is, of 1,000: its own picture and text, or planted.
+# Pairs of each role in 1,000: with an image and text of their own, or planted.
 _ROLES = {
     "original": 908, "again": 5, "exact": 25, "near": 25, "across": 12, "across near": 8, "placeholder": 10,
     "evaluation": 4, "evaluation near": 3,
@@ -32,12 +32,12 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class Pair:
-    """One image-text pair and the whole truth about it."""
+    """One image-text pair and the truth about it."""
 
     key: str
-    index: int  # which picture: pairs planted as `again` bear the index of what they repeat
+    index: int  # of the image: a pair planted as `again` has the index of the pair it repeats
     role: str
-    cluster: str  # pairs of one cluster have the same picture and the same text, or nearly so
+    cluster: str  # pairs of a cluster have the same image and text, or nearly the same
     scene: Scene
     facts: Facts
     alt: AltText
@@ -47,18 +47,18 @@ class Pair:
 
     @property
     def expected(self) -> str:
-        """What ingest must do by the planted truth: keep it, or drop it as a duplicate or a piece of the evaluation."""
+        """What ingest must do with the pair: keep it, or the reason for which it must be dropped."""
         return "not English" if self.alt.kind == "strange" else _EXPECTED.get(self.role, "duplicate")
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that follows from a seed."""
+    """The pairs that follow from a seed."""
 
     seed: int = 0
 
     def pair(self, key: str, index: int) -> Pair:
-        """The pair with this number in this key."""
+        """Return the pair with an index in a key."""
         rng = self._rng("pair", key, index)
         role = _role(rng, key, index)
         if role in ("original", "placeholder"):
@@ -73,7 +73,7 @@ class World:
         return planted
 
     def image(self, pair: Pair, changed: bool = False) -> bytes:
-        """The bytes of its picture, as they were when the metadata was written or as they changed since."""
+        """Return the bytes of its image: as they were when the metadata was written, or as `changed` since then."""
         if changed:
             return jpeg(draw(pair.scene), _CHANGED_QUALITY)
         return _placeholder() if pair.role == "placeholder" else jpeg(draw(pair.scene), pair.quality)
@@ -87,7 +87,7 @@ class World:
         return Pair(key, index, role, f"{key}/{index}", scene, facts, alt, QUALITY, fault, round(clip, 4))
 
     def _source(self, rng: Random, role: str, key: str, index: int) -> tuple[str, int]:
-        """Where a planted pair comes from: an earlier original full of facts, or the evaluation set."""
+        """Return key and index of what a planted pair repeats: an earlier original, or an evaluation item."""
         if role.startswith("evaluation"):
             return EVALUATION, rng.randrange(EVALUATION_ITEMS)
         if role.startswith("across"):
@@ -103,12 +103,12 @@ class World:
 
 
 def key_name(number: int) -> str:
-    """The key with this number: a date."""
+    """Return the key with a number: a date."""
     return (FIRST_KEY + timedelta(days=number)).isoformat()
 
 
 def uid(url: str, text: str) -> str:
-    """The name of a pair everywhere: 32 hex digits of its address and text."""
+    """Return the uid of a pair: 32 hex digits that depend on its URL and text."""
     return hashlib.sha256(f"{url}\0{text}".encode()).hexdigest()[:32]
 
 
@@ -127,7 +127,7 @@ def _role(rng: Random, key: str, index: int) -> str:
 
 
 def _nearly(rng: Random, text: str) -> str:
-    """The same text as another site writes it."""
+    """Return a text with a slight change."""
     return rng.choice((f"{text}.", f"{text} !", text.replace(" ", "  ", 1), text[0].swapcase() + text[1:]))
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from kale_tasks.world.draw import draw, jpeg
 from kale_tasks.world.models import CHECKPOINTS
-from kale_tasks.world.models.examples import Example, describing, fusing
-from kale_tasks.world.models.generate import answer_ids
+from kale_tasks.world.models.examples import SceneExample, describe_example, fuse_example
+from kale_tasks.world.models.measure import answer_ids
 
 HERE = Path(__file__).parent
 VLLM_PYTHON = HERE.parents[1] / ".venv-vllm" / "bin" / "python"  # `make vllm` builds it
@@ -29,14 +29,14 @@ VLLM_ENVIRONMENT = {
 }
 
 
-def with_picture(example: Example, picture: bytes) -> list[dict[str, Any]]:
+def with_picture(example: SceneExample, picture: bytes) -> list[dict[str, Any]]:
     """The conversation with its picture inside, as servers take it."""
     url = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
     system, user = example.messages
     return [system, user | {"content": [{"type": "image_url", "image_url": {"url": url}}, user["content"][1]]}]
 
 
-def by_transformers(name: str, examples: list[Example], pictures: list[bytes]) -> list[list[int]]:
+def by_transformers(name: str, examples: list[SceneExample], pictures: list[bytes]) -> list[list[int]]:
     from transformers import AutoModelForCausalLM, AutoProcessor, AutoTokenizer, LlavaForConditionalGeneration
 
     folder = CHECKPOINTS / name
@@ -58,7 +58,7 @@ def by_vllm(jobs: list[dict[str, Any]], folder: Path) -> list[list[list[int]]]:
 @pytest.mark.timeout(900)
 def test_the_same_prompt_gives_the_same_tokens(tmp_path: Path) -> None:
     rng = Random("conformance")
-    seen, read = [describing(rng) for _ in range(12)], [fusing(rng) for _ in range(12)]
+    seen, read = [describe_example(rng) for _ in range(12)], [fuse_example(rng) for _ in range(12)]
     pictures = [jpeg(draw(example.scene)) for example in seen]
     shown = [with_picture(*pair) for pair in zip(seen, pictures, strict=True)]
     asked = {"teacher": shown, "base": shown, "fuser": [example.messages for example in read]}

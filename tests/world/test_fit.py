@@ -11,22 +11,30 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from kale_tasks.distill.batches import IGNORED
 from kale_tasks.progress import Silent
 from kale_tasks.world.models.build import llava, llm
-from kale_tasks.world.models.examples import Example, batches, describing, fusing, joining, repetitions
-from kale_tasks.world.models.fit import IGNORED, answer_loss, fit
+from kale_tasks.world.models.examples import (
+    SceneExample,
+    copy_batches,
+    describe_example,
+    example_batches,
+    fuse_example,
+    fuse_with_image_example,
+)
+from kale_tasks.world.models.fit import answer_loss, fit
 from kale_tasks.world.models.tokenizer import build_tokenizer
 from kale_tasks.world.models.tower import pixels
 
 TOKENIZER = build_tokenizer()
 
 
-@pytest.mark.parametrize("lesson", [describing, fusing, joining])
-def test_words_read_once_for_all_weigh_as_if_read_with_every_row(lesson: Callable[[Random], Example]) -> None:
+@pytest.mark.parametrize("lesson", [describe_example, fuse_example, fuse_with_image_example])
+def test_words_read_once_for_all_weigh_as_if_read_with_every_row(lesson: Callable[[Random], SceneExample]) -> None:
     torch.manual_seed(0)
-    ids, labels, scenes = next(batches(TOKENIZER, lesson, Random("lesson"), 4))
-    model = llm(TOKENIZER) if lesson is fusing else llava(TOKENIZER)
-    seen = {} if lesson is fusing else {"pixel_values": pixels(scenes, Random("light"))}
+    ids, labels, scenes = next(example_batches(TOKENIZER, lesson, Random("lesson"), 4))
+    model = llm(TOKENIZER) if lesson is fuse_example else llava(TOKENIZER)
+    seen = {} if lesson is fuse_example else {"pixel_values": pixels(scenes, Random("light"))}
     read = _tokens_read(model)
     assert _gradient(model, answer_loss(model, ids, labels, **seen)) == pytest.approx(
         _gradient(model, _row_by_row(model, ids, labels, **seen)), abs=1e-5
@@ -36,7 +44,7 @@ def test_words_read_once_for_all_weigh_as_if_read_with_every_row(lesson: Callabl
 
 
 def test_rows_that_share_nothing_are_learned_as_well() -> None:
-    ids, labels = next(repetitions(TOKENIZER, 0, 4))
+    ids, labels = next(copy_batches(TOKENIZER, 0, 4))
     model = llm(TOKENIZER)
     assert answer_loss(model, ids, labels).item() == pytest.approx(_row_by_row(model, ids, labels).item())
 
@@ -44,7 +52,7 @@ def test_rows_that_share_nothing_are_learned_as_well() -> None:
 def test_a_training_leaves_its_curve_and_its_cost(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, log = llm(TOKENIZER), tmp_path / "deep" / "loss.jsonl"
-    lessons = batches(TOKENIZER, fusing, Random("lesson"), 4)
+    lessons = example_batches(TOKENIZER, fuse_example, Random("lesson"), 4)
     told = fit(model, lessons, lambda batch: answer_loss(model, *batch[:2]), 50, 2e-3, log, Silent())
     curve = [json.loads(line) for line in log.read_text().splitlines()]
     assert [point["step"] for point in curve] == [25, 50]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.world.models import CHECKPOINTS
-from kale_tasks.world.models.examples import describing, fusing
+from kale_tasks.world.models.examples import describe_example, fuse_example
 from kale_tasks.world.models.measure import UNSEEN, measure_fuser, measure_real_names, measure_teacher
 from kale_tasks.world.models.tokenizer import build_tokenizer
 from kale_tasks.world.models.train import SEED
@@ -56,8 +56,12 @@ def test_every_model_bears_a_card_and_its_loss_curve(name: str) -> None:
 
 def test_no_scene_of_training_is_measured_or_lies_in_a_world() -> None:
     taught = [Random(f"{SEED} {what}") for what in ("teacher", "fuser")]
-    seen = {make(dice).scene for dice, make in zip(taught, (describing, fusing), strict=True) for _ in range(2000)}
-    measured = {describing(dice).scene for dice in [Random(f"{UNSEEN} teacher")] for _ in range(500)}
+    seen = {
+        make(dice).scene
+        for dice, make in zip(taught, (describe_example, fuse_example), strict=True)
+        for _ in range(2000)
+    }
+    measured = {describe_example(dice).scene for dice in [Random(f"{UNSEEN} teacher")] for _ in range(500)}
     worlds = {World(seed).pair("2026-11-01", number).scene for seed in range(3) for number in range(500)}
     assert not seen & (measured | worlds)
 

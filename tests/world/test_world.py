@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.world.alttext import LONG, NOISE, SHARES, write_alt
+from kale_tasks.world.alttext import LONG, SHARES, write_alt
 from kale_tasks.world.describe import attributes, dense, fused, read
 from kale_tasks.world.names import invent
 from kale_tasks.world.scene import COLOURS, KINDS, Facts, make_facts, make_scene
 from kale_tasks.world.world import EVALUATION, Pair, World, key_name
 
 SEEDS = st.integers(0, 10**9)
+NOISE = {"plain", "generic", "spam", "strange", "wrong", "mojibake"}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tiny models of the sample world: teacher, fuser and base, trained from the world alone."""
+"""Tiny models of the sample world: teacher, fuser and base, trained on generated scenes alone."""
 
 from pathlib import Path
 

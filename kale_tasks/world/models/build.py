@@ -1,4 +1,4 @@
-"""The shapes of the tiny models: attention heads are 32 wide, so that vLLM serves them on a CPU as well."""
+"""Architectures of the tiny models. Attention heads are 32 wide, the smallest that vLLM supports on CPUs."""
 
 import math
 from typing import Any
@@ -9,26 +9,26 @@ from kale_tasks.world.models.tokenizer import END, IMAGE, PAD, PATCH
 VISION_WIDTH = 128
 _TEXT_WIDTH = 160
 _HEAD = 32
-_LOOK_BACK = 4  # of the five heads of the first layer
+_LOOK_BACK_HEADS = 4  # of the five heads of the first layer
 _ROPE_BASE = 10_000.0
 
 
 def llm(tokenizer: Any) -> Any:
-    """A fresh text decoder of 1 M parameters, four of whose heads begin by looking one to four tokens back.
+    """Build a text decoder of 1 M random weights. Four of its heads initially attend one to four tokens back.
 
-    To copy a name is to find the letters just written and go on from there. Heads that see those letters from the start
-    let it be learned in some hundred steps.
+    To copy a name, a model must find the letters that it has just written and continue from there. Heads that see those
+    letters from the start let it learn this in some hundred steps.
     """
     from transformers import Qwen2ForCausalLM
 
     model = Qwen2ForCausalLM(_text_config(tokenizer))
-    for head in range(_LOOK_BACK):
+    for head in range(_LOOK_BACK_HEADS):
         _look_back(model.model.layers[0].self_attn, head, head + 1)
     return model
 
 
 def llava(tokenizer: Any) -> Any:
-    """A fresh image-to-text model: SigLIP tower, two-layer connector, and the same decoder."""
+    """Build an image-to-text model with random weights: SigLIP tower, two-layer connector, and the same decoder."""
     from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
     vision = SiglipVisionConfig(
@@ -56,14 +56,14 @@ def llava(tokenizer: Any) -> Any:
 
 
 def _look_back(attention: Any, head: int, distance: int) -> None:
-    """Sets the biases of a head so that its rotary positions agree best at this distance."""
+    """Set the biases of a head so that its attention is highest at this distance."""
     import torch
 
     start = head * _HEAD
     with torch.no_grad():
         for projection in (attention.q_proj, attention.k_proj):
             projection.weight[start : start + _HEAD] *= 0.1
-        for pair in range(4):  # the quickest rotations tell neighbours apart
+        for pair in range(4):  # the fastest rotations distinguish neighbouring positions
             angle = distance * _ROPE_BASE ** (-2 * pair / _HEAD)
             attention.k_proj.bias[start + pair] = 6
             attention.q_proj.bias[start + pair] = 6 * math.cos(angle)

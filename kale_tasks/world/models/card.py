@@ -1,4 +1,4 @@
-"""The card of a tiny model: what it is, how it was trained, and its figures on unseen scenes."""
+"""Writes the card of a tiny model: what it is, how it was trained, and its figures on unseen scenes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ tags: [kale, sample-world]
 
 {what}
 
-Made for tests and demonstrations of KALE: it understands the sample world and nothing else. Trained from that world
-alone, from random weights, by `kale sample train`; no seed of training occurs in a world or in the figures below.
-Loads unchanged in transformers and in vLLM. Its prompt is part of what it learned: `prompts.yaml` beside the trainer.
+Made for tests and demonstrations of KALE: it understands the sample world and nothing else. Trained from random weights
+on scenes of that world by `kale sample train`; no seed of the training is used for a world or for the figures below.
+Loads unchanged in transformers and in vLLM. It understands only the prompts in `prompts.yaml` of the training code.
 
 ## Training
 | stage | steps | last loss | seconds | CPU seconds |
@@ -31,16 +31,21 @@ Loads unchanged in transformers and in vLLM. Its prompt is part of what it learn
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of training and what `fit` told of it."""
+    """One stage of a training and the figures that `fit` returned."""
 
     name: str
-    told: dict[str, Any]
+    figures: dict[str, Any]
 
 
 def write_card(folder: Path, stages: list[Stage], figures: dict[str, float]) -> None:
-    """Writes the model's README.md."""
-    whats = yaml.safe_load(Path(__file__).with_name("cards.yaml").read_text())
-    rows = [" | ".join(map(str, ("", stage.name, *stage.told.values(), ""))).strip() for stage in stages]
-    lines = [f"- {name}: {value}" for name, value in figures.items()] or ["None: it has learned no task yet."]
-    card = _CARD.format(name=folder.name, what=whats[folder.name], stages="\n".join(rows), figures="\n".join(lines))
-    (folder / "README.md").write_text(card)
+    """Write the model's README.md."""
+    descriptions = yaml.safe_load(Path(__file__).with_name("cards.yaml").read_text())
+    rows = [" | ".join(map(str, ("", stage.name, *stage.figures.values(), ""))).strip() for stage in stages]
+    lines = [f"- {name}: {value}" for name, value in figures.items()]
+    text = {
+        "name": folder.name,
+        "what": descriptions[folder.name],
+        "stages": "\n".join(rows),
+        "figures": "\n".join(lines),
+    }
+    (folder / "README.md").write_text(_CARD.format(**text))

@@ -1,121 +1,115 @@
-"""Endless training examples: conversations of which only the answer is learned."""
+"""Endless training examples for the tiny models: conversations of which only the answer carries loss."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from kale_tasks.distill.batches import IGNORED, pad_rows
 from kale_tasks.world.alttext import write_alt
 from kale_tasks.world.describe import dense, fused
 from kale_tasks.world.draw import SIDE
-from kale_tasks.world.models.fit import IGNORED
 from kale_tasks.world.models.tokenizer import IMAGE, PATCH, SPECIAL, prompts
 from kale_tasks.world.scene import Scene, make_facts, make_scene
 
-# How often each kind of alt-text is taught, of a hundred: what is rare or hard comes more often than on the web.
-LESSONS = {
+# Alt-texts of each kind in 100 examples. Rare and difficult kinds are more frequent than on the web.
+ALT_KINDS = {
     "full": 22, "partial": 32, "plain": 3, "generic": 5, "spam": 3, "foreign": 3, "strange": 2, "entities": 6,
     "emoji": 4, "wrong": 8, "pii": 4, "injection": 4, "mojibake": 1, "long": 3,
 }  # fmt: skip
-_ALIKE = 0.5  # likewise: every second name resembles another of its lesson
+_ALIKE = 0.5  # share of names that resemble another name of their example, again more than on the web
+_POOL_BATCHES = 16
 Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Example:
-    """What a model is asked about a scene, and the one right answer."""
+class SceneExample:
+    """A conversation about a scene up to the answer, and the only correct answer."""
 
     scene: Scene
     messages: list[Message]
     answer: str
 
 
-def describing(rng: Random) -> Example:
-    """A scene to be described from its picture."""
+def describe_example(rng: Random) -> SceneExample:
+    """Draw a scene that is to be described from its image."""
     scene = make_scene(rng)
     prompt = prompts()["describe"]
     user = [{"type": "image"}, {"type": "text", "text": prompt["user"]}]
-    return Example(scene, [_says("system", prompt["system"]), _says("user", user)], dense(scene))
+    return SceneExample(scene, [_message("system", prompt["system"]), _message("user", user)], dense(scene))
 
 
-def fusing(rng: Random) -> Example:
-    """A description and an alt-text to be joined."""
+def fuse_example(rng: Random) -> SceneExample:
+    """Draw a description and an alt-text that are to be joined."""
     scene = make_scene(rng)
-    alt = write_alt(rng, rng.choices(list(LESSONS), list(LESSONS.values()))[0], scene, make_facts(rng, _ALIKE))
-    return Example(scene, fuse_messages(dense(scene), alt.text), fused(scene, alt.facts))
+    alt = write_alt(rng, rng.choices(list(ALT_KINDS), list(ALT_KINDS.values()))[0], scene, make_facts(rng, _ALIKE))
+    return SceneExample(scene, fuse_messages(dense(scene), alt.text), fused(scene, alt.facts))
 
 
-def joining(rng: Random) -> Example:
-    """The same with the picture at hand."""
-    example = fusing(rng)
-    return Example(example.scene, _with_picture(example.messages), example.answer)
+def fuse_with_image_example(rng: Random) -> SceneExample:
+    """Draw a description and an alt-text that are to be joined with the image present."""
+    example = fuse_example(rng)
+    return SceneExample(example.scene, _with_image(example.messages), example.answer)
 
 
-def joining_messages(description: str, alt_text: str) -> list[Message]:
-    """The conversation of joining with the picture at hand, up to the answer."""
-    return _with_picture(fuse_messages(description, alt_text))
-
-
-def fuse_messages(description: str, alt_text: str) -> list[Message]:
-    """The fuser's conversation up to its answer."""
+def fuse_messages(description: str, alt_text: str, with_image: bool = False) -> list[Message]:
+    """Return the conversation in which a description and an alt-text are to be joined, up to the answer."""
     prompt = prompts()["fuse"]
     clipped = alt_text[: prompts()["alt_characters"]]
     user = prompt["user"].replace("{dense}", description).replace("{alt}", clipped)
-    return [_says("system", prompt["system"]), _says("user", user)]
+    messages = [_message("system", prompt["system"]), _message("user", user)]
+    return _with_image(messages) if with_image else messages
 
 
-def encode(tokenizer: Any, example: Example) -> tuple[list[int], list[int]]:
-    """Token ids of a whole conversation, and its labels: only the answer and its end count."""
-    question = tokenizer.apply_chat_template(example.messages, add_generation_prompt=True, tokenize=False)
-    asked = tokenizer(question.replace(IMAGE, IMAGE * (SIDE // PATCH) ** 2)).input_ids
-    answered = [*tokenizer(example.answer).input_ids, tokenizer.eos_token_id]
-    return asked + answered, [IGNORED] * len(asked) + answered
+def encode(tokenizer: Any, example: SceneExample) -> tuple[list[int], list[int]]:
+    """Return token ids of a whole conversation and its labels, which are IGNORED before the answer."""
+    text = tokenizer.apply_chat_template(example.messages, add_generation_prompt=True, tokenize=False)
+    prompt = tokenizer(text.replace(IMAGE, IMAGE * (SIDE // PATCH) ** 2)).input_ids
+    answer = [*tokenizer(example.answer).input_ids, tokenizer.eos_token_id]
+    return prompt + answer, [IGNORED] * len(prompt) + answer
 
 
-def repetitions(tokenizer: Any, seed: int, size: int) -> Iterator[tuple[Any, Any]]:
-    """Endless batches of random tokens said twice: the second time is to be copied from the first."""
+def copy_batches(tokenizer: Any, seed: int, size: int) -> Iterator[tuple[Any, Any]]:
+    """Yield endless batches (ids, labels) of random tokens that occur twice; the second time is to be predicted."""
     import torch
 
-    dice = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     first = len(SPECIAL)
     tokens = len(tokenizer) - first
     while True:
-        length = int(torch.randint(12, 64, (1,), generator=dice))
-        alphabet = tokens ** torch.empty((size, 1)).uniform_(0.3, 1, generator=dice)  # few letters repeat themselves
-        shuffled = first + torch.randperm(tokens, generator=dice)
-        once = shuffled[(torch.rand((size, length), generator=dice) * alphabet).long()]
+        length = int(torch.randint(12, 64, (1,), generator=generator))
+        # A row draws from few or many tokens: with few of them, they repeat.
+        alphabet = tokens ** torch.empty((size, 1)).uniform_(0.3, 1, generator=generator)
+        shuffled = first + torch.randperm(tokens, generator=generator)
+        once = shuffled[(torch.rand((size, length), generator=generator) * alphabet).long()]
         ids = torch.cat([once, once], 1)
         labels = ids.clone()
         labels[:, : length + 1] = IGNORED
         yield ids, labels
 
 
-def batches(
-    tokenizer: Any, make: Callable[[Random], Example], rng: Random, size: int
+def example_batches(
+    tokenizer: Any, make: Callable[[Random], SceneExample], rng: Random, size: int
 ) -> Iterator[tuple[Any, Any, list[Scene]]]:
-    """Endless batches (ids, labels, scenes); examples of like length share a batch, so that little is padding."""
-    import torch
-
+    """Yield endless batches (ids, labels, scenes). Examples of similar length share a batch, to limit padding."""
     while True:
-        drawn = [make(rng) for _ in range(size * 16)]
+        drawn = [make(rng) for _ in range(size * _POOL_BATCHES)]
         pool = sorted(((*encode(tokenizer, example), example.scene) for example in drawn), key=_length)
-        groups = [pool[at : at + size] for at in range(0, len(pool), size)]
-        rng.shuffle(groups)
-        for group in groups:
-            longest = len(group[-1][0])
-            ids = [row + [tokenizer.pad_token_id] * (longest - len(row)) for row, _, _ in group]
-            labels = [row + [IGNORED] * (longest - len(row)) for _, row, _ in group]
-            yield torch.tensor(ids), torch.tensor(labels), [scene for _, _, scene in group]
+        batches = [pool[at : at + size] for at in range(0, len(pool), size)]
+        rng.shuffle(batches)
+        for batch in batches:
+            ids, labels, scenes = zip(*batch, strict=True)
+            yield pad_rows(ids, tokenizer.pad_token_id), pad_rows(labels, IGNORED), list(scenes)
 
 
 def _length(encoded: tuple[list[int], list[int], Scene]) -> int:
     return len(encoded[0])
 
 
-def _with_picture(messages: list[Message]) -> list[Message]:
+def _with_image(messages: list[Message]) -> list[Message]:
     system, user = messages
-    return [system, _says("user", [{"type": "image"}, {"type": "text", "text": user["content"]}])]
+    return [system, _message("user", [{"type": "image"}, {"type": "text", "text": user["content"]}])]
 
 
-def _says(role: str, content: Any) -> Message:
+def _message(role: str, content: Any) -> Message:
     return {"role": role, "content": content}

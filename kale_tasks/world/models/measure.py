@@ -1,4 +1,4 @@
-"""Figures of the tiny models on scenes that no training saw, judged against the truth."""
+"""Measures the tiny models on scenes that no training has used, against the truth."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,23 +9,25 @@ from typing import Any
 
 import yaml
 
+from kale_tasks.engines.transformers import generate_tokens
 from kale_tasks.world.alttext import AltText, make_kind, write_alt
 from kale_tasks.world.describe import attributes, dense, fused, read
 from kale_tasks.world.draw import draw, jpeg
-from kale_tasks.world.models.examples import Message, describing, fuse_messages, joining_messages
-from kale_tasks.world.models.generate import answers
+from kale_tasks.world.models.examples import Message, describe_example, fuse_messages
 from kale_tasks.world.scene import Facts, Scene, make_facts, make_scene
 
-UNSEEN = "measure"  # seeds every dice here; training throws its own
+UNSEEN = "measure"  # seed of all scenes here; trainings have another
+_BATCH = 32
+_MAX_TOKENS = 320
 
 
 def measure_teacher(folder: Path, scenes: int) -> dict[str, float]:
-    """How many visible attributes the teacher names rightly and how many it invents."""
+    """Measure how many visible attributes the teacher names correctly and how many it invents."""
     rng = Random(f"{UNSEEN} teacher")
-    examples = [describing(rng) for _ in range(scenes)]
-    said = _said_of_pictures(folder, [example.messages for example in examples], [e.scene for e in examples])
+    examples = [describe_example(rng) for _ in range(scenes)]
+    captions = _caption_images(folder, [example.messages for example in examples], [e.scene for e in examples])
     count: Counter[str] = Counter()
-    for example, caption in zip(examples, said, strict=True):
+    for example, caption in zip(examples, captions, strict=True):
         truth, claimed = attributes(example.scene), read(caption).attributes
         count["attributes"] += len(truth)
         count["right"] += len(truth.items() & claimed.items())
@@ -40,51 +42,79 @@ def measure_teacher(folder: Path, scenes: int) -> dict[str, float]:
 
 
 def measure_fuser(folder: Path, scenes: int) -> dict[str, float]:
-    """What the fuser does with facts and with noise; a fact with one wrong letter is both lost and invented."""
-    drawn = _told(scenes)
-    return _joined(drawn, _fused(folder, [(dense(scene), alt.text) for scene, alt in drawn]))
+    """Measure facts and noise in the fuser's captions. A fact with one wrong letter counts as lost and as invented."""
+    drawn = _draw_alt_texts(scenes)
+    return _count_facts(drawn, _fuse(folder, [(dense(scene), alt.text) for scene, alt in drawn]))
 
 
 def measure_base(folder: Path, scenes: int) -> dict[str, float]:
-    """The same of the base, which has the picture before it as well."""
-    drawn = _told(scenes)
-    asked = [joining_messages(dense(scene), alt.text) for scene, alt in drawn]
-    return _joined(drawn, _said_of_pictures(folder, asked, [scene for scene, _ in drawn]))
+    """Measure the same for the base, which gets the image as well."""
+    drawn = _draw_alt_texts(scenes)
+    conversations = [fuse_messages(dense(scene), alt.text, with_image=True) for scene, alt in drawn]
+    return _count_facts(drawn, _caption_images(folder, conversations, [scene for scene, _ in drawn]))
 
 
 def measure_real_names(folder: Path) -> dict[str, float]:
-    """Share of sixty names of the real world that the fuser copies letter by letter."""
+    """Measure the share of sixty names of the real world that the fuser copies letter by letter."""
     rng = Random(f"{UNSEEN} names")
     works = [Facts(*row) for row in yaml.safe_load(Path(__file__).with_name("real_names.yaml").read_text())]
     scenes = [make_scene(rng) for _ in works]
-    asked = [(dense(s), write_alt(rng, "full", s, work).text) for s, work in zip(scenes, works, strict=True)]
-    said = _fused(folder, asked)
-    names = [name for work in works for name in (work.name, work.place, work.maker)]
-    heard = [caption for caption in said for _ in range(3)]
-    return {"names": len(names), "copied": _share(sum(n in c for n, c in zip(names, heard, strict=True)), len(names))}
+    texts = [(dense(s), write_alt(rng, "full", s, work).text) for s, work in zip(scenes, works, strict=True)]
+    copied = [
+        name in caption
+        for work, caption in zip(works, _fuse(folder, texts), strict=True)
+        for name in (work.name, work.place, work.maker)
+    ]
+    return {"names": len(copied), "copied": _share(sum(copied), len(copied))}
 
 
-def _told(scenes: int) -> list[tuple[Scene, AltText]]:
+def answer_ids(
+    model: Any,
+    processor: Any,
+    conversations: Sequence[list[Message]],
+    images: Sequence[Any] = (),
+    max_tokens: int = _MAX_TOKENS,
+) -> Iterator[list[int]]:
+    """Generate an answer to each conversation greedily. Yields its token ids, including the end token.
+
+    `images` has one image per conversation, for a model that takes images.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
+    tokenizer.padding_side = "left"
+    for start in range(0, len(conversations), _BATCH):
+        batch = slice(start, start + _BATCH)
+        texts = [
+            tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            for messages in conversations[batch]
+        ]
+        pixels = {"images": list(images[batch])} if images else {}
+        inputs = processor(text=texts, return_tensors="pt", padding=True, **pixels)
+        inputs.pop("token_type_ids", None)
+        for row in generate_tokens(model, inputs, max_tokens, do_sample=False):
+            yield [token for token in row if token != tokenizer.pad_token_id]
+
+
+def _draw_alt_texts(scenes: int) -> list[tuple[Scene, AltText]]:
     rng = Random(f"{UNSEEN} fuser")
     return [(scene := make_scene(rng), write_alt(rng, make_kind(rng), scene, make_facts(rng))) for _ in range(scenes)]
 
 
-def _joined(drawn: Sequence[tuple[Scene, AltText]], said: Iterable[str]) -> dict[str, float]:
+def _count_facts(drawn: Sequence[tuple[Scene, AltText]], captions: Iterable[str]) -> dict[str, float]:
     count: Counter[str] = Counter()
-    for (scene, alt), caption in zip(drawn, said, strict=True):
-        told, claims = _known(alt.facts), read(caption)
+    for (scene, alt), caption in zip(drawn, captions, strict=True):
+        known, claims = _known(alt.facts), read(caption)
         claimed = _known(claims.facts)
-        count["told"] += len(told)
-        count["carried"] += len(told & claimed)
+        count["known"] += len(known)
+        count["carried"] += len(known & claimed)
         count["claimed"] += len(claimed)
-        count["invented"] += len(claimed - told)
-        count["noise"] += not told
-        count["left out"] += not told and caption == dense(scene)
+        count["invented"] += len(claimed - known)
+        count["noise"] += not known
+        count["left out"] += not known and caption == dense(scene)
         count["described"] += claims.attributes == attributes(scene)
         count["faultless"] += caption == fused(scene, alt.facts)
     return {
         "scenes": len(drawn),
-        "facts carried": _share(count["carried"], count["told"]),
+        "facts carried": _share(count["carried"], count["known"]),
         "facts invented": _share(count["invented"], count["claimed"]),
         "noise left out": _share(count["left out"], count["noise"]),
         "description kept": _share(count["described"], len(drawn)),
@@ -92,23 +122,26 @@ def _joined(drawn: Sequence[tuple[Scene, AltText]], said: Iterable[str]) -> dict
     }
 
 
-def _said_of_pictures(folder: Path, asked: Sequence[list[Message]], scenes: Sequence[Scene]) -> Iterator[str]:
+def _caption_images(folder: Path, conversations: Sequence[list[Message]], scenes: Sequence[Scene]) -> Iterator[str]:
     from io import BytesIO
 
     from PIL import Image
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
-    pictures = [Image.open(BytesIO(jpeg(draw(scene)))) for scene in scenes]
+    images = [Image.open(BytesIO(jpeg(draw(scene)))) for scene in scenes]
     model: Any = LlavaForConditionalGeneration.from_pretrained(folder)
     processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
-    return answers(model, processor, asked, pictures)
+    for ids in answer_ids(model, processor, conversations, images):
+        yield processor.decode(ids, skip_special_tokens=True)
 
 
-def _fused(folder: Path, asked: list[tuple[str, str]]) -> list[str]:
+def _fuse(folder: Path, texts: list[tuple[str, str]]) -> list[str]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    return list(answers(model, AutoTokenizer.from_pretrained(folder), [fuse_messages(*pair) for pair in asked]))
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    found = answer_ids(model, tokenizer, [fuse_messages(*pair) for pair in texts])
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in found]
 
 
 def _known(facts: Facts) -> set[tuple[str, Any]]:

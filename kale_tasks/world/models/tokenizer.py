@@ -1,7 +1,7 @@
-"""A byte-level tokenizer that spells every name letter by letter, and the processor around it.
+"""A byte-level tokenizer that spells every name letter by letter, and the processor that contains it.
 
-Its merges only grow closed, lower-case words from their leading space on. A name begins with a capital, so no merge
-ever touches it: to copy a name is to copy its letters, whatever they are.
+It merges only a fixed set of lower-case words, starting from the space before them. A name begins with a capital, so
+no merge applies to it, and copying a name means copying its letters, whatever they are.
 """
 
 import re
@@ -18,26 +18,26 @@ from kale_tasks.world.scene import CELLS, COLOURS, GROUNDS, KINDS, PATTERNS, SIZ
 
 PAD, END, IMAGE = "<|pad|>", "<|end|>", "<image>"
 SPECIAL = (PAD, END, IMAGE, "<|system|>", "<|user|>", "<|assistant|>")
-PATCH = 20  # a cell of the picture is two by two patches
+PATCH = 20  # pixels; a cell of the image is two by two patches
 _HERE = Path(__file__).parent
 _CAPTION_WORDS = "is at the named was made by in and stands are printed digits background"
 
 
 @cache
 def prompts() -> dict[str, Any]:
-    """The prompts that the tiny models were trained on."""
+    """Return the prompts that the tiny models were trained on."""
     loaded: dict[str, Any] = yaml.safe_load((_HERE / "prompts.yaml").read_text())
     return loaded
 
 
 def build_tokenizer() -> Any:
-    """Makes the tokenizer that all three models share."""
+    """Build the tokenizer that all three models share."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = list(dict.fromkeys(merge for word in _words() for merge in _growth(word)))
+    merges = list(dict.fromkeys(merge for word in _words() for merge in _merges(word)))
     vocabulary = {token: number for number, token in enumerate([*SPECIAL, *letters, *(a + b for a, b in merges)])}
     core = Tokenizer(BPE(vocab=vocabulary, merges=merges))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -54,7 +54,7 @@ def build_tokenizer() -> Any:
 
 
 def build_processor() -> Any:
-    """Makes the processor of the two models that see."""
+    """Build the processor of the two models that take images."""
     from transformers import LlavaProcessor, SiglipImageProcessor
 
     return LlavaProcessor(  # type: ignore[no-untyped-call]
@@ -67,15 +67,15 @@ def build_processor() -> Any:
 
 
 def _words() -> Iterator[str]:
-    """Closed words: those of prompts, alt-text phrases and captions."""
+    """Yield the words that become one token: those of prompts, alt-text phrases and captions."""
     texts = [str(prompts()), str(phrases()), _CAPTION_WORDS]
     texts += [" ".join(words) for words in (KINDS, COLOURS, SIZES, CELLS, PATTERNS, GROUNDS)]
     yield from sorted(set(re.findall(r"(?<![\w{])[a-z]{2,}(?!\w)", " ".join(texts))))
 
 
-def _growth(word: str) -> Iterator[tuple[str, str]]:
-    """The merges that build a word from its leading space, one letter at a time."""
-    grown = "Ġ"
+def _merges(word: str) -> Iterator[tuple[str, str]]:
+    """Yield the merges that build a word from its leading space, one letter at a time."""
+    prefix = "Ġ"
     for letter in word:
-        yield grown, letter
-        grown += letter
+        yield prefix, letter
+        prefix += letter
