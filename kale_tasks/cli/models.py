@@ -60,7 +60,7 @@ def history(sets: Sets = None, json: AsJson = False) -> None:
 @app.command()
 def promote(
     version: Version, why: Why, sets: Sets = None, json: AsJson = False,
-    refused: Annotated[bool, typer.Option("--refused", help="Promote it although the promotion gate refused it.")] = False,
+    refused: Annotated[bool, typer.Option("--refused", help="Promote a refused student.")] = False,
 ) -> None:  # fmt: skip
     """Make a student the one in use, for stage 2 of all later runs."""
     from kale_tasks.models import students

@@ -19,7 +19,7 @@ from kale_tasks.world.models.measure import answer_ids
 
 HERE = Path(__file__).parent
 VLLM_PYTHON = HERE.parents[1] / ".venv-vllm" / "bin" / "python"  # `make vllm` builds it
-LONGEST = 160
+MAX_TOKENS = 160
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -29,8 +29,8 @@ VLLM_ENVIRONMENT = {
 }
 
 
-def with_picture(example: SceneExample, picture: bytes) -> list[dict[str, Any]]:
-    """The conversation with its picture inside, as servers take it."""
+def with_image_url(example: SceneExample, picture: bytes) -> list[dict[str, Any]]:
+    """Return the conversation with the image as a data URL, as servers take it."""
     url = f"data:image/jpeg;base64,{base64.b64encode(picture).decode()}"
     system, user = example.messages
     return [system, user | {"content": [{"type": "image_url", "image_url": {"url": url}}, user["content"][1]]}]
@@ -43,7 +43,7 @@ def by_transformers(name: str, examples: list[SceneExample], pictures: list[byte
     model: Any = (LlavaForConditionalGeneration if pictures else AutoModelForCausalLM).from_pretrained(folder)
     processor = (AutoProcessor if pictures else AutoTokenizer).from_pretrained(folder)
     images = [Image.open(BytesIO(picture)) for picture in pictures]
-    return list(answer_ids(model, processor, [example.messages for example in examples], images, LONGEST))
+    return list(answer_ids(model, processor, [example.messages for example in examples], images, MAX_TOKENS))
 
 
 def by_vllm(jobs: list[dict[str, Any]], folder: Path) -> list[list[list[int]]]:
@@ -60,10 +60,11 @@ def test_the_same_prompt_gives_the_same_tokens(tmp_path: Path) -> None:
     rng = Random("conformance")
     seen, read = [describe_example(rng) for _ in range(12)], [fuse_example(rng) for _ in range(12)]
     pictures = [jpeg(draw(example.scene)) for example in seen]
-    shown = [with_picture(*pair) for pair in zip(seen, pictures, strict=True)]
+    shown = [with_image_url(*pair) for pair in zip(seen, pictures, strict=True)]
     asked = {"teacher": shown, "base": shown, "fuser": [example.messages for example in read]}
     jobs = [
-        {"model": str(CHECKPOINTS / name), "conversations": talks, "longest": LONGEST} for name, talks in asked.items()
+        {"model": str(CHECKPOINTS / name), "conversations": talks, "max_tokens": MAX_TOKENS}
+        for name, talks in asked.items()
     ]
     expected = [
         by_transformers("teacher", seen, pictures),

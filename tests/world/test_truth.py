@@ -1,4 +1,4 @@
-"""Captions held against the truth that a sample world brings along."""
+"""`kale evaluate` compares captions with the truth of a sample world."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ KEY = key_name(0)
 Row = Mapping[str, Any]
 
 
-class Written(Step):
-    """Captions of every picture of the world, written by a function of the truth."""
+class WrittenCaptions(Step):
+    """A step that writes the caption of every image with a function of its truth."""
 
     name, table = "fuse", "captions"
     slice: Mapping[str, Any] = {"stage": 1}
@@ -47,40 +47,40 @@ class Written(Step):
 
 @pytest.fixture
 def sets(tmp_path: Path) -> list[str]:
-    """A small world, and a lake beside it."""
+    """Settings of a small world and a lake."""
     list(write_sample(WorldSample(pairs=40, keys=1), tmp_path / "landing"))
     return [f"landing={tmp_path / 'landing'}", f"warehouse={tmp_path / 'lake'}"]
 
 
 def figures(sets: list[str], write: Callable[[Row], str]) -> dict[str, dict[str, Any]]:
-    """What `kale evaluate` says of captions written that way."""
+    """Return the figures of `kale evaluate` for captions written by a function of the truth."""
     of = load(sets, environ={}).settings
     rows = {r["uid"]: r for r in pq.read_table(Path(of.landing) / "_truth" / f"{KEY}.parquet").to_pylist()}
-    execute(Run(Written(list(rows.values()), write), Lake(of), of, KEY))
+    execute(Run(WrittenCaptions(list(rows.values()), write), Lake(of), of, KEY))
     return {row["text"]: row for row in kale("evaluate", "--json", sets=sets).json}
 
 
-def told(row: Row) -> str:
+def perfect_caption(row: Row) -> str:
     return ". ".join([row["dense"].rstrip("."), *(row[name] for name in row["alt_facts"])]) + "."
 
 
-def test_captions_that_tell_all_that_is_true_are_faultless(sets: list[str]) -> None:
-    found = figures(sets, told)
-    whole = {"facts of the alt-text carried": 1.0, "visible details right": 1.0, "facts invented each": 0.0}
-    assert found["KALE, stage 1"].items() >= whole.items()
+def test_a_caption_with_everything_that_is_true_scores_full_marks(sets: list[str]) -> None:
+    found = figures(sets, perfect_caption)
+    full = {"facts of the alt-text carried": 1.0, "visible details right": 1.0, "facts invented each": 0.0}
+    assert found["KALE, stage 1"].items() >= full.items()
     assert found["dense caption"]["facts of the alt-text carried"] < 0.1
     assert found["alt-text"]["visible details right"] < 0.1
     assert found["KALE, stage 2"]["texts"] == 0
 
 
-def test_what_is_made_up_or_left_out_is_counted(sets: list[str]) -> None:
+def test_invented_and_missing_facts_are_counted(sets: list[str]) -> None:
     found = figures(sets, lambda row: "A picture taken by Zyxwelia Quorth in 1603.")["KALE, stage 1"]
     assert found["facts invented each"] >= 2
     assert found["facts of the alt-text carried"] == found["visible details right"] == 0.0
 
 
-def test_a_landing_without_a_truth_is_told_apart(sets: list[str], tmp_path: Path) -> None:
-    figures(sets, told)
+def test_a_landing_without_a_truth_is_an_error_that_names_the_alternative(sets: list[str], tmp_path: Path) -> None:
+    figures(sets, perfect_caption)
     (tmp_path / "landing" / "_truth" / f"{KEY}.parquet").unlink()
     answer = kale("evaluate", sets=sets)
     assert answer.code == 2

@@ -1,4 +1,4 @@
-"""The sample world is a function of its seed, and what is planted in it is known."""
+"""The sample world is a function of its seed, and everything planted in it is known."""
 
 from collections import defaultdict
 from random import Random
@@ -33,7 +33,7 @@ def test_another_seed_is_another_world() -> None:
 
 
 @given(SEEDS)
-def test_a_caption_says_exactly_its_scene_and_its_facts(seed: int) -> None:
+def test_a_caption_states_exactly_its_scene_and_its_facts(seed: int) -> None:
     rng = Random(seed)
     scene, facts = make_scene(rng), make_facts(rng)
     claims = read(fused(scene, facts))
@@ -41,23 +41,23 @@ def test_a_caption_says_exactly_its_scene_and_its_facts(seed: int) -> None:
 
 
 @given(SEEDS)
-def test_a_dense_description_knows_nothing_that_the_picture_does_not_show(seed: int) -> None:
+def test_a_dense_description_has_no_facts_that_the_image_does_not_show(seed: int) -> None:
     assert read(dense(make_scene(Random(seed)))).facts == Facts()
 
 
 @given(SEEDS, st.sampled_from(sorted(SHARES)))
-def test_an_alt_text_tells_its_facts_letter_by_letter(seed: int, kind: str) -> None:
+def test_an_alt_text_contains_its_facts_letter_by_letter(seed: int, kind: str) -> None:
     rng = Random(seed)
     scene = make_scene(rng)
     alt = write_alt(rng, kind, scene, make_facts(rng))
-    told = [value for value in vars(alt.facts).values() if value]
-    assert all(value in alt.text for value in told)
-    assert not (told and kind in NOISE)
+    facts = [value for value in vars(alt.facts).values() if value]
+    assert all(value in alt.text for value in facts)
+    assert not (facts and kind in NOISE)
     assert (len(alt.text) == LONG) == (kind == "long")
 
 
 @given(SEEDS)
-def test_a_wrong_alt_text_names_a_thing_that_is_not_in_the_picture(seed: int) -> None:
+def test_a_wrong_alt_text_names_a_thing_that_is_not_in_the_image(seed: int) -> None:
     rng = Random(seed)
     scene = make_scene(rng)
     text = write_alt(rng, "wrong", scene, make_facts(rng)).text
@@ -66,7 +66,7 @@ def test_a_wrong_alt_text_names_a_thing_that_is_not_in_the_picture(seed: int) ->
     assert named and not named & shown
 
 
-def test_names_are_open_letter_sequences() -> None:
+def test_names_rarely_repeat_and_use_all_letters() -> None:
     names = [invent(Random(seed)) for seed in range(3000)]
     assert len(set(names)) > 0.98 * len(names)
     assert {letter for name in names for letter in name.lower()} >= set("abcdefghijklmnopqrstuvwxyz")
@@ -98,7 +98,7 @@ def test_across_duplicates_come_from_an_earlier_key(pairs: list[Pair]) -> None:
     assert across and all(pair.cluster < pair.key for pair in across)
 
 
-def test_all_placeholders_are_one_picture(pairs: list[Pair]) -> None:
+def test_all_placeholders_are_the_same_image(pairs: list[Pair]) -> None:
     world = World(7)
-    pictures = [world.image(pair) for pair in pairs if pair.role == "placeholder"]
-    assert len(pictures) > 3 and len(set(pictures)) == 1
+    images = [world.image(pair) for pair in pairs if pair.role == "placeholder"]
+    assert len(images) > 3 and len(set(images)) == 1

@@ -1,4 +1,4 @@
-"""What `kale sample make` writes is what data sets look like, and the truth lies beside it."""
+"""`kale sample make` writes what published datasets look like, and the truth."""
 
 import csv
 import hashlib
@@ -19,7 +19,7 @@ from kale_tasks.world.write import WorldSample, write_sample
 
 
 def make(out: Path, **options: object) -> Path:
-    """Writes 240 pairs over 2 keys."""
+    """Write 240 pairs over 2 keys, or other pairs by the options."""
     sample = WorldSample(**{"pairs": 240, "keys": 2} | options)  # type: ignore[arg-type]
     assert list(write_sample(sample, out))[-1] == sample.pairs
     return out
@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_bytes(landing: Path, tmp_path: Path) -> No
     assert files(make(tmp_path)) == files(landing)
 
 
-def test_a_row_bears_the_names_of_datacomp_and_the_uid_of_its_address_and_text(landing: Path) -> None:
+def test_a_row_has_datacomps_columns_and_a_uid_made_of_url_and_text(landing: Path) -> None:
     rows = pq.read_table(landing / "2026-11-01" / "00000000.parquet").to_pylist()
     assert len(rows) == 120
     assert set(rows[0]) >= {
@@ -59,7 +59,7 @@ def test_every_row_has_its_truth(landing: Path) -> None:
         assert pq.read_table(landing / "_truth" / f"{key}.parquet").column("uid").to_pylist() == rows
 
 
-def test_a_tar_holds_what_a_downloader_would_have_got(landing: Path) -> None:
+def test_a_tar_has_what_a_downloader_could_fetch(landing: Path) -> None:
     truth = {row["uid"]: row for row in pq.read_table(landing / "_truth" / "2026-11-01.parquet").to_pylist()}
     found = set()
     with tarfile.open(landing / "2026-11-01" / "00000000.tar") as tar:
@@ -75,17 +75,17 @@ def test_a_tar_holds_what_a_downloader_would_have_got(landing: Path) -> None:
     assert found == {name for name, row in truth.items() if row["outcome"] == "ok"}
 
 
-def test_every_format_holds_the_same_pairs(landing: Path, tmp_path: Path) -> None:
-    wanted = pq.read_table(landing / "2026-11-01" / "00000000.parquet").column("text").to_pylist()
+def test_every_format_has_the_same_pairs(landing: Path, tmp_path: Path) -> None:
+    expected = pq.read_table(landing / "2026-11-01" / "00000000.parquet").column("text").to_pylist()
     made = {name: make(tmp_path / name, format=name, images="web") / "2026-11-01" for name in ("laion", "jsonl", "csv")}
-    assert pq.read_table(made["laion"] / "00000000.parquet").column("TEXT").to_pylist() == wanted
+    assert pq.read_table(made["laion"] / "00000000.parquet").column("TEXT").to_pylist() == expected
     lines = (made["jsonl"] / "00000000.jsonl").read_text().split("\n")[:-1]
-    assert [json.loads(line)["text"] for line in lines] == wanted
+    assert [json.loads(line)["text"] for line in lines] == expected
     with (made["csv"] / "00000000.csv").open(newline="") as file:
-        assert [row["text"] for row in csv.DictReader(file)] == wanted
+        assert [row["text"] for row in csv.DictReader(file)] == expected
 
 
-def test_metadata_of_the_web_leads_to_the_very_picture(tmp_path: Path) -> None:
+def test_the_urls_of_the_metadata_serve_the_images_with_the_recorded_hash(tmp_path: Path) -> None:
     from urllib.request import urlopen
 
     with running() as web:
@@ -106,7 +106,7 @@ def test_the_evaluation_set_is_planted_among_the_pairs(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path: Path) -> None:
-    make(tmp_path / "first", pairs=10)  # what is loaded once is loaded
+    make(tmp_path / "first", pairs=10)  # loads what is cached
     peaks = []
     for pairs in (500, 1500):
         tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Run by the Python of vLLM: greedy token ids for the jobs in one JSON file, written to another."""
+"""Generates greedily for the jobs in one JSON file and writes the token ids to another. Needs vLLM's environment."""
 
 import json
 import sys
@@ -9,9 +9,9 @@ from vllm.distributed import cleanup_dist_env_and_memory
 
 
 def answer(job: dict[str, Any]) -> list[list[int]]:
-    """Token ids of the answers to one job's conversations."""
+    """Return the token ids of the answers to the conversations of a job."""
     llm = LLM(job["model"], dtype="float32", enforce_eager=True, max_model_len=1024)
-    sampling = SamplingParams(temperature=0, max_tokens=job["longest"])
+    sampling = SamplingParams(temperature=0, max_tokens=job["max_tokens"])
     outputs = llm.chat(job["conversations"], sampling, use_tqdm=False)
     del llm
     cleanup_dist_env_and_memory()
