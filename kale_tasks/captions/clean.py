@@ -1,6 +1,6 @@
-"""Cleaning: named rules that take away what is no part of a caption, or refuse an answer that is none.
+"""Cleans the answers of models: named rules remove what does not belong to a caption, or refuse the whole answer.
 
-A rule takes a text and returns it changed or not; an empty one means that nothing can be saved.
+A rule takes a text and returns what to keep of it; an empty text refuses the answer.
 """
 
 import re
@@ -18,13 +18,13 @@ _MARKUP = re.compile(
 )
 _QUOTED = re.compile(r"^[\"\u201c]([^\"\u201c\u201d]*)[\"\u201d]$")
 _WORD = re.compile(r"\w[\w'\u2019-]*")
-_RUN = 5  # words of a prompt in a row that no caption says by chance
+_RUN = 5  # a caption that repeats this many consecutive words of the prompt does not do so by chance
 _LONGEST_LOOP = 12
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is left of an answer, the rules that changed it, and the one that refused it."""
+    """What cleaning left of an answer, the rules that changed it, and the rule that refused it, if any."""
 
     text: str
     fired: tuple[str, ...] = ()
@@ -33,19 +33,19 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class Cleaner:
-    """The rules of one recipe's task."""
+    """Applies the cleaning rules with the options of a recipe."""
 
     options: Clean
     prompt: Prompt
 
     def clean(self, text: str, finish: str = "stop") -> Cleaned:
-        """Apply every rule in order."""
+        """Apply all rules in order. `finish` is `length` if the answer was cut off at the token limit."""
         fired: list[str] = []
         text = text.strip()
         if not text:
             return Cleaned("", refused="empty")
         for name, rule in RULES.items():
-            changed = rule(text, Asked(self, finish, "loop" in fired)).strip()
+            changed = rule(text, RuleContext(self, finish, "loop" in fired)).strip()
             if not changed:
                 return Cleaned("", tuple(fired), name)
             if changed != text:
@@ -55,69 +55,69 @@ class Cleaner:
 
     @cached_property
     def leaks(self) -> re.Pattern[str]:
-        """What betrays a prompt: a common list, the recipe's own, and runs of words of this very prompt."""
+        """Matches traces of a prompt: common phrases, those of the recipe, and consecutive words of this prompt."""
         own = [re.escape(phrase) for phrase in self.options.lexicon]
         own += [r"\W+".join(map(re.escape, run)) for run in _runs(f"{self.prompt.system}\n{self.prompt.user}")]
         return re.compile("|".join([pattern("leaked").pattern, *(rf"\b(?:{one})\b" for one in own)]), re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a rule may know beside the text."""
+class RuleContext:
+    """What a rule knows besides the text."""
 
-    by: Cleaner
+    cleaner: Cleaner
     finish: str
-    looped: bool
+    looped: bool  # the rule `loop` has cut the text
 
 
-def _markup(text: str, asked: Asked) -> str:
+def _markup(text: str, context: RuleContext) -> str:
     plain = re.sub(r"\s+", " ", _MARKUP.sub("", text)).strip()
     return _QUOTED.sub(r"\1", plain)
 
 
-def _chat(text: str, asked: Asked) -> str:
+def _chat(text: str, context: RuleContext) -> str:
     while match := pattern("chat").match(text):
         text = text[match.end() :]
     return "".join(s for s in sentences(text) if not pattern("closing").match(s))
 
 
-def _refusal(text: str, asked: Asked) -> str:
+def _refusal(text: str, context: RuleContext) -> str:
     return "" if pattern("refusal").search(text) else text
 
 
-def _intro(text: str, asked: Asked) -> str:
-    match = asked.by.options.intro and pattern("intro").match(text)
+def _intro(text: str, context: RuleContext) -> str:
+    match = context.cleaner.options.intro and pattern("intro").match(text)
     return _capital(text[match.end() :]) if match else text
 
 
-def _leak(text: str, asked: Asked) -> str:
-    if not asked.by.leaks.search(text):
+def _leak(text: str, context: RuleContext) -> str:
+    if not context.cleaner.leaks.search(text):
         return text
-    return "".join(s for s in sentences(text) if not asked.by.leaks.search(s))
+    return "".join(s for s in sentences(text) if not context.cleaner.leaks.search(s))
 
 
-def _loop(text: str, asked: Asked) -> str:
+def _loop(text: str, context: RuleContext) -> str:
     text = "".join(_unrepeated(text))
     found = list(_WORD.finditer(text))
-    spoken = [word[0].lower() for word in found]
-    for start in range(len(spoken)):
-        for size in range(1, min(_LONGEST_LOOP, (len(spoken) - start) // 3) + 1):
+    words = [word[0].lower() for word in found]
+    for start in range(len(words)):
+        for size in range(1, min(_LONGEST_LOOP, (len(words) - start) // 3) + 1):
             times = 5 if size == 1 else 3
-            unit = spoken[start : start + size]
-            if spoken[start : start + size * times] == unit * times:
+            unit = words[start : start + size]
+            if words[start : start + size * times] == unit * times:
                 return text[: found[start + size - 1].end()]
     return text
 
 
-def _tail(text: str, asked: Asked) -> str:
-    if asked.finish != "length" and not asked.looped:
+def _tail(text: str, context: RuleContext) -> str:
+    if context.finish != "length" and not context.looped:
         return text
     whole = sentences(text)
     return "".join(whole if is_whole(whole[-1]) else whole[:-1])
 
 
-def _length(text: str, asked: Asked) -> str:
-    options, kept, count = asked.by.options, "", 0
+def _length(text: str, context: RuleContext) -> str:
+    options, kept, count = context.cleaner.options, "", 0
     for sentence in sentences(text):
         count += len(_WORD.findall(sentence))
         if count > options.max_words:
@@ -126,19 +126,19 @@ def _length(text: str, asked: Asked) -> str:
     return kept if len(_WORD.findall(kept)) >= options.min_words else ""
 
 
-def _language(text: str, asked: Asked) -> str:
-    wanted, words = asked.by.options.languages, len(_WORD.findall(text))
+def _language(text: str, context: RuleContext) -> str:
+    allowed, words = context.cleaner.options.languages, len(_WORD.findall(text))
     foreign = sum(letter > "\u024f" for letter in text) > len(text) / 4  # no Latin letters
     if (
-        not wanted
+        not allowed
         or (words < 8 and not foreign)
-        or ("en" in wanted and len(pattern("english").findall(text)) >= words / 12)
+        or ("en" in allowed and len(pattern("english").findall(text)) >= words / 12)
     ):
         return text
-    return text if detect_language(text)[0] in wanted else ""
+    return text if detect_language(text)[0] in allowed else ""
 
 
-RULES: dict[str, Callable[[str, Asked], str]] = {
+RULES: dict[str, Callable[[str, RuleContext], str]] = {
     "markup": _markup,
     "chat": _chat,
     "refusal": _refusal,
@@ -161,7 +161,7 @@ def _unrepeated(text: str) -> Iterator[str]:
 
 
 def _runs(prompt: str) -> Iterator[list[str]]:
-    """The runs of words by which a prompt is known; a short sentence of it is one as a whole."""
+    """Yield the word sequences by which a prompt is recognised: five words each, or a shorter clause as a whole."""
     for clause in re.split(r"[.:;\n]|\{\w+\}|</?alt>", prompt):
         words = _WORD.findall(clause)
         if 3 <= len(words) <= _RUN:

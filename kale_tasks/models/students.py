@@ -1,4 +1,4 @@
-"""The students of a lake, and the pointer to the one in use."""
+"""The registry of trained students, and the pointer to the promoted one."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
 
-NAMED = "student@"  # how a caption says which student wrote it, before the version
-# Not below the folder of the table `models`: housekeeping there deletes what no snapshot refers to.
+NAMED = "student@"  # prefix of a version in the column `models` of captions
+# Outside the folder of the table `models`, where maintenance deletes files that no snapshot refers to.
 _FOLDER = "students"
 _POINTER = f"{_FOLDER}/promoted.json"
 _VERSION = re.compile(r"[0-9a-f]{16}")
@@ -26,7 +26,7 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class Promoted:
-    """One entry of the pointer's history; the last is the student in use."""
+    """A promotion or rollback. The last one in the history names the promoted student."""
 
     version: str
     why: str
@@ -35,13 +35,13 @@ class Promoted:
 
     @property
     def path(self) -> str:
-        """Folder of its files, relative to the warehouse."""
+        """The folder of its files, relative to the warehouse."""
         return student_path(self.version)
 
 
 @dataclass(frozen=True)
 class Student:
-    """A registered version: where it comes from and how it was judged."""
+    """A registered student: what it was trained on, and the verdict of its promotion gate."""
 
     version: str
     key: str
@@ -60,42 +60,42 @@ class Student:
 
 
 def versions(lake: Lake) -> list[Student]:
-    """Every committed student, by key."""
+    """Return every committed student, ordered by key and version."""
     rows = sorted(lake.arrow("models").to_pylist(), key=lambda row: (row["key"], row["version"]))
     return list({row["version"]: _student(row) for row in rows}.values())
 
 
 def history(lake: Lake) -> list[Promoted]:
-    """Every promotion and rollback, the latest last."""
+    """Return every promotion and rollback, the latest last. BadData if the file is damaged."""
     try:
         return [Promoted(**entry) for entry in json.loads(lake.storage.read(_POINTER))]
     except FileNotFoundError:
         return []
     except (TypeError, ValueError) as error:
-        raise BadData(f"{lake.storage.uri(_POINTER)} is damaged. Delete it and promote a student again.") from error
+        raise BadData(f"{lake.storage.uri(_POINTER)} is damaged. Delete it, then promote a student again.") from error
 
 
 def promoted(lake: Lake) -> Promoted | None:
-    """The student in use, if there is one."""
+    """Return the promoted student, or None if no student has been promoted."""
     entries = history(lake)
     return entries[-1] if entries else None
 
 
 def promote(lake: Lake, version: str, why: str, *, refused: bool = False) -> Promoted:
-    """Put a student to use; one that its gate refused only if that is asked for."""
+    """Promote a student. BadData if its promotion gate refused it, unless `refused` allows that."""
     student = find(lake, version)
     if not student.accepted and not refused:
-        raise BadData(f"Student {version} was refused: {student.verdict} Use --refused to promote it all the same.")
+        raise BadData(f"Student {version} was refused: {student.verdict} Use --refused to promote it anyway.")
     return _append(lake, lambda past: _forward(past, student.version, why))
 
 
 def succeed(lake: Lake, version: str, why: str, predecessor: str | None) -> Promoted:
-    """Put a student to use in place of the one that it was judged against; Conflict if that is another by now."""
+    """Promote a student that was compared with `predecessor`; Conflict if another student has been promoted since."""
 
     def entry(past: list[Promoted]) -> Promoted:
         if (past[-1].version if past else None) not in (predecessor, version):
             raise Conflict(
-                f"Student {version} was judged against {predecessor}, but {past[-1].version} is in use now. "
+                f"Student {version} was compared with {predecessor}, but {past[-1].version} has been promoted since. "
                 f"Compare them with `kale models show`, then promote the better one."
             )
         return _forward(past, version, why)
@@ -104,12 +104,12 @@ def succeed(lake: Lake, version: str, why: str, predecessor: str | None) -> Prom
 
 
 def rollback(lake: Lake, why: str) -> Promoted:
-    """Put the student that was in use before this one to use again."""
+    """Promote the student again that was promoted before the current one; BadConfig if there is none."""
     return _append(lake, lambda past: _backward(past, why))
 
 
 def find(lake: Lake, version: str) -> Student:
-    """The student whose version begins so."""
+    """Return the student whose version begins with `version`; BadConfig unless there is exactly one."""
     found = [student for student in versions(lake) if version and student.version.startswith(version)]
     if len(found) != 1:
         raise BadConfig(f"{len(found)} students match '{version}'. `kale models list` shows all versions.")
@@ -117,14 +117,16 @@ def find(lake: Lake, version: str) -> Student:
 
 
 def student_path(version: str) -> str:
-    """Where a student's files stand, relative to the warehouse."""
+    """Return the folder of a student's files, relative to the warehouse; BadConfig if the version is malformed."""
     if not _VERSION.fullmatch(version):
-        raise BadConfig(f"'{version[:40]}' is no version of a student: 16 hex digits. `kale models list` shows all.")
+        raise BadConfig(
+            f"'{version[:40]}' is not a version of a student: it must have 16 hex digits. `kale models list` shows all."
+        )
     return f"{_FOLDER}/{version}"
 
 
 def store(lake: Lake, folder: Path) -> tuple[str, dict[str, str]]:
-    """Put the files of a student; answers with its version and the hash of each file."""
+    """Store the files of a student. Return its version, which is a hash of them, and the hash of each file."""
     files = _hashes(folder)
     version = _version_of(files)
     for name in files:
@@ -133,7 +135,10 @@ def store(lake: Lake, folder: Path) -> tuple[str, dict[str, str]]:
 
 
 def local_copy(lake: Lake, version: str) -> Path:
-    """A folder of this machine with the student's files; those from afar are checked and kept in a cache."""
+    """Return a local folder with the files of a student, downloading them to a cache if needed.
+
+    BadData if they are missing or do not match the version.
+    """
     if isinstance(lake.storage, FolderStorage):
         return Path(lake.storage.root, student_path(version))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "kale", student_path(version))
@@ -156,20 +161,20 @@ def _download(lake: Lake, version: str, target: Path) -> None:
         try:
             folder.rename(target)
         except OSError:
-            if not target.exists():  # else somebody fetched the same files in the same moment
+            if not target.exists():  # otherwise another process has downloaded the same files meanwhile
                 raise
 
 
 def _append(lake: Lake, entry: Callable[[list[Promoted]], Promoted]) -> Promoted:
     for _ in range(_TRIES):
-        tag = lake.storage.tag(_POINTER)  # before reading: a swap in between makes the put fail
+        tag = lake.storage.tag(_POINTER)  # read before the history: any change in between makes the put fail
         past = history(lake)
         new = entry(past)
         if past and past[-1] == new:
             return new
         if lake.storage.put_if(_POINTER, json.dumps([asdict(e) for e in [*past, new]], indent=1).encode(), tag):
             return new
-    raise Conflict("Others keep changing the student in use. Look at `kale models list`, then try again.")
+    raise Conflict("Other processes keep changing the promoted student. See `kale models history`, then try again.")
 
 
 def _forward(past: list[Promoted], version: str, why: str) -> Promoted:
@@ -184,13 +189,13 @@ def _backward(past: list[Promoted], why: str) -> Promoted:
         else:
             stack.append(entry.version)
     if len(stack) < 2:
-        raise BadConfig("No student was in use before this one. Promote one by its version instead.")
+        raise BadConfig("No student was promoted before the current one. Promote one by its version instead.")
     return Promoted(stack[-2], why, _now(), back=True)
 
 
 def _student(row: dict[str, Any]) -> Student:
-    told = {name: json.loads(row.pop(name) or "{}") for name in ("parents", "config", "metrics", "files")}
-    return Student(**row, **told)
+    decoded = {name: json.loads(row.pop(name) or "{}") for name in ("parents", "config", "metrics", "files")}
+    return Student(**row, **decoded)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Lakes with a key to be captioned, and servers that caption it."""
+"""Lakes and models for the captioning tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ Opener = Callable[..., Opened]
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Opener:
-    """Opens the test's lake with further settings; to open it again is to come back to it."""
+    """Opens the lake of the test with additional settings, the same lake each time."""
 
     def open_lake(*sets: str, server: Server | None = None) -> Opened:
         served = [f"caption.endpoints.{step}=[{server.url}]" for step in ("dense", "fuse", "student")] if server else []
@@ -37,5 +37,5 @@ def opened(tmp_path: Path) -> Opener:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models that have never learnt anything: `sees` and `reads`."""
+    """Two untrained models: `sees` takes images, `reads` takes text only."""
     return untrained(tmp_path_factory.mktemp("models"))

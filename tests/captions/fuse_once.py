@@ -1,4 +1,4 @@
-"""Runs fuse in a process of its own, for tests that kill it."""
+"""Runs fuse as a script, for tests that kill it."""
 
 import sys
 

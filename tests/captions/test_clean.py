@@ -1,4 +1,4 @@
-"""Cleaning takes away what is no part of a caption, and nothing else."""
+"""Cleaning removes what does not belong to a caption, and nothing else."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ GOOD = "A red tower stands beside a small house in Kaldor."
 
 
 @pytest.mark.parametrize(
-    ("rule", "said", "left"),
+    ("rule", "answer", "caption"),
     [
         ("markup", f"**{GOOD}**", GOOD),
         ("markup", f'"{GOOD}"', GOOD),
@@ -30,14 +30,14 @@ GOOD = "A red tower stands beside a small house in Kaldor."
         ("loop", f"{GOOD} The sky is blue and green and green and green and green and green and", GOOD),
     ],
 )
-def test_a_rule_takes_away_what_is_not_the_caption(rule: str, said: str, left: str) -> None:
-    cleaned = CLEANER.clean(said)
-    assert cleaned.text == left
+def test_a_rule_removes_what_does_not_belong_to_the_caption(rule: str, answer: str, caption: str) -> None:
+    cleaned = CLEANER.clean(answer)
+    assert cleaned.text == caption
     assert rule in cleaned.fired
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "answer"),
     [
         ("empty", "  \n "),
         ("refusal", "I'm sorry, but I can't assist with that."),
@@ -49,14 +49,25 @@ def test_a_rule_takes_away_what_is_not_the_caption(rule: str, said: str, left: s
         ("language", "美しい古い町の写真です。夏の晴れた日に撮影しました。"),
     ],
 )
-def test_an_answer_that_is_no_caption_is_refused(rule: str, said: str) -> None:
-    cleaned = CLEANER.clean(said)
+def test_an_answer_without_a_caption_is_refused(rule: str, answer: str) -> None:
+    cleaned = CLEANER.clean(answer)
     assert (cleaned.text, cleaned.refused) == ("", rule)
 
 
 def test_a_truncated_caption_ends_with_its_last_whole_sentence() -> None:
     assert CLEANER.clean(f"{GOOD} The house has a ro", "length").text == GOOD
     assert CLEANER.clean("A red tower stands beside a small ho", "length").refused == "tail"
+
+
+def test_phrases_of_the_recipe_reveal_a_leak_too() -> None:
+    text = f"{GOOD} It is rendered in octane style."
+    assert CLEANER.clean(text).text == text
+    assert Cleaner(Clean(lexicon=["octane style"]), CLEANER.prompt).clean(text).text == GOOD
+
+
+def test_openings_are_kept_if_the_recipe_says_so() -> None:
+    text = "The image shows a red tower on the left."
+    assert Cleaner(Clean(intro=False), CLEANER.prompt).clean(text).text == text
 
 
 def test_a_caption_that_is_too_long_loses_whole_sentences() -> None:
@@ -74,19 +85,19 @@ def test_a_caption_that_is_too_long_loses_whole_sentences() -> None:
         "The world is real and the sentence was long for the man in court.",
     ],
 )
-def test_innocent_captions_pass_unchanged(text: str) -> None:
+def test_sound_captions_are_not_changed(text: str) -> None:
     cleaned = CLEANER.clean(text)
     assert (cleaned.text, cleaned.fired) == (text, ())
 
 
 @given(st.randoms(use_true_random=False))
-def test_true_captions_of_the_sample_world_pass_unchanged(rng) -> None:  # type: ignore[no-untyped-def]
+def test_true_captions_of_the_sample_world_are_not_changed(rng) -> None:  # type: ignore[no-untyped-def]
     text = dense(make_scene(rng))
     assert CLEANER.clean(text).text == text
 
 
 @given(st.text())
-def test_cleaning_twice_changes_nothing_more(text: str) -> None:
+def test_cleaning_a_cleaned_caption_changes_nothing(text: str) -> None:
     once = CLEANER.clean(text)
     assert once.refused in ("", "empty", *RULES)
     assert bool(once.text) != bool(once.refused)

@@ -1,4 +1,4 @@
-"""What dense, fuse and student promise, over a server whose every request is known."""
+"""The steps dense, fuse and student, with a server that records each request."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from aiohttp import web
 from kale_tasks.captions.dense import Dense
 from kale_tasks.captions.fuse import Fuse
 from kale_tasks.captions.student import Student
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run, execute, plan
 from tests.captions.conftest import Opener
 from tests.captions.world import KEY, Pair, give, give_dense, pairs, with_alt
 from tests.engines.server import Server, said, serving, spoken
@@ -40,7 +40,7 @@ def echo(body: dict[str, Any]) -> web.Response:
     return said(dense_of(body))
 
 
-def test_dense_describes_the_images_of_stage_1_and_accounts_for_the_rest(opened: Opener) -> None:
+def test_dense_describes_the_images_of_stage_1_and_counts_the_others(opened: Opener) -> None:
     given = pairs(60)
     with serving(reply=lambda body: said(CAPTION)) as server:
         lake, settings = opened(server=server)
@@ -56,7 +56,7 @@ def test_dense_describes_the_images_of_stage_1_and_accounts_for_the_rest(opened:
     )
 
 
-def test_every_row_of_a_poison_batch_has_its_own_outcome(opened: Opener) -> None:
+def test_each_hostile_alt_text_has_its_own_outcome(opened: Opener) -> None:
     given = [pair for pair in pairs(40) if pair.split == "stage1"]
     poison = {
         "long": "Kaldor Tower " + "very nice view " * 1400,
@@ -84,7 +84,7 @@ def test_every_row_of_a_poison_batch_has_its_own_outcome(opened: Opener) -> None
     assert all(text.count("</alt>") == 1 for text in prompts)
 
 
-def test_a_broken_image_is_quarantined_and_the_batch_finishes(opened: Opener) -> None:
+def test_a_broken_image_is_quarantined_alone(opened: Opener) -> None:
     given = [pair for pair in pairs(30) if pair.split == "stage1"]
     given[3] = Pair(**{**vars(given[3]), "image": b"\xff\xd8\xff this is no image"})
     with serving(reply=lambda body: said(CAPTION)) as server:
@@ -96,7 +96,7 @@ def test_a_broken_image_is_quarantined_and_the_batch_finishes(opened: Opener) ->
     assert (taken["uid"], taken["step"], taken["reason"]) == (given[3].uid, "dense", "image_broken")
 
 
-def test_noise_is_not_fused_and_costs_no_request(opened: Opener) -> None:
+def test_alt_text_that_is_noise_is_not_fused_and_costs_no_request(opened: Opener) -> None:
     given = [with_alt(pair, "IMG_2041.jpg") for pair in pairs(20) if pair.split == "stage1"]
     with serving() as server:
         lake, settings = opened(server=server)
@@ -108,7 +108,7 @@ def test_noise_is_not_fused_and_costs_no_request(opened: Opener) -> None:
     assert all(row["flags"] == ["alt_noise", "alt_generic"] for row in rows(lake, "captions", 1))
 
 
-def test_an_invented_fact_is_asked_again_and_then_falls_back_to_the_dense_caption(opened: Opener) -> None:
+def test_an_answer_with_an_invented_fact_is_retried_and_then_replaced_by_the_dense_caption(opened: Opener) -> None:
     given = [with_alt(pair, "a view of Kaldor") for pair in pairs(20) if pair.split == "stage1"]
     asked: Counter[str] = Counter()
 
@@ -116,8 +116,8 @@ def test_an_invented_fact_is_asked_again_and_then_falls_back_to_the_dense_captio
         dense = dense_of(body)
         asked[dense] += 1
         stubborn = dense == hopeless
-        told = "in Kaldor" if asked[dense] > 1 and not stubborn else "in Atlantis"
-        return said(f"{dense} It stands {told} by the sea.")
+        place = "in Kaldor" if asked[dense] > 1 and not stubborn else "in Atlantis"
+        return said(f"{dense} It stands {place} by the sea.")
 
     with serving(reply=reply) as server:
         lake, settings = opened(server=server)
@@ -129,8 +129,9 @@ def test_an_invented_fact_is_asked_again_and_then_falls_back_to_the_dense_captio
     assert first["caption"] == first["dense_caption"] and first["flags"] == ["fallback_dense"]
     assert all("in Kaldor" in row["caption"] and row["facts_invented"] == 0 for row in others)
     assert all("retried" in row["flags"] and row["facts_from_alt"] >= 1 for row in others)
-    seeds = {body["seed"] for body in server.bodies if dense_of(body) == hopeless}
-    assert len(seeds) == 2
+    tries = [body for body in server.bodies if dense_of(body) == hopeless]
+    assert len({body["seed"] for body in tries}) == 2
+    assert [body["temperature"] for body in tries] == [0, 0.7]
 
 
 def test_refused_answers_never_become_captions(opened: Opener) -> None:
@@ -146,7 +147,7 @@ def test_refused_answers_never_become_captions(opened: Opener) -> None:
     assert kept["before"].startswith("I'm sorry") and kept["after"] == ""
 
 
-def test_a_recipe_without_fusion_takes_the_dense_caption(opened: Opener, tmp_path: Path) -> None:
+def test_without_fusion_the_dense_caption_becomes_the_caption(opened: Opener, tmp_path: Path) -> None:
     plain = tmp_path / "plain.yaml"
     demo = Path("config/recipes/demo.yaml").read_text()
     head, tail = demo.partition("fuse:\n")[0], demo.partition("student:\n")[2]
@@ -161,7 +162,7 @@ def test_a_recipe_without_fusion_takes_the_dense_caption(opened: Opener, tmp_pat
     assert all(row["caption"] == row["dense_caption"] and row["recipe"] == "plain" for row in rows(lake, "captions", 1))
 
 
-def test_without_a_promoted_student_there_is_no_stage_2(opened: Opener) -> None:
+def test_stage_2_needs_a_promoted_student(opened: Opener) -> None:
     lake, settings = opened()
     give(lake, settings, pairs(5))
     with pytest.raises(Conflict, match="No student is promoted"):
@@ -192,7 +193,7 @@ def promote(lake: Lake, version: str) -> None:
     lake.storage.put("students/promoted.json", json.dumps([entry]).encode())
 
 
-def test_settings_of_speed_do_not_change_the_fingerprint_and_words_do(opened: Opener, tmp_path: Path) -> None:
+def test_runtime_settings_do_not_change_the_fingerprint_and_the_recipe_does(opened: Opener, tmp_path: Path) -> None:
     lake, settings = opened()
     give(lake, settings, pairs(5))
     first = Run(Dense(), lake, settings, KEY).fingerprint
@@ -217,7 +218,9 @@ def test_the_ledger_holds_tokens_images_seconds_and_cost(opened: Opener) -> None
 
 
 @pytest.mark.parametrize("after", [10, 33, 60])
-def test_a_kill_costs_no_finished_part_and_changes_no_row(opened: Opener, tmp_path: Path, after: int) -> None:
+def test_a_killed_run_keeps_its_finished_parts_and_makes_the_same_rows(
+    opened: Opener, tmp_path: Path, after: int
+) -> None:
     given = [pair for pair in pairs(240) if pair.split == "stage1"]
     with serving(0.02, echo) as server:
         lake, settings = opened(server=server)
@@ -227,17 +230,17 @@ def test_a_kill_costs_no_finished_part_and_changes_no_row(opened: Opener, tmp_pa
             [sys.executable, "-m", "tests.captions.fuse_once", *_sets(settings, server)], cwd=Path.cwd()
         )
         while server.asked.total() < after:
-            assert process.poll() is None, "it has ended before it could be killed"
+            assert process.poll() is None, "it ended before it could be killed"
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         run = Run(Fuse(), lake, settings, KEY)
-        standing = {e.path for e in lake.storage.entries(run.folder) if "part-" in e.path}
+        finished = {e.path for e in lake.storage.entries(run.folder) if "part-" in e.path}
         before = Counter(server.asked)
         execute(run)
         again = {text: n - before[text] for text, n in server.asked.items() if before[text] and n > before[text]}
     assert sum(again.values()) <= settings.parts.part_rows + settings.caption.in_flight
-    finished = {row["uid"] for path in standing for row in _read(lake, path)}
+    finished = {row["uid"] for path in finished for row in _read(lake, path)}
     asked_again = {
         row["uid"] for row in rows(lake, "captions", 1) if any(row["dense_caption"] in text for text in again)
     }
@@ -262,7 +265,7 @@ def _read(lake: Lake, path: str) -> list[dict[str, Any]]:
         return pq.read_table(file).to_pylist()  # type: ignore[no-any-return]
 
 
-def test_an_engine_is_started_anew_when_the_settings_say_so(opened: Opener) -> None:
+def test_the_engine_is_restarted_after_a_number_of_requests(opened: Opener) -> None:
     given = [pair for pair in pairs(60) if pair.split == "stage1"]
     with serving(reply=echo) as server:
         lake, settings = opened("caption.recycle=10", server=server)
@@ -271,3 +274,10 @@ def test_an_engine_is_started_anew_when_the_settings_say_so(opened: Opener) -> N
         run = Run(Fuse(), lake, settings, KEY)
         assert execute(run).rows == len(given)
     assert run.meter.figures["engine_starts"] >= 3
+
+
+def test_an_unknown_engine_fails_the_plan(opened: Opener) -> None:
+    lake, settings = opened("caption.engine=magic")
+    give(lake, settings, pairs(5))
+    with pytest.raises(BadConfig, match="no engine 'magic'"):
+        plan(Run(Dense(), lake, settings, KEY))

@@ -1,4 +1,4 @@
-"""A small committed key of the sample world, made without the steps that come before captioning."""
+"""Commits a small key of the sample world without running the steps before captioning."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ KEY = "2026-11-01"
 
 @dataclass(frozen=True)
 class Pair:
-    """A row to be captioned, with its truth."""
+    """A row to be captioned, with the scene that its image shows."""
 
     uid: str
     scene: Scene
@@ -36,7 +36,7 @@ class Pair:
 
 
 class Given(Step):
-    """Commits rows that a test brings to a table, as the step that makes it would."""
+    """A step that commits given rows to a table."""
 
     version = 1
 
@@ -60,7 +60,7 @@ class Given(Step):
 
 
 def pairs(rows: int, seed: str = "caption") -> list[Pair]:
-    """Pairs of all kinds in uid order; every tenth is held out, of the others two thirds are stage 1."""
+    """Make pairs of all kinds, in uid order. Every tenth is held out; two thirds of the others are stage 1."""
     rng = Random(seed)
     made = []
     for i in range(rows):
@@ -72,7 +72,7 @@ def pairs(rows: int, seed: str = "caption") -> list[Pair]:
 
 
 def with_alt(pair: Pair, text: str) -> Pair:
-    """The same pair with another alt-text."""
+    """Copy a pair with another alt-text."""
     return replace(pair, alt=replace(pair.alt, text=text))
 
 
@@ -113,7 +113,7 @@ def give_dense(lake: Lake, settings: Settings, given: Sequence[Pair], key: str =
 
 
 def untrained(folder: Path) -> Path:
-    """A folder with a model that sees and one that reads; neither has ever learnt anything."""
+    """Save two untrained models to a folder: `sees` takes images, `reads` takes text only."""
     import torch
 
     from kale_tasks.world.models.build import llava, llm

@@ -1,4 +1,4 @@
-"""A chat server on loopback with a fixed delay and faults to order; counts what it is asked."""
+"""A local chat server with a fixed delay and programmable failures; records its requests."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ Reply = Callable[[dict[str, Any]], web.Response | None]
 
 
 class Server:
-    """What a test sees of its server."""
+    """The state of a running server."""
 
     def __init__(self, delay: float, reply: Reply | None) -> None:
         self.delay, self.reply = delay, reply
@@ -25,7 +25,7 @@ class Server:
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One completion."""
+        """Answer one completion request."""
         body = await request.json()
         text = spoken(body)
         self.asked[text] += 1
@@ -38,20 +38,20 @@ class Server:
 
 
 def spoken(body: dict[str, Any]) -> str:
-    """The text of the last message."""
+    """Return the text of the last message."""
     content = body["messages"][-1]["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def said(text: str, finish: str = "stop") -> web.Response:
-    """A completion."""
+    """Make the response with a completion."""
     choice = {"message": {"content": text}, "finish_reason": finish}
     return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}})
 
 
 @contextmanager
 def serving(delay: float = 0.0, reply: Reply | None = None) -> Iterator[Server]:
-    """A running server."""
+    """Run a server."""
     server = Server(delay, reply)
     loop = asyncio.new_event_loop()
     ready = threading.Event()

@@ -1,4 +1,4 @@
-"""Engines can be swapped: the same requests have the same answers, and each fault stays where it is."""
+"""Engines are interchangeable: they give the same answers, and a failed request fails alone."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def requests(count: int, temperature: float = 0.0) -> list[Request]:
 
 @pytest.fixture(scope="module")
 def plain(models: Path) -> dict[int, Answer]:
-    """The answers of the embedded engine, against which the others are held."""
+    """The answers of the transformers engine, which the others must give too."""
     with engine("transformers", models / "sees") as running:
         running.start()
         return answers(running, requests(10))
@@ -89,10 +89,10 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
                 return
         except OSError:
             time.sleep(0.2)
-    raise RuntimeError("vLLM's server ended before it served; run scripts/vllm first")
+    raise RuntimeError("vLLM's server did not start; run scripts/vllm first")
 
 
-def test_vllm_gives_the_same_tokens_and_outlives_its_process(models: Path, plain: dict[int, Answer]) -> None:
+def test_vllm_gives_the_same_tokens_also_after_its_process_died(models: Path, plain: dict[int, Answer]) -> None:
     with engine("vllm", models / "sees") as running:
         running.start()
         assert answers(running, requests(10)) == plain
@@ -120,7 +120,7 @@ def test_a_vllm_server_gives_the_same_tokens(models: Path, plain: dict[int, Answ
         assert answers(running, requests(10)) == plain
 
 
-def test_the_embedded_engine_gives_a_reason_for_each_fault(models: Path, plain: dict[int, Answer]) -> None:
+def test_the_transformers_engine_gives_a_reason_for_each_failure(models: Path, plain: dict[int, Answer]) -> None:
     image = pairs(1)[0].image
     bad = [
         Request(90, requests(1)[0].messages, b"no image"),
@@ -135,7 +135,7 @@ def test_the_embedded_engine_gives_a_reason_for_each_fault(models: Path, plain: 
     assert {i: outcome[i] for i in range(6)} == {i: plain[i] for i in range(6)}
 
 
-def test_out_of_memory_halves_the_batch_and_goes_on(
+def test_a_lack_of_memory_halves_the_batch(
     models: Path, plain: dict[int, Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -157,7 +157,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     assert sizes.count(4) == 1
 
 
-def test_a_drawn_answer_depends_on_its_seed_and_not_on_its_batch(models: Path) -> None:
+def test_a_sampled_answer_depends_on_its_seed_and_not_on_its_batch(models: Path) -> None:
     with engine("transformers", models / "sees") as running:
         running.start()
         together = answers(running, requests(4, temperature=1.0))
@@ -167,7 +167,16 @@ def test_a_drawn_answer_depends_on_its_seed_and_not_on_its_batch(models: Path) -
     assert other[0].text != alone[0].text
 
 
-def test_too_slow_is_a_reason(models: Path) -> None:
+def test_a_small_top_p_makes_sampling_greedy(models: Path, plain: dict[int, Answer]) -> None:
+    task = TASK.model_copy(update={"sampling": TASK.sampling.model_copy(update={"top_p": 1e-6})})
+    settings = settings_of(["caption.engine=transformers", "caption.device=cpu"]).caption
+    with open_engine(settings, Model("tiny@0", task, lambda: models / "sees")) as running:
+        running.start()
+        sampled = answers(running, requests(4, temperature=1.0))
+    assert {i: answer.text for i, answer in sampled.items()} == {i: plain[i].text for i in range(4)}
+
+
+def test_a_request_over_the_time_limit_has_the_reason_timeout(models: Path) -> None:
     with engine("transformers", models / "sees", "caption.timeout_s=0.000001") as running:
         running.start()
         assert {answer.reason for answer in answers(running, requests(3)).values()} == {"timeout"}

@@ -1,4 +1,4 @@
-"""The openai engine: every request has one answer, whatever the server does."""
+"""The openai engine: every request gets exactly one answer, whatever the servers do."""
 
 import base64
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ def asking(text: str, number: int = 0, image: bytes | None = None) -> Request:
     return Request(number, [{"role": "user", "content": content}], image)
 
 
-def test_an_answer_bears_its_text_tokens_and_end() -> None:
+def test_an_answer_has_text_token_counts_and_finish_reason() -> None:
     with serving(reply=lambda body: said("A tower.", "length")) as server:
         assert ask([server], [asking("what?")]) == {0: Answer(0, "A tower.", 7, 5, "length")}
 
 
-def test_images_travel_as_bytes_of_their_own_kind() -> None:
+def test_images_are_sent_as_data_uris_of_their_own_type() -> None:
     image = pairs(1)[0].image
     with serving() as server:
         ask([server], [asking("what?", image=image)])
@@ -50,7 +50,7 @@ def test_images_travel_as_bytes_of_their_own_kind() -> None:
     assert url == "data:image/jpeg;base64," + base64.b64encode(image).decode()
 
 
-def test_a_broken_image_is_never_sent_and_harms_nobody() -> None:
+def test_a_broken_image_is_never_sent_and_fails_alone() -> None:
     with serving() as server:
         answers = ask([server], [asking("bad", 0, b"no image"), asking("good", 1, pairs(1)[0].image)])
     assert (answers[0].reason, answers[1].reason) == ("image_broken", "")
@@ -68,7 +68,7 @@ def test_a_busy_server_is_asked_again_after_the_time_it_names() -> None:
     assert server.asked == {"what?": 3}
 
 
-def test_one_request_that_a_server_cannot_bear_costs_only_itself() -> None:
+def test_a_request_that_always_fails_fails_alone() -> None:
     def reply(body: dict[str, Any]) -> web.Response | None:
         return web.Response(status=500, headers={"Retry-After": "0.01"}) if spoken(body) == "bad" else None
 
@@ -91,12 +91,12 @@ def test_what_a_server_rejects_is_not_sent_again() -> None:
     assert set(server.asked.values()) == {1}
 
 
-def test_a_slow_answer_is_given_up() -> None:
+def test_a_request_is_abandoned_after_the_time_limit() -> None:
     with serving(0.5) as server, pytest.raises(Transient, match="try again"):
         ask([server], [asking("what?")], "caption.timeout_s=0.05", "caption.tries=1")
 
 
-def test_an_answer_that_is_no_completion_is_a_reason() -> None:
+def test_a_response_without_a_completion_fails_its_request_alone() -> None:
     def reply(body: dict[str, Any]) -> web.Response | None:
         return web.json_response({"choices": []}) if spoken(body) == "bad" else None
 
@@ -105,14 +105,14 @@ def test_an_answer_that_is_no_completion_is_a_reason() -> None:
     assert answers[0].reason == "engine_error"
 
 
-def test_a_server_that_is_gone_ends_the_run_and_not_its_rows() -> None:
+def test_a_run_ends_without_quarantine_when_no_server_answers() -> None:
     with serving() as server:
         pass
     with pytest.raises(Transient, match="Finished parts are kept"):
         ask([server], [asking("what?")], "caption.tries=1")
 
 
-def test_a_wrong_key_says_so() -> None:
+def test_a_wrong_key_is_a_configuration_error() -> None:
     with (
         serving(reply=lambda body: web.Response(status=401, text="bad key")) as server,
         pytest.raises(BadConfig, match="Check its address, its key"),
@@ -138,7 +138,7 @@ def test_a_prompt_that_cannot_fit_is_not_sent(models: Path) -> None:
     assert not server.asked
 
 
-def test_no_server_is_a_matter_of_settings() -> None:
+def test_an_engine_without_servers_is_a_configuration_error() -> None:
     with pytest.raises(BadConfig, match=r"caption\.endpoints"):
         ask([], [asking("what?")])
 

@@ -1,4 +1,4 @@
-"""Students are registered, put to use, taken back, and read from any lake."""
+"""Students are registered, promoted and rolled back, and their files can be read from any lake."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -60,17 +60,17 @@ def read(lake, version):
     return (registry.local_copy(lake, version) / "weights").read_text()
 
 
-def test_students_of_one_key_stand_side_by_side(lake, tmp_path):
+def test_a_key_can_have_several_students(lake, tmp_path):
     first, second = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
     assert {s.version for s in registry.versions(lake)} == {first, second}
     assert read(lake, first) == "a" and read(lake, second) == "b"
 
 
-def test_nothing_is_in_use_before_a_promotion(lake):
+def test_no_student_is_promoted_at_first(lake):
     assert registry.promoted(lake) is None and registry.history(lake) == []
 
 
-def test_promotion_keeps_its_reason_and_repeats_without_a_trace(lake, tmp_path):
+def test_a_promotion_keeps_its_reason_and_repeating_it_changes_nothing(lake, tmp_path):
     version = register(lake, tmp_path, "a")
     for why in ("good", "said again"):
         registry.promote(lake, version, why)
@@ -82,13 +82,13 @@ def test_rollbacks_walk_back_one_student_at_a_time(lake, tmp_path):
     for version in (a, b, c):
         registry.promote(lake, version, "newer")
     assert [registry.rollback(lake, "worse").version for _ in range(2)] == [b, a]
-    with pytest.raises(BadConfig, match="No student was in use before"):
+    with pytest.raises(BadConfig, match="No student was promoted before"):
         registry.rollback(lake, "worse")
     assert registry.promote(lake, c, "after all").version == c
     assert registry.rollback(lake, "no").version == a
 
 
-def test_a_refused_student_is_promoted_only_when_that_is_meant(lake, tmp_path):
+def test_a_student_that_its_promotion_gate_refused_needs_an_explicit_promotion(lake, tmp_path):
     version = register(lake, tmp_path, "a", accepted=False)
     with pytest.raises(BadData, match="Too far off"):
         registry.promote(lake, version, "why not")
@@ -102,7 +102,7 @@ def test_an_unknown_version_is_refused(lake, version):
         registry.promote(lake, version, "?")
 
 
-def test_racing_promotions_all_leave_their_line(lake, tmp_path):
+def test_concurrent_promotions_are_all_recorded(lake, tmp_path):
     a, b = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: registry.promote(lake, (a, b)[i % 2], str(i)), range(8)))

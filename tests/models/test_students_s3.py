@@ -1,4 +1,4 @@
-"""Students on S3 come to a cache, whole or not at all, and the pointer is swapped there too."""
+"""Students on S3 are cached locally, complete or not at all, and can be promoted there too."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def lake(tmp_path, s3, monkeypatch):
     return Lake(load(environ={}, overrides=[f"{name}={value}" for name, value in overrides.items()]).settings)
 
 
-def test_a_student_is_fetched_once_checked_and_promoted(lake, tmp_path):
+def test_a_student_is_downloaded_once_and_can_be_promoted(lake, tmp_path):
     first, second = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
     assert [registry.promote(lake, version, "newer").version for version in (first, second)] == [first, second]
     assert registry.rollback(lake, "worse").version == first == registry.promoted(lake).version
@@ -32,7 +32,7 @@ def test_a_student_is_fetched_once_checked_and_promoted(lake, tmp_path):
     assert read(lake, first) == "a"  # from the cache
 
 
-def test_damaged_files_are_never_handed_out(lake, tmp_path):
+def test_damaged_files_are_never_used(lake, tmp_path):
     version = register(lake, tmp_path, "a")
     lake.storage.put(f"students/{version}/weights", b"forged")
     with pytest.raises(BadData, match="missing or damaged"):
