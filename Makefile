@@ -26,7 +26,7 @@ lint: env  ## Style, types, layers, unused code, spelling
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy kale_tasks $(wildcard dags/*.py plugins/*.py)
 	@.venv/bin/lint-imports --no-logo
-	@.venv/bin/vulture
+	@.venv/bin/python scripts/unused
 	@git ls-files -z | xargs -0 .venv/bin/codespell
 
 bench: env vllm  ## Every measurement in bench/, one after the other; writes bench/*.md

@@ -141,7 +141,7 @@ def _write(run: Any, table: pa.Table, folder: Path) -> None:
     from kale_tasks.release.registry import find_format
     from kale_tasks.release.shards import shards_of
 
-    writer, images = ShardWriter(run, shards_of(run)[0], find_format("captions"), folder), StoredImages(run.lake, "a")
+    writer, images = ShardWriter(run, shards_of(run)[0], find_format("captions"), folder), StoredImages(run.lake, None)
     for start in range(0, table.num_rows, 10_000):
         list(writer.add(table.slice(start, 10_000), images))
     list(writer.close())
