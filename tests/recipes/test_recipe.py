@@ -9,7 +9,8 @@ import yaml
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.recipe import Task, load_recipe
-from kale_tasks.resources import package_file, resource
+from kale_tasks.resources import resource
+from kale_tasks.world.models import CHECKPOINTS
 
 NAMES = sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
 
@@ -28,7 +29,7 @@ def test_every_shipped_recipe_pins_its_models_and_delimits_its_alt_text(name: st
 
 
 def test_the_demo_recipe_uses_the_prompts_that_the_tiny_models_were_trained_on() -> None:
-    known = yaml.safe_load(package_file("world/models/prompts.yaml").read_text())
+    known = yaml.safe_load(CHECKPOINTS.with_name("prompts.yaml").read_text())
     dense, fuse, student = tasks("demo")
     for task, prompt in ((dense, "describe"), (fuse, "fuse"), (student, "student")):
         assert {"system": task.prompt.system, "user": task.prompt.user} == known[prompt]
