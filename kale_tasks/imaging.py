@@ -29,7 +29,7 @@ class BrokenImage(Exception):
 
 
 def image_type(head: bytes) -> str | None:
-    """Return the MIME type that the first bytes (at least `SNIFFED_BYTES` if there are so many) show, if supported."""
+    """Return the MIME type that the first `SNIFFED_BYTES` show; None if it is not supported."""
     return next((mime for at, magic, mime in _SIGNATURES if head[at : at + len(magic)] == magic), None)
 
 

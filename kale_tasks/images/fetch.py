@@ -103,7 +103,7 @@ class ImageFetcher:
             return not error.reason.unanswered
 
     def _unexpected(self, url: str, error: Exception) -> ImageError:
-        """Turn an unexpected error into a reason; raise it if it concerns so many hosts that the fault must be ours."""
+        """Turn an unexpected error into a reason; raise it if many hosts cause one, since the fault is then ours."""
         self._measure("unexpected_errors", 1)
         self._odd_hosts.add(url.partition("://")[2].partition("/")[0])
         if len(self._odd_hosts) > max(_ODD_HOSTS, _ODD_SHARE * len(self._hosts)):

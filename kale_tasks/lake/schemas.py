@@ -72,7 +72,7 @@ IMAGES = TableSpec(
         Column("status", STRING, "ok, or failed.", required=True),
         Column("reason", STRING, "Why it failed: one word of the reasons; empty when ok."),
         Column("detail", STRING, "What was seen when it failed, shortened."),
-        Column("shard", STRING, "Tar file that holds the image, relative to the warehouse or absolute if adopted."),
+        Column("shard", STRING, "Tar with the image: path in the warehouse, or `landing:` and a path in the landing."),
         Column("offset", LONG, "Where the image's bytes begin in the shard."),
         Column("length", LONG, "How many bytes the image has."),
         Column("sha256", STRING, "SHA-256 of the raw bytes received."),

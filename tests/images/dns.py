@@ -1,4 +1,4 @@
-"""A real name server on this machine that answers as a test tells it to."""
+"""A DNS server on this machine with configurable records."""
 
 import socket
 import struct
@@ -10,7 +10,7 @@ NXDOMAIN, SERVFAIL = 3, 2
 
 
 class Names:
-    """What the server answers: addresses for a name (the next each time, the last one for ever), or an error code."""
+    """The records of the server: addresses by name (one for each query, the last one repeated), or an error code."""
 
     def __init__(self) -> None:
         self.known: dict[str, list[str] | int] = {}
@@ -18,7 +18,7 @@ class Names:
         self.address = ""
 
     def answer(self, query: bytes) -> bytes:
-        """The answer to a query for an A record; other records do not exist."""
+        """Answer a query for an A record; there are no other records."""
         name, end = _name(query)
         kind = struct.unpack(">H", query[end : end + 2])[0]
         found = self.known.get(name, NXDOMAIN)
@@ -36,7 +36,7 @@ class Names:
 
 @contextmanager
 def name_server() -> Iterator[Names]:
-    """A name server on a free port of 127.0.0.1."""
+    """Run a DNS server on a free port of 127.0.0.1."""
     names = Names()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))

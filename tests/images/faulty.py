@@ -1,4 +1,4 @@
-"""The sample web with all its faults, in a process of its own, and what must become of each address."""
+"""The sample web with all its faults, in a separate process, and how each URL must end."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ from typing import Any
 from kale_tasks.world.faults import FAULTS
 
 HOSTS = 8
-# By fault: how it ends at first, when an address is asked once only, and how after a redrive.
+# By fault: how a URL ends with a single attempt, and after a redrive.
 ENDS = {
     "ok": "ok", "hops": "ok", "changed": "ok", "busy": ("busy", "ok"), "flaky": ("server_error", "ok"),
     "missing": "not_found", "gone": "not_found", "forbidden": "forbidden", "broken": "server_error",
@@ -25,13 +25,13 @@ NEVER_ASKED = ("robots", "tdmrep")
 
 @contextmanager
 def faulty_web() -> Iterator[str]:
-    """The address of the web, with `{host}` for 1 to 8."""
+    """Run the web and yield its URL, in which `{host}` stands for 1 to 8."""
     command = [sys.executable, "-m", "kale_tasks.cli.sample", "web", "--port", "0", "--hosts", str(HOSTS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
     try:
         base = process.stdout.readline().split()[-1]
-        # Its bomb takes seconds to build, in which nobody else is answered: have it built now.
+        # Building its decompression bomb blocks the web for seconds: do it before the test.
         urllib.request.urlopen(address(base, "bomb", 0)).read()
         yield base
     finally:
@@ -40,18 +40,18 @@ def faulty_web() -> Iterator[str]:
 
 
 def address(base: str, fault: str, index: int) -> str:
-    """The address of a picture with a fault."""
+    """Return the URL of an image with a fault."""
     return f"{base.replace('{host}', str(index % HOSTS + 1))}/{fault}/0/2026-11-01/{index:08}.jpg"
 
 
 def seen(base: str) -> list[dict[str, Any]]:
-    """What the web was asked, in order."""
+    """Return the requests that the web has received, in order."""
     with urllib.request.urlopen(f"{base.replace('{host}', '1')}/_seen") as answer:
         return list(json.load(answer))
 
 
 def ends(fault: str, again: bool) -> str:
-    """How an address with this fault must end, at first or after a redrive."""
+    """Return how a URL with this fault must end, at first or after a redrive."""
     end = ENDS[fault]
     return end if isinstance(end, str) else end[again]
 

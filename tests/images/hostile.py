@@ -1,4 +1,4 @@
-"""A hostile web server and the table of what must become of each of its tricks."""
+"""A hostile web server, and the reason in which each of its tricks must end."""
 
 import asyncio
 import gzip
@@ -20,7 +20,7 @@ Answer = Callable[[Writer], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Case:
-    """One trick: its address, the reasons that are right (`ok`: the picture is stored), and what it is."""
+    """One trick: its name, its URL, and the accepted reasons (`ok`: the image is stored)."""
 
     name: str
     url: str
@@ -29,18 +29,18 @@ class Case:
 
 @dataclass
 class Hostile:
-    """The server on 127.0.0.1, and a service inside on 127.0.0.2 that nobody may reach."""
+    """The server on 127.0.0.1, and an internal service on 127.0.0.2 that must never be reached."""
 
     port: int = 0
     inside_port: int = 0
     inside_hits: list[str] = field(default_factory=list)
 
     def cases(self) -> list[Case]:
-        """All tricks."""
+        """Return all tricks."""
         return [*self._inside(), *(Case(name, self.url(name), right) for name, (right, _) in ANSWERS.items())]
 
     def url(self, name: str) -> str:
-        """The address of a trick of this server."""
+        """Return the URL of a trick of this server."""
         return f"http://127.0.0.1:{self.port}/{slug(name)}.jpg"
 
     def _inside(self) -> list[Case]:
@@ -71,13 +71,13 @@ class Hostile:
 
 
 def slug(name: str) -> str:
-    """A case's name in an address."""
+    """Return the name of a case as it appears in URLs."""
     return name.replace(" ", "-")
 
 
 @contextmanager
 def hostile_server() -> Iterator[Hostile]:
-    """Runs both in a thread."""
+    """Run both servers in a thread."""
     hostile = Hostile()
     loop = asyncio.new_event_loop()
 
@@ -122,7 +122,7 @@ async def _end() -> None:
 
 
 def picture(width: int = 300, height: int = 200, kind: str = "JPEG", mode: str = "RGB") -> bytes:
-    """A small honest picture."""
+    """Encode a small, valid image."""
     out = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).convert(mode).save(out, kind)
     return out.getvalue()
@@ -130,8 +130,8 @@ def picture(width: int = 300, height: int = 200, kind: str = "JPEG", mode: str =
 
 def _send(body: bytes, status: str = "200 OK", **headers: str) -> Answer:
     async def answer(writer: Writer) -> None:
-        told = {"Content_Type": "image/jpeg", "Content_Length": str(len(body)), "Connection": "close"} | headers
-        lines = [f"{name.replace('_', '-')}: {value}" for name, value in told.items() if value]
+        fields = {"Content_Type": "image/jpeg", "Content_Length": str(len(body)), "Connection": "close"} | headers
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in fields.items() if value]
         writer.write("\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode() + body)
 
     return answer
@@ -219,7 +219,7 @@ _MB = b"\xff\xd8\xff" + bytes((1 << 20) - 3)
 _SVG = b'<?xml version="1.0"?><!DOCTYPE s [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><svg xmlns="http://www.w3.org/2000/svg"/>'
 _MANY, _BROKEN, _NONE = ("too_many_pixels",), ("broken_image",), ("not_an_image",)
 
-# Built when the module is read: the same bytes for everyone who is asked to take them.
+# Built at import, so that every process gets the same bytes.
 ANSWERS: dict[str, tuple[tuple[str, ...], Answer]] = {
     "honest": (("ok",), _send(picture())),
     "redirect inside": (("private_address",), _status(404)),

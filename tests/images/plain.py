@@ -1,4 +1,4 @@
-"""A well-behaved image server that remembers what it was asked."""
+"""A well-behaved image server that records its requests."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from PIL import Image
 
 
 class Plain:
-    """What was asked, in order."""
+    """The requests so far, in order."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -28,21 +28,21 @@ class Plain:
 
     @property
     def pictures(self) -> int:
-        """How often a picture was asked for."""
+        """The number of requests for images."""
         return sum(not path.endswith((".txt", ".json")) for path in list(self.paths))
 
     def url(self, number: int, way: str = "ok") -> str:
-        """The address of a picture: ok, gone, slowly, heals (500 at first) or busy (429 at first)."""
+        """Return the URL of an image; `way`: ok, gone, slowly, heals (500 at first) or busy (429 at first)."""
         return f"http://127.0.0.1:{self.port}/{way}/{number}.jpg"
 
     def sha256(self, number: int) -> str:
-        """The hash of a picture's bytes."""
+        """Return the hash of an image's bytes."""
         return hashlib.sha256(image(number)).hexdigest()
 
 
 @cache
 def image(number: int) -> bytes:
-    """A small picture unlike all others."""
+    """Encode a small image that differs from all others."""
     pixels = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).resize((120, 90), Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
@@ -51,7 +51,7 @@ def image(number: int) -> bytes:
 
 @contextmanager
 def plain_server() -> Iterator[Plain]:
-    """The server on a free port of 127.0.0.1."""
+    """Run the server on a free port of 127.0.0.1."""
     plain = Plain()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Runs the images step in a process of its own, so that a test can kill it: `python -m tests.images.runs FOLDER`."""
+"""Runs the images step in a process that a test can kill: `python -m tests.images.runs FOLDER`."""
 
 import sys
 from pathlib import Path

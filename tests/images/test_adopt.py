@@ -1,4 +1,4 @@
-"""Images that are here already, in tars as img2dataset writes them."""
+"""Adopting images from tars of img2dataset."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ from tests.images.plain import image, plain_server
 from tests.images.world import KEY, images, lake_with, settings
 
 
-def test_images_are_found_by_uid_where_they_stand(tmp_path: Path) -> None:
+def test_adopted_images_are_found_by_uid_and_not_copied(tmp_path: Path) -> None:
     write_tar(tmp_path, "00000000", {i: image(i) for i in range(0, 40)})
     write_tar(tmp_path, "00000001", {i: image(i) for i in range(40, 60)})
     of = settings(tmp_path, "parts.part_rows=25", "parts.chunk_rows=50")
@@ -30,7 +30,7 @@ def test_images_are_found_by_uid_where_they_stand(tmp_path: Path) -> None:
     assert not [entry for entry in lake.storage.entries("images") if entry.path.endswith(".tar")], "nothing is copied"
 
 
-def test_broken_members_and_torn_tars_are_quarantined_and_the_rest_is_taken(tmp_path: Path) -> None:
+def test_broken_members_and_truncated_tars_are_quarantined_and_the_rest_is_adopted(tmp_path: Path) -> None:
     members = {i: image(i) for i in range(20)} | {3: b"<html>gone</html>", 4: image(4)[:800]}
     write_tar(tmp_path, "00000000", members)
     torn = write_tar(tmp_path, "00000001", {i: image(i) for i in range(20, 40)})
@@ -47,7 +47,7 @@ def test_broken_members_and_torn_tars_are_quarantined_and_the_rest_is_taken(tmp_
     assert {out[u] for u in lost} == {"tar_broken"}
 
 
-def test_what_the_tars_lack_is_fetched_if_wanted(tmp_path: Path) -> None:
+def test_images_that_the_tars_lack_are_fetched_if_requested(tmp_path: Path) -> None:
     write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
     with plain_server() as server:
         of = settings(tmp_path, "images.fetch_missing=true")
@@ -57,7 +57,7 @@ def test_what_the_tars_lack_is_fetched_if_wanted(tmp_path: Path) -> None:
         assert server.pictures == 5
 
 
-def test_a_tar_that_changes_makes_another_run(tmp_path: Path) -> None:
+def test_a_changed_tar_is_adopted_again(tmp_path: Path) -> None:
     write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
     of = settings(tmp_path)
     lake = lake_with(of, [pair(i) for i in range(12)])
@@ -67,7 +67,7 @@ def test_a_tar_that_changes_makes_another_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [("jpg", "txt", "json"), ("json", "jpg"), ("txt", "json", "png")])
-def test_members_are_found_in_any_order_of_their_files(order: tuple[str, ...]) -> None:
+def test_the_files_of_an_image_may_come_in_any_order(order: tuple[str, ...]) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for i in range(3):
@@ -78,12 +78,12 @@ def test_members_are_found_in_any_order_of_their_files(order: tuple[str, ...]) -
 
 
 def name(number: int) -> str:
-    """The uid of a pair."""
+    """Return the uid of a pair."""
     return hashlib.sha256(str(number).encode()).hexdigest()[:32]
 
 
 def pair(number: int, source: str = "00000000") -> dict[str, str]:
-    """A pair as ingest leaves it."""
+    """Return a pair as ingest writes it."""
     return {
         "uid": name(number),
         "url": f"http://gone.test/{number}",
@@ -93,14 +93,14 @@ def pair(number: int, source: str = "00000000") -> dict[str, str]:
 
 
 def write_tar(root: Path, stem: str, members: Mapping[int, bytes]) -> Path:
-    """A tar beside which ingest found `<stem>.parquet`."""
+    """Write a tar whose metadata file was `<stem>.parquet`."""
     path = root / "landing" / KEY / f"{stem}.tar"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for number, content in members.items():
-            told = {"uid": name(number), "sha256": hashlib.sha256(image(number)).hexdigest(), "status": "success"}
+            metadata = {"uid": name(number), "sha256": hashlib.sha256(image(number)).hexdigest(), "status": "success"}
             _add(tar, f"{number:09}.jpg", content)
-            _add(tar, f"{number:09}.json", json.dumps(told).encode())
+            _add(tar, f"{number:09}.json", json.dumps(metadata).encode())
     return path
 
 

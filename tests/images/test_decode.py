@@ -1,4 +1,4 @@
-"""What becomes of an image's bytes."""
+"""Decoding images, and comparing them."""
 
 import hashlib
 import io
@@ -32,14 +32,14 @@ def pool() -> Iterator[DecodePool]:
         yield pool
 
 
-def test_a_large_picture_is_scaled_down_and_a_small_one_kept() -> None:
+def test_a_large_image_is_scaled_down_and_a_small_one_is_not() -> None:
     checked, stored = convert(_saved(_gradient(1400, 700)), [], DECODE)
     assert (checked.width, checked.height) == (512, 256) == Image.open(io.BytesIO(stored)).size
     assert convert(_saved(_gradient(100, 60)), [], DECODE)[0][1:3] == (100, 60)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK", "P", "RGBA", "LA", "1", "I;16", "F", "YCbCr"])
-def test_every_kind_of_pixel_becomes_a_plain_picture(mode: str) -> None:
+def test_every_pixel_format_becomes_rgb_or_grey(mode: str) -> None:
     kind = {"CMYK": "JPEG", "YCbCr": "JPEG", "F": "TIFF"}.get(mode, "PNG")
     image = _gradient(64, 48)
     if mode == "I;16":
@@ -53,13 +53,13 @@ def test_every_kind_of_pixel_becomes_a_plain_picture(mode: str) -> None:
     assert (abs(difference.mean()) if dithered else np.abs(difference).mean()) < 6
 
 
-def test_what_is_transparent_is_white() -> None:
+def test_transparent_pixels_become_white() -> None:
     stored = Image.open(io.BytesIO(convert(_saved(Image.new("RGBA", (40, 40), (255, 0, 0, 0)), "PNG"), [], DECODE)[1]))
     assert stored.getpixel((20, 20)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(("orientation", "corner"), [(1, (0, 0)), (3, (1, 1)), (6, (1, 0)), (8, (0, 1))])
-def test_a_picture_is_turned_upright_and_loses_its_camera_data(orientation: int, corner: tuple[int, int]) -> None:
+def test_an_image_is_rotated_upright_and_loses_its_exif_data(orientation: int, corner: tuple[int, int]) -> None:
     image = Image.new("RGB", (80, 60), "white")
     image.paste((0, 0, 0), (0, 0, 20, 20))
     exif = Image.Exif()
@@ -72,7 +72,7 @@ def test_a_picture_is_turned_upright_and_loses_its_camera_data(orientation: int,
     assert not dict(stored.getexif())
 
 
-def test_faces_are_blurred_and_nothing_else() -> None:
+def test_faces_are_blurred_and_nothing_else_is() -> None:
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (200, 200, 3), dtype=np.uint8))
     raw = _saved(noise, "PNG")
     checked, stored = convert(raw, [[0.1, 0.1, 0.4, 0.4]], DECODE)
@@ -88,11 +88,11 @@ def test_faces_are_blurred_and_nothing_else() -> None:
 
 @given(st.lists(st.none() | st.lists(st.none() | st.floats(), max_size=5), min_size=1, max_size=3))
 @hypothesis_settings(max_examples=30)
-def test_no_boxes_break_a_picture(boxes: list[list[float]]) -> None:
+def test_invalid_boxes_raise_no_error(boxes: list[list[float]]) -> None:
     assert convert(_saved(_gradient(40, 30)), boxes, DECODE)[0][1:3] == (40, 30)
 
 
-def test_the_first_picture_of_many_is_taken() -> None:
+def test_the_first_frame_of_an_animation_is_stored() -> None:
     out = io.BytesIO()
     Image.new("RGB", (50, 50), "red").save(
         out, "GIF", save_all=True, append_images=[Image.new("RGB", (50, 50), "blue")]
@@ -114,14 +114,14 @@ def test_the_same_bytes_give_the_same_bytes(pool: DecodePool) -> None:
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF0000WEBP", b"II*\x00"]),
 )
 @hypothesis_settings(max_examples=40)
-def test_no_bytes_break_a_worker(pool: DecodePool, tail: bytes, head: bytes) -> None:
+def test_no_bytes_crash_a_worker(pool: DecodePool, tail: bytes, head: bytes) -> None:
     try:
         pool.decode(head + tail)
     except ImageError as lost:
         assert lost.reason in (Reason.BROKEN_IMAGE, Reason.TOO_MANY_PIXELS, Reason.TOO_SMALL)
 
 
-def test_a_worker_that_hangs_costs_one_image() -> None:
+def test_a_worker_that_hangs_loses_one_image() -> None:
     with DecodePool(DECODE) as pool:
         pool.decode(_saved(_gradient(20, 20)))
         process = pool._all[0]._process
@@ -133,7 +133,7 @@ def test_a_worker_that_hangs_costs_one_image() -> None:
         assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
 
 
-def test_a_worker_that_dies_costs_one_image() -> None:
+def test_a_worker_that_dies_loses_one_image() -> None:
     with DecodePool(DECODE) as pool:
         pool.decode(_saved(_gradient(20, 20)))
         process = pool._all[0]._process
@@ -159,12 +159,12 @@ def test_a_worker_inherits_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert not [name for name in opened if "canary" in name]
 
 
-def test_a_worker_has_no_more_memory_than_it_is_given() -> None:
+def test_the_memory_of_a_worker_is_limited() -> None:
     with DecodePool(_but(memory_mb=384, seconds=60.0)) as pool, pytest.raises(ImageError, match=Reason.TOO_MANY_PIXELS):
         pool.decode(_saved(Image.new("RGB", (7000, 7000)), "PNG"))
 
 
-def test_a_near_copy_has_a_near_hash_and_another_picture_has_not() -> None:
+def test_only_a_near_copy_has_a_near_hash() -> None:
     rng = np.random.default_rng(3)
     pictures = [
         Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).resize((400, 300), Image.Resampling.BICUBIC)
@@ -192,7 +192,7 @@ def test_a_hash_that_differs_in_few_bits_is_always_found(hashes: list[int], bits
 
 
 @given(st.lists(st.integers(0, 8), max_size=60), st.integers(2, 5))
-def test_a_placeholder_is_what_comes_often(hashes: list[int], count: int) -> None:
+def test_hashes_that_occur_often_are_placeholders(hashes: list[int], count: int) -> None:
     found = placeholders(np.array(hashes, dtype=np.uint64), count)
     assert list(found) == [hashes.count(h) >= count for h in hashes]
 

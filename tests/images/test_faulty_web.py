@@ -1,4 +1,4 @@
-"""The images step on the sample web: every fault ends as it must, and the web's own log says that we were polite."""
+"""The images step on the sample web: how every fault ends, and that the web's log shows polite requests."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ Seen = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], dict[str, str], Seen]]:
-    """Each address's end at first and after a redrive, and what the web saw in the first run."""
+    """How each URL ends at first and after a redrive, and the requests of the first run."""
     root: Path = tmp_path_factory.mktemp("faulty")
     of = settings(root, "images.fetch.tries=1", "images.fetch.seconds=20", f"images.fetch.host_rate={RATE}")
     with faulty_web() as base:
@@ -30,11 +30,11 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
 
 @pytest.mark.parametrize("fault", ENDS)
 @pytest.mark.parametrize("again", [False, True], ids=["first", "redrive"])
-def test_each_fault_ends_as_it_must(fault: str, again: bool, tried: Any) -> None:
+def test_each_fault_ends_with_its_reason(fault: str, again: bool, tried: Any) -> None:
     assert {end for url, end in tried[again].items() if f"/{fault}/" in url} == {ends(fault, again)}
 
 
-def test_robots_are_read_before_anything_else_of_a_host(tried: Any) -> None:
+def test_opt_out_files_are_requested_before_anything_else_of_a_host(tried: Any) -> None:
     first: dict[str, list[str]] = defaultdict(list)
     for one in tried[2]:
         first[one["host"]].append(one["path"])
@@ -44,11 +44,11 @@ def test_robots_are_read_before_anything_else_of_a_host(tried: Any) -> None:
     assert {paths.count("/robots.txt") for paths in first.values()} == {1}
 
 
-def test_what_its_owner_forbids_is_never_asked_for(tried: Any) -> None:
+def test_images_whose_owner_opted_out_are_never_requested(tried: Any) -> None:
     assert not [one for one in tried[2] if one["path"].split("/")[1] in NEVER_ASKED]
 
 
-def test_no_host_is_asked_more_often_than_it_may_be(tried: Any) -> None:
+def test_no_host_receives_more_requests_than_its_limit(tried: Any) -> None:
     times: dict[str, list[float]] = defaultdict(list)
     for one in tried[2]:
         times[one["host"]].append(one["at"])

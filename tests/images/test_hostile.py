@@ -1,4 +1,4 @@
-"""What strangers' servers may try, and what becomes of it."""
+"""Responses of hostile servers: each ends in its reason, and nothing internal is reached."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.images.world import images, lake_with, pairs_of, settings, uid
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str, Hostile, bytes]]:
-    """Every trick in one run: its reason, detail, the server as it is afterwards, and what was stored."""
+    """All tricks in one run: by name the reason, the detail, the server afterwards, and the stored bytes."""
     root: Path = tmp_path_factory.mktemp("hostile")
     with hostile_server() as hostile:
         cases = hostile.cases()
@@ -44,27 +44,27 @@ def test_every_trick_ends_in_its_reason(case, ended) -> None:  # type: ignore[no
     assert ended[case.name][0] in case.right, ended[case.name][1]
 
 
-def test_there_are_tricks_enough() -> None:
+def test_there_are_at_least_fifty_tricks() -> None:
     assert len(Hostile().cases()) >= 50
 
 
-def test_nothing_inside_was_ever_reached(ended) -> None:  # type: ignore[no-untyped-def]
+def test_the_internal_service_is_never_reached(ended) -> None:  # type: ignore[no-untyped-def]
     assert ended["honest"][2].inside_hits == []
 
 
-def test_what_is_stored_is_a_plain_picture_without_its_passengers(ended) -> None:  # type: ignore[no-untyped-def]
+def test_a_stored_image_contains_no_appended_data(ended) -> None:  # type: ignore[no-untyped-def]
     stored = ended["jpeg that is a zip"][3]
     assert stored.startswith(b"\xff\xd8")
     assert stored.endswith(b"\xff\xd9")
     assert b"payload" not in stored
 
 
-def test_names_that_lead_inside_are_refused_and_a_second_answer_changes_nothing(tmp_path: Path) -> None:
+def test_names_with_private_addresses_are_refused_and_dns_rebinding_has_no_effect(tmp_path: Path) -> None:
     with hostile_server() as hostile, name_server() as names:
         names.known = {
             "inside.test": ["127.0.0.2"],
             "metadata.test": ["169.254.169.254"],
-            "rebinding.test": ["127.0.0.1", "127.0.0.2"],  # public when checked, inside when asked again
+            "rebinding.test": ["127.0.0.1", "127.0.0.2"],  # public at first, private at a second look-up
         }
         urls = [f"http://{name}:{hostile.inside_port}/a.jpg" for name in ("inside.test", "metadata.test")]
         urls += [f"http://rebinding.test:{hostile.port}/{name}.jpg" for name in ("honest", "many-frames")]
@@ -75,13 +75,13 @@ def test_names_that_lead_inside_are_refused_and_a_second_answer_changes_nothing(
         assert hostile.inside_hits == []
 
 
-def test_the_socket_itself_refuses_an_address_inside(tmp_path: Path) -> None:
+def test_the_socket_itself_refuses_a_private_address(tmp_path: Path) -> None:
     async def ask(url: str) -> None:
         web = WebClient(
             settings(tmp_path, "images.fetch.allow=['127.0.0.1/32']").images.fetch, lambda name, value: None
         )
         try:
-            async with web.get(URL(url)):  # past the check of the name, and numbers are never resolved
+            async with web.get(URL(url)):  # without the URL check; literal addresses are not resolved
                 pass
         finally:
             await web.close()
@@ -93,7 +93,7 @@ def test_the_socket_itself_refuses_an_address_inside(tmp_path: Path) -> None:
         assert hostile.inside_hits == []
 
 
-def test_an_unexpected_error_costs_its_image_and_many_of_them_stop_the_run(tmp_path: Path) -> None:
+def test_an_unexpected_error_loses_one_image_and_errors_of_many_hosts_stop_the_run(tmp_path: Path) -> None:
     """No response is known that raises one, so the client is replaced by a function that does."""
 
     def fail(url: URL) -> NoReturn:

@@ -50,27 +50,27 @@ _FOR_ALL = "User-agent: *\n"
         ("<html>not found</html>", "/a.jpg", True),
     ],
 )
-def test_the_rules_of_a_site(text: str, path: str, allowed: bool) -> None:
+def test_robots_txt_allows_or_disallows_a_path(text: str, path: str, allowed: bool) -> None:
     assert parse_robots(text).allows(path) is allowed
 
 
-def test_a_delay_is_read_from_our_group_only() -> None:
+def test_the_crawl_delay_of_our_group_is_used() -> None:
     assert parse_robots("User-agent: *\nCrawl-delay: 9\n\nUser-agent: kale\nCrawl-delay: 2.5").delay == 2.5
 
 
 @given(st.text(max_size=300), st.text(alphabet="ab/*$%.", max_size=40))
-def test_any_text_can_be_read(text: str, path: str) -> None:
+def test_any_text_can_be_parsed(text: str, path: str) -> None:
     parse_robots(text).allows(f"/{path}")
     parse_tdmrep(text).allows(f"/{path}")
 
 
 @given(st.text(alphabet="ab*", max_size=12), st.text(alphabet="ab", max_size=12))
-def test_a_star_is_anything(pattern: str, path: str) -> None:
+def test_a_star_matches_anything(pattern: str, path: str) -> None:
     found = PathRule(f"/{pattern}$", allow=False).expression.match(f"/{path}") is not None
     assert found is _matches(pattern, path)
 
 
-def test_no_pattern_is_slow() -> None:
+def test_no_pattern_takes_exponential_time() -> None:
     began = time.perf_counter()
     PathRule("/" + "*a" * 1000 + "b$", allow=False).expression.match("/" + "a" * 2000)
     assert time.perf_counter() - began < 2
@@ -87,7 +87,7 @@ def test_no_pattern_is_slow() -> None:
         ("not json", True),
     ],
 )
-def test_what_a_site_reserves(text: str, allowed: bool) -> None:
+def test_tdmrep_json_reserves_paths(text: str, allowed: bool) -> None:
     assert parse_tdmrep(text).allows("/a.jpg") is allowed
 
 
@@ -150,7 +150,7 @@ def test_a_reservation_for_text_and_data_mining_is_honoured(values: list[str]) -
 
 @pytest.mark.parametrize("sizes", [[20, 40], [100_000, 90_000, 30], [400_000, 200_000]])
 def test_robots_txt_is_read_to_its_end_or_to_the_cap(tmp_path: Path, sizes: list[int]) -> None:
-    """The disallowing line is cut by the end of the first piece; what follows 500 KiB is not read."""
+    """The line that disallows is split between the first two pieces."""
     start = b"User-agent: *\n"
     lines = start + b"#" * (sizes[0] - len(start) - 6) + b"\nDisallow: /private\n"
     pieces = [lines[: sizes[0]], lines[sizes[0] :].ljust(sizes[1], b"#"), *(b"#" * size for size in sizes[2:])]
@@ -202,7 +202,7 @@ def _site_rules(tmp_path: Path, files: Mapping[str, Sequence[bytes]]) -> SiteRul
 
 
 def _matches(pattern: str, path: str) -> bool:
-    """The meaning of `*`, the slow and obvious way."""
+    """Match a pattern with `*` in the slow and obvious way."""
     if not pattern:
         return not path
     if pattern[0] == "*":

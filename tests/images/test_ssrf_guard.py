@@ -1,4 +1,4 @@
-"""Which addresses may be asked for."""
+"""Which addresses may be requested."""
 
 import ipaddress
 
@@ -10,7 +10,7 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.images.reasons import ImageError
 from kale_tasks.images.ssrf_guard import SsrfGuard
 
-_INSIDE = st.sampled_from(
+_PRIVATE = st.sampled_from(
     ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8",
      "192.0.0.0/24", "224.0.0.0/4", "240.0.0.0/4", "168.63.129.16/32"]
 ).flatmap(lambda block: st.ip_addresses(network=block))  # fmt: skip
@@ -27,12 +27,12 @@ _INSIDE = st.sampled_from(
         "https://b\u00fccher.example/\u00fc.jpg",
     ],
 )
-def test_plain_public_addresses_pass(url: str) -> None:
+def test_public_urls_are_accepted(url: str) -> None:
     assert SsrfGuard().check_url(url).scheme in ("http", "https")
 
 
-@given(_INSIDE)
-def test_no_spelling_of_an_address_inside_passes(address: ipaddress.IPv4Address) -> None:
+@given(_PRIVATE)
+def test_no_spelling_of_a_private_address_is_accepted(address: ipaddress.IPv4Address) -> None:
     number = int(address)
     low = number & 0xFFFFFF
     spellings = [
@@ -46,7 +46,7 @@ def test_no_spelling_of_an_address_inside_passes(address: ipaddress.IPv4Address)
 
 
 @given(st.ip_addresses(v=6))
-def test_an_ipv6_address_passes_only_if_it_is_public(address: ipaddress.IPv6Address) -> None:
+def test_an_ipv6_address_is_accepted_only_if_it_is_public(address: ipaddress.IPv6Address) -> None:
     try:
         SsrfGuard().check_address(str(address))
     except ImageError:
@@ -62,7 +62,7 @@ def test_a_malformed_url_is_refused(url: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_either_an_address_or_lost(text: str) -> None:
+def test_any_text_is_either_an_accepted_url_or_an_image_error(text: str) -> None:
     try:
         url = SsrfGuard().check_url(text)
     except ImageError:
@@ -71,13 +71,13 @@ def test_any_text_is_either_an_address_or_lost(text: str) -> None:
     assert url.host
 
 
-def test_an_allowed_network_passes_and_no_other() -> None:
+def test_an_allowed_network_is_accepted_and_no_other() -> None:
     guard = SsrfGuard(["127.0.0.0/30"])
     guard.check_address("127.0.0.2")
     with pytest.raises(ImageError):
         guard.check_address("127.0.0.4")
 
 
-def test_a_wrong_network_is_named() -> None:
+def test_an_invalid_network_is_named_in_the_error() -> None:
     with pytest.raises(BadConfig, match=r"images\.fetch\.allow"):
         SsrfGuard(["localhost"])

@@ -1,4 +1,4 @@
-"""The images step as a whole, on real servers of this machine."""
+"""The images step as a whole, with real servers on this machine."""
 
 import hashlib
 import io
@@ -44,7 +44,7 @@ def test_every_pair_ends_with_an_image_or_a_reason(tmp_path: Path, server: Plain
     assert len(set(stored)) == 250
 
 
-def test_a_shard_is_a_webdataset_that_any_tar_reader_reads(tmp_path: Path, server: Plain) -> None:
+def test_a_shard_is_a_webdataset(tmp_path: Path, server: Plain) -> None:
     of = settings(tmp_path)
     urls = [server.url(i) for i in range(30)]
     lake = lake_with(of, pairs_of(urls))
@@ -60,7 +60,7 @@ def test_a_shard_is_a_webdataset_that_any_tar_reader_reads(tmp_path: Path, serve
             assert (member.offset_data, member.size) == (rows[name]["offset"], rows[name]["length"])
 
 
-def test_the_same_answers_give_the_same_bytes(tmp_path: Path, server: Plain) -> None:
+def test_the_same_responses_give_the_same_shards(tmp_path: Path, server: Plain) -> None:
     urls = [server.url(i) for i in range(150)]
     digests = []
     for name in ("one", "two"):
@@ -73,7 +73,7 @@ def test_the_same_answers_give_the_same_bytes(tmp_path: Path, server: Plain) -> 
     assert len(digests[0]) == 2
 
 
-def test_a_killed_run_asks_for_little_again_and_ends_in_the_same_rows(tmp_path: Path, server: Plain) -> None:
+def test_a_killed_run_repeats_only_requests_in_flight_and_ends_in_the_same_rows(tmp_path: Path, server: Plain) -> None:
     urls = [server.url(i, "slowly") for i in range(300)]
     of = settings(tmp_path, "images.fetch.concurrency=8")
     lake = lake_with(of, pairs_of(urls))
@@ -93,7 +93,7 @@ def test_a_killed_run_asks_for_little_again_and_ends_in_the_same_rows(tmp_path: 
     assert not list((tmp_path / "spool").rglob("part-*"))
 
 
-def test_a_redrive_asks_only_for_what_may_heal(tmp_path: Path, server: Plain) -> None:
+def test_a_redrive_requests_only_transient_failures(tmp_path: Path, server: Plain) -> None:
     fine, healing = [server.url(i) for i in range(60)], [server.url(100 + i, "heals") for i in range(60)]
     gone = [server.url(i, "gone") for i in range(60)]
     of = settings(tmp_path, "images.fetch.tries=1")
@@ -111,7 +111,7 @@ def test_a_redrive_asks_only_for_what_may_heal(tmp_path: Path, server: Plain) ->
     assert len(set(_stored(lake, second, fine + healing))) == 120
 
 
-def test_new_pairs_do_not_make_known_images_come_again(tmp_path: Path, server: Plain) -> None:
+def test_known_images_are_not_requested_again_when_pairs_change(tmp_path: Path, server: Plain) -> None:
     of = settings(tmp_path)
     lake_with(of, pairs_of([server.url(i) for i in range(50)]))
     images(Lake(of), of)
@@ -121,7 +121,7 @@ def test_new_pairs_do_not_make_known_images_come_again(tmp_path: Path, server: P
     assert len(rows) == 60
 
 
-def test_one_picture_under_many_addresses_is_a_placeholder(tmp_path: Path, server: Plain) -> None:
+def test_one_image_at_many_urls_is_a_placeholder(tmp_path: Path, server: Plain) -> None:
     same, own = [server.url(7, f"same-{i}") for i in range(12)], [server.url(i) for i in range(200)]
     of = settings(tmp_path, "images.placeholder_count=10")
     lake = lake_with(of, pairs_of(same + own[:7] + own[8:]))
@@ -136,7 +136,7 @@ def test_one_picture_under_many_addresses_is_a_placeholder(tmp_path: Path, serve
     assert len(images(lake, of, again=True)) == len(rows), "a redrive takes none of them in again"
 
 
-def test_a_dead_resolver_never_ends_well(tmp_path: Path) -> None:
+def test_a_run_without_a_resolver_fails(tmp_path: Path) -> None:
     with name_server() as names:
         urls = [f"http://host-{i}.test/a.jpg" for i in range(40)]
         names.known = {f"host-{i}.test": SERVFAIL for i in range(40)}
@@ -147,7 +147,7 @@ def test_a_dead_resolver_never_ends_well(tmp_path: Path) -> None:
         assert lake.committed("images", KEY) is None
 
 
-def test_a_network_that_dies_on_the_way_stops_the_run_and_its_return_finishes_it(tmp_path: Path) -> None:
+def test_a_run_stops_when_the_network_goes_down(tmp_path: Path) -> None:
     with plain_server() as server, name_server() as names:
         urls = [f"http://photos.test:{server.port}/ok/{i}.jpg" for i in range(40)]
         urls += [f"http://other-{i}.test:{server.port}/ok/{i}.jpg" for i in range(40)]
@@ -160,7 +160,7 @@ def test_a_network_that_dies_on_the_way_stops_the_run_and_its_return_finishes_it
         images(lake, dead, again=True)
 
 
-def test_a_host_is_never_asked_faster_than_it_may_be(tmp_path: Path, server: Plain) -> None:
+def test_requests_to_a_host_stay_within_its_limits(tmp_path: Path, server: Plain) -> None:
     of = settings(tmp_path, "images.fetch.host_rate=40", "images.fetch.host_concurrency=3")
     images(lake_with(of, pairs_of([server.url(i, "slowly") for i in range(60)])), of)
     times = sorted(server.times)
@@ -170,7 +170,7 @@ def test_a_host_is_never_asked_faster_than_it_may_be(tmp_path: Path, server: Pla
     assert server.paths[:2] == ["/robots.txt", "/.well-known/tdmrep.json"]
 
 
-def test_a_pause_that_a_server_asks_for_is_kept_for_its_whole_host(tmp_path: Path, server: Plain) -> None:
+def test_retry_after_pauses_the_whole_host(tmp_path: Path, server: Plain) -> None:
     of = settings(tmp_path, "images.fetch.concurrency=4", "images.fetch.host_concurrency=1")
     rows = images(lake_with(of, pairs_of([server.url(i, "busy" if i == 0 else "ok") for i in range(20)])), of)
     assert {row["status"] for row in rows.values()} == {"ok"}
@@ -178,13 +178,13 @@ def test_a_pause_that_a_server_asks_for_is_kept_for_its_whole_host(tmp_path: Pat
     assert server.times[at + 1] - server.times[at] >= 0.99
 
 
-def test_a_contact_must_be_given(tmp_path: Path, server: Plain) -> None:
+def test_fetching_requires_a_contact(tmp_path: Path, server: Plain) -> None:
     of = settings(tmp_path, "images.fetch.contact=null")
     with pytest.raises(BadConfig, match=r"images\.fetch\.contact"):
         images(lake_with(of, pairs_of([server.url(1)])), of)
 
 
-def test_the_address_for_complaints_is_told(tmp_path: Path, server: Plain) -> None:
+def test_the_user_agent_names_the_contact(tmp_path: Path, server: Plain) -> None:
     of = settings(tmp_path)
     images(lake_with(of, pairs_of([server.url(1)])), of)
     assert all("https://example.org/kale" in agent for agent in server.agents)

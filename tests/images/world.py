@@ -1,4 +1,4 @@
-"""What the tests of the images step share: a lake with pairs that lead to addresses of our choosing."""
+"""Helpers for tests of the images step: a lake whose pairs have given URLs."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ KEY = "2026-11-01"
 
 
 class Pairs(Step):
-    """Makes `pairs` of given rows: a real ingest is not what is tested here."""
+    """A step that writes given rows as `pairs`, in place of ingest."""
 
     name, table = "ingest", "pairs"
 
@@ -43,12 +43,12 @@ class Pairs(Step):
 
 
 def uid(url: str) -> str:
-    """The name of the pair with this address."""
+    """Return the uid of the pair with this URL."""
     return hashlib.sha256(url.encode()).hexdigest()[:32]
 
 
 def settings(root: Path, *overrides: str) -> Settings:
-    """Settings of a lake in a folder, allowed to reach this machine."""
+    """Return settings for a lake in a folder, with loopback addresses allowed."""
     own = [f"warehouse={root}/warehouse", f"landing={root}/landing", f"images.spool={root}/spool"]
     fetch = ["contact=https://example.org/kale", "allow=['127.0.0.0/8']", "host_rate=1000", "concurrency=64"]
     small = ["images.decode.workers=1", "parts.part_rows=100", "parts.chunk_rows=400", "images.evaluation=null"]
@@ -56,23 +56,23 @@ def settings(root: Path, *overrides: str) -> Settings:
 
 
 def lake_with(of: Settings, rows: Sequence[Mapping[str, Any]]) -> Lake:
-    """A lake whose key has these pairs."""
+    """Create a lake whose key has these pairs."""
     lake = Lake(of)
     execute(Run(Pairs(rows), lake, of, KEY))
     return lake
 
 
 def pairs_of(urls: Sequence[str]) -> list[dict[str, Any]]:
-    """A pair for each address."""
+    """Return a pair for each URL."""
     return [{"uid": uid(url), "url": url} for url in urls]
 
 
 def images(lake: Lake, of: Settings, *, again: bool = False) -> dict[str, dict[str, Any]]:
-    """Run the step; its rows by uid."""
+    """Run the images step and return its rows by uid."""
     execute(Run(Images(), lake, of, KEY, again=again))
     return rows_of(lake)
 
 
 def rows_of(lake: Lake) -> dict[str, dict[str, Any]]:
-    """The committed rows by uid."""
+    """Return the committed rows by uid."""
     return {row["uid"]: row for row in lake.arrow("images", KEY).to_pylist()}
