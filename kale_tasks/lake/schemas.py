@@ -174,7 +174,7 @@ MODELS = TableSpec(
         Column("path", STRING, "Folder of its files, relative to the warehouse."),
         Column("base", STRING, "Model it started from, as name@revision."),
         Column("recipe", STRING, "Recipe of the captions it learnt from."),
-        Column("parents", STRING, "JSON: the committed captions it learnt from, key to fingerprint."),
+        Column("parents", STRING, "JSON: key to content hash of the stage-1 captions that the student was trained on."),
         Column("rows", LONG, "Captions it was trained on."),
         Column("steps", LONG, "Optimiser steps."),
         Column("metrics", STRING, "JSON: its figures on the held-out set."),
