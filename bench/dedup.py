@@ -52,7 +52,8 @@ def step(engine: str) -> Callable[[Path], int]:
     def run(folder: Path) -> int:
         from kale_tasks.ingest.step import Ingest
         from kale_tasks.lake.tables import Lake
-        from kale_tasks.runner.run import Run, execute
+        from kale_tasks.runner.run import Run
+        from kale_tasks.runner.verbs import execute
         from kale_tasks.settings import load
 
         own = [f"landing={folder}", f"warehouse={folder}/lake-{engine}", f"ingest.engine={engine}", "log=plain"]

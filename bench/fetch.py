@@ -162,7 +162,8 @@ def run_kale(folder: str) -> None:
     """Our side of the speed measurement."""
     from kale_tasks.images.step import Images
     from kale_tasks.lake.tables import Lake
-    from kale_tasks.runner.run import Run, execute
+    from kale_tasks.runner.run import Run
+    from kale_tasks.runner.verbs import execute
     from tests.images.world import KEY
 
     of = _settings(Path(folder))

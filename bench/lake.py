@@ -24,9 +24,10 @@ from pyiceberg.table import Table
 from bench.frame import Page, Sample, Series, in_turns, process, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.lake.parts import PartMeta, part_path
+from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, commit, execute, plan, work
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import commit, execute, plan, work
 from kale_tasks.settings import Settings, load
 
 KEY = "k"
@@ -76,7 +77,7 @@ def commits(page: Page, place: Path, parts: int, times: int) -> Iterator[Row]:
             made = plan(run)
             for chunk in made.chunks:
                 work(run, chunk)
-            paths = [lake.storage.uri(part_path(run.folder, n)) for n in range(parts)]
+            paths = [lake.storage.uri(receipt.files["pairs"].path) for receipt in run.receipts().values()]
             acts = [("bare", partial(add, bare, paths, replace=salt == "new")), ("ours", partial(commit, run, made))]
             for name, act in acts[:: 1 if i % 2 else -1]:
                 samples.setdefault((kind, name), []).append(timed(act))

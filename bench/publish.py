@@ -107,7 +107,8 @@ def shards(page: Page, folder: Path, rows: int) -> Iterator[Row]:
     """The release's files, and the whole step, beside a bare `write_table` of the same rows."""
     from kale_tasks.release.formats.base import CAPTION_COLUMNS
     from kale_tasks.release.step import Release
-    from kale_tasks.runner.run import Run, execute
+    from kale_tasks.runner.run import Run
+    from kale_tasks.runner.verbs import execute
     from tests.release.world import release
 
     lake, settings = _lake(folder, 0, keys=[])

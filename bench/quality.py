@@ -23,7 +23,8 @@ from kale_tasks.quality.frames import ArrowFrames
 from kale_tasks.quality.spark_frames import SparkFrames
 from kale_tasks.quality.suite import Subject
 from kale_tasks.quality.suites import find_suite
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
 
 KEY = "bench"

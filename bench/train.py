@@ -17,7 +17,8 @@ from kale_tasks.distill.sampler import StreamPosition
 from kale_tasks.distill.step import Distill
 from kale_tasks.distill.train import CaptionLoss, example_sampler
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, plan
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import plan
 from kale_tasks.settings import load
 from tests.distill import small
 

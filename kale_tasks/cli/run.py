@@ -32,7 +32,7 @@ Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 def run(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
     """Run a step on a key: plan, work, commit. What is committed already is not made again."""
-    from kale_tasks.runner.run import execute
+    from kale_tasks.runner.verbs import execute
 
     with _opened(step, key, sets, again) as it:
         committed = execute(it)
@@ -41,7 +41,7 @@ def run(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJ
 
 def plan(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
     """Say what a run would do, and write its plan down for `kale work` and `kale commit`."""
-    from kale_tasks.runner.run import plan as make
+    from kale_tasks.runner.verbs import plan as make
 
     with _opened(step, key, sets, again) as it:
         made = make(it)
@@ -51,7 +51,7 @@ def plan(step: Step, key: Key, sets: Sets = None, again: Again = False, json: As
 
 def work(step: Step, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:
     """Make the missing parts of one chunk of a plan."""
-    from kale_tasks.runner.run import work as make
+    from kale_tasks.runner.verbs import work as make
 
     with _planned(step, key, sets, fingerprint, None) as (it, made):
         metas = [] if made.committed else make(it, _chunk(made, chunk))
@@ -63,7 +63,7 @@ def commit(
     step: Step, key: Key, fingerprint: Fingerprint, base: Base = None, sets: Sets = None, json: AsJson = False
 ) -> None:
     """Make the parts of a plan the rows of the key, all at once."""
-    from kale_tasks.runner.run import commit as make
+    from kale_tasks.runner.verbs import commit as make
 
     with _planned(step, key, sets, fingerprint, base) as (it, made):
         committed = make(it, made)
@@ -83,7 +83,7 @@ def _opened(step: str, key: str, sets: Any, again: bool) -> Iterator["Run"]:
 @contextmanager
 def _planned(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
     from kale_tasks.contract.registry import find
-    from kale_tasks.runner.run import reopen
+    from kale_tasks.runner.verbs import reopen
 
     of = settings(sets)
     with _shown(of) as progress:

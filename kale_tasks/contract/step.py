@@ -83,7 +83,7 @@ class Step(ABC):
     def work(self, run: Any, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         """Make the given parts in any order; yield a PartMeta for a part that another process has written."""
 
-    def before_commit(self, run: Any, metas: Mapping[int, PartMeta]) -> Iterator[Part]:
+    def finalize(self, run: Any, receipts: Mapping[int, Any]) -> Iterator[Part]:
         """Yield parts that must be rewritten once all parts exist. Must be deterministic."""
         yield from ()
 

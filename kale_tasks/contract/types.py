@@ -60,3 +60,4 @@ class Part:
     quarantine: Sequence[Quarantined] = ()
     also: Mapping[str, pa.Table] = field(default_factory=dict)  # rows for the step's side tables
     metrics: Mapping[str, float] = field(default_factory=dict)  # counts that a rerun repeats (tokens), never times
+    shards: Sequence[str] = ()  # further files that its rows refer to, relative to the warehouse

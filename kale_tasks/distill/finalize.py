@@ -29,7 +29,8 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
 from kale_tasks.progress import Silent, make
 from kale_tasks.recipes.recipe import load_recipe, recipe_name
-from kale_tasks.runner.run import Run, reopen
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import reopen
 from kale_tasks.settings.model import Settings
 
 _LOGGED_SAMPLES = 12
@@ -52,7 +53,7 @@ def run_training(run: Run) -> None:
     if settings.processes == 1:
         train(single_process(settings), run)
     else:
-        base = run.standing.fingerprint if run.standing else None
+        base = run.previous.fingerprint if run.previous else None
         run_in_processes(_train_reopened, settings, run.step, run.settings, (run.key, run.fingerprint, base))
 
 

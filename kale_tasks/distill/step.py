@@ -14,7 +14,7 @@ from kale_tasks.contract.step import Input, Step, committed_input
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.distill.dataset import IMAGES, STAGE1, caption_keys, stage1_keys
 from kale_tasks.errors import BadConfig, BadData, Conflict
-from kale_tasks.lake.parts import PartMeta, part_path
+from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.models import students
 from kale_tasks.models.locate import pinned
@@ -84,7 +84,7 @@ class Distill(Step):
 
         for entry in list(run.lake.storage.entries(checkpoint_folder(run.folder))):
             run.lake.storage.delete(entry.path)
-        with run.lake.storage.arrow.open_input_file(part_path(run.folder, 0)) as file:
+        with run.lake.storage.arrow.open_input_file(run.receipts()[0].files["models"].path) as file:
             (version,) = pq.read_table(file, columns=["version"])["version"].to_pylist()
         student = students.find(run.lake, version)
         if not student.accepted:

@@ -15,10 +15,10 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.lake.landing import landing_storage
-from kale_tasks.lake.parts import PartMeta, part_path
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.receipts import Receipt
 from kale_tasks.runner.run import Run
 
 Hashes = npt.NDArray[np.uint64]
@@ -84,12 +84,12 @@ class _PartHashes(NamedTuple):
     removed: Hashes  # hashes of placeholders that an earlier call has quarantined
 
 
-def finalize(run: Run, metas: Mapping[int, PartMeta]) -> Iterator[Part]:
+def finalize(run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:
     """Yield the parts that key-wide comparison changes: placeholders quarantined, near duplicates flagged.
 
     Idempotent: yields nothing when called again on its own result.
     """
-    parts = {number: _part_hashes(run, metas[number]) for number in sorted(metas)}
+    parts = {number: _part_hashes(run, receipts[number]) for number in sorted(receipts)}
     ok = np.concatenate([part.ok for part in parts.values()])
     sha256 = np.concatenate([part.sha256 for part in parts.values()])[ok]
     removed = np.concatenate([part.removed for part in parts.values()])
@@ -104,13 +104,13 @@ def finalize(run: Run, metas: Mapping[int, PartMeta]) -> Iterator[Part]:
         span = slice(start, start + len(part.ok))
         start = span.stop
         if placeholder[span].any() or (near[span] != part.marked).any():
-            yield _changed_part(run, metas[number], placeholder[span], near[span])
+            yield _changed_part(run, receipts[number], placeholder[span], near[span])
 
 
-def _part_hashes(run: Run, meta: PartMeta) -> _PartHashes:
-    rows = _read_part(run, "images", meta, meta.kept)
+def _part_hashes(run: Run, receipt: Receipt) -> _PartHashes:
+    rows = _read_part(run, "images", receipt)
     uids = set(rows["uid"].to_pylist())
-    removed = [q for q in _quarantined(run, meta) if q.reason == Reason.PLACEHOLDER and q.uid not in uids]
+    removed = [q for q in _quarantined(run, receipt) if q.reason == Reason.PLACEHOLDER and q.uid not in uids]
     marked = [NEAR_DUPLICATE in (flags or ()) for flags in rows["flags"].to_pylist()]
     return _PartHashes(
         _prefixes(rows["sha256"].to_pylist()),
@@ -121,8 +121,8 @@ def _part_hashes(run: Run, meta: PartMeta) -> _PartHashes:
     )
 
 
-def _changed_part(run: Run, meta: PartMeta, placeholder: _Mask, near: _Mask) -> Part:
-    rows = _read_part(run, "images", meta, meta.kept)
+def _changed_part(run: Run, receipt: Receipt, placeholder: _Mask, near: _Mask) -> Part:
+    rows = _read_part(run, "images", receipt)
     flags = [
         [*(f for f in flags or () if f != NEAR_DUPLICATE), *([NEAR_DUPLICATE] if marked else [])]
         for flags, marked in zip(rows["flags"].to_pylist(), near, strict=True)
@@ -133,20 +133,23 @@ def _changed_part(run: Run, meta: PartMeta, placeholder: _Mask, near: _Mask) -> 
         for row in rows.filter(pa.array(placeholder)).to_pylist()
     ]
     new_uids = {q.uid for q in new}
-    earlier = [q for q in _quarantined(run, meta) if q.uid not in new_uids]
+    earlier = [q for q in _quarantined(run, receipt) if q.uid not in new_uids]
     kept = rows.filter(pa.array(~placeholder))
-    return Part(meta.number, kept, meta.rows_in, quarantine=[*earlier, *new], metrics=meta.metrics)
+    meta = receipt.meta
+    return Part(
+        meta.number, kept, meta.rows_in, quarantine=[*earlier, *new], metrics=meta.metrics, shards=receipt.shards
+    )
 
 
-def _quarantined(run: Run, meta: PartMeta) -> list[Quarantined]:
-    rows = _read_part(run, "quarantine", meta, meta.quarantined).to_pylist()
+def _quarantined(run: Run, receipt: Receipt) -> list[Quarantined]:
+    rows = _read_part(run, "quarantine", receipt).to_pylist()
     return [Quarantined(row["uid"], row["reason"], row["detail"], row["attempts"]) for row in rows]
 
 
-def _read_part(run: Run, table: str, meta: PartMeta, count: int) -> pa.Table:
-    if not count:
+def _read_part(run: Run, table: str, receipt: Receipt) -> pa.Table:
+    if table not in receipt.files:
         return TABLES[table].arrow.empty_table()
-    with run.lake.storage.arrow.open_input_file(part_path(run.writer.folder(table), meta.number)) as file:
+    with run.lake.storage.arrow.open_input_file(receipt.files[table].path) as file:
         return pq.read_table(file)
 
 

@@ -19,7 +19,6 @@ from kale_tasks.images.open_parts import OpenPart, Row, image_columns
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import WebClient
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.parts import part_path, standing
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
 
@@ -172,12 +171,12 @@ def _network_down(part: OpenPart) -> Transient:
 
 def _good_urls(run: Run) -> list[str]:
     """Return some URLs that gave images, in this run or the committed one."""
-    numbers = list(standing(run.lake.storage, run.folder, run.fingerprint))[:_PROBED_PARTS]
-    for number in numbers:
-        with run.lake.storage.arrow.open_input_file(part_path(run.folder, number)) as file:
+    written = [receipt.files["images"].path for receipt in run.receipts().values() if "images" in receipt.files]
+    for path in written[:_PROBED_PARTS]:
+        with run.lake.storage.arrow.open_input_file(path) as file:
             if found := _urls_of_images(pq.read_table(file, columns=["status", "final_url"])):
                 return found
-    if run.standing is not None:
+    if run.previous is not None:
         for rows in Snapshot.open(run.lake, Partition("images", run.key)).batches(["status", "final_url"]):
             if found := _urls_of_images(rows):
                 return found

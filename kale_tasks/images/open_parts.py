@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class PartOpener:
     def _committed(self, first: str, last: str) -> tuple[Mapping[str, Row], Mapping[str, Quarantined]]:
         """Rows and quarantined placeholders of the committed run, if its settings are those of this run."""
         run = self._run
-        if run.standing is None or run.standing.config != json.dumps(run.config, sort_keys=True):
+        if run.previous is None or run.previous.config != json.dumps(run.config, sort_keys=True):
             return {}, {}
         rows = (
             Snapshot.open(run.lake, Partition("images", run.key)).between(first, last).drop_columns(["key"]).to_pylist()
@@ -147,7 +148,7 @@ def image_columns(info: ImageInfo, sha256: str, claimed: str | None) -> dict[str
 def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet) -> Part:
     """Put the new images of a part into a shard and return its rows in uid order."""
     rows = sorted(part.rows, key=lambda row: row["uid"])
-    _store_images(run, part, rows)
+    shards = _store_images(run, part, rows)
     for row in rows:
         row["key"] = run.key
         if isinstance(row.get("fetched_at"), str):
@@ -155,22 +156,25 @@ def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet) -> Part:
         if row["status"] == "ok" and evaluation.contains(row["phash"]) and EVALUATION_IMAGE not in row["flags"]:
             row["flags"] = [*row["flags"], EVALUATION_IMAGE]
     table = pa.Table.from_pylist(rows, schema=TABLES["images"].arrow)
-    return Part(part.number, table, part.rows_in, quarantine=part.quarantine)
+    return Part(part.number, table, part.rows_in, quarantine=part.quarantine, shards=shards)
 
 
-def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> None:
+def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Put the new images of a part as a shard, named by its content: a late attempt cannot overwrite it."""
     new = [row for row in rows if row["status"] == "ok" and not row.get("shard")]
     if not new:
-        return
-    name = f"{run.folder}/shard-{part.number:05d}.tar"
-    path = Path(f"{part.spool.path}.tar")
+        return []
+    path = Path(f"{part.spool.path}-{os.getpid()}.tar")  # another process may work on the same part
     offsets = _write_shard(path, ((row, part.spool.image(row["uid"])) for row in new))
+    with path.open("rb") as file:
+        name = f"{run.folder}/shard-{part.number:05d}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.tar"
     run.measure("bytes", path.stat().st_size)
     run.lake.storage.put(name, path)
     path.unlink()
     for row in new:
         row["shard"] = name
         row["offset"], row["length"] = offsets[row["uid"]]
+    return [name]
 
 
 def _write_shard(path: Path, images: Iterable[tuple[Row, bytes]]) -> dict[str, tuple[int, int]]:

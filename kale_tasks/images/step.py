@@ -12,6 +12,7 @@ from kale_tasks.images.fetch_loop import fetch_parts
 from kale_tasks.images.open_parts import PartOpener, close_part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.receipts import Receipt
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
@@ -50,6 +51,6 @@ class Images(Step):
                     yield close_part(run, part, evaluation)
                     part.spool.remove()
 
-    def before_commit(self, run: Run, metas: Mapping[int, PartMeta]) -> Iterator[Part]:
+    def finalize(self, run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:
         """Quarantine placeholders and flag near duplicates, which takes all parts of the key."""
-        return finalize(run, metas)
+        return finalize(run, receipts)

@@ -25,7 +25,10 @@ class Scan:
 
     def path(self, piece: Piece) -> str:
         """Return the path of a piece's cleaned rows."""
-        return f"{self.folder}/clean-{piece.number:05d}.parquet"
+        # Named by what is in it: another try may divide the files into other pieces.
+        groups = piece.groups or (0,)
+        name = f"{piece.file.number:05d}-{piece.first_row:012d}-{groups[0]}-{groups[-1]}"
+        return f"{self.folder}/clean-{name}.parquet"
 
     def __call__(self, piece: Piece) -> str:
         """Clean a piece, unless an earlier attempt has, and return the path of its rows."""

@@ -1,11 +1,9 @@
-"""Part files: the smallest finished piece of a step, written whole with its own account in the footer."""
+"""Part files: the smallest finished piece of a run, named by its content, with its account in the footer."""
 
 import hashlib
 import io
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
@@ -15,7 +13,6 @@ from kale_tasks.lake.io_errors import explain
 from kale_tasks.lake.storage.base import Storage
 
 _META = "kale"
-_NAME = re.compile(r"part-(\d{5,})\.parquet$")
 
 
 @dataclass(frozen=True)
@@ -38,19 +35,27 @@ class PartMeta:
         return self.rows_in == self.kept + sum(self.dropped.values()) + self.quarantined
 
 
-def part_path(folder: str, number: int) -> str:
-    """Where a part of a run stands."""
-    return f"{folder}/part-{number:05d}.parquet"
+@dataclass(frozen=True)
+class PartFile:
+    """A part file as it was written; paths are relative to the warehouse."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
 
 
-def write(storage: Storage, folder: str, meta: PartMeta, rows: pa.Table) -> int:
-    """Put one part file atomically; answers with its size."""
+def write(storage: Storage, folder: str, meta: PartMeta, rows: pa.Table) -> PartFile:
+    """Put one part file. Equal rows give an equal file of an equal name; other rows never overwrite it."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, rows.schema, compression="zstd", store_schema=False) as writer:
-        writer.write_table(rows)
+        writer.write_table(rows.combine_chunks())  # the bytes must not depend on how the table was put together
         writer.add_key_value_metadata({_META: json.dumps(asdict(meta), sort_keys=True)})
-    storage.put(part_path(folder, meta.number), buffer.getvalue())
-    return buffer.tell()
+    data = buffer.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = f"{folder}/part-{meta.number:05d}-{sha256[:16]}.parquet"
+    storage.put(path, data)
+    return PartFile(path, rows.num_rows, len(data), sha256)
 
 
 def read_meta(storage: Storage, path: str) -> PartMeta | None:
@@ -65,18 +70,6 @@ def read_meta(storage: Storage, path: str) -> PartMeta | None:
         return None
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return None
-
-
-def standing(storage: Storage, folder: str, fingerprint: str) -> dict[int, PartMeta]:
-    """Every finished part of a run, by number; torn and foreign files do not count."""
-    numbers = _numbers(entry.path for entry in storage.entries(folder))
-    with ThreadPoolExecutor(16) as pool:
-        metas = list(pool.map(lambda n: read_meta(storage, part_path(folder, n)), numbers))
-    return {
-        number: meta
-        for number, meta in zip(numbers, metas, strict=True)
-        if meta and meta.fingerprint == fingerprint and meta.number == number
-    }
 
 
 def digest(*tables: pa.Table) -> str:
@@ -100,12 +93,3 @@ class _Hashing(io.RawIOBase):
     def write(self, data: "bytes") -> int:  # type: ignore[override]
         self._sink.update(data)
         return len(data)
-
-
-def _numbers(paths: Iterable[str]) -> list[int]:
-    def each() -> Iterator[int]:
-        for path in paths:
-            if match := _NAME.search(path):
-                yield int(match.group(1))
-
-    return sorted(each())

@@ -68,12 +68,11 @@ def note(lake: Lake, run: DagRun) -> None:
     """Give a run its line; told twice, it has one."""
     key = _key(run)
     folder = run_folder("runs", key, run.fingerprint)
-    if not parts.standing(lake.storage, folder, run.fingerprint):
-        rows = pa.Table.from_pylist([_line(run, key)], schema=TABLES["runs"].arrow)
-        parts.write(lake.storage, folder, PartMeta(run.fingerprint, 0, 1, 1), rows)
+    rows = pa.Table.from_pylist([_line(run, key)], schema=TABLES["runs"].arrow)
+    line = parts.write(lake.storage, folder, PartMeta(run.fingerprint, 0, 1, 1), rows)
     for _ in range(_TRIES):
         with suppress(Conflict):  # another scheduler was faster with another run
-            fold(lake, key, run.dag, run.fingerprint, [parts.part_path(folder, 0)], str(run))
+            fold(lake, key, run.dag, run.fingerprint, [line.path], str(run))
             return
         time.sleep(random.uniform(0, _PAUSE))
     raise Conflict(f"The ledger of {key} is so busy that it lacks {run.dag} {run.run}.")

@@ -81,8 +81,7 @@ def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | No
 def fold_ledger(run: "Run") -> None:
     """Make the run's ledger lines rows of the `runs` table."""
     folder = run.writer.folder("runs")
-    lines = parts.standing(run.lake.storage, folder, run.fingerprint)
-    paths = [parts.part_path(folder, number) for number in sorted(lines)]
+    paths = [entry.path for entry in run.lake.storage.entries(folder) if entry.path.endswith(".parquet")]
     fold(run.lake, run.key, run.step.name, run.fingerprint, paths)
 
 

@@ -11,11 +11,12 @@ from kale_tasks.lake import parts
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.runner.receipts import Receipt, claim
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes parts of one run; can be sent to another process (a Spark executor)."""
+    """Writes the parts of one run. Can be pickled, to write from a Spark executor."""
 
     storage: Storage
     step: str
@@ -28,9 +29,14 @@ class Writer:
         return run_folder(table, self.key, self.fingerprint)
 
     def write(self, part: Part) -> PartMeta:
-        """Put a part's files, the main one last: once that stands, the part is finished."""
+        """Write a part's files and claim its number. Returns the account of the attempt that was first."""
+        return claim(self.storage, self.folder(self.table), self.store(part)).meta
+
+    def store(self, part: Part) -> Receipt:
+        """Write a part's files without claiming its number; BadData if its rows do not add up."""
         quarantine = self._quarantine_rows(part.quarantine)
         side = {**part.also, **({"quarantine": quarantine} if part.quarantine else {})}
+        tables = {name: conform(name, table) for name, table in sorted(side.items()) if table.num_rows}
         rows = conform(self.table, part.rows)
         meta = PartMeta(
             fingerprint=self.fingerprint,
@@ -39,20 +45,22 @@ class Writer:
             kept=rows.num_rows,
             dropped={rule: n for rule, n in sorted(part.dropped.items()) if n},
             quarantined=len(part.quarantine),
-            also={name: table.num_rows for name, table in sorted(side.items()) if table.num_rows},
+            also={name: table.num_rows for name, table in tables.items()},
             metrics=dict(sorted(part.metrics.items())),
-            content=parts.digest(rows, *(conform(n, t) for n, t in sorted(side.items()))),
+            content=parts.digest(rows, *tables.values()),
         )
         if not meta.balanced:
             raise BadData(
                 f"{self.step} {self.key} part {part.number} lost rows: {meta.rows_in} in, {meta.kept} kept, "
                 f"{dict(meta.dropped)} dropped, {meta.quarantined} quarantined. This is a defect of the step."
             )
-        for name, table in sorted(side.items()):
-            if table.num_rows:
-                parts.write(self.storage, self.folder(name), replace(meta, kept=table.num_rows), conform(name, table))
-        parts.write(self.storage, self.folder(self.table), meta, rows)
-        return meta
+        files = {
+            name: parts.write(self.storage, self.folder(name), replace(meta, kept=table.num_rows), table)
+            for name, table in tables.items()
+        }
+        if rows.num_rows:
+            files[self.table] = parts.write(self.storage, self.folder(self.table), meta, rows)
+        return Receipt(meta, files, tuple(part.shards))
 
     def _quarantine_rows(self, rows: Sequence[Quarantined]) -> pa.Table:
         return pa.Table.from_pylist(
@@ -66,15 +74,15 @@ class Writer:
 
 
 def run_folder(table: str, key: str, fingerprint_: str) -> str:
-    """Where the files of a run stand, relative to the warehouse."""
+    """The folder of a run's files in a table, relative to the warehouse."""
     return f"{table}/key={key}/{fingerprint_}"
 
 
 def conform(table: str, rows: pa.Table) -> pa.Table:
-    """Rows in the table's columns and types; a missing nullable column is null, a strange one is an error."""
+    """Give rows the table's columns and types; a missing nullable column is null, an unknown one is an error."""
     schema = TABLES[table].arrow
-    if strange := set(rows.column_names) - set(schema.names):
-        raise BadConfig(f"{table} has no column {', '.join(sorted(strange))}. Add it to lake/schemas.py.")
+    if unknown := set(rows.column_names) - set(schema.names):
+        raise BadConfig(f"{table} has no column {', '.join(sorted(unknown))}. Add it to lake/schemas.py.")
     columns = [
         rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type) for f in schema
     ]

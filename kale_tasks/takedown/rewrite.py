@@ -107,9 +107,8 @@ class Rewrite:
             dropped=_dropped(meta.dropped, meta.kept - rows.num_rows),
             content=parts.digest(rows),
         )
-        if rows.num_rows:
-            parts.write(self.lake.storage, folder, new, rows)
-        return _Part(parts.part_path(folder, meta.number), new)
+        written = parts.write(self.lake.storage, folder, new, rows) if rows.num_rows else None
+        return _Part(written.path if written else "", new)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _fresh(lake: Lake, settings: Settings, steps: Sequence[Step]) -> dict[str, s
         f"{step.name}/{key}": run.fingerprint
         for step in steps
         for key in lake.keys(step.table)
-        if (run := _run(lake, settings, step, key)) and run.standing and run.standing.fingerprint == run.fingerprint
+        if (run := _run(lake, settings, step, key)) and run.previous and run.previous.fingerprint == run.fingerprint
     }
 
 

@@ -30,7 +30,8 @@ from kale_tasks.quality.committed import find
 from kale_tasks.quality.cost import efforts
 from kale_tasks.runner import dag_runs
 from kale_tasks.runner.dag_runs import DagRun, note
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import load
 from kale_tasks.world.demo.results import result_tables
 from tests.dags.test_dags import HEAVY

@@ -3,7 +3,8 @@
 import sys
 
 from kale_tasks.captions.fuse import Fuse
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.captions.conftest import COMMON
 from tests.captions.world import KEY
 from tests.lakes import lake_of

@@ -18,7 +18,8 @@ from kale_tasks.captions.fuse import Fuse
 from kale_tasks.captions.student import Student
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute, plan
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan
 from tests.captions.conftest import Opener
 from tests.captions.world import KEY, Pair, give, give_dense, pairs, with_alt
 from tests.engines.server import Server, said, serving, spoken

@@ -14,7 +14,8 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 from kale_tasks.world import describe
 from kale_tasks.world.alttext import AltText, make_kind, write_alt

@@ -10,7 +10,8 @@ from kale_tasks.distill.step import Distill
 from kale_tasks.errors import KaleError
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress, Silent
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings.model import Settings
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import load
 from kale_tasks.world.alttext import make_kind, write_alt
 from kale_tasks.world.describe import dense, fused

@@ -14,7 +14,8 @@ from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
 from kale_tasks.recipes.recipe import load_recipe
-from kale_tasks.runner.run import Run, execute, plan
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan
 from kale_tasks.world.draw import draw, jpeg
 from kale_tasks.world.scene import make_scene
 from tests.distill import small

@@ -8,7 +8,8 @@ from kale_tasks.distill.train import example_sampler
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
-from kale_tasks.runner.run import Run, execute, plan
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan
 from tests.distill import small
 
 LAX = {"facts_carried": 0, "facts_invented": 1, "description": 0}

@@ -10,11 +10,12 @@ from typing import Any
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
-import kale_tasks.runner.run as running
+import kale_tasks.runner.verbs as running
 from kale_tasks.lake.storage import folder
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.storage.s3 import S3Storage
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.lakes import lake_of
 from tests.steps import Numbers
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import kale_tasks.runner.run as running
+import kale_tasks.runner.verbs as running
 from kale_tasks.contract import registry as steps
 from kale_tasks.lake.storage.s3 import S3Storage
 from kale_tasks.lake.tables import COMMITTED
@@ -128,7 +128,7 @@ def test_a_lake_that_a_newer_version_committed_to_is_left_alone(sets: list[str])
 
 @pytest.mark.parametrize("bad", [b"PAR1 no more", None])
 def test_a_damaged_data_file_is_told_and_made_again(bad: bytes | None, sets: list[str], tmp_path: Path) -> None:
-    path = next(tmp_path.glob(f"warehouse/pairs/key={KEY}/*/part-00001.parquet"))
+    path = next(tmp_path.glob(f"warehouse/pairs/key={KEY}/*/part-00001-*.parquet"))
     path.unlink() if bad is None else path.write_bytes(bad)
     out = tmp_path / "out.parquet"
     answer = kale("show", "pairs", "--key", KEY, "--out", str(out), sets=sets)

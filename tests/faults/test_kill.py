@@ -8,7 +8,8 @@ from threading import Event, Thread
 import pytest
 
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 from tests.faults.child import POINTS
 from tests.lakes import KINDS, lake_of, lake_sets

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from kale_tasks.images.step import Images
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.images.world import KEY, settings
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from kale_tasks.errors import BadConfig, Transient
 from kale_tasks.images.step import Images
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.images.dns import SERVFAIL, name_server
 from tests.images.plain import Plain, plain_server
 from tests.images.world import KEY, images, lake_with, pairs_of, settings, uid

@@ -12,7 +12,8 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.images.step import Images
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
 
 KEY = "2026-11-01"

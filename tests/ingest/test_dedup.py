@@ -17,7 +17,8 @@ from kale_tasks.ingest.engine import Query, query
 from kale_tasks.ingest.minhash import text_bits, text_sketches
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, plan
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import plan
 from tests.ingest.world import balanced, ingest, kept, land, numbers, pair, settings_for
 
 LONG = "The old stone bridge over the river Neretva in Mostar, rebuilt by divers and masons in 2004 after the war"

@@ -3,13 +3,18 @@
 import json
 from pathlib import Path
 from threading import Thread
+from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import Conflict
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, commit, execute, plan, work
+from kale_tasks.runner.receipts import withdraw
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import commit, execute, plan, work
 from kale_tasks.settings import Settings
 from tests.ingest.world import KEY, balanced, ingest, kept, land, land_lines, pair, settings_for
 from tests.lakes import lake_sets
@@ -63,12 +68,29 @@ def test_only_missing_parts_are_made_again(tmp_path: Path) -> None:
     made = plan(run)
     (chunk,) = made.chunks
     whole = work(run, chunk)
-    lake.storage.delete(f"{run.folder}/part-00002.parquet")
+    withdraw(lake.storage, run.folder, 2)
     again = work(run, chunk)
     assert [meta.number for meta in again] == [2]
     assert again[0] == whole[[meta.number for meta in whole].index(2)]
     assert commit(run, made).rows == 200
     assert not list(lake.storage.entries(f"{run.folder}/scratch"))
+
+
+@pytest.mark.parametrize(("before", "after"), [(10, 40), (40, 10)])
+def test_other_pieces_in_the_next_try_lose_and_double_nothing(tmp_path: Path, before: int, after: int) -> None:
+    rows = pa.Table.from_pylist([pair(n) for n in range(120)])
+    folder = tmp_path / "landing" / KEY
+    folder.mkdir(parents=True)
+    pq.write_table(rows, folder / "rows.parquet", row_group_size=10)
+    first = settings_for(tmp_path, f"ingest.piece_rows={before}")
+    killed = Run(Ingest(), Lake(first), first, KEY)
+    made = plan(killed)
+    with pytest.raises(KeyboardInterrupt), patch("kale_tasks.ingest.step.decide", side_effect=KeyboardInterrupt):
+        work(killed, made.chunks[0])  # ended after the scan: cleaned pieces are left behind
+    (committed,) = ingest(settings_for(tmp_path, f"ingest.piece_rows={after}"))
+    assert committed.fingerprint == killed.fingerprint
+    assert (committed.rows_in, committed.rows) == (120, 120)
+    assert len({row["uid"] for row in kept(first)}) == 120
 
 
 def test_an_earlier_key_that_changes_during_a_run_is_a_conflict(tmp_path: Path) -> None:

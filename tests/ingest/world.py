@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
 
 KEY = "2026-11-01"

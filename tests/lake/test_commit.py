@@ -1,16 +1,18 @@
 """What a commit promises: all of a key's rows or none, once, and never over a newer one."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.io.pyarrow import parquet_file_to_data_file
 
 from kale_tasks.contract.types import Part
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake.parts import part_path
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, commit, execute, plan, reopen, work
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import commit, execute, plan, reopen, work
 from kale_tasks.settings import Settings
 from tests.lakes import lake_of
 from tests.steps import Numbers
@@ -111,22 +113,52 @@ def test_of_16_racers_on_one_key_one_wins_with_one_set_of_rows(lake: Opened, set
     assert lake[0].committed("pairs", KEY).fingerprint == winners[0]  # type: ignore[union-attr]
 
 
-def test_a_torn_or_foreign_part_is_found_and_made_again(lake: Opened) -> None:
+def test_a_damaged_or_deleted_part_file_is_found_and_made_again(lake: Opened) -> None:
     run = Run(Numbers(50), *lake, KEY)
     made = plan(run)
     for chunk in made.chunks:
         work(run, chunk)
-    storage = lake[0].storage
-    whole = storage.read(part_path(run.folder, 1))
-    storage.put(part_path(run.folder, 1), whole[: len(whole) // 2])
-    other = Run(Numbers(50, salt="foreign "), *lake, KEY)
-    work(other, plan(other).chunks[0])
-    storage.put(part_path(run.folder, 2), storage.read(part_path(other.folder, 2)))
-    with pytest.raises(Conflict, match="torn"):
+    storage, found = lake[0].storage, run.receipts()
+    torn, deleted = found[1].files["pairs"].path, found[2].files["dedup_index"].path
+    storage.put(torn, storage.read(torn)[:100])
+    storage.delete(deleted)
+    with pytest.raises(Conflict, match="2 of 5 parts are missing or damaged, such as 1, 2"):
         commit(run, made)
     assert {meta.number for meta in work(run, made.chunks[0])} == {1, 2}
     assert commit(run, made).rows == len(texts(lake[0]))
-    assert not any(text.startswith("foreign") for text in texts(lake[0]))
+
+
+def test_an_attempt_that_finishes_late_changes_nothing_that_is_committed(lake: Opened) -> None:
+    late = Run(Numbers(50), *lake, KEY)
+    chunk = plan(late).chunks[0]
+    execute(Run(Numbers(50), *lake, KEY))
+    before = lake[0].arrow("pairs", KEY)
+    files = {e.path: e.modified for e in lake[0].storage.entries("pairs") if e.path.endswith(".parquet")}
+    for number in chunk.numbers:  # sampled text: the same part with other rows
+        other = replace(next(iter(Numbers(50, salt="late ").work(late, chunk, [number]))))
+        assert late.writer.write(other).content == late.receipts()[number].meta.content
+    assert lake[0].arrow("pairs", KEY) == before
+    assert files.items() <= {e.path: e.modified for e in lake[0].storage.entries("pairs")}.items()
+
+
+def test_two_attempts_at_once_commit_the_rows_of_the_one_that_was_first_in_each_part(lake: Opened) -> None:
+    one, other = Run(Numbers(50), *lake, KEY), Run(Numbers(50), *lake, KEY)
+    made = plan(one)
+    start = Barrier(2)
+
+    def attempt(run: Run, salt: str) -> None:
+        start.wait()
+        for part in Numbers(50, salt).work(run, made.chunks[0], list(made.chunks[0].numbers)):
+            run.writer.write(part)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(attempt, (one, other), ("one ", "other ")))
+    committed = commit(one, made)
+    found = one.receipts()
+    for number, receipt in found.items():
+        rows = pq.read_table(receipt.files["pairs"].path, filesystem=lake[0].storage.arrow)
+        assert len({text.split()[0] for text in rows["alt_text"].to_pylist()}) == 1, number
+    assert committed.rows == len(texts(lake[0])) == sum(receipt.meta.kept for receipt in found.values())
 
 
 def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from kale_tasks.lake.maintain import delete, expire, orphans
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute, plan, work
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan, work
 from kale_tasks.settings import Settings
 from tests.steps import Numbers
 

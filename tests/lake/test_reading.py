@@ -5,7 +5,8 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import Column, TableSpec
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 from tests.lakes import lake_of
 from tests.steps import Numbers

@@ -13,7 +13,8 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students as registry
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import load
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from kale_tasks.quality.report import make_report
 from kale_tasks.quality.report_paths import report_path
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.world.describe import dense, fused
 from tests.captions.world import KEY, Given, give, pairs
 from tests.lakes import lake_of

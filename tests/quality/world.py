@@ -15,7 +15,8 @@ from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
 
 Row = dict[str, Any]

@@ -18,7 +18,8 @@ from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.formats.base import CAPTION_COLUMNS
 from kale_tasks.release.shards import ReleaseShard
 from kale_tasks.release.step import Release
-from kale_tasks.runner.run import Run, execute, plan, work
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan, work
 from tests.release.conftest import World, world
 from tests.release.world import image, uid
 

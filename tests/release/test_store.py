@@ -17,7 +17,8 @@ from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import publish, target
 from kale_tasks.release.step import Release
 from kale_tasks.release.targets.base import Publication
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.kale import kale
 from tests.lakes import KINDS, lake_sets
 from tests.release.conftest import World, world

@@ -17,7 +17,8 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students as registry
 from kale_tasks.progress import Silent
 from kale_tasks.release.publish import publish_student
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 from tests.hub.server import HubServer
 from tests.release.conftest import World, world

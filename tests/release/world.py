@@ -17,7 +17,8 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.tombstones import Matcher, matcher
 from kale_tasks.release.step import Release
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 
 MODELS = {1: ["captioner@1", "fuser@1"], 2: ["student@1"]}

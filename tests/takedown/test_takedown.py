@@ -24,7 +24,8 @@ from kale_tasks.quality.suites import SUITES
 from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import target
-from kale_tasks.runner.run import Run, execute, plan
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan
 from kale_tasks.takedown.certificate import finish, traces
 from kale_tasks.takedown.sweep import sweep, take_down
 from tests.release.conftest import World, world

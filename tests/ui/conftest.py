@@ -19,7 +19,8 @@ from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import make_report
 from kale_tasks.release.shards import release_name
 from kale_tasks.release.step import Release
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.quality.world import STEPS, World, commit, commit_student, open_world
 from tests.services.server import free_port
 

@@ -11,7 +11,8 @@ import pytest
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
 from kale_tasks.world.world import key_name
 from kale_tasks.world.write import WorldSample, write_sample

@@ -35,6 +35,8 @@ class FolderStorage(Storage):
         target = Path(self.root, path)
         with explained(target):
             _mkdirs(target.parent)
+            if tag is None:
+                return _created(self._write_beside(target, data), target)
             with _locked(target):
                 if self.tag(path) != tag:
                     return False
@@ -96,6 +98,18 @@ class FolderStorage(Storage):
             os.unlink(temporary)
             raise
         return temporary
+
+
+def _created(temporary: str, target: Path) -> bool:
+    # A hard link is made in one step, and fails where a file of that name exists.
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(temporary)
+    _fsync_folder(target.parent)
+    return True
 
 
 def _copy(data: bytes | Path, out: BinaryIO) -> None:

@@ -58,9 +58,16 @@ class S3Storage(Storage):
                 self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, **condition)
             except self.client.exceptions.ClientError as error:
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-                    return False
+                    return self._is(path, data)
                 raise
         return True
+
+    def _is(self, path: str, data: bytes) -> bool:
+        # After a lost answer the client sends the request again and is refused because of its own first try.
+        try:
+            return self.read(path) == data
+        except FileNotFoundError:
+            return False
 
     def tag(self, path: str) -> str | None:
         with _explained(self.root):

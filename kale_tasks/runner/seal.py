@@ -1,0 +1,106 @@
+"""Sealing: fixes the exact files and the account of a run in `run.json`, once all its parts are made."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from kale_tasks.contract.types import Plan
+from kale_tasks.errors import Conflict
+from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.parts import PartFile
+from kale_tasks.runner.receipts import Receipt, withdraw
+from kale_tasks.runner.run import Run
+
+_SHOWN = 3  # missing parts named in a message
+
+
+class SealedRun(BaseModel):
+    """A finished run: what made it, its account, and its files by table. Later verbs read nothing else of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    key: str
+    fingerprint: str
+    generation: int
+    inputs: dict[str, str]
+    config: dict[str, Any]
+    content: str
+    parts: int
+    rows_in: int
+    rows: int
+    dropped: dict[str, int]
+    quarantined: int
+    files: dict[str, list[PartFile]]
+    shards: list[str]
+
+    def paths(self, table: str) -> list[str]:
+        """The paths of its files in a table, in row order."""
+        return [file.path for file in self.files.get(table, ())]
+
+    def rows_of(self, table: str) -> int:
+        """The number of its rows in a table."""
+        return sum(file.rows for file in self.files.get(table, ()))
+
+
+def seal(run: Run, plan: Plan) -> SealedRun:
+    """Write `run.json`. Sealing again, also by two processes at once, ends in the same file."""
+    path = f"{run.folder}/run.json"
+    try:
+        return SealedRun.model_validate_json(run.lake.storage.read(path))
+    except FileNotFoundError:
+        pass
+    found = _complete(run, plan)
+    for part in run.step.finalize(run, found):
+        found[part.number] = run.writer.store(part)
+    sealed = _sealed(run, [found[number] for number in sorted(found)])
+    run.lake.storage.put_if(path, sealed.model_dump_json().encode(), None)
+    return SealedRun.model_validate_json(run.lake.storage.read(path))
+
+
+def _complete(run: Run, plan: Plan) -> dict[int, Receipt]:
+    """The receipts of all planned parts; Conflict if parts are missing or their files are not as written."""
+    found = run.receipts()
+    sizes = _sizes(run, found.values())
+    damaged = [n for n, receipt in found.items() if any(sizes.get(f.path) != f.bytes for f in receipt.files.values())]
+    for number in damaged:
+        withdraw(run.lake.storage, run.folder, number)
+    wanted = [number for chunk in plan.chunks for number in chunk.numbers]
+    if missing := [number for number in wanted if number not in found or number in damaged]:
+        raise Conflict(
+            f"{run.step.name} {run.key}: {len(missing)} of {len(wanted)} parts are missing or damaged, such as "
+            f"{', '.join(map(str, missing[:_SHOWN]))}. Run the step again: it makes only these."
+        )
+    return {number: found[number] for number in wanted}
+
+
+def _sizes(run: Run, found: Any) -> dict[str, int]:
+    tables = {table for receipt in found for table in receipt.files}
+    return {e.path: e.size for table in tables for e in run.lake.storage.entries(run.writer.folder(table))}
+
+
+def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
+    dropped: Counter[str] = Counter()
+    files: dict[str, list[PartFile]] = {}
+    for receipt in found:
+        dropped.update(receipt.meta.dropped)
+        for table, file in receipt.files.items():
+            files.setdefault(table, []).append(file)
+    return SealedRun(
+        step=run.step.name,
+        key=run.key,
+        fingerprint=run.fingerprint,
+        generation=run.generation,
+        inputs=run.inputs,
+        config=run.config,
+        content=short_sha256("".join(receipt.meta.content for receipt in found)),
+        parts=len(found),
+        rows_in=sum(receipt.meta.rows_in for receipt in found),
+        rows=sum(receipt.meta.kept for receipt in found),
+        dropped=dict(sorted(dropped.items())),
+        quarantined=sum(receipt.meta.quarantined for receipt in found),
+        files=dict(sorted(files.items())),
+        shards=sorted({shard for receipt in found for shard in receipt.shards}),
+    )
