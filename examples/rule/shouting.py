@@ -11,7 +11,7 @@ class Shouting:
     def __init__(self, max_share: float = 0.7, min_letters: int = 12) -> None:
         self.max_share, self.min_letters = max_share, min_letters
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the row is dropped."""
         letters = [letter for letter in row.text if letter.isalpha()]
         capitals = sum(letter.isupper() for letter in letters)

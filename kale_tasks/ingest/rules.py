@@ -33,7 +33,7 @@ class PairRow:
 class Rule(Protocol):
     """Decides about rows. Made once per worker, from its options."""
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the row is dropped."""
 
 
@@ -110,7 +110,7 @@ class BlockedDomain:
     def __init__(self, domains: frozenset[str]) -> None:
         self._domains = domains
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the host or a domain above it is listed."""
         labels = row.host.split(".")
         return any(".".join(labels[i:]) in self._domains for i in range(len(labels)))
@@ -122,7 +122,7 @@ class EvaluationItem:
     def __init__(self, items: frozenset[int], phrase_words: int) -> None:
         self._items, self._phrase_words = items, phrase_words
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the row shares anything with an evaluation item."""
         if hash64(row.sha256.encode()) in self._items or hash64(row.url.encode()) in self._items:
             return True
@@ -135,7 +135,7 @@ class PlaceholderText:
     def __init__(self, patterns: Sequence[str]) -> None:
         self._pattern = re.compile("|".join(f"(?:{p})" for p in patterns), re.I)
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the text is a placeholder."""
         return len(row.text) <= 100 and self._pattern.fullmatch(row.text.strip(" .:;!-_\"'")) is not None
 
@@ -146,7 +146,7 @@ class Spam:
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = [re.compile(p, re.I) for p in patterns]
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the text is an advertisement."""
         return sum(p.search(row.text) is not None for p in self._patterns) >= 2
 
@@ -157,7 +157,7 @@ class PersonalData:
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._patterns = [(re.compile(pattern, re.I), f"[{mark}]") for mark, pattern in patterns.items()]
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the text has personal data."""
         return self.mask(row.text) != row.text
 
@@ -176,7 +176,7 @@ class ListedWords:
     def __init__(self, words: frozenset[str]) -> None:
         self._pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the text contains one."""
         return self._pattern.search(row.folded) is not None
 
@@ -187,6 +187,6 @@ class OtherLanguage:
     def __init__(self, languages: Sequence[str]) -> None:
         self._kept = frozenset([*languages, UNSURE])
 
-    def __call__(self, row: PairRow, /) -> bool:
+    def __call__(self, row: PairRow) -> bool:
         """Return whether the text is in another language."""
         return row.lang not in self._kept
