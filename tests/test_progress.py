@@ -39,3 +39,10 @@ def test_the_time_left_is_never_negative() -> None:
     work.begin("images", 1)
     work.advance(2)
     assert work.state()["seconds_left"] == 0
+
+
+def test_a_gauge_shows_its_latest_value() -> None:
+    work = Counting()
+    work.gauge(images_per_s=10.0)
+    work.gauge(images_per_s=4.0)
+    assert work.state()["images_per_s"] == 4.0
