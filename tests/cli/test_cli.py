@@ -124,7 +124,7 @@ class Strange(Numbers):
         super().__init__(10, "[/bold][red]\x1b[2J")
 
 
-def test_todo_names_the_keys_that_lack_a_stage(sets: list[str]) -> None:
+def test_pending_lists_the_keys_that_lack_a_stage(sets: list[str]) -> None:
     found = kale("pending", "--json", sets=sets).json
     assert (found["images"], found["stage1"], found["release"]) == ([KEY], [], [])
     assert KEY in kale("pending", sets=sets).out
