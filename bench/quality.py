@@ -7,22 +7,23 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pyarrow as pa
 
 from bench.frame import Page, in_turns, ratio, timed
+from kale_tasks.contract.registry import step_spec
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.check import examine
-from kale_tasks.quality.expectations import columns_of, on_figures, on_rows
+from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
 from kale_tasks.quality.frames import ArrowFrames
 from kale_tasks.quality.spark_frames import SparkFrames
-from kale_tasks.quality.suite import Subject
-from kale_tasks.quality.suites import find_suite
+from kale_tasks.quality.suite import Subject, find_suite
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
@@ -65,13 +66,13 @@ def _pair(i: int) -> dict[str, Any]:
 
 def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
     """The check, Great Expectations on the same rows from the lake, and on a frame that is in the engine already."""
-    expectations, figures = subject.suite.expect(), examine(subject).figures
+    expectations, figures = subject.suite.expectations(), examine(subject).figures
     columns, limits = columns_of(expectations), subject.suite.limits(subject)
     in_memory = kind(subject).frame(columns)
 
     def bare(frame: Any) -> None:
-        on_rows(expectations, frame, kind.engine)
-        on_figures(limits, figures)
+        check_rows(expectations, frame, kind.engine)
+        check_figures(limits, figures)
 
     return {
         "check": lambda: (examine(subject), None)[1],
@@ -83,7 +84,7 @@ def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
 def measure(page: Page, subject: Subject, kind: Kind, tries: int) -> Iterator[tuple[object, ...]]:
     """A line of the table for each contender; the ratios are of the check's time to each bare one's."""
     engine = {"quality": subject.settings.quality.model_copy(update={"engine": kind.engine})}
-    of = Subject(subject.lake, subject.settings.model_copy(update=engine), subject.suite, KEY)
+    of = replace(subject, settings=subject.settings.model_copy(update=engine))
     runs = {name: lambda act=act: timed(act) for name, act in contenders(of, kind).items()}
     series = in_turns(runs, tries)
     page.ratio(f"{kind.engine}_wall", ratio(series["bare, from the lake"], series["check"], lambda s: s.wall))
@@ -106,7 +107,7 @@ def main() -> None:
         lake = Lake(settings)
         page = Page("quality", "What a check costs", _ABOUT.format(rows=given.rows), ["great-expectations", "pandas"])
         step = timed(lambda: execute(Run(cast("Step", Pairs(given.rows)), lake, settings, KEY)))
-        subject = Subject(lake, settings, find_suite("ingest"), KEY)
+        subject = Subject(lake, settings, step_spec("ingest"), KEY, find_suite("ingest"))
         kinds: list[Kind] = [ArrowFrames] if given.no_spark else [ArrowFrames, SparkFrames]
         rows = [row for kind in kinds for row in measure(page, subject, kind, given.tries)]
     page.table(["engine", "what", "wall s", "CPU s", "machine"], rows)

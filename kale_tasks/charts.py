@@ -1,41 +1,117 @@
-"""Charts as SVG text."""
+"""Draws charts as SVG. They have plain colours, which the CSS of a page overrides; `picture` makes a file of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 640, 320, 56, 12, 12, 36
+from markupsafe import Markup
+
+_WIDTH, _BASE = 640, 134
+_LOSS_HEIGHT, _LOSS_LEFT, _LOSS_BASE = 320, 56, 284
+_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1")
 
 
-def log_line_chart(points: Sequence[tuple[int, float]], title: str) -> str:
-    """Return a standalone SVG line chart of positive values by step, the values on a logarithmic scale."""
-    low, high = min(value for _, value in points), max(value for _, value in points)
+def bars(values: Mapping[str, float], label: str = "bars") -> Markup:
+    """Draw one horizontal bar per name; the largest value has the full width."""
+    largest = max(values.values(), default=0) or 1
+    rows = []
+    for i, (name, value) in enumerate(values.items()):
+        y, length = i * 26, max(1.0, 240 * value / largest)
+        rows.append(
+            _text(160, y + 16, name[:24], "name", "end")
+            + f'<rect class="bar" fill="{_COLOURS[0]}" x="170" y="{y + 4}" width="{length:.1f}" height="16" rx="3">'
+            + f"<title>{escape(name)}: {value:,.0f}</title></rect>"
+            + _text(176 + length, y + 16, f"{value:,.0f}")
+        )
+    return _svg("".join(rows), 480, 26 * len(values), label)
+
+
+def histogram(series: Mapping[str, Sequence[int]], bin_width: int, unit: str) -> Markup:
+    """Draw several distributions over the same bins, each as shares of its own total."""
+    shares = {name: [n / (sum(counts) or 1) for n in counts] for name, counts in series.items()}
+    bins = max((i for counts in shares.values() for i, share in enumerate(counts) if share > 0), default=0) + 1
+    largest = max((share for counts in shares.values() for share in counts), default=0) or 1
+    step, parts = (_WIDTH - 20) / bins, []
+    for number, counts in enumerate(shares.values(), 1):
+        points = [(10.0, float(_BASE))]
+        for i, share in enumerate(counts[:bins]):
+            y = _BASE - 120 * share / largest
+            points += [(10 + i * step, y), (10 + (i + 1) * step, y)]
+        parts.append(_line([*points, (_WIDTH - 10.0, float(_BASE))], f"shape s{number}", number))
+    ticks = {round(bins * part) for part in (0, 0.25, 0.5, 0.75, 1)}
+    parts += [_text(10 + tick * step, _BASE + 18, str(tick * bin_width), anchor="middle") for tick in sorted(ticks)]
+    parts.append(f'<line class="axis" stroke="#ddd" x1="10" x2="{_WIDTH - 10}" y1="{_BASE}" y2="{_BASE}"/>')
+    return _svg("".join(parts), _WIDTH, _BASE + 24, f"{', '.join(series)} by {unit}")
+
+
+def legend(names: Sequence[str]) -> Markup:
+    """Draw the legend of a histogram, for pictures without a page around them."""
+    keys = [
+        _line([(10 + 150 * i, 8), (26 + 150 * i, 8)], f"shape s{i + 1}", i + 1) + _text(32 + 150 * i, 12, name)
+        for i, name in enumerate(names)
+    ]
+    return _svg("".join(keys), _WIDTH, 18, "legend")
+
+
+def sparkline(values: Sequence[float], label: str) -> Markup:
+    """Draw a figure over the latest keys as a small line; a dot marks the last value."""
+    low, high = min(values), max(values)
+    step = 108 / max(len(values) - 1, 1)
+    points = [(6 + i * step, 26 - 20 * (value - low) / ((high - low) or 1)) for i, value in enumerate(values)]
+    x, y = points[-1]
+    dot = f'<circle class="now" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
+    return _svg(_line(points, "course") + dot, 120, 32, label, "spark")
+
+
+def loss_curve(points: Sequence[tuple[int, float]]) -> Markup:
+    """Draw the training loss by step; the loss has a logarithmic scale."""
+    low, high = min(loss for _, loss in points), max(loss for _, loss in points)
     bottom, top = math.log10(low) - 0.05, math.log10(high) + 0.05
     last = max(step for step, _ in points)
 
     def x(step: float) -> float:
-        return _LEFT + step / last * (_WIDTH - _LEFT - _RIGHT)
+        return _LOSS_LEFT + step / last * (_WIDTH - _LOSS_LEFT - 12)
 
-    def y(value: float) -> float:
-        return _TOP + (top - math.log10(value)) / (top - bottom) * (_HEIGHT - _BOTTOM - _TOP)
+    def y(loss: float) -> float:
+        return 12 + (top - math.log10(loss)) / (top - bottom) * (_LOSS_BASE - 12)
 
-    line = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
-    ticks = _log_ticks(low, high)
-    grid = "".join(f'<path d="M{_LEFT} {y(tick):.1f}H{_WIDTH - _RIGHT}" stroke="#ddd"/>' for tick in ticks)
-    labels = [_label(_LEFT - 6, y(tick) + 4, "end", f"{tick:.3g}") for tick in ticks]
-    labels += [_label(x(last * i / 4), _HEIGHT - 14, "middle", f"{last * i // 4}") for i in range(5)]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
-        f"<title>{title}</title>"
-        f'<rect width="100%" height="100%" fill="#fff"/>{grid}'
-        f'<polyline points="{line}" fill="none" stroke="#2a6fbb" stroke-width="1.5"/>'
-        f'<g font-family="sans-serif" font-size="11" fill="#444">{"".join(labels)}</g></svg>\n'
+    round_losses = [base * 10.0**power for power in range(-6, 4) for base in (1, 2, 5)]
+    marked = [loss for loss in round_losses if low <= loss <= high]
+    parts = [f'<path stroke="#ddd" d="M{_LOSS_LEFT} {y(loss):.1f}H{_WIDTH - 12}"/>' for loss in marked]
+    parts += [_text(_LOSS_LEFT - 6, y(loss) + 4, f"{loss:.3g}", anchor="end") for loss in marked]
+    parts += [_text(x(last * i / 4), _LOSS_HEIGHT - 14, f"{last * i // 4}", anchor="middle") for i in range(5)]
+    line = _line([(x(step), y(loss)) for step, loss in points], "course")
+    return _svg("".join([*parts, line]), _WIDTH, _LOSS_HEIGHT, "Loss by step")
+
+
+def picture(*charts: Markup, title: str = "") -> bytes:
+    """Make an SVG file of charts below each other, on white, with an optional title."""
+    y, parts = 8.0, []
+    if title:
+        y, parts = 34.0, [_text(10, 22, title)]
+    for chart in charts:
+        width, height = str(chart).partition('viewBox="0 0 ')[2].partition('"')[0].split()
+        parts.append(str(chart).replace("<svg ", f'<svg x="0" y="{y:g}" width="{width}" height="{height}" ', 1))
+        y += float(height)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y + 8:g}">'
+    drawn = f'<rect width="100%" height="100%" fill="#fff"/><g {_FONT} font-size="14">{parts[0] if title else ""}</g>'
+    return f"{head}{drawn}{''.join(parts[bool(title) :])}</svg>\n".encode()
+
+
+_FONT = 'font-family="sans-serif" fill="#444"'
+
+
+def _text(x: float, y: float, text: str, css: str = "value", anchor: str = "start") -> str:
+    return f'<text class="{css}" x="{x:.1f}" y="{y:g}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _line(points: Sequence[tuple[float, float]], css: str, series: int = 1) -> str:
+    place, colour = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), _COLOURS[(series - 1) % len(_COLOURS)]
+    return f'<polyline class="{css}" fill="none" stroke="{colour}" stroke-width="1.5" points="{place}"/>'
+
+
+def _svg(drawn: str, width: int, height: float, label: str, css: str = "chart") -> Markup:
+    return Markup(
+        f'<svg class="{css}" viewBox="0 0 {width} {height:g}" role="img" aria-label="{escape(label)}">'
+        f'<g {_FONT} font-size="11">{drawn}</g></svg>'
     )
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    ticks = [base * 10.0**power for power in range(-6, 4) for base in (1, 2, 5)]
-    return [tick for tick in ticks if low <= tick <= high]
-
-
-def _label(x: float, y: float, anchor: str, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'

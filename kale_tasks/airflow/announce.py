@@ -13,11 +13,7 @@ from kale_tasks.airflow.operators import KEY, CommandOperator
 
 
 class AnnounceOperator(CommandOperator):
-<<<<<<< HEAD
-    """Emits its outlet for the keys that `kale pending` lists under `what`, or for one key; skips if there is none."""
-=======
     """Emits its outlet for the keys that `kale pending` lists under `what`; skipped if there are none."""
->>>>>>> d82523b (Shorten a docstring; name a test after kale pending)
 
     def __init__(self, *, what: str, outlet: Asset, key: str | None = KEY, **kwargs: Any) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
-from kale_tasks.errors import BadConfig
+from kale_tasks.errors import BadConfig, BadData
 
 if TYPE_CHECKING:
     from kale_tasks.quality.verdict import CheckResult
@@ -20,22 +20,29 @@ Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that f
 
 def check(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
     """Check what a step committed for a key. Exit code 3: a critical check failed, and later steps refuse the rows."""
-    from kale_tasks.lake import verdicts as marks
+    from kale_tasks.contract.registry import step_spec
+    from kale_tasks.lake import verdicts
     from kale_tasks.quality.check import check_run
-    from kale_tasks.quality.suites import find_suite
+    from kale_tasks.quality.report import make_report
+    from kale_tasks.quality.suite import find_suite
 
     of = settings(sets)
     lake = open_lake(of)
     if accept:
-        suite = find_suite(step)
-        marks.accept(lake, suite.table, key, suite.slice, accept)
-    result = check_run(lake, of, step, key)
+        find_suite(step)  # raises for a step without checks
+        spec = step_spec(step)
+        verdicts.accept(lake, spec.table, key, spec.slice, accept)
+    try:
+        result = check_run(lake, of, step, key)
+    except BadData:  # the report shows what failed, also before there are captions
+        make_report(lake, of, key)
+        raise
     say(result.as_json(), json, _sentence(result))
 
 
 def _sentence(result: "CheckResult") -> str:
     checked = f"{len(result.checks)} checks on {result.looked_at} of {result.rows} rows in {result.seconds:.1f} s"
-    noted = f"; worth a look: {', '.join(result.warnings)}" if result.warnings else ""
+    noted = f"; warnings: {', '.join(result.warnings)}" if result.warnings else ""
     accepted = f"; accepted: {result.accepted['why']}" if result.accepted else ""
     return f"{result.table} {result.partition} {result.status}: {checked}{noted}{accepted}."
 
@@ -51,7 +58,7 @@ def report(
     """Write the report on a key, or on a release: one page that needs nothing else, and its figures as JSON."""
     from kale_tasks.quality.release_report import make_release_report
     from kale_tasks.quality.report import make_report
-    from kale_tasks.quality.report_paths import RELEASE, report_path
+    from kale_tasks.quality.stored import RELEASE, report_path
 
     if (key is None) == (release is None):
         raise BadConfig("Name one of --key and --release.")

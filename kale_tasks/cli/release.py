@@ -23,6 +23,7 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     """Publish the newest release of a key, once its report stands, or the student in use; again changes nothing."""
     from kale_tasks.progress import make
     from kale_tasks.quality.release_report import make_release_report
+    from kale_tasks.quality.stored import put_published
     from kale_tasks.release import publish as send
     from kale_tasks.release.built import read
 
@@ -32,8 +33,10 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     if student:
         address = send.publish_student(lake, of, progress)
     elif key:
-        make_release_report(lake, of, read(lake, key).version)
+        version = read(lake, key).version
+        make_release_report(lake, of, version)
         address = send.publish(lake, of, key, progress)
+        put_published(lake.storage, version)
     else:
         raise BadConfig("Say what to publish: --key KEY for its release, or --student.")
     progress.end()
@@ -57,7 +60,7 @@ def diff(key: Key, sets: Sets = None, json: AsJson = False) -> None:
 def review(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     """Write the report on the newest release of a key, and say all that a person needs to agree to it."""
     from kale_tasks.quality.release_report import make_release_report
-    from kale_tasks.quality.report_paths import RELEASE
+    from kale_tasks.quality.stored import RELEASE
     from kale_tasks.release.built import read
     from kale_tasks.release.publish import target
     from kale_tasks.release.review import review as compare
@@ -123,14 +126,13 @@ def _checks(lake: "Lake", of: "Settings", keys: Iterable[str]) -> dict[str, str]
     """Run the checks again on the keys that lost rows."""
     from kale_tasks.errors import BadData
     from kale_tasks.quality.check import check_run
-    from kale_tasks.quality.suites import SUITES
+    from kale_tasks.quality.committed import find
 
     said: dict[str, str] = {}
     for key in keys:
-        for step, suite in SUITES.items():
-            if lake.committed(suite.table, key, suite.slice):
-                try:
-                    said[f"{step} {key}"] = check_run(lake, of, step, key).status
-                except BadData:
-                    said[f"{step} {key}"] = "failed"
+        for step in [found.step for found in find(lake, key)]:
+            try:
+                said[f"{step} {key}"] = check_run(lake, of, step, key).status
+            except BadData:
+                said[f"{step} {key}"] = "failed"
     return said

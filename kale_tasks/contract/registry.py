@@ -41,26 +41,26 @@ _CAPTION_FIGURES = ("words_mean", "alt_used_share", "invented_share")
 _SPECS = (
     StepSpec(
         "ingest", "kale_tasks.ingest.step:Ingest", "pairs", "pairs",
-        suite=f"{_SUITES}.pairs:PAIRS", watched=("kept_share", "words_mean"), asset="pairs", pool="spark",
+        suite=f"{_SUITES}.pairs:PairsSuite", watched=("kept_share", "words_mean"), asset="pairs", pool="spark",
     ),
     StepSpec(
         "images", "kale_tasks.images.step:Images", "images", "images",
-        suite=f"{_SUITES}.images:IMAGES", watched=("yield_share", "dns_share"), asset="images",
+        suite=f"{_SUITES}.images:ImagesSuite", watched=("yield_share", "dns_share"), asset="images",
     ),
     StepSpec(
         "dense", "kale_tasks.captions.dense:Dense", "dense captions", "dense",
-        suite=f"{_SUITES}.captions:DENSE", watched=("words_mean", "truncated_share"), pool="gpu",
+        suite=f"{_SUITES}.captions:DenseSuite", watched=("words_mean", "truncated_share"), pool="gpu",
     ),
     StepSpec(
         "fuse", "kale_tasks.captions.fuse:Fuse", "captions, stage 1", "captions", {"stage": 1},
-        suite=f"{_SUITES}.captions:FUSE", watched=_CAPTION_FIGURES, asset="captions1", pool="gpu",
+        suite=f"{_SUITES}.captions:FusedSuite", watched=_CAPTION_FIGURES, asset="captions1", pool="gpu",
     ),
     StepSpec(
         "distill", "kale_tasks.distill.step:Distill", "student", "models", pool="gpu", per_key=False,
     ),
     StepSpec(
         "student", "kale_tasks.captions.student:Student", "captions, stage 2", "captions", {"stage": 2},
-        suite=f"{_SUITES}.captions:STUDENT", watched=_CAPTION_FIGURES, asset="captions2", pool="gpu",
+        suite=f"{_SUITES}.captions:StudentSuite", watched=_CAPTION_FIGURES, asset="captions2", pool="gpu",
     ),
     StepSpec("release", "kale_tasks.release.step:Release", "release", "releases", per_key=False),
 )  # fmt: skip

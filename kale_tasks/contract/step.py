@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.errors import BadData
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import failed_check
+from kale_tasks.lake.verdicts import require_passed
 from kale_tasks.progress import Progress
 from kale_tasks.settings.model import Settings
 
@@ -125,6 +124,5 @@ def part_span(settings: Settings, chunk: Chunk, number: int) -> tuple[int, int]:
 def committed_input(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> Snapshot:
     """Open a committed partition for a step's `inputs`; BadData if its check failed and nobody accepted it."""
     found = Snapshot.open(lake, Partition.of(table, key, slice_))
-    if why := failed_check(lake, table, key, slice_):
-        raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
+    require_passed(lake, table, key, slice_)
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kale_tasks.charts import log_line_chart
+from kale_tasks.charts import loss_curve, picture
 from kale_tasks.contract.step import Step
 from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import TrainingState, checkpoint_folder, checkpoint_weights, newest_state
@@ -130,5 +130,5 @@ def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
         steps=run.settings.distill.train.steps, tokens=metrics["caption_tokens"],
     )  # fmt: skip
     (folder / "README.md").write_text(card, encoding="utf-8")
-    (folder / "loss.svg").write_text(log_line_chart(metrics["curve"], "Loss by step"), encoding="utf-8")
+    (folder / "loss.svg").write_bytes(picture(loss_curve(metrics["curve"]), title="Loss by step"))
     (folder / "distill.json").write_text(json.dumps(run.config, sort_keys=True, indent=1), encoding="utf-8")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
 
 
@@ -19,7 +20,7 @@ def accepted_path(table: str, key: str, fingerprint: str) -> str:
 
 
 def read_mark(lake: Lake, path: str) -> dict[str, Any] | None:
-    """A stored verdict or acceptance, if there is one."""
+    """Read a stored check result or acceptance, or None."""
     try:
         return dict(json.loads(lake.storage.read(path)))
     except FileNotFoundError:
@@ -35,7 +36,7 @@ def accept(lake: Lake, table: str, key: str, slice_: Mapping[str, Any], why: str
 
 
 def carry(lake: Lake, table: str, key: str, old: str, new: str) -> None:
-    """Give a run's verdict and its acceptance to the same run under a new name."""
+    """Copy the check result and the acceptance of a run to its new fingerprint."""
     for path in (check_path, accepted_path):
         if (mark := read_mark(lake, path(table, key, old))) is not None:
             named = {**mark, "fingerprint": new} if "fingerprint" in mark else mark
@@ -43,13 +44,26 @@ def carry(lake: Lake, table: str, key: str, old: str, new: str) -> None:
 
 
 def failed_check(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> str | None:
-    """Why nothing may be built on what stands committed, or None; without a slice every slice of the key counts."""
+    """Say why no later step may read the committed rows, and what to do; None if it may.
+
+    Without a slice, every slice of the key must have passed its checks or be accepted.
+    """
     for partition, committed in lake.partitions(table).items():
         if partition.key != key or not partition.within(slice_ or {}):
             continue
-        verdict = read_mark(lake, check_path(table, key, committed.fingerprint))
-        if not verdict or verdict["status"] != "failed":
+        result = read_mark(lake, check_path(table, key, committed.fingerprint))
+        if not result or result["status"] != "failed":
             continue
         if read_mark(lake, accepted_path(table, key, committed.fingerprint)) is None:
-            return f"{partition} failed its checks: {', '.join(verdict['failed'])}"
+            step = result["step"]
+            return (
+                f"{partition} failed its checks: {', '.join(result['failed'])}. Run {step} again, or accept the rows: "
+                f'`kale check {step} --key {key} --accept "reason"`.'
+            )
     return None
+
+
+def require_passed(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> None:
+    """Raise BadData if committed rows failed their checks and nobody accepted them."""
+    if why := failed_check(lake, table, key, slice_):
+        raise BadData(why)

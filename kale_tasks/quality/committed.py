@@ -1,4 +1,4 @@
-"""What stands committed of a key, step by step, with its verdicts."""
+"""Finds what is committed for a key, step by step, with the results of its checks."""
 
 import json
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ class Found:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """The settings that made it."""
+        """Settings of the run."""
         return dict(json.loads(self.committed.config or "{}"))
 
     @property
     def status(self) -> str:
         """Status of the checks in one word."""
         if self.result is None:
-            return "not examined"
+            return "not checked"
         return "accepted" if self.result.status == "failed" and self.result.accepted else self.result.status
 
 
 def find(lake: Lake, key: str) -> list[Found]:
-    """Everything committed of a key, in the order of the steps."""
+    """Find all committed partitions of a key, in the order of the steps."""
     found = []
     for spec in (spec for spec in STEPS.values() if spec.suite):
         committed = lake.committed(spec.table, key, spec.slice)

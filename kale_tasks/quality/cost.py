@@ -1,4 +1,4 @@
-"""What the runs of a key took: time, memory, tokens and money, from the ledger."""
+"""Reads from the ledger what the runs of a key took: time, memory, tokens and money."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from kale_tasks.resources import sql
 
 @dataclass(frozen=True)
 class Effort:
-    """What a step took for one key."""
+    """Time, memory and counts of a step for one key."""
 
     step: str
     rows: int
@@ -28,15 +28,15 @@ class Effort:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows taken in for each second of work."""
+        """Rows read per second of work."""
         return self.rows / self.seconds if self.seconds else 0.0
 
 
 def efforts(lake: Lake, key: str, found: Sequence[Found]) -> list[Effort]:
-    """What each committed step took, in the order of the steps."""
-    standing = pa.table({"step": [f.step for f in found], "fingerprint": [f.committed.fingerprint for f in found]})
+    """Sum up the work of each committed run, in the order of the steps."""
+    committed = pa.table({"step": [f.step for f in found], "fingerprint": [f.committed.fingerprint for f in found]})
     with lake.duckdb(["runs"], key) as connection:
-        connection.register("standing", standing)
+        connection.register("committed", committed)
         rows = connection.sql(sql("reports/effort")).to_arrow_table().to_pylist()
     order = [f.step for f in found]
     return sorted((_effort(row) for row in rows), key=lambda effort: order.index(effort.step))

@@ -1,4 +1,4 @@
-"""How unlike a key is: its lengths and shares beside the median of earlier keys, its student beside its teacher."""
+"""Compares a key with earlier keys, and a student with its teacher: lengths of texts, and shares."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from typing import Any
 from kale_tasks.quality.suite import Figures, Limit, Subject
 
 _BINS = 10
-_SURE = 4.0  # standard errors that chance is granted
+_SURE = 4.0  # standard errors within which a difference counts as chance
 
 
 def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
-    """Population stability index of two histograms over the same bins, less what chance alone would give."""
+    """Population stability index of two histograms over the same bins, less its expected value by chance."""
     bins = _merged(expected)
     n, m = sum(actual) or 1, sum(expected) or 1
     total = 0.0
@@ -24,7 +24,10 @@ def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
 
 
 def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[dict[str, float | None], list[Limit]]:
-    """Figures that compare a key with earlier ones, and their bounds; none (skipped) while too few keys stand."""
+    """Compute figures that compare a key with earlier ones, and their limits.
+
+    The figures are None, so that their checks are skipped, if too few earlier keys or rows exist.
+    """
     of = subject.settings.quality.drift
     earlier = list(subject.earlier())
     enough = len(earlier) >= of.least_keys and subject.committed.rows >= of.least_rows
@@ -33,20 +36,20 @@ def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[d
     if lengths:
         found["length_psi"] = psi(_median_shape([e["lengths"] for e in earlier]), lengths) if enough else None
         limits = [
-            Limit("length_psi", "critical", "Texts are as long as in earlier keys", high=of.psi_critical),
-            Limit("length_psi", "warning", "Texts are as long as in earlier keys", high=of.psi_warning),
+            Limit("length_psi", "critical", "Texts are as long as those of earlier keys", high=of.psi_critical),
+            Limit("length_psi", "warning", "Texts are as long as those of earlier keys", high=of.psi_warning),
         ]
     for name in sorted(name for name in figures if name.endswith("_share")):
         shift = f"{name}_shift"
         found[shift] = _shift(figures[name], [e["figures"].get(name) for e in earlier], subject) if enough else None
-        limits.append(Limit(shift, "warning", f"{name} is near that of earlier keys", high=of.share_gap))
+        limits.append(Limit(shift, "warning", f"{name} is close to that of earlier keys", high=of.share_gap))
     return found, limits
 
 
 def beside_teacher(subject: Subject, figures: Figures, lengths: Sequence[int]) -> dict[str, float | None]:
-    """How far stage 2 lies from stage 1 of this key, or of the latest earlier one that has it."""
+    """Compare stage 2 with stage 1 of this key, or of the latest earlier key that has captions of stage 1."""
     keys = [key for key in subject.lake.keys("captions") if key <= subject.key]
-    teachers = (subject.verdict(key, {"stage": 1}) for key in reversed(keys))
+    teachers = (subject.comparable(key, {"stage": 1}) for key in reversed(keys))
     teacher = next((found for found in teachers if found), None)
     if teacher is None:
         return dict.fromkeys(("student_alt_gap", "student_invented_gap", "student_length_psi"))
@@ -59,7 +62,7 @@ def beside_teacher(subject: Subject, figures: Figures, lengths: Sequence[int]) -
 
 
 def _merged(expected: Sequence[float]) -> list[tuple[int, int]]:
-    # Bins of about equal weight, so that empty ones do not shout.
+    # Bins of about equal weight: an almost empty bin would dominate the sum.
     total, bins, start, weight = sum(expected) or 1, [], 0, 0.0
     for i, value in enumerate(expected):
         weight += value
@@ -96,5 +99,5 @@ def _lack(more: float | None, less: float | None, rows: int) -> float | None:
 
 
 def chance(share: float, rows: int) -> float:
-    """How far a share of some rows may lie from what it is of all, by chance alone."""
+    """Return how far the share in a sample may differ from the true share by chance (four standard errors)."""
     return float(_SURE) * math.sqrt(max(share * (1 - share), 0.25 / max(rows, 1)) / max(rows, 1))

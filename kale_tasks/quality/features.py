@@ -32,6 +32,11 @@ def sentences(text: Column) -> Column:
     return pa.array([len(split_sentences(one or "")) for one in text.to_pylist()], pa.int32())
 
 
+def blank(text: Column) -> Column:
+    """Whether each text is missing, empty or white space only."""
+    return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0)
+
+
 def matches(text: Column, name: str) -> Column:
     """Whether each text bears a trace that the lexicon lists under a name."""
     found = pc.match_substring_regex(text, pattern=_pattern(name), ignore_case=True)

@@ -66,7 +66,7 @@ class ArrowFrames(Frames):
 
         connection = duckdb.connect()
         connection.register(BATCH, self.batch)
-        for name, columns in self.subject.suite.others.items():
+        for name, columns in self.subject.suite.tables.items():
             connection.register(name, self.subject.lake.arrow(name, self.subject.key, columns))
         return connection
 

@@ -1,56 +1,49 @@
-"""Turns reports into pages: templates with everything escaped, one file each, nothing fetched from anywhere."""
+"""Renders the report pages. A page is one HTML file that loads nothing else; all values are escaped."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from kale_tasks.quality import charts
+from kale_tasks.charts import bars, histogram, sparkline
 from kale_tasks.quality.verdict import Outcome
+from kale_tasks.templates import open_templates
 
+_TEMPLATES = Path(__file__).with_name("templates")
 _NONE = "\N{EN DASH}"
 
 
-def render(template: str, **what: Any) -> str:
-    """A whole page."""
-    return _environment().get_template(template).render(**what)
-
-
-@cache
-def _environment() -> Environment:
-    folder = FileSystemLoader(Path(__file__).with_name("templates"))
-    made = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.globals |= {"bars": charts.bars, "histogram": charts.histogram, "line": charts.line}
-    made.filters |= {"number": number, "share": share, "duration": duration, "words": name_in_words, "seen": seen}
-    return made
+def render(template: str, **values: Any) -> str:
+    """Render a page by the name of its template."""
+    environment = open_templates(_TEMPLATES)
+    environment.globals |= {"bars": bars, "histogram": histogram, "sparkline": sparkline}
+    environment.filters |= {"number": number, "share": share, "duration": duration, "words": spaced, "seen": seen}
+    return environment.get_template(template).render(**values)
 
 
 def number(value: float | None) -> str:
-    """1234567 as 1,234,567; 0.12345 as 0.123."""
+    """Format a number: 1234567 as 1,234,567, 0.12345 as 0.123."""
     if value is None:
         return _NONE
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def share(value: float | None) -> str:
-    """0.1234 as 12.3 %."""
+    """Format a share: 0.1234 as 12.3 %."""
     return _NONE if value is None else f"{100 * value:.1f} %"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Format seconds: 7.2 s, 12 min or 2.5 h."""
     if seconds < 100:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def name_in_words(name: str) -> str:
-    """rows_mean as rows mean."""
+def spaced(name: str) -> str:
+    """Format a name: words_mean as words mean."""
     return name.replace("_", " ")
 
 
 def seen(check: Outcome, part: str = "seen") -> str:
-    """A figure of a check: what was seen or a bound, shares in percent."""
+    """Format the figure (`seen`) or a bound (`low`, `high`) of a check; shares in percent."""
     value: float | None = getattr(check, part)
     return share(value) if check.name.endswith(("_share", "_gap", "_shift")) else number(value)

@@ -1,4 +1,4 @@
-"""What the commit and the files say of a key before any text is looked at: nothing lost, foreign or torn."""
+"""Checks on a commit and its files that need no text: complete, readable, in order, with known inputs."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,19 +16,19 @@ from kale_tasks.quality.suite import Limit, Subject
 
 LIMITS = [
     Limit("rows", "critical", "The key has rows", low=1),
-    Limit("rows_unexplained", "critical", "Every row that came in was kept, dropped by a rule or quarantined", 0, 0),
-    Limit("rows_missing", "critical", "The files hold as many rows as the commit says", 0, 0),
-    Limit("rows_unread", "critical", "Every row of an input was read", 0, 0),
-    Limit("files_torn", "critical", "Every file is there and whole", 0, 0),
-    Limit("order_breaks", "critical", "Rows are in uid order, each uid once, across all files", 0, 0),
-    Limit("files_off_schema", "critical", "Every file has the table's columns and types", 0, 0),
-    Limit("lineage_gaps", "critical", "The commit names its inputs and its settings", 0, 0),
-    Limit("inputs_stale", "warning", "The inputs are still those that it was made from", 0, 0),
+    Limit("rows_unexplained", "critical", "Every row read was kept, dropped by a rule or quarantined", 0, 0),
+    Limit("rows_missing", "critical", "The files have as many rows as the commit records", 0, 0),
+    Limit("rows_unread", "critical", "Every row of the input was read", 0, 0),
+    Limit("files_torn", "critical", "Every file exists and can be read", 0, 0),
+    Limit("order_breaks", "critical", "Rows are sorted by unique uid across all files", 0, 0),
+    Limit("files_off_schema", "critical", "Every file has the columns and types of the table", 0, 0),
+    Limit("lineage_gaps", "critical", "The commit records its inputs and settings", 0, 0),
+    Limit("inputs_stale", "warning", "No input has changed since the run", 0, 0),
 ]
 
 
-def account(subject: Subject) -> dict[str, float | None]:
-    """The figures bounded by `LIMITS`; what needs the rows is left out while files are torn."""
+def figures(subject: Subject) -> dict[str, float | None]:
+    """Compute the figures of `LIMITS`. Those that need rows are None if a file cannot be read."""
     committed, schemas = subject.committed, _schemas(subject)
     torn = sum(schema is None for schema in schemas)
     return {
@@ -44,8 +44,8 @@ def account(subject: Subject) -> dict[str, float | None]:
     }
 
 
-def unreadable_members(subject: Subject, wanted: int) -> float:
-    """How many of some images, spread over the key, are not what their row says."""
+def unreadable_images(subject: Subject, wanted: int) -> float:
+    """Read `wanted` images spread over the key from their shards; count those that do not match their row."""
     columns = ["uid", "status", "shard", "offset", "length", "width", "height"]
     picked = _spread(subject, wanted, columns).filter(pc.field("status") == "ok")
     return sum(not _readable(subject, row) for row in picked.to_pylist())
@@ -57,10 +57,10 @@ def _unexplained(subject: Subject) -> float:
 
 
 def _unread(subject: Subject) -> float | None:
-    # A step may look one input up by the rows of another: the one that it maps over must have been read whole.
+    # Of several inputs, a step maps over one and looks rows up in the others: only that one is read completely.
     lake, committed = subject.lake, subject.committed
     found = [lake.committed(name, subject.key) for name in committed.inputs if name in TABLES]
-    # Rows that an input has lost to a takedown since then were read from it all the same.
+    # Rows that a takedown has removed from the input since then were still read.
     counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one in found if one]
     if not counts or subject.settings.limit:
         return None
@@ -89,7 +89,7 @@ def _schemas(subject: Subject) -> list[pa.Schema | None]:
 
 
 def _conforms(schema: pa.Schema, subject: Subject) -> bool:
-    wanted = TABLES[subject.suite.table].arrow
+    wanted = TABLES[subject.spec.table].arrow
     older = all(field.nullable for field in wanted if field.name not in schema.names)
     known = all(name in wanted.names and schema.field(name).type == wanted.field(name).type for name in schema.names)
     return older and known

@@ -1,5 +1,6 @@
-"""Texts in figures: how long, how rich, how much of the alt-text and of the dense caption they carry."""
+"""Measures texts: length, variety, and how much of the alt-text and the dense caption a caption contains."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ _FACTS = ("facts", "facts_from_alt", "facts_from_dense", "facts_invented")
 
 
 def captions_of(lake: Lake, settings: Settings, key: str) -> pa.Table:
-    """The captions of both stages of a key, at most `quality.metric_rows` of each: the first by uid, a fair sample."""
+    """Read the captions of a key: of each stage the first `quality.metric_rows` by uid, which is a fair sample."""
     columns = ["uid", "stage", "alt_text", "dense_caption", "caption", "recipe", "models", "flags", *_FACTS]
     tables = [
         Snapshot.open(lake, Partition.of("captions", key, {"stage": stage})).read(
@@ -31,8 +32,23 @@ def captions_of(lake: Lake, settings: Settings, key: str) -> pa.Table:
     return pa.concat_tables(tables) if tables else pa.table({c: [] for c in columns})
 
 
+def fact_shares(captions: pa.Table, rows: Mapping[int, int]) -> dict[str, float | None]:
+    """Return which shares of the facts in captions come from the alt-text and from no source.
+
+    Both stages count, weighted by their committed `rows`: the captions may be a sample of each.
+    """
+    totals = dict.fromkeys(_FACTS, 0.0)
+    for stage, committed in rows.items():
+        of_stage = captions.filter(pc.field("stage") == stage)
+        for name in _FACTS:
+            totals[name] += committed * (pc.sum(of_stage[name]).as_py() or 0) / max(1, of_stage.num_rows)
+    facts = totals["facts"]
+    shares = {f"{name}_share": totals[name] for name in ("facts_from_alt", "facts_invented")}
+    return {name: round(total / facts, 4) if facts else None for name, total in shares.items()}
+
+
 def texts(captions: pa.Table) -> pa.Table:
-    """One row for each text: alt-text, dense caption, and the caption of each stage."""
+    """Return one row of features per text: alt-texts, dense captions and the captions of each stage."""
     stage1 = captions.filter(pc.field("stage") == 1)
     tables = [_measured("alt-text", captions["alt_text"]), _measured("dense", stage1["dense_caption"])]
     for stage in (1, 2):
@@ -48,7 +64,7 @@ def _measured(source: str, text: Any, rows: pa.Table | None = None) -> pa.Table:
     return pa.table(
         {
             "source": pa.array([source] * len(text), pa.string()),
-            "said": text,
+            "full_text": text,
             "words": words(text),
             "sentences": sentences(text),
             "clauses": pc.count_substring_regex(text, pattern=_CLAUSE),
@@ -61,17 +77,17 @@ def _measured(source: str, text: Any, rows: pa.Table | None = None) -> pa.Table:
 
 
 def _overlap(text: Any, dense: Any) -> pa.Array:
-    """The share of a caption's words that its dense caption has too; null without one."""
+    """Share of the distinct words of a caption that its dense caption has; null without a dense caption."""
 
-    def share(said: str, seen: str | None) -> float | None:
-        known, used = set((seen or "").lower().split()), set(said.lower().split())
-        return len(used & known) / len(used) if seen and used else None
+    def share(caption: str, dense: str | None) -> float | None:
+        known, used = set((dense or "").lower().split()), set(caption.lower().split())
+        return len(used & known) / len(used) if dense and used else None
 
     pairs = zip(text.to_pylist(), dense.to_pylist(), strict=True)
-    return pa.array([share(said, seen) for said, seen in pairs], pa.float64())
+    return pa.array([share(caption, other) for caption, other in pairs], pa.float64())
 
 
 def histogram(values: Any, width: int, bins: int) -> list[int]:
-    """Counts of values in bins of a width; the last one takes the rest."""
+    """Count values in bins of one width; the last bin takes all larger values."""
     found = np.minimum(np.asarray(values) // width, bins - 1).astype(int)
     return [int(n) for n in np.bincount(found, minlength=bins)]

@@ -1,4 +1,4 @@
-"""The report on a key: everything known of it, gathered once, as JSON for machines and as one page for people."""
+"""The report on a key: gathers what is known of it, as one HTML page and as JSON."""
 
 import itertools
 import json
@@ -19,8 +19,9 @@ from kale_tasks.quality import metrics, verdict
 from kale_tasks.quality.committed import Found, find
 from kale_tasks.quality.cost import Effort, efforts
 from kale_tasks.quality.encoder import matched
-from kale_tasks.quality.report_paths import report_path
+from kale_tasks.quality.html import render
 from kale_tasks.quality.samples import Sample, samples
+from kale_tasks.quality.stored import put_report
 from kale_tasks.quality.verdict import CheckResult
 from kale_tasks.resources import sql
 from kale_tasks.runner.writer import run_folder
@@ -31,7 +32,7 @@ Counted = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Report:
-    """A key in full; `samples` alone holds text of rows."""
+    """All that the page of a key shows. Only `samples` and `dropped_texts` hold text of rows."""
 
     key: str
     at: str
@@ -43,13 +44,14 @@ class Report:
     quarantine: Counted
     dropped_texts: Mapping[str, Sequence[str]]
     metrics: Sequence[Mapping[str, Any]]
+    fact_shares: Mapping[str, float | None]  # of the captions of both stages
     lengths: Mapping[str, Sequence[int]]
-    courses: Mapping[str, Sequence[float]]
+    trends: Mapping[str, Sequence[float]]
     measured: int
     samples: Sequence[Sample]
 
     def as_json(self) -> dict[str, Any]:
-        """For machines; without pictures."""
+        """Return the report for machines, without pictures."""
         known = {
             name: value for name, value in asdict(self).items() if name not in ("found", "samples", "dropped_texts")
         }
@@ -59,37 +61,27 @@ class Report:
         return {**known, "steps": steps, "checks": checks, "samples": shown}
 
     def summary(self) -> dict[str, Any]:
-        """A line of a list."""
+        """Return the figures that the list of reports shows."""
         rows = {f.step: f.committed.rows for f in self.found}
-        stage1: Mapping[str, Any] = next((m for m in self.metrics if m["source"] == "stage 1"), {})
-        shares = {name: stage1.get(name) for name in ("facts_from_alt_share", "facts_invented_share")}
-        known = {"key": self.key, "at": self.at, "status": self.status, "landing_rows": self.funnel.get("landing rows")}
         counts = {
+            "landing_rows": self.funnel.get("landing rows"),
             "pairs": rows.get("ingest"),
             "images": self.funnel.get("images"),
             "captions": rows.get("fuse", 0) + rows.get("student", 0),
         }
-        return {**known, **counts, **shares}
+        return {"key": self.key, "at": self.at, "status": self.status, **counts, **self.fact_shares}
 
 
 def make_report(lake: Lake, settings: Settings, key: str) -> Report:
-    """Gather a key's report and put it, page and JSON, beside the lake."""
-    from kale_tasks.quality.html import render
-
+    """Make the report on a key and store its page and JSON in the warehouse."""
     report = gather(lake, settings, key)
-    put(lake, key, render("key.html", report=report), report.as_json(), report.summary())
+    page = render("key.html", report=report)
+    put_report(lake.storage, key, page, report.as_json(), report.summary())
     return report
 
 
-def put(lake: Lake, name: str, page: str, full: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-    """Put a report beside the lake: the page last, so that whoever sees it finds the others."""
-    for kind, content in {"json": full, "summary.json": summary}.items():
-        lake.storage.put(report_path(name, kind), json.dumps(content, indent=1, ensure_ascii=False).encode())
-    lake.storage.put(report_path(name, "html"), page.encode())
-
-
 def gather(lake: Lake, settings: Settings, key: str) -> Report:
-    """Everything known of a key; Conflict when nothing is."""
+    """Gather what is known of a key. Raises Conflict if nothing is committed for it."""
     found = find(lake, key)
     if not found:
         raise Conflict(f"Nothing is committed for {key}. Run `kale run ingest --key {key}` first.")
@@ -106,17 +98,22 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
         quarantine=_quarantine(lake, key),
         dropped_texts=_dropped_texts(lake, key, found),
         metrics=measured(lake, settings, key, captions),
+        fact_shares=metrics.fact_shares(captions, {1: _rows(found, "fuse"), 2: _rows(found, "student")}),
         lengths=_lengths(texts),
-        courses=_courses(lake, found),
+        trends=_trends(lake, found),
         measured=captions.num_rows,
         samples=samples(lake, settings, key, captions) if captions.num_rows else [],
     )
 
 
 def overall(statuses: Sequence[str]) -> str:
-    """The most severe of several check statuses."""
-    grave = ("failed", "broken", "accepted", "warned", "not examined")
-    return next((status for status in grave if status in statuses), "passed")
+    """Return the most severe of several check statuses."""
+    severe = ("failed", "broken", "accepted", "warned", "not checked")
+    return next((status for status in severe if status in statuses), "passed")
+
+
+def _rows(found: Sequence[Found], step: str) -> int:
+    return sum(f.committed.rows for f in found if f.step == step)
 
 
 def _funnel(found: Sequence[Found]) -> dict[str, int]:
@@ -145,7 +142,7 @@ def _quarantine(lake: Lake, key: str) -> dict[str, int]:
 
 
 def _dropped_texts(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, list[str]]:
-    """A few alt-texts that each rule of ingest dropped, as ingest put them aside: what may be private is masked."""
+    """Read a few alt-texts that each rule of ingest dropped. Ingest has masked what may be private."""
     texts: dict[str, list[str]] = {}
     for one in found:
         if one.step == "ingest":
@@ -162,7 +159,7 @@ def _counted(query: str, **views: pa.Table) -> dict[str, int]:
 
 
 def measured(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> list[dict[str, Any]]:
-    """The figures of texts, by where they come from."""
+    """Measure texts: one row of figures for the alt-texts, the dense captions and the captions of each stage."""
     if not captions.num_rows:
         return []
     rows = queried("reports/metrics", texts=metrics.texts(captions))
@@ -174,7 +171,7 @@ def measured(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> li
 
 
 def queried(query: str, **views: pa.Table) -> list[dict[str, Any]]:
-    """The answer to a shipped query over tables by name."""
+    """Run a shipped query over Arrow tables, given by name."""
     with duckdb.connect() as connection:
         for name, table in views.items():
             connection.register(name, table)
@@ -187,16 +184,16 @@ def _lengths(texts: pa.Table) -> dict[str, list[int]]:
     return {source: metrics.histogram(words, 5, 51) for source, words in by_source.items()}
 
 
-def _courses(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
-    """Watched figures over the latest keys up to this one."""
-    courses: dict[str, list[float]] = {}
+def _trends(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
+    """Collect the watched figures of the latest keys up to this one."""
+    trends: dict[str, list[float]] = {}
     for one in found:
         results = _results_until(lake, one)
         for name in STEPS[one.step].watched:
             values = [value for result in results if (value := result.figures.get(name)) is not None]
             if len(values) > 1:
-                courses[f"{one.step}: {name}"] = values
-    return courses
+                trends[f"{one.step}: {name}"] = values
+    return trends
 
 
 def _results_until(lake: Lake, one: Found) -> list[CheckResult]:
@@ -204,9 +201,9 @@ def _results_until(lake: Lake, one: Found) -> list[CheckResult]:
         return []
     last = Partition.parse(one.table, one.result.partition)
     known = [(p, c) for p, c in lake.partitions(one.table).items() if p.slice == last.slice and p.key <= last.key]
-    results = (verdict.read(lake, one.table, p.key, c.fingerprint) for p, c in known[-_COURSE:])
+    results = (verdict.read(lake, one.table, p.key, c.fingerprint) for p, c in known[-_TREND_KEYS:])
     return [result for result in results if result]
 
 
-_COURSE = 30  # keys
+_TREND_KEYS = 30
 _DROPPED_FILES, _DROPPED_TEXTS = 8, 4

@@ -29,7 +29,7 @@ class SparkFrames(Frames):
         """The rows with their derived columns, read once."""
         suite, rows = self.subject.suite, self.subject.rows
         schema = derived(suite, rows.read(0, 0, suite.columns)).schema
-        frame = self._read(suite.table, rows.files, list(suite.columns), schema, suite).persist()
+        frame = self._read(self.subject.spec.table, rows.files, list(suite.columns), schema, suite).persist()
         frame.createOrReplaceTempView(BATCH)
         return frame
 
@@ -40,7 +40,7 @@ class SparkFrames(Frames):
     def query(self, text: str) -> list[dict[str, Any]]:
         lake, key = self.subject.lake, self.subject.key
         assert self.batch
-        for name, columns in self.subject.suite.others.items():
+        for name, columns in self.subject.suite.tables.items():
             schema = pa.schema([TABLES[name].arrow.field(column) for column in columns])
             self._read(name, lake.files(name, key), list(columns), schema, None).createOrReplaceTempView(name)
         return [row.asDict() for row in self._session.sql(text).collect()]

@@ -7,18 +7,18 @@ from typing import Any
 
 import pyarrow as pa
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kale_tasks import __version__
+from kale_tasks.charts import bars, histogram, legend, picture
 from kale_tasks.models.students import Student
 from kale_tasks.release.built import Built, manifest
-from kale_tasks.release.charts import bars, histogram
 from kale_tasks.release.croissant import croissant
 from kale_tasks.release.formats.base import IMAGE
 from kale_tasks.release.formats.text import Captions
-from kale_tasks.release.stats import TEXTS, Counts, mean_words
+from kale_tasks.release.stats import BIN, BINS, TEXTS, Counts, mean_words
 from kale_tasks.release.targets.base import MANIFEST, README
 from kale_tasks.settings.publish import Publish
+from kale_tasks.templates import render_template
 
 CROISSANT = "croissant.json"
 _BEGIN, _END = "<!-- begin of your notes: kept from release to release -->", "<!-- end of your notes -->"
@@ -56,10 +56,8 @@ def student_card(student: Student, settings: Publish, old_readme: str = "") -> b
 
 def render(template: str, **values: Any) -> str:
     """Fill in a template of this package; an unknown name in it is an error."""
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["thousands"] = "{:,}".format
-    return environment.get_template(template).render(**values)
+    filters = {"thousands": "{:,}".format}
+    return render_template(Path(__file__).parent / "templates" / template, filters, **values)
 
 
 def notes(readme: str) -> str:
@@ -115,14 +113,13 @@ def _feature(field: pa.Field) -> dict[str, Any]:
 
 
 def _charts(stats: Counts) -> dict[str, bytes]:
-    words = {
-        name: {edge: n for edge, n in values.items() if edge.isdigit()}
-        for name in TEXTS
-        if (values := stats.get(f"words.{name}", {}))
-    }
+    words = {name: stats[f"words.{name}"] for name in TEXTS if stats.get(f"words.{name}")}
+    counts = {name: [values.get(f"{i * BIN:03d}", 0) for i in range(BINS)] for name, values in words.items()}
     stages: Mapping[str, int] = {f"stage {name}": n for name, n in stats.get("stages", {}).items()}
+    flags = stats.get("flags", {})
+    shapes = (legend(list(counts)), histogram(counts, BIN, "words"))
     return {
-        "pictures/words.svg": histogram("Words in a text", words, "words, in tens"),
-        "pictures/stages.svg": bars("Captions by stage", stages),
-        **({"pictures/flags.svg": bars("Rows with a flag", stats["flags"])} if stats.get("flags") else {}),
+        "pictures/words.svg": picture(*shapes, title="Words in a text, in tens"),
+        "pictures/stages.svg": picture(bars(stages), title="Captions by stage"),
+        **({"pictures/flags.svg": picture(bars(flags), title="Captions with a flag")} if flags else {}),
     }

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import failed_check
+from kale_tasks.lake.verdicts import require_passed
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.registry import formats_of
 from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
@@ -38,8 +38,7 @@ class Release(Step):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
         sources = {partition.key for partition in captions}
         for source in sorted(sources):
-            if why := failed_check(lake, "captions", source):
-                raise BadData(f"{why}. Mend it and run it again, or take it as it is: kale check … --accept 'why'.")
+            require_passed(lake, "captions", source)
         found: dict[str, Input] = {CAPTIONS + partition.name: snapshot for partition, snapshot in captions.items()}
         if any(form.images for form in formats_of(settings)):
             images = Snapshot.open_all(lake, "images")

@@ -1,8 +1,9 @@
-"""The pages: who may read the report Dag may read them; nothing here writes."""
+"""The pages inside Airflow. Whoever may read the report Dag may read them; nothing here writes."""
 
 import base64
 import hashlib
 import re
+from functools import cache
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,8 +16,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
 from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.quality.html import render
-from kale_tasks.ui.reports import listed, stored
+from kale_tasks.quality.stored import list_reports, published_version, read_report
+from kale_tasks.settings import load
 
 REPORT_DAG = "kale_quality_report"
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
@@ -24,7 +28,7 @@ Name = Annotated[str, Path(max_length=80)]
 
 
 def make_app() -> FastAPI:
-    """The application that Airflow mounts."""
+    """Make the application that Airflow mounts."""
     readers = [Depends(requires_authenticated()), Depends(requires_access_dag("GET", param_dag_id=REPORT_DAG))]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=readers)
     app.add_api_route("/", index, response_class=HTMLResponse)
@@ -36,38 +40,40 @@ def make_app() -> FastAPI:
 
 
 def index(request: Request) -> Response:
-    """Every key and release with a report."""
-    keys, releases = listed()
-    return page(render("index.html", keys=keys, releases=releases, root=_root(request)))
+    """List the reports of all keys and releases."""
+    keys, releases = list_reports(_storage())
+    published = published_version(_storage())
+    html = render("index.html", keys=keys, releases=releases, published=published, root=_root(request))
+    return page(html)
 
 
 def report(name: Name, request: Request) -> Response:
-    """One report, as it was stored."""
+    """Show a stored report."""
     if name.endswith(".json"):
         return report_json(name.removesuffix(".json"))
-    if name == ALL_KEYS:  # a release, a student: not of one key
+    if name == ALL_KEYS:  # the link of a task that works on all keys
         return index(request)
-    found = stored(name, "html")
+    found = read_report(_storage(), name, "html")
     if found is None:
         return page(render("absent.html", name=name, root=_root(request)), 404)
     return page(found.decode())
 
 
 def report_json(name: Name) -> Response:
-    """The same for machines."""
-    found = stored(name, "json")
+    """Return a stored report as JSON."""
+    found = read_report(_storage(), name, "json")
     if found is None:
         raise HTTPException(404, "There is no such report.")
     return Response(found, media_type="application/json", headers=_GUARDS)
 
 
 def lineage(name: Name, request: Request) -> Response:
-    """What stands committed of a key."""
+    """Redirect to the lineage of a key: what is committed, and what it was made from."""
     return RedirectResponse(f"{_root(request)}/report/{quote(name)}#lineage")
 
 
 def of_run(dag_id: str, run_id: str, request: Request, session: SessionDep) -> Response:
-    """The report on the key of a Dag run."""
+    """Redirect to the report on the key of a Dag run."""
     run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     if run is None:
         raise HTTPException(404, "There is no such run.")
@@ -82,11 +88,17 @@ _GUARDS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"
 
 
 def page(html: str, status: int = 200) -> Response:
-    """A page that may run no script and fetch nothing; its one style is named by its hash."""
+    """Answer with a page that may run no script and load nothing; its style is allowed by its hash."""
     style = _STYLE.search(html)
     digest = base64.b64encode(hashlib.sha256(style[1].encode() if style else b"").digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; {_CLOSED}"
     return HTMLResponse(html, status, headers={"Content-Security-Policy": policy, **_GUARDS})
+
+
+@cache
+def _storage() -> Storage:
+    settings = load().settings
+    return open_storage(settings.warehouse, settings.s3)
 
 
 def _root(request: Request) -> Any:

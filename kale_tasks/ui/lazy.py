@@ -1,4 +1,4 @@
-"""Stands for the pages until somebody asks for one: plugin files are read by every process of Airflow."""
+"""Defers the imports of the pages to the first request: every Airflow process imports the plugin files."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,7 +9,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Pages:
-    """The application, made at its first request."""
+    """ASGI application that is made at its first request."""
 
     def __init__(self) -> None:
         self._app: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None

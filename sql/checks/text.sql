@@ -8,5 +8,5 @@ select
     avg(case when foreign_text then 1e0 else 0e0 end) as foreign_share,
     avg(case when finish_reason = 'length' then 1e0 else 0e0 end) as truncated_share,
     count(distinct prompt_hash) as prompts,
-    (select max(n) from (select count(*) as n from batch group by said) as texts) as text_copies
+    (select max(n) from (select count(*) as n from batch group by full_text) as texts) as text_copies
 from batch

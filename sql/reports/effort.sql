@@ -1,4 +1,4 @@
--- What each step took for the runs that stand committed; a commit repeats the counts of its works, so only works count.
+-- Time, memory and counts of the committed runs by step. A commit repeats the counts of its work, so it is left out.
 select
     runs.step,
     count(*) as works,
@@ -11,6 +11,6 @@ select
     list(metrics) as metrics,
     max(code) as code
 from runs
-join standing using (step, fingerprint)
+join committed using (step, fingerprint)
 where verb = 'work'
 group by runs.step

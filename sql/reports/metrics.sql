@@ -9,7 +9,7 @@ select
     avg(clauses) as clauses_mean,
     avg(distinct_share) as distinct_share,
     avg(case when loop then 1.0 else 0.0 end) as loop_share,
-    count(distinct said) / count(*) as unique_share,
+    count(distinct full_text) / count(*) as unique_share,
     avg(overlap) as overlap_with_dense,
     sum(facts) / count(facts) as facts_mean,
     sum(facts_from_alt) / nullif(sum(facts), 0) as facts_from_alt_share,

@@ -1,21 +1,23 @@
 """Checks pass clean data and fail spoilt data, each for the right reason."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import accept, failed_check
 from kale_tasks.quality import verdict
 from kale_tasks.quality.check import check_run, examine
-from kale_tasks.quality.suite import Subject
-from kale_tasks.quality.suites import find_suite
+from kale_tasks.quality.expectations import check_figures
+from kale_tasks.quality.stored import read_report
+from kale_tasks.quality.suite import Limit, Subject, find_suite
 from kale_tasks.quality.verdict import CheckResult
+from tests.kale import kale
 from tests.quality.world import STEPS, Rows, World, commit, commit_all, open_world
 
 Spoil = Callable[[Rows], Rows]
@@ -254,7 +256,10 @@ def test_a_failed_check_blocks_the_key_until_it_is_accepted_or_the_rows_are_repl
     commit(lake, world, "ingest", each(dup_count=0))
     assert failed_check(lake, "pairs", "k") is None
     failed(lake, "ingest", "k")
-    assert failed_check(lake, "pairs", "k") == "pairs k failed its checks: dup_count_range"
+    assert failed_check(lake, "pairs", "k") == (
+        "pairs k failed its checks: dup_count_range. Run ingest again, or accept the rows: "
+        '`kale check ingest --key k --accept "reason"`.'
+    )
     assert failed_check(lake, "pairs", "another") is None
     accept(lake, "pairs", "k", {}, "counted elsewhere")
     assert failed_check(lake, "pairs", "k") is None
@@ -283,12 +288,12 @@ def test_a_check_that_raises_is_an_error_and_no_verdict_on_the_data(
     import great_expectations.expectations as gxe
 
     from kale_tasks.quality.suites.common import expect
-    from kale_tasks.quality.suites.pairs import PAIRS
+    from kale_tasks.quality.suites.pairs import PairsSuite
 
     lake = open_world(tmp_path)
     commit(lake, World("k"), "ingest")
     wrong = expect("nonsense", "A broken pattern", gxe.ExpectColumnValuesToMatchRegex, column="uid", regex="(")
-    monkeypatch.setattr("kale_tasks.quality.check.find_suite", lambda step: replace(PAIRS, expect=lambda: [wrong]))
+    monkeypatch.setattr(PairsSuite, "expectations", lambda suite: [wrong])
     with pytest.raises(KaleError, match=r"the data was not judged.*nonsense") as error:
         check_run(lake, lake.settings, "ingest", "k")
     assert not isinstance(error.value, BadData)
@@ -316,14 +321,9 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     commit(lake, world, "images")
     commit(lake, world, "dense", share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0))
     on_spark = failed(lake, "dense", "k")
-    on_pandas = examine(
-        Subject(
-            lake,
-            lake.settings.model_copy(update={"quality": lake.settings.quality.model_copy(update={"engine": "pandas"})}),
-            find_suite("dense"),
-            "k",
-        )
-    )
+    quality = lake.settings.quality.model_copy(update={"engine": "pandas"})
+    settings = lake.settings.model_copy(update={"quality": quality})
+    on_pandas = examine(Subject(lake, settings, step_spec("dense"), "k", find_suite("dense")))
     assert (on_spark.engine, on_pandas.engine) == ("spark", "pandas")
     assert on_spark.figures == pytest.approx(on_pandas.figures)
     assert on_spark.lengths == on_pandas.lengths
@@ -335,3 +335,25 @@ def test_an_unknown_step_or_an_empty_key_says_what_to_do(lake: Lake) -> None:
         check_run(lake, lake.settings, "cook", "k")
     with pytest.raises(Conflict, match="Run ingest first"):
         check_run(lake, lake.settings, "ingest", "nothing")
+
+
+@pytest.mark.parametrize(
+    ("figure", "low", "high", "status"),
+    [(0.5, 0.5, None, "passed"), (0.5, None, 0.5, "passed"), (0.4, 0.5, None, "failed"), (0.6, 0.5, 0.5, "failed"),
+     (float("nan"), None, 1, "failed"), (None, 1, 2, "skipped")],
+)  # fmt: skip
+def test_a_figure_is_compared_with_its_limits(
+    figure: float | None, low: float | None, high: float | None, status: str
+) -> None:
+    (outcome,) = check_figures([Limit("share", "critical", "A share", low, high)], {"share": figure})
+    assert outcome.status == status
+
+
+def test_a_failed_check_of_the_first_step_leaves_a_report(tmp_path: Path) -> None:
+    lake = open_world(tmp_path)
+    commit(lake, World("k"), "ingest", first_twice)
+    sets = [f"warehouse={lake.settings.warehouse}", f"landing={lake.settings.landing}"]
+    answer = kale("check", "ingest", "--key", "k", sets=sets)
+    assert answer.code == 3 and "uid_unique is 2 (at most 0 allowed), expected: Every uid is unique" in answer.complaint
+    page = read_report(lake.storage, "k", "html")
+    assert page and b"uid_unique" in page

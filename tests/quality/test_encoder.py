@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kale_tasks.quality.report import make_report
-from kale_tasks.quality.report_paths import report_path
+from kale_tasks.quality.stored import report_path
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.world.describe import dense, fused

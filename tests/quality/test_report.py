@@ -8,12 +8,13 @@ import pytest
 from playwright.sync_api import Browser
 
 from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.check import check_run
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import Report, make_report
-from kale_tasks.quality.report_paths import report_path
-from tests.quality.world import STEPS, World, commit, open_world
+from kale_tasks.quality.stored import list_reports, put_report, report_path
+from tests.quality.world import STEPS, Rows, World, commit, open_world
 
 KEY = "2026-11-02"
 
@@ -118,3 +119,30 @@ def test_a_release_that_is_not_there_and_a_key_without_rows_say_so(lake: Lake) -
         make_release_report(lake, lake.settings, "v1")
     with pytest.raises(Conflict, match="kale run ingest --key 1999-01-01"):
         make_report(lake, lake.settings, "1999-01-01")
+
+
+def test_headline_figures_cover_the_captions_of_both_stages(tmp_path: Path) -> None:
+    lake, world = open_world(tmp_path), World(KEY, pairs=120)
+    for step in STEPS:
+        commit(lake, world, step, invent if step == "student" else list)
+    report = make_report(lake, lake.settings, KEY)
+    rows = lake.arrow("captions", KEY, ["stage", "facts", "facts_invented"]).to_pylist()
+    share = sum(row["facts_invented"] for row in rows) / sum(row["facts"] for row in rows)
+    by_source = {row["source"]: row["facts_invented_share"] for row in report.metrics}
+    assert by_source["stage 1"] == 0 and by_source["stage 2"] == 1
+    assert report.summary()["facts_invented_share"] == report.fact_shares["facts_invented_share"]
+    assert 0 < share < 1 and report.fact_shares["facts_invented_share"] == pytest.approx(share, abs=1e-3)
+
+
+def invent(rows: Rows) -> Rows:
+    return [row | {"facts": 2, "facts_invented": 2, "facts_from_alt": 0, "facts_from_dense": 0} for row in rows]
+
+
+def test_releases_are_listed_by_the_time_they_were_built(tmp_path: Path) -> None:
+    storage = FolderStorage(str(tmp_path))
+    for name, built in {"all-f0": "2026-11-01", "all-00": "2026-11-03", "all-aa": "2026-11-02"}.items():
+        put_report(storage, f"release-{name}", "", {}, {"built": built, "at": "2026-12-01"})
+    put_report(storage, "2026-11-01", "", {}, {})
+    keys, releases = list_reports(storage)
+    assert [key.title for key in keys] == ["2026-11-01"]
+    assert [release.title for release in releases] == ["all-00", "all-aa", "all-f0"]

@@ -1,7 +1,6 @@
 """The card and the pages beside it."""
 
 import json
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.lake.verdicts import check_path
-from kale_tasks.quality.report_paths import report_path
+from kale_tasks.quality.stored import report_path
 from kale_tasks.release.built import Built, read
 from kale_tasks.release.card import notes, pages
-from kale_tasks.release.charts import bars, histogram
 from kale_tasks.release.stats import add
 from tests.kale import kale
 from tests.release.conftest import World, world
@@ -100,13 +98,6 @@ def test_croissant_describes_files_and_columns_that_exist(it: World, built: Buil
 
 def test_pages_of_a_release_are_reproducible(it: World, built: Built) -> None:
     assert pages(built, it.settings.publish) == pages(read(it.lake, "a"), it.settings.publish)
-
-
-@given(st.dictionaries(st.text(min_size=1, max_size=30), st.integers(0, 10**12), max_size=8))
-def test_charts_are_valid_xml(values: dict[str, int]) -> None:
-    printable = {"".join(c for c in k if c.isprintable()) or "x": v for k, v in values.items()}
-    ET.fromstring(bars("a < b & c", printable))
-    ET.fromstring(histogram("words", {"caption": {"010": 5, "200": 1}}, "words"))
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("ab"), st.dictionaries(st.sampled_from("xyz"), st.integers(0, 9)))))

@@ -113,7 +113,7 @@ def test_captions_that_failed_their_checks_are_not_released(tmp_path: Path, requ
     committed = it.lake.committed("captions", "a", {"stage": 1})
     assert committed
     path = check_path("captions", "a", committed.fingerprint)
-    it.lake.storage.put(path, json.dumps({"status": "failed", "failed": ["loops"]}).encode())
+    it.lake.storage.put(path, json.dumps({"step": "fuse", "status": "failed", "failed": ["loops"]}).encode())
     with pytest.raises(BadData, match="loops"):
         it.release("a")
 

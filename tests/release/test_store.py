@@ -10,7 +10,7 @@ from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.progress import Silent
-from kale_tasks.quality.report_paths import RELEASE, report_path
+from kale_tasks.quality.stored import RELEASE, report_path
 from kale_tasks.release.built import read
 from kale_tasks.release.card import pages
 from kale_tasks.release.diff import diff

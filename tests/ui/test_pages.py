@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page
 
+from kale_tasks.lake.tables import Lake
+from kale_tasks.quality.stored import list_reports, put_published
 from tests.ui.conftest import FAILED_KEY, KEY, RUN, SECOND_KEY, Airflow
 
 ROUTES = [
@@ -87,6 +89,15 @@ def test_a_key_that_failed_its_first_check_shows_what_failed(airflow: Airflow) -
         answer = client.get(f"/kale/report/{FAILED_KEY}")
     assert answer.status_code == 200
     assert "uid_unique" in answer.text and "failed" in answer.text
+
+
+def test_the_list_marks_the_published_release(airflow: Airflow, lake: Lake) -> None:
+    with airflow.client("viewer") as client:
+        assert "published" not in client.get("/kale/").text
+        _, releases = list_reports(lake.storage)
+        put_published(lake.storage, releases[1].title)
+        row = re.search(rf"<tr>.*{releases[1].title}.*</tr>", client.get("/kale/").text)
+        assert row and ">published<" in row[0] and releases[0].title not in row[0]
 
 
 def _links(html: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""What must hold for `dense` and for `captions` of both stages."""
+"""Checks on `dense` and on `captions` of both stages."""
 
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import great_expectations.expectations as gxe
 import pyarrow as pa
@@ -9,147 +10,162 @@ import pyarrow.compute as pc
 from great_expectations.expectations.expectation import Expectation
 
 from kale_tasks.quality.drift import beside_teacher
-from kale_tasks.quality.features import foreign, loops, text_features
-from kale_tasks.quality.suite import Limit, Subject, Suite
-from kale_tasks.quality.suites.common import between, expect, named, never, one_of, there
+from kale_tasks.quality.features import blank, foreign, loops, text_features
+from kale_tasks.quality.suite import Figures, Limit, Subject, Suite
+from kale_tasks.quality.suites.common import between, expect, never, one_of, present, valid_uid
 from kale_tasks.quality.suites.pairs import most_copies
+from kale_tasks.resources import sql
 
-_WRITTEN = ["recipe", "engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason"]
-_FACTS = ["facts", "facts_from_alt", "facts_from_dense", "facts_invented"]
+_PROVENANCE = ("recipe", "engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")
+_FACTS = ("facts", "facts_from_alt", "facts_from_dense", "facts_invented")
 
 
-def _text(text: Any) -> dict[str, Any]:
-    return {
-        "said": text,
-        **text_features(text, ["refusal", "leaked", "mojibake"]),
-        "loop": loops(text),
-        "foreign_text": foreign(text),
-        "blank": pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0),
+class _GeneratedText(Suite):
+    """Checks that hold for every text that a model wrote."""
+
+    text = True
+    text_column: str
+
+    def features(self, rows: pa.Table) -> dict[str, Any]:
+        text = rows[self.text_column]
+        return {
+            "full_text": text,
+            **text_features(text, ["refusal", "leaked", "mojibake"]),
+            "loop": loops(text),
+            "foreign_text": foreign(text),
+            "blank": blank(text),
+        }
+
+    def expectations(self) -> list[Expectation]:
+        return [
+            *valid_uid(),
+            *present("recipe"),
+            one_of("finish_reason", "stop", "length"),
+            between("tokens_out", 1),
+            *never(blank="No caption is empty"),
+        ]
+
+    def queries(self) -> list[str]:
+        return [sql("checks/text")]
+
+    def limits(self, subject: Subject) -> list[Limit]:
+        limit = subject.limit
+        return [
+            Limit("refusal_share", "critical", "Captions describe and do not refuse or chat", high=limit.refusal_max),
+            Limit("leaked_share", "critical", "Captions do not repeat the prompt", high=limit.leak_max),
+            Limit("truncated_share", "critical", "Captions are not cut off", high=limit.truncated_max),
+            Limit("loop_share", "critical", "Captions do not repeat themselves", high=limit.loop_max),
+            Limit("foreign_share", "critical", "Captions are English", high=limit.foreign_max),
+            Limit("mojibake_share", "critical", "Captions are decoded correctly", high=limit.mojibake_max),
+            Limit("text_copies", "critical", "No caption is repeated too often", high=most_copies(subject)),
+            Limit("words_mean", "critical", "Captions have a usual length", limit.words_mean_min, limit.words_mean_max),
+            Limit("prompts", "warning", "All captions were made with one prompt", high=1),
+            Limit("orphans", "critical", "Every caption belongs to a fetched image", 0, 0),
+            Limit("wrong_split", "critical", "Every captioned image is in the right split", 0, 0),
+        ]
+
+
+class DenseSuite(_GeneratedText):
+    """Checks on dense captions."""
+
+    columns = ("uid", "text", "model", *_PROVENANCE)
+    tables: ClassVar[Mapping[str, Sequence[str]]] = {"images": ["uid", "status", "split"]}
+    inputs = ("images",)
+    text_column = "text"
+
+    def expectations(self) -> list[Expectation]:
+        return [*super().expectations(), *present("text", "model", "engine", "prompt_hash", "finish_reason")]
+
+    def queries(self) -> list[str]:
+        return [*super().queries(), sql("checks/dense")]
+
+
+class _CaptionsSuite(_GeneratedText):
+    """Checks on captions of either stage."""
+
+    columns = ("uid", "url", "alt_text", "dense_caption", "caption", "models", *_PROVENANCE, *_FACTS)
+    text_column = "caption"
+
+    def features(self, rows: pa.Table) -> dict[str, Any]:
+        no_models = pc.equal(pc.fill_null(pc.list_value_length(rows["models"]), 0), 0)
+        has_null = reduce(pc.or_, [pc.is_null(rows[column]) for column in ("engine", "prompt_hash", "finish_reason")])
+        # The dense caption is taken as it is when the alt-text says nothing; then no model made the caption.
+        is_dense = pc.fill_null(pc.equal(rows["caption"], rows["dense_caption"]), False)
+        return {
+            **super().features(rows),
+            "nameless": no_models,
+            "unexplained": pc.and_(has_null, pc.invert(is_dense)),
+        }
+
+    def expectations(self) -> list[Expectation]:
+        return [
+            *super().expectations(),
+            *present("caption", "alt_text", "url"),
+            *never(
+                nameless="Every caption names its models",
+                unexplained="Every caption except a dense one says how it was made",
+            ),
+            *(
+                expect(
+                    f"{part}_within_facts", f"{part} is not above facts", gxe.ExpectColumnPairValuesAToBeGreaterThanB,
+                    column_A="facts", column_B=part, or_equal=True, ignore_row_if="either_value_is_missing",
+                )
+                for part in _FACTS[1:]
+            ),
+        ]  # fmt: skip
+
+    def queries(self) -> list[str]:
+        return [*super().queries(), sql("checks/captions")]
+
+    def limits(self, subject: Subject) -> list[Limit]:
+        limit = subject.limit
+        return [
+            *super().limits(subject),
+            Limit("invented_share", "critical", "Facts come from a source", high=limit.invented_max),
+            Limit("alt_used_share", "critical", "Captions contain facts of the alt-text", low=limit.alt_used_min),
+            Limit("alt_changed", "critical", "Every alt-text is that of the pair, byte for byte", 0, 0),
+            Limit("copied_share", "critical", "Captions are not copies of the alt-text", high=limit.copied_max),
+        ]
+
+
+class FusedSuite(_CaptionsSuite):
+    """Checks on captions of stage 1."""
+
+    tables: ClassVar[Mapping[str, Sequence[str]]] = {
+        "images": ["uid", "status", "split"],
+        "pairs": ["uid", "alt_text"],
+        "dense": ["uid", "text"],
     }
+    inputs = ("dense",)
+
+    def queries(self) -> list[str]:
+        return [*super().queries(), sql("checks/fused")]
+
+    def limits(self, subject: Subject) -> list[Limit]:
+        same = Limit("dense_changed", "critical", "Every dense caption is that of the image", 0, 0)
+        return [*super().limits(subject), same]
 
 
-def _dense_features(rows: pa.Table) -> dict[str, Any]:
-    return _text(rows["text"])
+class StudentSuite(_CaptionsSuite):
+    """Checks on captions of stage 2, some of them beside those of stage 1."""
 
+    tables: ClassVar[Mapping[str, Sequence[str]]] = {
+        "images": ["uid", "status", "split"],
+        "pairs": ["uid", "alt_text"],
+    }
+    inputs = ("images",)
 
-def _caption_features(rows: pa.Table) -> dict[str, Any]:
-    nameless = pc.equal(pc.fill_null(pc.list_value_length(rows["models"]), 0), 0)
-    lacking = reduce(pc.or_, [pc.is_null(rows[column]) for column in ("engine", "prompt_hash", "finish_reason")])
-    plain = pc.fill_null(
-        pc.equal(rows["caption"], rows["dense_caption"]), False
-    )  # noise beside it: the dense caption stands
-    return {**_text(rows["caption"]), "nameless": nameless, "unexplained": pc.and_(lacking, pc.invert(plain))}
+    def queries(self) -> list[str]:
+        return [*super().queries(), sql("checks/by_student")]
 
+    def figures(self, subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
+        return beside_teacher(subject, figures, lengths)
 
-def _written() -> list[Expectation]:
-    return [
-        *named(),
-        *there("recipe"),
-        one_of("finish_reason", "stop", "length"),
-        between("tokens_out", 1),
-        *never(blank="No caption is empty"),
-    ]
-
-
-def _dense_expect() -> list[Expectation]:
-    return [*_written(), *there("text", "model", "engine", "prompt_hash", "finish_reason")]
-
-
-def _caption_expect() -> list[Expectation]:
-    return [
-        *_written(),
-        *there("caption", "alt_text", "url"),
-        *never(
-            nameless="Every caption names its models",
-            unexplained="A caption that is not the dense one says how it was made",
-        ),
-        *(
-            expect(f"{part}_within_facts", f"{part} is a part of facts", gxe.ExpectColumnPairValuesAToBeGreaterThanB,
-                   column_A="facts", column_B=part, or_equal=True, ignore_row_if="either_value_is_missing")
-            for part in _FACTS[1:]
-        ),
-    ]  # fmt: skip
-
-
-def _written_limits(subject: Subject) -> list[Limit]:
-    limit = subject.limit
-    return [
-        Limit("refusal_share", "critical", "Captions describe, they do not refuse or chat", high=limit.refusal_max),
-        Limit("leaked_share", "critical", "No words of the prompt leaked", high=limit.leak_max),
-        Limit("truncated_share", "critical", "Captions end where they end", high=limit.truncated_max),
-        Limit("loop_share", "critical", "Captions do not go round in circles", high=limit.loop_max),
-        Limit("foreign_share", "critical", "Captions are English", high=limit.foreign_max),
-        Limit("mojibake_share", "critical", "Captions were decoded rightly", high=limit.mojibake_max),
-        Limit("text_copies", "critical", "No caption stands for all", high=most_copies(subject)),
-        Limit("words_mean", "critical", "Captions have a sound length", limit.words_mean_min, limit.words_mean_max),
-        Limit("prompts", "warning", "One prompt made all", high=1),
-        Limit("orphans", "critical", "Every caption belongs to an image that came", 0, 0),
-        Limit("wrong_split", "critical", "Only images of the right split are captioned", 0, 0),
-    ]
-
-
-def _caption_limits(subject: Subject) -> list[Limit]:
-    limit = subject.limit
-    return [
-        *_written_limits(subject),
-        Limit("invented_share", "critical", "Facts come from a source", high=limit.invented_max),
-        Limit("alt_used_share", "critical", "Captions carry facts of the alt-text", low=limit.alt_used_min),
-        Limit("alt_changed", "critical", "The alt-text is the pair's, byte for byte", 0, 0),
-        Limit("copied_share", "critical", "Captions are no copies of the alt-text", high=limit.copied_max),
-    ]
-
-
-def _fuse_limits(subject: Subject) -> list[Limit]:
-    return [*_caption_limits(subject), Limit("dense_changed", "critical", "The dense caption is the image's own", 0, 0)]
-
-
-def _student_limits(subject: Subject) -> list[Limit]:
-    gap, psi = subject.limit.student_gap, subject.settings.quality.drift.psi_critical
-    return [
-        *_caption_limits(subject),
-        Limit("student_alt_gap", "critical", "The student carries facts as its teacher does", high=gap),
-        Limit("student_invented_gap", "critical", "The student invents no more than its teacher", high=gap),
-        Limit("student_length_psi", "warning", "The student writes as long as its teacher", high=psi),
-    ]
-
-
-DENSE = Suite(
-    step="dense",
-    table="dense",
-    columns=["uid", "text", "model", *_WRITTEN],
-    features=_dense_features,
-    expect=_dense_expect,
-    limits=_written_limits,
-    others={"images": ["uid", "status", "split"]},
-    inputs=["images"],
-    queries=["text", "dense"],
-)
-
-_CAPTION_COLUMNS = ["uid", "url", "alt_text", "dense_caption", "caption", "models", *_WRITTEN, *_FACTS]
-
-FUSE = Suite(
-    step="fuse",
-    table="captions",
-    slice={"stage": 1},
-    columns=_CAPTION_COLUMNS,
-    features=_caption_features,
-    expect=_caption_expect,
-    limits=_fuse_limits,
-    others={"images": ["uid", "status", "split"], "pairs": ["uid", "alt_text"], "dense": ["uid", "text"]},
-    inputs=["dense"],
-    queries=["text", "captions", "fused"],
-)
-
-STUDENT = Suite(
-    step="student",
-    table="captions",
-    slice={"stage": 2},
-    columns=_CAPTION_COLUMNS,
-    features=_caption_features,
-    expect=_caption_expect,
-    limits=_student_limits,
-    others={"images": ["uid", "status", "split"], "pairs": ["uid", "alt_text"]},
-    inputs=["images"],
-    queries=["text", "captions", "by_student"],
-    more=beside_teacher,
-)
+    def limits(self, subject: Subject) -> list[Limit]:
+        gap, psi = subject.limit.student_gap, subject.settings.quality.drift.psi_critical
+        return [
+            *super().limits(subject),
+            Limit("student_alt_gap", "critical", "The student uses the alt-text as often as stage 1", high=gap),
+            Limit("student_invented_gap", "critical", "The student invents no more facts than stage 1", high=gap),
+            Limit("student_length_psi", "warning", "The student's captions are as long as those of stage 1", high=psi),
+        ]

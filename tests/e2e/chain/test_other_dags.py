@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.quality.report_paths import report_path
+from kale_tasks.quality.stored import report_path
 from kale_tasks.release.built import read
 from kale_tasks.release.targets.store import LATEST
 from tests.e2e.chain.conftest import Stage
