@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import Conflict
 from kale_tasks.lake import commit
 from kale_tasks.lake import verdicts as marks
@@ -18,9 +19,9 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tombstones import Matcher, digest
 from kale_tasks.progress import Silent
-from kale_tasks.quality.integrity import account
-from kale_tasks.quality.suite import Subject
-from kale_tasks.quality.suites import SUITES
+from kale_tasks.quality import integrity
+from kale_tasks.quality.committed import find as find_committed
+from kale_tasks.quality.suite import Subject, find_suite
 from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import target
@@ -122,10 +123,10 @@ def test_what_is_left_is_in_order_and_accounted_for(tmp_path: Path, request: pyt
     names = uids(it, "pairs", "b")
     take(it, uid=names[40 * part : 40 * part + 3])
     left = [*names[: 40 * part], *names[40 * part + 3 :]]
-    for suite in (s for s in SUITES.values() if it.lake.committed(s.table, "b", s.slice)):
-        figures = account(Subject(it.lake, it.settings, suite, "b"))
+    for step in (found.step for found in find_committed(it.lake, "b")):
+        figures = integrity.figures(Subject(it.lake, it.settings, step_spec(step), "b", find_suite(step)))
         broken = {name: figures[name] for name in ("order_breaks", "rows_unread", "rows_unexplained", "rows_missing")}
-        assert not any(broken.values()), (suite.step, broken)
+        assert not any(broken.values()), (step, broken)
     rows = Snapshot.open(it.lake, Partition("images", "b"))
     assert rows.read(0, rows.count, ["uid"])["uid"].to_pylist() == left
 
