@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse or student.")]
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
-Out = Annotated[str | None, typer.Option("--out", help="Write the page to this file too.")]
 Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that failed their checks, with a reason.")]
 
 
