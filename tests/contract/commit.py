@@ -1,0 +1,184 @@
+"""Commit: the base first, then all that it relies on, then one swap of the main table that decides."""
+
+from dataclasses import replace
+
+from tests.contract.base import TRIES, Conflict, Plan, Process, Sealed, base_of, indices, main_of, need, rows_of
+from tests.contract.steps import Index, contradicts
+from tests.contract.store import Main, Proc, Side, Table, digest
+
+
+def taken(p: Process) -> Proc[frozenset[int]]:
+    """Every row that was ever taken down."""
+    paths = yield from p.store.list(f"{p.root}/takedowns/")
+    above = (yield from p.store.list(f"{p.under}/takedowns/")) if p.under else []
+    return frozenset(int(path.rpartition("/")[2]) for path in [*paths, *above])
+
+
+def filtered(p: Process, path: str, gone: frozenset[int]) -> Proc[str]:
+    """The run.json without rows taken down: the same, or a revision of it with files of its own."""
+    sealed: Sealed = yield from need(p, path)
+    rows: list[tuple[int, str]] = []
+    for file in sealed.files:
+        rows += rows_of((yield from need(p, file)))
+    bad = yield from need(p, sealed.quarantine)
+    if not gone & {*bad, *(row for row, _ in rows)}:
+        return path
+    left, fine = tuple(r for r in rows if r[0] not in gone), tuple(b for b in bad if b not in gone)
+    folder = sealed.first.rpartition("/")[0] or path.rpartition("/")[0]
+    main, side = f"{folder}/main-{digest(left)}", f"{folder}/quarantine-{digest(fine)}"
+    yield from p.store.create(main, left)
+    yield from p.store.create(side, fine)
+    revision = replace(sealed, files=(main,), quarantine=side, content=digest(left), first=sealed.first or path)
+    new = f"{folder}/run-{digest(revision)}.json"
+    yield from p.store.create(new, revision)
+    return new
+
+
+def commit(p: Process, plan: Plan, path: str) -> Proc[bool]:
+    """Make a sealed run the rows of its key, unless another run came in since this try planned."""
+    for _ in range(TRIES):
+        now = yield from p.store.table(p.name(plan.table))
+        main = now.keys.get(plan.key)
+        if main and main.run == plan.run:
+            break
+        if base_of(p, main) != plan.base:
+            raise Conflict("another run was committed")
+        live = yield from p.store.read(plan.path)
+        if live is None or live.body != plan:
+            raise Conflict("the plan was withdrawn")
+        gone = (p.known or frozenset()) if "takedown-once" in p.bugs else (yield from taken(p))
+        final = yield from filtered(p, path, gone)
+        sealed: Sealed = yield from need(p, final)
+        token = str(p.store.number())
+        if plan.table == "pairs":
+            if "no-intent" not in p.bugs:
+                yield from p.store.create(f"{p.root}/pending/{plan.key}/{token}", plan.run)
+            yield from append_sides(p, plan.key, sealed, token)
+        if (yield from swap_main(p, plan, final, sealed, token, (now, main))):
+            break
+        p.seen["main swap refused"] += 1
+    else:
+        raise Conflict("the table moves too fast")
+    if "takedown-reread" in p.bugs and (yield from taken(p)) - gone:
+        yield from sweep(p, plan.table, plan.key)
+    yield from finish(p, plan.table, plan.key)
+    return True
+
+
+def append_sides(p: Process, key: str, sealed: Sealed, token: str) -> Proc[None]:
+    """Put a run's side files beside those that stand; the token tells later removals that a commit is under way."""
+    for table, path in (("index", sealed.index), ("quarantine", sealed.quarantine)):
+
+        def appended(now: Table, path: str = path) -> Side:
+            others = {file for file in now.keys.get(key, Side()).files if file[0] != sealed.run}
+            others = set() if "side-decides" in p.bugs else others
+            return Side(token, frozenset({*others, (sealed.run, path)}))
+
+        yield from p.store.swap(p.name(table), key, appended)
+
+
+def swap_main(
+    p: Process, plan: Plan, path: str, sealed: Sealed, token: str, seen: tuple[Table, Main | None]
+) -> Proc[bool]:
+    """The swap that decides: only if neither the key nor the table's epoch has moved since they were read."""
+    number = p.store.number()
+    new = Main(
+        plan.run, plan.fingerprint, path, sealed.files, sealed.identity, sealed.content, plan.source, token, number, number
+    )  # fmt: skip
+    blind = {"takedown-once", "takedown-reread", "lease-alone"} & p.bugs
+
+    def change(now: Table) -> Main | None:
+        main = now.keys.get(plan.key)
+        same = base_of(p, main) == base_of(p, seen[1]) if "base-by-name" in p.bugs else main == seen[1]
+        return new if same and (blind or now.epoch == seen[0].epoch) else None
+
+    done = yield from p.store.swap(p.name(plan.table), plan.key, change)
+    if done:
+        p.seen[f"committed {plan.table}"] += 1
+        rest = frozenset(b for b in plan.because if not b.startswith(f"again-{p.request}"))
+        p.made.append((p.request, plan.source, plan.setting, rest, plan.fingerprint))
+    return done
+
+
+def finish(p: Process, table: str, key: str) -> Proc[None]:
+    """What follows a commit, for whoever finds it undone: stale marks, old side files, consumed marks, the intent."""
+    main = yield from main_of(p, table, key)
+    if main is None or table != "pairs" or p.under:
+        return
+    if "no-marks" not in p.bugs:
+        yield from settle(p, key)
+    for side in ("index", "quarantine"):
+
+        def cleaned(now: Table) -> Side | None:
+            found = now.keys.get(key, Side())
+            if found.token != main.token and "no-token" not in p.bugs:
+                return None
+            return replace_files(found, frozenset(file for file in found.files if file[0] == main.run))
+
+        yield from p.store.swap(p.name(side), key, cleaned)
+    yield from p.store.delete(f"{p.root}/pending/{key}/{main.token}")
+
+
+def replace_files(side: Side, files: frozenset[tuple[str, str]]) -> Side | None:
+    """The same with other files; None if nothing changes."""
+    return side._replace(files=files) if files != side.files else None
+
+
+def settle(p: Process, key: str) -> Proc[None]:
+    """Put a stale mark, named by the commit of the earlier key, on each key that this key's index contradicts."""
+    found = yield from indices(p)
+    known: dict[str, Index] = {}
+    for other, (_, path) in found.items():
+        body = yield from p.store.read(path)
+        if body is None:
+            raise Conflict("an index was replaced meanwhile")
+        known[other] = body.body
+    for early in sorted(found):
+        for late in sorted(found):
+            if early < late and key in (early, late) and contradicts(known[late], early, known[early].kept):
+                p.seen["marked"] += 1
+                yield from p.store.create(f"{p.root}/marks/pairs/{late}/{found[early][0].origin}", key)
+
+
+def settle_pending(p: Process) -> Proc[None]:
+    """Finish the commits whose process died between the main swap and its marks."""
+    for path in (yield from p.store.list(f"{p.root}/pending/")):
+        key, token = path.split("/")[-2:]
+        main = yield from main_of(p, "pairs", key)
+        if main and main.token == token:
+            p.seen["commit finished by another"] += 1
+            yield from finish(p, "pairs", key)
+
+
+def sweep(p: Process, table: str, key: str) -> Proc[None]:
+    """Take rows out of what stands committed for a key: the same run, a revision of its run.json."""
+    for _ in range(3 * TRIES):
+        main = (yield from p.store.table(p.name(table))).keys.get(key)
+        if main is None:
+            return
+        gone = yield from taken(p)
+        found = yield from p.store.read(main.sealed)
+        if found is None:
+            continue  # replaced and deleted since it was read
+        path = yield from filtered(p, main.sealed, gone)
+        if path == main.sealed:
+            return
+        sealed: Sealed = yield from need(p, path)
+        new = main._replace(
+            sealed=path, files=sealed.files, content=sealed.content, commit=p.store.number()
+        )
+        if table == "pairs":
+            yield from revise_quarantine(p, key, main.run, sealed.quarantine)
+        if (yield from p.store.swap(p.name(table), key, lambda now, old=main, n=new: n if now.keys.get(key) == old else None)):
+            p.seen["swept"] += 1
+    raise Conflict("the table moves too fast")
+
+
+def revise_quarantine(p: Process, key: str, run: str, path: str) -> Proc[None]:
+    """Replace a run's quarantine file; the index holds hashes only and stays as it is."""
+
+    def revised(now: Table) -> Side | None:
+        found = now.keys.get(key, Side())
+        return replace_files(found, frozenset((r, path if r == run else f) for r, f in found.files))
+
+    yield from p.store.swap(p.name("quarantine"), key, revised)

@@ -1,0 +1,272 @@
+"""A world for the model: starts, interleaves and crashes processes, and looks at the lake after every operation."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.contract import upkeep
+from tests.contract.base import Conflict, Plan, Process, Retired, Sealed, Violation, rows_of
+from tests.contract.model import TTL, run
+from tests.contract.steps import Index, meets, undisturbed
+from tests.contract.store import Main, Object, Proc, Side, Store, Table, digest
+
+LANDING = {
+    "1": [(10, 3, 7, 20), (23, 3, 7, 20), (10, 99, 33, 20)],
+    "2": [(11, 30, 5, 43), (12, 40, 5, 14)],
+    "3": [(12, 31, 14, 50), (13, 44, 21, 60)],
+}
+KEYS = sorted(LANDING)
+ROWS = (10, 11, 30, 12, 7)  # what may be taken down
+Action = tuple[str, int, int, int]
+
+
+@dataclass
+class Live:
+    """A process under way."""
+
+    kind: str
+    argument: int
+    process: Process
+    steps: Proc[None]
+    label: str = ""
+
+
+@dataclass
+class World:
+    """One lake and all that happens to it."""
+
+    bugs: frozenset[str] = frozenset()
+    store: Store = field(default_factory=Store)
+    live: list[Live] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    landed: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    asked: set[int] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
+    made: list[tuple[Any, ...]] = field(default_factory=list)
+    setting: int = 0
+    stepped_back: bool = False
+
+    def __post_init__(self) -> None:
+        for path, body in (("lake.json", {"root": "A", "tables": "A"}), ("published", ()), ("promoted", 3)):
+            self.store.objects[f"A/{path}"] = Object(body, self.store.number(), 0)
+        for key in KEYS:
+            self.deliver(key, 0)
+
+    def deliver(self, key: str, variant: int) -> None:
+        """Put other files into the landing of a key."""
+        rows = LANDING[key][variant % len(LANDING[key])]
+        self.landed[digest(rows)] = rows
+        self.store.objects[f"landing/{key}"] = Object(rows, self.store.number(), self.store.clock)
+
+    def start(self, kind: str, argument: int, variant: int = 0) -> Live:
+        """Begin a process; one of the same kind, argument and variant is the next try of the same task."""
+        key = KEYS[argument % len(KEYS)]
+        p = Process(
+            self.store, owner=f"{kind}-{key}-{variant % 2}", bugs=self.bugs, setting=self.setting,
+            pieces=2 - variant % 2, seen=self.seen, made=self.made,
+        )  # fmt: skip
+        live = Live(kind, argument, p, self._program(p, kind, key, argument))
+        self.live.append(live)
+        return live
+
+    def _program(self, p: Process, kind: str, key: str, argument: int) -> Proc[None]:
+        row = ROWS[argument % len(ROWS)]
+        if kind in ("pairs", "captions"):
+            return run(p, kind, key)
+        if kind == "copy":
+            self.store.objects["B/lake.json"] = Object({"root": "A", "tables": "A"}, self.store.number(), 0)
+            p.root = "B"
+            return run(p, "pairs", key)
+        if kind == "takedown":
+            self.asked.add(row)
+            return upkeep.take_down(p, row)
+        if kind == "end":
+            return upkeep.end_takedown(p, min(self.done)) if self.done else upkeep.accept(p)
+        if kind == "again":
+            p.request = f"{argument % 2}"
+            return upkeep.again(p, key)
+        if kind == "rollback":
+            old = [main for _, name, k, main in self.store.replaced if (name, k) == ("A:pairs", key)]
+            return upkeep.roll_back(p, key, old[-1]) if old else upkeep.accept(p)
+        if kind == "step back":
+            self.stepped_back = True
+            return upkeep.step_back(p, 2)
+        if kind == "read":
+            return upkeep.read(p, ("pairs", "captions")[argument % 2], key)
+        simple = {"release": upkeep.release, "maintain": upkeep.maintain, "accept": upkeep.accept}
+        return simple[kind](p) if kind in simple else upkeep.preview(p, key)
+
+    def step(self, live: Live, times: int) -> bool:
+        """Let a process do some operations; False once it has ended."""
+        for _ in range(times):
+            before = live.label
+            try:
+                live.label = next(live.steps)
+            except (StopIteration, Conflict) as end:
+                self._ended(live, end)
+                self.inspect()
+                return False
+            if before.startswith(("swap", "replace", "put", "delete", "create")):
+                self.inspect()
+        return True
+
+    def _ended(self, live: Live, end: Exception) -> None:
+        self.live.remove(live)
+        self.seen["conflicts"] += isinstance(end, Conflict)
+        if isinstance(end, StopIteration) and live.kind == "takedown":
+            row = ROWS[live.argument % len(ROWS)]
+            self.done.add(row)
+            self.seen["takedown beside a commit"] += any(" A:" in o.label or "pending" in o.label for o in self.live)
+
+    def crash(self, live: Live) -> None:
+        """Kill a process where it stands."""
+        self.live.remove(live)
+        live.steps.close()
+        self.seen["crashes"] += 1
+        self.seen["crashes between side and main"] += live.label.startswith("swap A:pairs")
+        self.seen["crashes after main"] += live.label.startswith(("load A:index", "swap A:index")) and any(
+            "pending" in path for path in self.store.objects
+        )
+
+    def act(self, action: Action) -> None:
+        """One drawn action."""
+        kind, argument, variant, times = action
+        if kind == "tick":
+            self.store.clock += (1, TTL + 1, upkeep.GRACE + 1)[argument % 3]
+        elif kind == "deliver":
+            self.deliver(KEYS[argument % len(KEYS)], variant)
+        elif kind == "set":
+            self.setting = variant % 2
+        elif kind == "lose":
+            self.store.lose = True
+        elif kind in ("step", "crash"):
+            if self.live:
+                live = self.live[argument % len(self.live)]
+                self.crash(live) if kind == "crash" else self.step(live, times)
+        else:
+            self.step(self.start(kind, argument, variant), times)
+
+    def mains(self, table: str) -> dict[str, Main]:
+        """What stands committed in a table of the real lake."""
+        return dict(self.store.tables.get(f"A:{table}", Table()).keys)
+
+    def rows(self, main: Main) -> tuple[tuple[int, str], ...]:
+        """The rows that stand."""
+        if missing := [file for file in main.files if file not in self.store.objects]:
+            raise Violation(f"committed files are gone: {missing}")
+        return tuple(row for file in main.files for row in rows_of(self.store.objects[file].body))
+
+    def inspect(self) -> None:
+        """What must hold after every single operation."""
+        for table in ("pairs", "captions"):
+            for key, main in self.mains(table).items():
+                self._inspect_main(table, key, main)
+        published = [row for _, row in self.store.objects["A/published"].body]
+        if gone := self.done & set(published):
+            raise Violation(f"{gone} are published after their takedown")
+        if any(meets(a, b) for i, a in enumerate(published) for b in published[:i]):
+            raise Violation(f"a pair is twice in a release: {published}")
+        if self.store.objects["A/promoted"].body not in (3, 2):
+            raise Violation("the pointer went back twice")
+        asked = Counter(one[:4] for one in set(self.made) if one[0])
+        if any(n > 1 for n in asked.values()):
+            raise Violation("one request made a key anew twice")
+
+    def _inspect_main(self, table: str, key: str, main: Main) -> None:
+        rows = self.rows(main)
+        if any(not file.startswith("A/") for file in (*main.files, main.sealed)):
+            raise Violation(f"{table} {key} holds files of another lake")
+        if digest(rows) != main.content:
+            raise Violation(f"{table} {key} has other rows than were committed")
+        if gone := self.done & {row for row, _ in rows}:
+            raise Violation(f"{table} {key} holds {gone} after its takedown")
+        sealed: Sealed = self.store.objects[main.sealed].body
+        came, kept, dropped, quarantined = sealed.account
+        if came != kept + dropped + quarantined:
+            raise Violation(f"the account of {table} {key} does not add up")
+        if table == "pairs":
+            if came != len(self.landed[sealed.landed]) or sorted(row for row, _ in rows) != sorted({r for r, _ in rows}):
+                raise Violation(f"{key} lost or doubled rows")
+            self._inspect_sides(key, main, sealed)
+        first = digest(self.store.objects[sealed.first or main.sealed].body)
+        objects = self.store.objects
+        verdict = objects.get(f"A/verdicts/{first}")
+        if (verdict is None or not verdict.body) and f"A/accepted/{first}" not in objects:
+            raise Violation(f"{table} {key} was committed unchecked")
+
+    def _inspect_sides(self, key: str, main: Main, sealed: Sealed) -> None:
+        for side in ("index", "quarantine"):
+            found = self.store.tables[f"A:{side}"].keys.get(key, Side())
+            mine = [path for r, path in found.files if r == main.run]
+            if len(mine) != 1 or mine[0] not in self.store.objects:
+                raise Violation(f"{side} of {key} does not belong to its rows")
+            body, made = self.store.objects[mine[0]].body, self.store.objects[sealed.files[0]].body
+            if isinstance(body, Index) and not {row for row, _ in rows_of(made)} <= set(body.kept):
+                raise Violation(f"index of {key} is of other rows")
+
+    def settle(self) -> None:
+        """Let all come to rest: late processes end, every task gets its next try; then compare with a quiet lake."""
+        for live in list(self.live):
+            self.seen["late processes"] += 1
+            self.finish(live)
+        for row in sorted(self.asked):
+            self.complete("takedown", ROWS.index(row))
+        for path in [path for path in self.store.objects if "/holds/" in path]:
+            del self.store.objects[path]
+        for _ in range(9):
+            before = (self.mains("pairs"), self.mains("captions"))
+            for argument in range(len(KEYS)):
+                self.complete("pairs", argument)
+                self.complete("accept", 0)
+                self.complete("pairs", argument)
+                self.complete("captions", argument)
+            marks = any("/marks/" in path for path in self.store.objects)
+            if not marks and before == (self.mains("pairs"), self.mains("captions")):
+                break
+        self.complete("release", 0)
+        self.store.clock += 2 * upkeep.GRACE
+        self.complete("maintain", 0)
+        self.compare()
+
+    def complete(self, kind: str, argument: int) -> None:
+        """Run a task to its end, with as many tries as a task gets."""
+        for variant in range(4):
+            self.store.clock += TTL + 1
+            live = self.start(kind, argument, variant)
+            conflicts = self.seen["conflicts"]
+            self.finish(live)
+            if self.seen["conflicts"] == conflicts:
+                return
+        raise Violation(f"{kind} {argument} never ends: the lake is stuck")
+
+    def finish(self, live: Live) -> None:
+        """Run a process to its end."""
+        if self.step(live, 2000):
+            raise Violation(f"{live.kind} does not end")
+
+    def compare(self) -> None:
+        """The lake at rest equals one where nothing ever went wrong."""
+        landing = {key: self.store.objects[f"landing/{key}"].body for key in KEYS}
+        wanted = undisturbed(landing, self.setting, frozenset(self.asked))
+        for table in ("pairs", "captions"):
+            found = {key: {row for row, _ in self.rows(main)} for key, main in self.mains(table).items()}
+            if found != wanted:
+                raise Violation(f"{table} at rest: {found}, undisturbed: {wanted}")
+        published = {row for _, row in self.store.objects["A/published"].body}
+        if published != set().union(*wanted.values()):
+            raise Violation(f"published at rest: {published}, undisturbed: {wanted}")
+
+
+def explore(actions: Sequence[Action], bugs: frozenset[str] = frozenset()) -> World:
+    """Do the actions, then come to rest; Violation if anything promised does not hold."""
+    world = World(bugs)
+    for action in actions:
+        world.act(action)
+    world.settle()
+    return world
+
+
+def labels(world: World) -> Iterator[str]:
+    """Where the processes stand, for messages."""
+    yield from (f"{live.kind} {live.argument}: {live.label}" for live in world.live)
