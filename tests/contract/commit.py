@@ -6,6 +6,8 @@ from tests.contract.base import TRIES, Conflict, Plan, Process, Sealed, base_of,
 from tests.contract.steps import Index, contradicts
 from tests.contract.store import Main, Proc, Side, Table, digest
 
+SIDES = ("index", "quarantine")
+
 
 def taken(p: Process) -> Proc[frozenset[int]]:
     """Every row that was ever taken down."""
@@ -36,7 +38,9 @@ def filtered(p: Process, path: str, gone: frozenset[int]) -> Proc[str]:
 
 def commit(p: Process, plan: Plan, path: str) -> Proc[bool]:
     """Make a sealed run the rows of its key, unless another run came in since this try planned."""
+    gone: frozenset[int] = frozenset()
     for _ in range(TRIES):
+        bases = yield from side_bases(p, plan)
         now = yield from p.store.table(p.name(plan.table))
         main = now.keys.get(plan.key)
         if main and main.run == plan.run:
@@ -53,7 +57,8 @@ def commit(p: Process, plan: Plan, path: str) -> Proc[bool]:
         if plan.table == "pairs":
             if "no-intent" not in p.bugs:
                 yield from p.store.create(f"{p.root}/pending/{plan.key}/{token}", plan.run)
-            yield from append_sides(p, plan.key, sealed, token)
+        if not (yield from append_sides(p, plan.key, sealed, token, bases)):
+            continue
         if (yield from swap_main(p, plan, final, sealed, token, (now, main))):
             break
         p.seen["main swap refused"] += 1
@@ -65,16 +70,33 @@ def commit(p: Process, plan: Plan, path: str) -> Proc[bool]:
     return True
 
 
-def append_sides(p: Process, key: str, sealed: Sealed, token: str) -> Proc[None]:
+def side_bases(p: Process, plan: Plan) -> Proc[dict[str, Side]]:
+    """What the side tables of a step hold of its key."""
+    found: dict[str, Side] = {}
+    for table in SIDES if plan.table == "pairs" else ():
+        found[table] = (yield from p.store.table(p.name(table))).keys.get(plan.key, Side())
+    return found
+
+
+def append_sides(p: Process, key: str, sealed: Sealed, token: str, bases: dict[str, Side]) -> Proc[bool]:
     """Put a run's side files beside those that stand; the token tells later removals that a commit is under way."""
-    for table, path in (("index", sealed.index), ("quarantine", sealed.quarantine)):
+    for table, base in bases.items():
+        path = sealed.index if table == "index" else sealed.quarantine
+        others = frozenset() if "side-decides" in p.bugs else {file for file in base.files if file[0] != sealed.run}
+        new = Side(token, frozenset({*others, (sealed.run, path)}))
+        blind = "side-blind" in p.bugs
+        if not (yield from swap_side(p, table, key, None if blind else base, new)):
+            return False
+    return True
 
-        def appended(now: Table, path: str = path) -> Side:
-            others = {file for file in now.keys.get(key, Side()).files if file[0] != sealed.run}
-            others = set() if "side-decides" in p.bugs else others
-            return Side(token, frozenset({*others, (sealed.run, path)}))
 
-        yield from p.store.swap(p.name(table), key, appended)
+def swap_side(p: Process, table: str, key: str, base: Side | None, new: Side) -> Proc[bool]:
+    """Replace what a side table holds of a key, if that has not changed since it was read."""
+    return (
+        yield from p.store.swap(
+            p.name(table), key, lambda now: new if base in (None, now.keys.get(key, Side())) else None
+        )
+    )
 
 
 def swap_main(
@@ -85,7 +107,7 @@ def swap_main(
     new = Main(
         plan.run, plan.fingerprint, path, sealed.files, sealed.identity, sealed.content, plan.source, token, number, number
     )  # fmt: skip
-    blind = {"takedown-once", "takedown-reread", "lease-alone"} & p.bugs
+    blind = {"takedown-once", "takedown-reread"} & p.bugs
 
     def change(now: Table) -> Main | None:
         main = now.keys.get(plan.key)
@@ -101,27 +123,20 @@ def swap_main(
 
 
 def finish(p: Process, table: str, key: str) -> Proc[None]:
-    """What follows a commit, for whoever finds it undone: stale marks, old side files, consumed marks, the intent."""
+    """What follows a commit, for whoever finds it undone: stale marks, then old side files, then the intent."""
+    if table != "pairs" or p.under:
+        return
     main = yield from main_of(p, table, key)
-    if main is None or table != "pairs" or p.under:
+    if main is None:
         return
     if "no-marks" not in p.bugs:
         yield from settle(p, key)
-    for side in ("index", "quarantine"):
-
-        def cleaned(now: Table) -> Side | None:
-            found = now.keys.get(key, Side())
-            if found.token != main.token and "no-token" not in p.bugs:
-                return None
-            return replace_files(found, frozenset(file for file in found.files if file[0] == main.run))
-
-        yield from p.store.swap(p.name(side), key, cleaned)
+    for side in SIDES:
+        base = (yield from p.store.table(p.name(side))).keys.get(key, Side())
+        mine = frozenset(file for file in base.files if file[0] == main.run)
+        if mine != base.files and (base.token == main.token or "no-token" in p.bugs):
+            yield from swap_side(p, side, key, base, Side(base.token, mine))
     yield from p.store.delete(f"{p.root}/pending/{key}/{main.token}")
-
-
-def replace_files(side: Side, files: frozenset[tuple[str, str]]) -> Side | None:
-    """The same with other files; None if nothing changes."""
-    return side._replace(files=files) if files != side.files else None
 
 
 def settle(p: Process, key: str) -> Proc[None]:
@@ -151,8 +166,9 @@ def settle_pending(p: Process) -> Proc[None]:
 
 
 def sweep(p: Process, table: str, key: str) -> Proc[None]:
-    """Take rows out of what stands committed for a key: the same run, a revision of its run.json."""
+    """Take rows out of what stands for a key: the same run, a revision of its run.json; main first, the side follows."""
     for _ in range(3 * TRIES):
+        side = (yield from p.store.table(p.name("quarantine"))).keys.get(key, Side())
         main = (yield from p.store.table(p.name(table))).keys.get(key)
         if main is None:
             return
@@ -161,24 +177,15 @@ def sweep(p: Process, table: str, key: str) -> Proc[None]:
         if found is None:
             continue  # replaced and deleted since it was read
         path = yield from filtered(p, main.sealed, gone)
-        if path == main.sealed:
-            return
         sealed: Sealed = yield from need(p, path)
-        new = main._replace(
-            sealed=path, files=sealed.files, content=sealed.content, commit=p.store.number()
-        )
-        if table == "pairs":
-            yield from revise_quarantine(p, key, main.run, sealed.quarantine)
-        if (yield from p.store.swap(p.name(table), key, lambda now, old=main, n=new: n if now.keys.get(key) == old else None)):
-            p.seen["swept"] += 1
+        if path != main.sealed:
+            new = main._replace(sealed=path, files=sealed.files, content=sealed.content, commit=p.store.number())
+            p.seen["swept"] += yield from p.store.swap(
+                p.name(table), key, lambda now, old=main, new=new: new if now.keys.get(key) == old else None
+            )
+        elif table != "pairs" or (main.run, sealed.quarantine) in side.files:
+            return
+        else:
+            files = {(r, sealed.quarantine if r == main.run else f) for r, f in side.files}
+            yield from swap_side(p, "quarantine", key, side, Side(side.token, frozenset(files)))
     raise Conflict("the table moves too fast")
-
-
-def revise_quarantine(p: Process, key: str, run: str, path: str) -> Proc[None]:
-    """Replace a run's quarantine file; the index holds hashes only and stays as it is."""
-
-    def revised(now: Table) -> Side | None:
-        found = now.keys.get(key, Side())
-        return replace_files(found, frozenset((r, path if r == run else f) for r, f in found.files))
-
-    yield from p.store.swap(p.name("quarantine"), key, revised)

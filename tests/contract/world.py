@@ -18,6 +18,8 @@ LANDING = {
 }
 KEYS = sorted(LANDING)
 ROWS = (10, 11, 30, 12, 7)  # what may be taken down
+WRITES = ("create", "replace", "put", "delete", "swap", "move")
+WANTED = ("", WRITES, "swap", ("create", "replace"))
 Action = tuple[str, int, int, int]
 
 
@@ -98,8 +100,9 @@ class World:
         return simple[kind](p) if kind in simple else upkeep.preview(p, key)
 
     def step(self, live: Live, times: int) -> bool:
-        """Let a process do some operations; False once it has ended."""
-        for _ in range(times):
+        """Let a process go on: for n operations, to its n-th write (100 + n) or swap (200 + n); False once it ended."""
+        wanted, left = WANTED[times // 100], times % 100
+        while left:
             before = live.label
             try:
                 live.label = next(live.steps)
@@ -107,7 +110,8 @@ class World:
                 self._ended(live, end)
                 self.inspect()
                 return False
-            if before.startswith(("swap", "replace", "put", "delete", "create")):
+            left -= live.label.startswith(wanted)
+            if before.startswith(WRITES):
                 self.inspect()
         return True
 
@@ -143,7 +147,12 @@ class World:
         elif kind in ("step", "crash"):
             if self.live:
                 live = self.live[argument % len(self.live)]
-                self.crash(live) if kind == "crash" else self.step(live, times)
+                if self.step(live, times) and kind == "crash":
+                    self.crash(live)
+        elif kind == "there and back":
+            for rows in (variant + 1, variant):
+                self.deliver(KEYS[argument % len(KEYS)], rows)
+                self.finish(self.start("pairs", argument, rows))
         else:
             self.step(self.start(kind, argument, variant), times)
 
@@ -201,6 +210,8 @@ class World:
             mine = [path for r, path in found.files if r == main.run]
             if len(mine) != 1 or mine[0] not in self.store.objects:
                 raise Violation(f"{side} of {key} does not belong to its rows")
+            if side == "quarantine" and self.done & set(self.store.objects[mine[0]].body):
+                raise Violation(f"quarantine of {key} holds a row after its takedown")
             body, made = self.store.objects[mine[0]].body, self.store.objects[sealed.files[0]].body
             if isinstance(body, Index) and not {row for row, _ in rows_of(made)} <= set(body.kept):
                 raise Violation(f"index of {key} is of other rows")
@@ -242,8 +253,10 @@ class World:
 
     def finish(self, live: Live) -> None:
         """Run a process to its end."""
-        if self.step(live, 2000):
-            raise Violation(f"{live.kind} does not end")
+        for _ in range(20):
+            if not self.step(live, 99):
+                return
+        raise Violation(f"{live.kind} does not end")
 
     def compare(self) -> None:
         """The lake at rest equals one where nothing ever went wrong."""
