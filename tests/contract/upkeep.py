@@ -75,10 +75,9 @@ def read(p: Process, table: str, key: str) -> Proc[None]:
     rows: list[tuple[int, str]] = []
     for file in main.files if main else ():
         found = yield from p.store.read(file)
-        ended = any("/ended/" in path for path in p.store.objects)
-        if found is None and not ended and p.store.clock - start <= GRACE:
-            raise Violation(f"{file} was deleted under a reader")
         if found is None:
+            if p.store.clock - start <= GRACE and not any("/ended/" in path for path in p.store.objects):
+                raise Violation(f"{file} was deleted under a reader")
             return
         rows += rows_of(found.body)
     if main and digest(tuple(rows)) != main.content:
