@@ -140,12 +140,14 @@ def _dead(p: Process, plan: Plan, alive: set[str]) -> Proc[bool]:
 
 def _delete_run(p: Process, retired: Retired) -> Proc[None]:
     plan = retired.plan
+    used = yield from kept(p)  # once is enough: nobody can commit or pin a withdrawn run from here on
+    files = yield from p.store.list(f"{plan.folder}/")
+    if used & {f"{plan.key}/{plan.run}", *files}:
+        return
     # plan.json stays, withdrawn: the store cannot delete it only if it has not been replaced meanwhile.
-    for path in (yield from p.store.list(f"{plan.folder}/")):
+    for path in files:
         found = yield from p.store.read(plan.path)
-        mine = "lease-alone" in p.bugs or (found is not None and found.body == retired)
-        used = yield from kept(p)
-        if not mine or f"{plan.key}/{plan.run}" in used or path in used:
+        if "lease-alone" not in p.bugs and (found is None or found.body != retired):
             return
         p.seen["files deleted"] += 1
         yield from p.store.delete(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.contract import upkeep
-from tests.contract.base import Conflict, Process, Sealed, Violation, rows_of
+from tests.contract.base import Conflict, Plan, Process, Retired, Sealed, Violation, rows_of
 from tests.contract.model import TTL, run
 from tests.contract.steps import Index, meets, undisturbed
 from tests.contract.store import Main, Object, Proc, Side, Store, Table, digest
@@ -66,7 +66,7 @@ class World:
         key = KEYS[argument % len(KEYS)]
         p = Process(
             self.store, owner=f"{kind}-{key}-{variant % 2}", bugs=self.bugs, setting=self.setting ^ (variant == 3),
-            pieces=2 - variant % 2, seen=self.seen, made=self.made,
+            pieces=(2, 1, 3, 1)[variant], seen=self.seen, made=self.made,
         )  # fmt: skip
         live = Live(kind, argument, p, self._program(p, kind, key, argument))
         self.live.append(live)
@@ -142,7 +142,7 @@ class World:
         elif kind == "deliver":
             self.deliver(KEYS[argument % len(KEYS)], variant)
         elif kind == "set":
-            self.setting = variant % 2
+            self.setting ^= 1
         elif kind == "lose":
             self.store.lose = True
         elif kind in ("step", "crash"):
@@ -153,7 +153,7 @@ class World:
         elif kind == "there and back":
             for rows in (variant + 1, variant):
                 self.deliver(KEYS[argument % len(KEYS)], rows)
-                self.finish(self.start("pairs", argument, rows))
+                self.finish(self.start("pairs", argument))
         else:
             self.step(self.start(kind, argument, variant), times)
 
@@ -208,11 +208,22 @@ class World:
             if came != len(self.landed[sealed.landed]) or sorted(row for row, _ in rows) != sorted({r for r, _ in rows}):
                 raise Violation(f"{key} lost or doubled rows")
             self._inspect_sides(key, main, sealed)
+        else:
+            self._inspect_source(key, rows, sealed)
         first = digest(self.store.objects[sealed.first or main.sealed].body)
         objects = self.store.objects
         verdict = objects.get(f"A/verdicts/{first}")
         if (verdict is None or not verdict.body) and f"A/accepted/{first}" not in objects:
             raise Violation(f"{table} {key} was committed unchecked")
+
+    def _inspect_source(self, key: str, rows: tuple[tuple[int, str], ...], sealed: Sealed) -> None:
+        found = self.store.objects[sealed.plan].body
+        plan: Plan = found.plan if isinstance(found, Retired) else found
+        if plan.run != sealed.run or not all(path in self.store.objects for path, _ in plan.pins):
+            return
+        source = {row for path, _ in plan.pins for row, _ in rows_of(self.store.objects[path].body)}
+        if not (mine := {row for row, _ in rows}) <= source <= mine | self.asked:
+            raise Violation(f"captions of {key} are not of the rows that their plan names")
 
     def _inspect_sides(self, key: str, main: Main, sealed: Sealed) -> None:
         for side in ("index", "quarantine"):
@@ -264,7 +275,7 @@ class World:
 
     def finish(self, live: Live) -> None:
         """Run a process to its end."""
-        for _ in range(20):
+        for _ in range(200):
             if not self.step(live, 99):
                 return
         raise Violation(f"{live.kind} does not end")
