@@ -123,9 +123,9 @@ def need(p: Process, path: str) -> Proc[Any]:
     found = yield from p.store.read(path)
     if found is not None:
         return found.body
-    own = p.plan and p.store.objects.get(p.plan.path)
+    own = p.store.objects.get(p.plan.path) if p.plan else None
     ended = any("/ended/" in known for known in p.store.objects)
-    if own and isinstance(own.body, Plan) and own.body.id == p.plan.id:
+    if p.plan and own and isinstance(own.body, Plan) and own.body.id == p.plan.id:
         if not ended:
             raise Violation(f"{path} of a live plan is gone")
         yield from p.store.replace(p.plan.path, Retired(p.plan, p.owner), own.tag)
@@ -150,6 +150,6 @@ def plan_path(p: Process, table: str, key: str, main: Main) -> str:
     return f"{main.sealed.split('/')[0]}/runs/{table}/{key}/{main.fingerprint}/plan.json"
 
 
-def rows_of(body: Part | tuple) -> tuple[tuple[int, str], ...]:
+def rows_of(body: Part | tuple[tuple[int, str], ...]) -> tuple[tuple[int, str], ...]:
     """The rows of a file, be it a part or merged."""
     return body.rows if isinstance(body, Part) else body

@@ -1,5 +1,6 @@
 """Commit: the base first, then all that it relies on, then one swap of the main table that decides."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from tests.contract.base import TRIES, Conflict, Plan, Process, Sealed, base_of, indices, main_of, need, rows_of
@@ -54,9 +55,8 @@ def commit(p: Process, plan: Plan, path: str) -> Proc[bool]:
         final = yield from filtered(p, path, gone)
         sealed: Sealed = yield from need(p, final)
         token = str(p.store.number())
-        if plan.table == "pairs":
-            if "no-intent" not in p.bugs:
-                yield from p.store.create(f"{p.root}/pending/{plan.key}/{token}", plan.run)
+        if plan.table == "pairs" and "no-intent" not in p.bugs:
+            yield from p.store.create(f"{p.root}/pending/{plan.key}/{token}", plan.run)
         if not (yield from append_sides(p, plan.key, sealed, token, bases)):
             continue
         if (yield from swap_main(p, plan, final, sealed, token, (now, main))):
@@ -104,9 +104,8 @@ def swap_main(
 ) -> Proc[bool]:
     """The swap that decides: only if neither the key nor the table's epoch has moved since they were read."""
     number = p.store.number()
-    new = Main(
-        plan.run, plan.fingerprint, path, sealed.files, sealed.identity, sealed.content, plan.source, token, number, number
-    )  # fmt: skip
+    names = (plan.run, plan.fingerprint, path, sealed.files, sealed.identity, sealed.content, plan.source, token)
+    new = Main(*names, commit=number, origin=number)
     blind = {"takedown-once", "takedown-reread"} & p.bugs
 
     def change(now: Table) -> Main | None:
@@ -166,7 +165,7 @@ def settle_pending(p: Process) -> Proc[None]:
 
 
 def sweep(p: Process, table: str, key: str) -> Proc[None]:
-    """Take rows out of what stands for a key: the same run, a revision of its run.json; main first, the side follows."""
+    """Take rows out of what stands for a key by a revision of its run.json; main first, the side follows."""
     for _ in range(3 * TRIES):
         side = (yield from p.store.table(p.name("quarantine"))).keys.get(key, Side())
         main = (yield from p.store.table(p.name(table))).keys.get(key)
@@ -180,12 +179,14 @@ def sweep(p: Process, table: str, key: str) -> Proc[None]:
         sealed: Sealed = yield from need(p, path)
         if path != main.sealed:
             new = main._replace(sealed=path, files=sealed.files, content=sealed.content, commit=p.store.number())
-            p.seen["swept"] += yield from p.store.swap(
-                p.name(table), key, lambda now, old=main, new=new: new if now.keys.get(key) == old else None
-            )
+            p.seen["swept"] += yield from p.store.swap(p.name(table), key, _instead(key, main, new))
         elif table != "pairs" or (main.run, sealed.quarantine) in side.files:
             return
         else:
             files = {(r, sealed.quarantine if r == main.run else f) for r, f in side.files}
             yield from swap_side(p, "quarantine", key, side, Side(side.token, frozenset(files)))
     raise Conflict("the table moves too fast")
+
+
+def _instead(key: str, old: Main, new: Main) -> Callable[[Table], Main | None]:
+    return lambda now: new if now.keys.get(key) == old else None

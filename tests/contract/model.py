@@ -3,16 +3,29 @@
 from dataclasses import replace
 
 from tests.contract.base import (
-    TRIES, Conflict, Plan, Process, Retired, Sealed, base_of, indices, main_of, need, open_lake, plan_path, rows_of
+    TRIES,
+    Conflict,
+    Plan,
+    Process,
+    Retired,
+    Sealed,
+    base_of,
+    indices,
+    main_of,
+    need,
+    open_lake,
+    plan_path,
+    rows_of,
 )
 from tests.contract.commit import commit, finish, settle_pending, taken
 from tests.contract.steps import PARTS, POISON, Index, Lost, Part, ingest, span
 from tests.contract.store import Proc, digest
 
+Pairs = tuple[tuple[str, str], ...]
 TTL = 10  # a lease older than this is free
 
 
-def inputs(p: Process, table: str, key: str) -> Proc[tuple[str, tuple, tuple]]:
+def inputs(p: Process, table: str, key: str) -> Proc[tuple[str, Pairs, Pairs]]:
     """Identity, pinned files and index files of what a step reads."""
     if table == "pairs":
         landed = yield from p.store.read(f"landing/{key}")
@@ -146,7 +159,7 @@ def ingest_parts(p: Process, plan: Plan) -> Proc[list[Part]]:
         if piece is None:
             raise Conflict("scratch is gone")
         rows += piece.body
-    rows = rows[:2] if p.under or "limit-replaces" in p.bugs and p.owner.startswith("preview") else rows
+    rows = rows[:2] if p.under or ("limit-replaces" in p.bugs and p.owner.startswith("preview")) else rows
     latest = "latest-input" in p.bugs and not p.under
     pinned = [(k, f) for k, (_, f) in (yield from indices(p)).items() if k < plan.key] if latest else plan.earlier
     earlier = {}

@@ -1,15 +1,15 @@
 """A world for the model: starts, interleaves and crashes processes, and looks at the lake after every operation."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tests.contract import upkeep
-from tests.contract.base import Conflict, Plan, Process, Retired, Sealed, Violation, rows_of
+from tests.contract.base import Conflict, Process, Violation
 from tests.contract.model import TTL, run
-from tests.contract.steps import Index, meets, undisturbed
-from tests.contract.store import Main, Object, Proc, Side, Store, Table, digest
+from tests.contract.promises import Promises
+from tests.contract.steps import undisturbed
+from tests.contract.store import Object, Proc, digest
 
 LANDING = {
     "1": [(10, 3, 7, 20), (23, 3, 7, 20), (10, 99, 33, 20)],
@@ -35,19 +35,13 @@ class Live:
 
 
 @dataclass
-class World:
+class World(Promises):
     """One lake and all that happens to it."""
 
     bugs: frozenset[str] = frozenset()
-    store: Store = field(default_factory=Store)
     live: list[Live] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
-    landed: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    asked: set[int] = field(default_factory=set)
-    done: set[int] = field(default_factory=set)
-    made: list[tuple[Any, ...]] = field(default_factory=list)
     setting: int = 0
-    fine: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for path, body in (("lake.json", {"root": "A", "tables": "A"}), ("published", ()), ("promoted", 3)):
@@ -73,33 +67,37 @@ class World:
         return live
 
     def _program(self, p: Process, kind: str, key: str, argument: int) -> Proc[None]:
-        row = ROWS[argument % len(ROWS)]
         if kind in ("pairs", "captions"):
             return run(p, kind, key)
         if kind == "copy":
             self.store.objects["B/lake.json"] = Object({"root": "A", "tables": "A"}, self.store.number(), 0)
             p.root = "B"
             return run(p, "pairs", key)
+        return self._beside(p, kind, key, argument)
+
+    def _beside(self, p: Process, kind: str, key: str, argument: int) -> Proc[None]:
+        old = [main for _, name, k, main in self.store.replaced if (name, k) == ("A:pairs", key)]
+        nothing = (kind == "end" and not self.done) or (kind == "rollback" and not old)
+        row = ROWS[argument % len(ROWS)]
         if kind == "takedown":
             self.asked.add(row)
-            return upkeep.take_down(p, row)
-        if kind == "end":
-            return upkeep.end_takedown(p, min(self.done)) if self.done else upkeep.accept(p)
-        if kind == "again":
-            p.request = f"{argument % 2}"
-            return upkeep.again(p, key)
-        if kind == "rollback":
-            old = [main for _, name, k, main in self.store.replaced if (name, k) == ("A:pairs", key)]
-            return upkeep.roll_back(p, key, old[-1]) if old else upkeep.accept(p)
-        if kind == "step back":
-            return upkeep.step_back(p, 2)
-        if kind == "read":
-            return upkeep.read(p, ("pairs", "captions")[argument % 2], key)
-        simple = {"release": upkeep.release, "maintain": upkeep.maintain, "accept": upkeep.accept}
-        return simple[kind](p) if kind in simple else upkeep.preview(p, key)
+        p.request = f"{argument % 2}" if kind == "again" else ""
+        begin: dict[str, Callable[[], Proc[None]]] = {
+            "takedown": lambda: upkeep.take_down(p, row),
+            "end": lambda: upkeep.end_takedown(p, min(self.done)),
+            "again": lambda: upkeep.again(p, key),
+            "rollback": lambda: upkeep.roll_back(p, key, old[-1]),
+            "step back": lambda: upkeep.step_back(p, 2),
+            "read": lambda: upkeep.read(p, ("pairs", "captions")[argument % 2], key),
+            "release": lambda: upkeep.release(p),
+            "maintain": lambda: upkeep.maintain(p),
+            "accept": lambda: upkeep.accept(p),
+            "preview": lambda: upkeep.preview(p, key),
+        }
+        return begin["accept" if nothing else kind]()
 
     def step(self, live: Live, times: int) -> bool:
-        """Let a process go on: for n operations, to its n-th write (100 + n) or swap (200 + n), or past it (300 + n)."""
+        """Let a process go on: for n operations, to its n-th write (100 + n) or swap (200 + n; 300: past it)."""
         if times > 300 and not self.step(live, times - 100):
             return False
         wanted, left = WANTED[times // 100], 1 if times > 300 else times % 100
@@ -156,86 +154,6 @@ class World:
                 self.finish(self.start("pairs", argument))
         else:
             self.step(self.start(kind, argument, variant), times)
-
-    def mains(self, table: str) -> dict[str, Main]:
-        """What stands committed in a table of the real lake."""
-        return dict(self.store.tables.get(f"A:{table}", Table()).keys)
-
-    def rows(self, main: Main) -> tuple[tuple[int, str], ...]:
-        """The rows that stand."""
-        if missing := [file for file in main.files if file not in self.store.objects]:
-            raise Violation(f"committed files are gone: {missing}")
-        return tuple(row for file in main.files for row in rows_of(self.store.objects[file].body))
-
-    def inspect(self) -> None:
-        """What must hold after every single operation."""
-        for table in ("pairs", "captions"):
-            for key, main in self.mains(table).items():
-                if (now := self._state(key, main)) != self.fine.get((table, key)):
-                    self._inspect_main(table, key, main)
-                    self.fine[table, key] = now
-        published = [row for _, row in self.store.objects["A/published"].body]
-        if gone := self.done & set(published):
-            raise Violation(f"{gone} are published after their takedown")
-        if any(meets(a, b) for i, a in enumerate(published) for b in published[:i]):
-            raise Violation(f"a pair is twice in a release: {published}")
-        if self.store.objects["A/promoted"].body not in (3, 2):
-            raise Violation("the pointer went back twice")
-        asked = Counter(one[:4] for one in set(self.made) if one[0])
-        if any(n > 1 for n in asked.values()):
-            raise Violation("one request made a key anew twice")
-
-    def _state(self, key: str, main: Main) -> Any:
-        # All that an inspection of a key looks at: what did not change since it was found fine is not looked at again.
-        tags = [found.tag if (found := self.store.objects.get(f)) else 0 for f in (*main.files, main.sealed)]
-        sides = [self.store.tables.get(f"A:{side}", Table()).keys.get(key, Side()) for side in ("index", "quarantine")]
-        gone = [path for side in sides for _, path in side.files if path not in self.store.objects]
-        return main, tags, sides, gone, len(self.done)
-
-    def _inspect_main(self, table: str, key: str, main: Main) -> None:
-        rows = self.rows(main)
-        if any(not file.startswith("A/") for file in (*main.files, main.sealed)):
-            raise Violation(f"{table} {key} holds files of another lake")
-        if digest(rows) != main.content:
-            raise Violation(f"{table} {key} has other rows than were committed")
-        if gone := self.done & {row for row, _ in rows}:
-            raise Violation(f"{table} {key} holds {gone} after its takedown")
-        sealed: Sealed = self.store.objects[main.sealed].body
-        came, kept, dropped, quarantined = sealed.account
-        if came != kept + dropped + quarantined:
-            raise Violation(f"the account of {table} {key} does not add up")
-        if table == "pairs":
-            if came != len(self.landed[sealed.landed]) or sorted(row for row, _ in rows) != sorted({r for r, _ in rows}):
-                raise Violation(f"{key} lost or doubled rows")
-            self._inspect_sides(key, main, sealed)
-        else:
-            self._inspect_source(key, rows, sealed)
-        first = digest(self.store.objects[sealed.first or main.sealed].body)
-        objects = self.store.objects
-        verdict = objects.get(f"A/verdicts/{first}")
-        if (verdict is None or not verdict.body) and f"A/accepted/{first}" not in objects:
-            raise Violation(f"{table} {key} was committed unchecked")
-
-    def _inspect_source(self, key: str, rows: tuple[tuple[int, str], ...], sealed: Sealed) -> None:
-        found = self.store.objects[sealed.plan].body
-        plan: Plan = found.plan if isinstance(found, Retired) else found
-        if plan.run != sealed.run or not all(path in self.store.objects for path, _ in plan.pins):
-            return
-        source = {row for path, _ in plan.pins for row, _ in rows_of(self.store.objects[path].body)}
-        if not (mine := {row for row, _ in rows}) <= source <= mine | self.asked:
-            raise Violation(f"captions of {key} are not of the rows that their plan names")
-
-    def _inspect_sides(self, key: str, main: Main, sealed: Sealed) -> None:
-        for side in ("index", "quarantine"):
-            found = self.store.tables[f"A:{side}"].keys.get(key, Side())
-            mine = [path for r, path in found.files if r == main.run]
-            if len(mine) != 1 or mine[0] not in self.store.objects:
-                raise Violation(f"{side} of {key} does not belong to its rows")
-            if side == "quarantine" and self.done & set(self.store.objects[mine[0]].body):
-                raise Violation(f"quarantine of {key} holds a row after its takedown")
-            body, made = self.store.objects[mine[0]].body, self.store.objects[sealed.files[0]].body
-            if isinstance(body, Index) and not {row for row, _ in rows_of(made)} <= set(body.kept):
-                raise Violation(f"index of {key} is of other rows")
 
     def settle(self) -> None:
         """Let all come to rest: late processes end, every task gets its next try; then compare with a quiet lake."""
@@ -295,9 +213,8 @@ class World:
 
 def explore(actions: Sequence[Action], bugs: frozenset[str] = frozenset()) -> World:
     """Do the actions, then come to rest; Violation if anything promised does not hold."""
-    world = World(bugs)
+    world = World(bugs=bugs)
     for action in actions:
         world.act(action)
     world.settle()
     return world
-
