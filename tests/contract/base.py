@@ -86,6 +86,7 @@ class Process:
     home: str = ""
     known: frozenset[int] | None = None  # the takedown list as version 1 keeps it
     plan: Plan | None = None
+    saw: int = 0  # the commit that stood when this try planned
     made: list[tuple[Any, ...]] = field(default_factory=list)
 
     def name(self, table: str) -> str:

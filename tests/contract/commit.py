@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.contract.base import TRIES, Conflict, Plan, Process, Sealed, base_of, indices, main_of, need, rows_of
+from tests.contract.base import (
+    TRIES,
+    Conflict,
+    Plan,
+    Process,
+    Sealed,
+    Violation,
+    base_of,
+    indices,
+    main_of,
+    need,
+    rows_of,
+)
 from tests.contract.steps import Index, contradicts
 from tests.contract.store import Main, Proc, Side, Table, digest
 
@@ -111,7 +123,11 @@ def swap_main(
     def change(now: Table) -> Main | None:
         main = now.keys.get(plan.key)
         same = base_of(p, main) == base_of(p, seen[1]) if "base-by-name" in p.bugs else main == seen[1]
-        return new if same and (blind or now.epoch == seen[0].epoch) else None
+        if not same or not (blind or now.epoch == seen[0].epoch):
+            return None
+        if p.saw != (main.origin if main else 0):
+            raise Violation(f"an old try of {plan.table} {plan.key} replaced a newer commit")
+        return new
 
     done = yield from p.store.swap(p.name(plan.table), plan.key, change)
     if done:

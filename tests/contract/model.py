@@ -60,6 +60,7 @@ def make_plan(p: Process, table: str, key: str) -> Proc[Plan | None]:
     if "generation" in p.bugs and p.request:
         fresh += [f"again-{p.request}-{len(because)}"]
     because = because | frozenset(fresh)
+    p.saw = standing.origin if standing else 0
     source, pins, earlier = yield from inputs(p, table, key)
     fingerprint = digest((table, source, p.setting, sorted(because), bool(p.under)))
     p.known = frozenset((yield from taken(p)))

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from tests.contract.base import Plan, Retired, Sealed, Violation, rows_of
-from tests.contract.steps import Index, meets
+from tests.contract.steps import Index, contradicts, meets
 from tests.contract.store import Main, Side, Store, Table, digest
 
 
@@ -19,6 +20,7 @@ class Promises:
     done: set[int] = field(default_factory=set)
     made: list[tuple[Any, ...]] = field(default_factory=list)
     fine: dict[tuple[str, str], Any] = field(default_factory=dict)
+    met: dict[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def mains(self, table: str) -> dict[str, Main]:
         """What stands committed in a table of the real lake."""
@@ -37,6 +39,7 @@ class Promises:
                 if (now := self._state(key, main)) != self.fine.get((table, key)):
                     self._inspect_main(table, key, main)
                     self.fine[table, key] = now
+        self._inspect_marks()
         published = [row for _, row in self.store.objects["A/published"].body]
         if gone := self.done & set(published):
             raise Violation(f"{gone} are published after their takedown")
@@ -47,6 +50,21 @@ class Promises:
         asked = Counter(one[:4] for one in set(self.made) if one[0])
         if any(n > 1 for n in asked.values()):
             raise Violation("one request made a key anew twice")
+
+    def _inspect_marks(self) -> None:
+        mains, objects = self.mains("pairs"), self.store.objects
+        index: dict[str, str] = {}
+        for key, main in mains.items():
+            side = self.store.tables["A:index"].keys.get(key, Side())
+            index[key] = next(path for run, path in side.files if run == main.run)
+        for early, late in combinations(sorted(index), 2):
+            paths = (index[early], index[late], early)
+            if paths not in self.met:
+                self.met[paths] = contradicts(objects[paths[1]].body, early, objects[paths[0]].body.kept)
+            pending = {f"A/pending/{key}/{mains[key].token}" for key in (early, late)}
+            marks = f"A/marks/pairs/{late}/"
+            if self.met[paths] and not any(path in pending or path.startswith(marks) for path in objects):
+                raise Violation(f"{late} contradicts {early}, and nothing says so")
 
     def _state(self, key: str, main: Main) -> Any:
         # All that an inspection of a key looks at: what did not change since it was found fine is not looked at again.
@@ -82,6 +100,8 @@ class Promises:
             raise Violation(f"{table} {key} was committed unchecked")
 
     def _inspect_source(self, key: str, rows: tuple[tuple[int, str], ...], sealed: Sealed) -> None:
+        if sealed.plan not in self.store.objects:
+            raise Violation(f"the plan of a committed run of {key} is gone")
         found = self.store.objects[sealed.plan].body
         plan: Plan = found.plan if isinstance(found, Retired) else found
         if plan.run != sealed.run or not all(path in self.store.objects for path, _ in plan.pins):

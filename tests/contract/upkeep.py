@@ -196,6 +196,7 @@ def roll_back(p: Process, key: str, old: Main) -> Proc[None]:
     now = yield from main_of(p, "pairs", key)
     if plan is None or sealed is None or not isinstance(plan.body, Plan) or plan.body.run != old.run or now is None:
         raise Conflict("that run is gone")
+    p.saw = now.origin
     p.plan = replace(plan.body, base=base_of(p, now))
     yield from commit(p, p.plan, sealed.body.first or old.sealed)
     p.seen["rolled back"] += 1

@@ -78,6 +78,8 @@ class World(Promises):
     def _beside(self, p: Process, kind: str, key: str, argument: int) -> Proc[None]:
         old = [main for _, name, k, main in self.store.replaced if (name, k) == ("A:pairs", key)]
         nothing = (kind == "end" and not self.done) or (kind == "rollback" and not old)
+        nothing |= kind == "step back" and self.seen["asked to step back"] > 0
+        self.seen["asked to step back"] += kind == "step back"
         row = ROWS[argument % len(ROWS)]
         if kind == "takedown":
             self.asked.add(row)
@@ -149,8 +151,10 @@ class World(Promises):
                 if self.step(live, times) and kind == "crash":
                     self.crash(live)
         elif kind == "there and back":
-            for rows in (variant + 1, variant):
-                self.deliver(KEYS[argument % len(KEYS)], rows)
+            key = KEYS[argument % len(KEYS)]
+            back = LANDING[key].index(self.store.objects[f"landing/{key}"].body)
+            for rows in (back + 1, back):
+                self.deliver(key, rows)
                 self.finish(self.start("pairs", argument))
         else:
             self.step(self.start(kind, argument, variant), times)
