@@ -96,5 +96,5 @@ def test_the_protocol_holds() -> None:
 
 @pytest.mark.parametrize("bug", MUTATIONS)
 def test_a_fault_put_back_is_found(bug: str) -> None:
-    tried, _, seen = search(bug, 1000)
+    tried, _, seen = search(bug, 2000)
     assert tried, f"{MUTATIONS[bug]}: not found; {seen}"

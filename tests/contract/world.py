@@ -112,7 +112,7 @@ class World(Promises):
                 self.inspect()
                 return False
             left -= live.label.startswith(wanted)
-            if before.startswith(WRITES):
+            if before.startswith(WRITES[1:]):  # what is created is seen by nobody before another write
                 self.inspect()
         return True
 
