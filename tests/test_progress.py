@@ -3,7 +3,7 @@
 import json
 from io import StringIO
 
-from kale_tasks.progress import Lines
+from kale_tasks.progress import Counting, Lines
 
 
 def test_a_line_names_the_unit_and_the_facts() -> None:
