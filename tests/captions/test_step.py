@@ -22,7 +22,7 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute, plan
 from tests.captions.conftest import Opener
 from tests.captions.world import KEY, Pair, give, give_dense, pairs, with_alt
-from tests.engines.server import Server, said, serving, spoken
+from tests.engines.server import Server, completion, prompt_of, serving
 
 CAPTION = "A small red tower is at the left. The background is plain white."
 
@@ -33,17 +33,17 @@ def rows(lake: Lake, table: str, stage: int | None = None) -> list[dict[str, Any
 
 
 def dense_of(body: dict[str, Any]) -> str:
-    return spoken(body).partition("The description: ")[2].partition("\n")[0]
+    return prompt_of(body).partition("The description: ")[2].partition("\n")[0]
 
 
 def echo(body: dict[str, Any]) -> web.Response:
     """A fuser that repeats the description."""
-    return said(dense_of(body))
+    return completion(dense_of(body))
 
 
 def test_dense_describes_the_images_of_stage_1_and_counts_the_others(opened: Opener) -> None:
     given = pairs(60)
-    with serving(reply=lambda body: said(CAPTION)) as server:
+    with serving(reply=lambda body: completion(CAPTION)) as server:
         lake, settings = opened(server=server)
         give(lake, settings, [*given[:-1], Pair(**{**vars(given[-1]), "image": b""})])
         done = execute(Run(Dense(), lake, settings, KEY))
@@ -79,7 +79,7 @@ def test_each_hostile_alt_text_has_its_own_outcome(opened: Opener) -> None:
     assert all(outcome[name]["alt_text"] == text for name, text in poison.items())  # byte for byte
     assert outcome["empty"]["flags"] == ["alt_noise", "alt_empty"]
     assert outcome["orders"]["flags"][0] == "alt_orders"
-    prompts = [spoken(body) for body in server.bodies]
+    prompts = [prompt_of(body) for body in server.bodies]
     assert not any("HACKED" in text or "\x00" in text or "\u202e" in text or "<|end|>" in text for text in prompts)
     assert max(map(len, prompts)) < 600
     assert all(text.count("</alt>") == 1 for text in prompts)
@@ -88,7 +88,7 @@ def test_each_hostile_alt_text_has_its_own_outcome(opened: Opener) -> None:
 def test_a_broken_image_is_quarantined_alone(opened: Opener) -> None:
     given = [pair for pair in pairs(30) if pair.split == "stage1"]
     given[3] = Pair(**{**vars(given[3]), "image": b"\xff\xd8\xff this is no image"})
-    with serving(reply=lambda body: said(CAPTION)) as server:
+    with serving(reply=lambda body: completion(CAPTION)) as server:
         lake, settings = opened(server=server)
         give(lake, settings, given)
         done = execute(Run(Dense(), lake, settings, KEY))
@@ -118,7 +118,7 @@ def test_an_answer_with_an_invented_fact_is_retried_and_then_replaced_by_the_den
         asked[dense] += 1
         stubborn = dense == hopeless
         place = "in Kaldor" if asked[dense] > 1 and not stubborn else "in Atlantis"
-        return said(f"{dense} It stands {place} by the sea.")
+        return completion(f"{dense} It stands {place} by the sea.")
 
     with serving(reply=reply) as server:
         lake, settings = opened(server=server)
@@ -137,7 +137,7 @@ def test_an_answer_with_an_invented_fact_is_retried_and_then_replaced_by_the_den
 
 def test_refused_answers_never_become_captions(opened: Opener) -> None:
     given = [pair for pair in pairs(20) if pair.split == "stage1"]
-    with serving(reply=lambda body: said("I'm sorry, but I can't assist with that.")) as server:
+    with serving(reply=lambda body: completion("I'm sorry, but I can't assist with that.")) as server:
         lake, settings = opened(server=server)
         give(lake, settings, given)
         done = execute(Run(Dense(), lake, settings, KEY))
@@ -172,7 +172,7 @@ def test_stage_2_needs_a_promoted_student(opened: Opener) -> None:
 
 def test_the_student_captions_stage_2_with_the_promoted_version(opened: Opener) -> None:
     given = pairs(60)
-    with serving(reply=lambda body: said(CAPTION)) as server:
+    with serving(reply=lambda body: completion(CAPTION)) as server:
         lake, settings = opened(server=server)
         give(lake, settings, given)
         promote(lake, "0123456789abcdef")
@@ -206,7 +206,7 @@ def test_runtime_settings_do_not_change_the_fingerprint_and_the_recipe_does(open
 
 def test_the_ledger_holds_tokens_images_seconds_and_cost(opened: Opener) -> None:
     given = [pair for pair in pairs(40) if pair.split == "stage1"]
-    with serving(0.01, lambda body: said(CAPTION)) as server:
+    with serving(0.01, lambda body: completion(CAPTION)) as server:
         lake, settings = opened("caption.device_hour_price=3600", server=server)
         give(lake, settings, given)
         execute(Run(Dense(), lake, settings, KEY))

@@ -27,23 +27,25 @@ class Server:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one completion request."""
         body = await request.json()
-        text = spoken(body)
+        text = prompt_of(body)
         self.asked[text] += 1
         self.connections.add(id(request.transport))
         if self.keep_bodies:
             self.bodies.append(body)
         if delay := self.delays.get(text, self.delay):
             await asyncio.sleep(delay)
-        return (self.reply and self.reply(body)) or said(f"A caption of {len(text)} letters is here for all to see.")
+        return (self.reply and self.reply(body)) or completion(
+            f"A caption of {len(text)} letters is here for all to see."
+        )
 
 
-def spoken(body: dict[str, Any]) -> str:
+def prompt_of(body: dict[str, Any]) -> str:
     """Return the text of the last message."""
     content = body["messages"][-1]["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
-def said(text: str, finish: str = "stop") -> web.Response:
+def completion(text: str, finish: str = "stop") -> web.Response:
     """Make the response with a completion."""
     choice = {"message": {"content": text}, "finish_reason": finish}
     return web.json_response({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 5}})

@@ -13,7 +13,7 @@ from kale_tasks.engines.base import Answer, Model, Request, open_engine
 from kale_tasks.errors import BadConfig, Transient
 from kale_tasks.recipes.recipe import Task, load_recipe
 from tests.captions.world import pairs
-from tests.engines.server import Server, said, serving, spoken
+from tests.engines.server import Server, completion, prompt_of, serving
 from tests.lakes import settings_of
 
 TASK = load_recipe("demo").dense
@@ -38,7 +38,7 @@ def asking(text: str, number: int = 0, image: bytes | None = None) -> Request:
 
 
 def test_an_answer_has_text_token_counts_and_finish_reason() -> None:
-    with serving(reply=lambda body: said("A tower.", "length")) as server:
+    with serving(reply=lambda body: completion("A tower.", "length")) as server:
         assert ask([server], [asking("what?")]) == {0: Answer(0, "A tower.", 7, 5, "length")}
 
 
@@ -70,7 +70,7 @@ def test_a_busy_server_is_asked_again_after_the_time_it_names() -> None:
 
 def test_a_request_that_always_fails_fails_alone() -> None:
     def reply(body: dict[str, Any]) -> web.Response | None:
-        return web.Response(status=500, headers={"Retry-After": "0.01"}) if spoken(body) == "bad" else None
+        return web.Response(status=500, headers={"Retry-After": "0.01"}) if prompt_of(body) == "bad" else None
 
     with serving(0.01, reply) as server:
         requests = [asking("bad", 0), *(asking(f"good {i}", i) for i in range(1, 40))]
@@ -82,7 +82,7 @@ def test_a_request_that_always_fails_fails_alone() -> None:
 
 def test_what_a_server_rejects_is_not_sent_again() -> None:
     def reply(body: dict[str, Any]) -> web.Response | None:
-        why = "maximum context length is 1024 tokens" if spoken(body) == "long" else "this is no image"
+        why = "maximum context length is 1024 tokens" if prompt_of(body) == "long" else "this is no image"
         return web.json_response({"error": why}, status=400)
 
     with serving(reply=reply) as server:
@@ -98,7 +98,7 @@ def test_a_request_is_abandoned_after_the_time_limit() -> None:
 
 def test_a_response_without_a_completion_fails_its_request_alone() -> None:
     def reply(body: dict[str, Any]) -> web.Response | None:
-        return web.json_response({"choices": []}) if spoken(body) == "bad" else None
+        return web.json_response({"choices": []}) if prompt_of(body) == "bad" else None
 
     with serving(reply=reply) as server:
         answers = ask([server], [asking("bad", 0), *(asking("good", i) for i in range(1, 9))], "caption.tries=1")
