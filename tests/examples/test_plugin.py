@@ -86,6 +86,12 @@ def test_without_the_package_the_rule_is_unknown(sets: list[str]) -> None:
         kale({"PYTHONPATH": str(ROOT)}, "run", "ingest", "--key", KEY, sets=[*sets, RULE])
 
 
+def test_the_check_judges_ingested_rows(environment: dict[str, str], sets: list[str]) -> None:
+    kale(environment, "run", "ingest", "--key", KEY, sets=sets)
+    result = kale(environment, "check", "ingest", "--key", KEY, "--json", sets=sets)
+    assert "year_share" in json.dumps(result), result
+
+
 def test_the_engine_answers_with_the_size_of_each_image(environment: dict[str, str]) -> None:
     code = """
 import io
