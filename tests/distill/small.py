@@ -55,7 +55,7 @@ def small_settings(folder: Path, base: Path, **train):
 
 def commit_captions(lake: Lake, key: str, rows: int) -> list[dict]:
     """Commit images and their correct stage-1 captions for a key. Return the captions."""
-    rng = Random(f"school {key}")
+    rng = Random(f"captions {key}")
     images, captions, shard = [], [], b""
     for number in range(rows):
         scene = make_scene(rng)
