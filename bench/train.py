@@ -45,13 +45,13 @@ def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Sample:
     """Forward, backward, clip, step on batches that lie in memory."""
     model, processor = load_base(lake.settings.distill)
     freeze_unused(model)
-    learner = CaptionLoss(model, processor).train()
-    weights = [weight for weight in learner.parameters() if weight.requires_grad]
+    module = CaptionLoss(model, processor).train()
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, 1e-3)
 
     def work() -> dict[str, float]:
         for batch in ready:
-            loss = learner(batch.ids, batch.labels, batch.pixels) / batch.step_tokens
+            loss = module(batch.ids, batch.labels, batch.pixels) / batch.step_tokens
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()

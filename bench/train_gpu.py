@@ -38,7 +38,7 @@ def model() -> Any:
 
 
 class Scale:
-    """Stands in for a processor, of which the learner takes the scale of pixels alone."""
+    """A processor of which CaptionLoss needs only the scale of pixels."""
 
     image_processor = type("Images", (), {"image_mean": (0.5,) * 3, "image_std": (0.5,) * 3})
 
@@ -51,11 +51,11 @@ def lessons(size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return ids, labels, torch.randint(0, 255, (size, 3, 384, 384), dtype=torch.uint8, device="cuda")
 
 
-def step(learner: CaptionLoss, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]) -> float:
+def step(module: CaptionLoss, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]) -> float:
     """Seconds of one optimiser step."""
     began = time.monotonic()
     with torch.autocast("cuda", torch.bfloat16):
-        loss = learner(*batch) / batch[0].numel()
+        loss = module(*batch) / batch[0].numel()
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()
@@ -65,11 +65,11 @@ def step(learner: CaptionLoss, optimizer: torch.optim.Optimizer, batch: tuple[to
 
 def measure(peak: float) -> str:
     """A line for each size of batch."""
-    learner = CaptionLoss(model(), Scale()).train().cuda()
-    learner.model.gradient_checkpointing_enable({"use_reentrant": False})
-    freeze_unused(learner.model)
-    optimizer = torch.optim.AdamW([w for w in learner.parameters() if w.requires_grad], 1e-5, fused=True)
-    count = sum(weight.numel() for weight in learner.parameters()) / 1e9
+    module = CaptionLoss(model(), Scale()).train().cuda()
+    module.model.gradient_checkpointing_enable({"use_reentrant": False})
+    freeze_unused(module.model)
+    optimizer = torch.optim.AdamW([w for w in module.parameters() if w.requires_grad], 1e-5, fused=True)
+    count = sum(weight.numel() for weight in module.parameters()) / 1e9
     lines = [
         f"{torch.cuda.get_device_name()}; {count:.2f} B weights; lessons of {LENGTH} tokens; bfloat16 arithmetic.",
         "",
@@ -79,8 +79,8 @@ def measure(peak: float) -> str:
     for size in BATCHES:
         torch.cuda.reset_peak_memory_stats()
         batch = lessons(size)
-        took = statistics.median([step(learner, optimizer, batch) for _ in range(STEPS)][WARM:])
-        share = 100 * learner.flops(batch[0], batch[1]) / took / (peak * 1e12)
+        took = statistics.median([step(module, optimizer, batch) for _ in range(STEPS)][WARM:])
+        share = 100 * module.flops(batch[0], batch[1]) / took / (peak * 1e12)
         memory = torch.cuda.max_memory_allocated() / 2**30
         lines.append(f"| {size} | {size * LENGTH / took:.0f} | {size / took:.1f} | {memory:.1f} | {share:.1f} % |")
     return "\n".join([*lines, ""])

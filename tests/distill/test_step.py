@@ -66,7 +66,7 @@ def test_a_student_no_better_than_the_one_in_use_is_not_promoted(lake):
 def test_a_promotion_by_somebody_else_in_the_meantime_is_a_conflict(lake):
     run(lake, **LAX)
     (student,) = students.versions(lake)
-    with pytest.raises(Conflict, match="judged against"):
+    with pytest.raises(Conflict, match="promoted since"):
         students.succeed(lake, "0" * 16, "?", predecessor=None)
     assert students.promoted(lake).version == student.version
 

@@ -11,7 +11,8 @@ import pytest
 
 from kale_tasks.airflow.standalone import free_port
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run, execute
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import load
 from kale_tasks.world.demo.results import next_steps
 from tests.distill.small import CommitRows
