@@ -14,7 +14,7 @@ from kale_tasks.airflow.standalone import StandaloneAirflow, free_port
 CHUNKS = (1, 10, 100)
 DAG = "kale_images"
 WORK_MINUTES = 10
-# Stands in for the interpreter of the steps: answers at once what `kale` would.
+# Replaces the interpreter of the steps: prints at once what `kale` would.
 _INTERPRETER = f"""#!{sys.executable} -ISE
 import json, sys
 words = sys.argv[3:]

@@ -121,15 +121,17 @@ def main() -> None:
         notes: list[float] = []
         wall, cpu = ours(url, many, 64, notes)
     peaks = ", ".join(f"{note:.0f}" for note in notes)
-    told = f"{wall:.0f} s wall, {cpu:.0f} s CPU, {many / wall:.0f} requests/s. Peak memory at each tenth, MB: {peaks}."
-    page = _PAGE.format(lines="\n".join(lines), many=f"{many:,}", told=told)
+    summary = (
+        f"{wall:.0f} s wall, {cpu:.0f} s CPU, {many / wall:.0f} requests/s. Peak memory at each tenth, MB: {peaks}."
+    )
+    page = _PAGE.format(lines="\n".join(lines), many=f"{many:,}", summary=summary)
     Path(__file__).with_suffix(".md").write_text(page)
     print(page)
 
 
 _PAGE = """# What a request costs
 
-By `python bench/caption.py` on 2 cores, 24 GB: a loopback server, a process of its own, answers after 20 ms. The bare
+By `python -m bench.caption` on 2 cores, 24 GB: a loopback server, a process of its own, answers after 20 ms. The bare
 loop is aiohttp that sends the same bodies and does nothing else. The best of three tries, taken by turns. CPU seconds
 are the client's; *over bare* is what it spends beside the bare loop.
 
@@ -139,7 +141,7 @@ are the client's; *over bare* is what it spends beside the bare loop.
 
 ## {many} requests, 64 in flight
 
-{told}
+{summary}
 """
 
 if __name__ == "__main__":

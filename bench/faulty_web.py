@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def _end(row: dict[str, Any] | None) -> str:
-    # A placeholder stands in quarantine: its address gave what it should.
+    # A placeholder is quarantined although its address returned what it should.
     return (row["reason"] or "ok") if row else "ok"
 
 

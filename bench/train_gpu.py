@@ -1,6 +1,6 @@
 """The student at the size of production, from random weights on one GPU: tokens a second, memory, share of the peak.
 
-python bench/train_gpu.py --peak 989
+python -m bench.train_gpu --peak 989
 """
 
 import argparse

@@ -6,7 +6,7 @@ from airflow.sdk import Param
 
 _FIELDS = {
     "force": Param(
-        False, type="boolean", title="Make it anew", description="Run the steps again although they are committed."
+        False, type="boolean", title="Make it again", description="Run the steps again although they are committed."
     ),
     "redrive": Param(
         False,

@@ -22,7 +22,7 @@ Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse, distill,
 Again = Annotated[
     bool,
     typer.Option(
-        "--again", "--redrive", help="Make it anew although it is committed; images: try again what can heal."
+        "--again", "--redrive", help="Make it again although it is committed; images: try again what can heal."
     ),
 ]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="The run, as `kale plan` named it.")]
