@@ -171,7 +171,7 @@ def _kill_once(cluster: SparkCluster, tables: Path) -> Thread:
     """Kill the first worker as soon as the run has written its first intermediate table."""
 
     def watch() -> None:
-        wait_until(lambda: any(tables.rglob("scratch/fates-*")), "the fates of the rows", seconds=600)
+        wait_until(lambda: any(tables.rglob("scratch/decisions-*")), "the decisions on the rows", seconds=600)
         cluster.workers[0].kill()
 
     thread = Thread(target=watch)
