@@ -1,17 +1,14 @@
-"""A new student is trained when enough new stage-1 captions stand; if its gate lets it through, it is put to use.
+"""Trains a student when there are enough new stage-1 captions, and promotes it if it passes the promotion gate.
 
-It learns from all keys, so its own key is `all`. The captions of earlier students stay as they are.
+A student is trained on all keys, so its key is `all`. Captions of earlier students are kept.
 """
 
 from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
-from kale_tasks.airflow.announce import AnnounceOperator
-from kale_tasks.airflow.assets import CAPTIONS1, DISTILL_TICK, STAGE2_READY
-from kale_tasks.airflow.decide import OnlyIfDueOperator
-from kale_tasks.airflow.defaults import dag_arguments
-from kale_tasks.airflow.groups import heavy
+from kale_tasks.airflow.dag_parts import CAPTIONS1, DISTILL_TICK, STAGE2_READY, dag_arguments, heavy_task
+from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
+from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
-from kale_tasks.airflow.params import form
 from kale_tasks.lake.partition import ALL_KEYS
 
 with DAG(
@@ -22,30 +19,30 @@ with DAG(
     dag_display_name="KALE 4: distill",
     description="Train the student on the stage-1 captions of all keys.",
     doc_md=__doc__,
-    params=form("force"),
+    params=run_form("force"),
     max_active_runs=1,
     **dag_arguments("models"),
 ):
-    due = OnlyIfDueOperator(
+    due = OnlyIfPendingOperator(
         task_id="due",
         task_display_name="enough new captions?",
-        doc_md="Goes on if `schedule.distill_new_rows` captions stand that no student has learnt from.",
+        doc_md="Continues if there are `schedule.distill_new_rows` captions that no student was trained on.",
         what="distill",
     )
     announce = AnnounceOperator(
         task_id="announce",
         task_display_name="announce stage 2",
-        doc_md="Wakes stage 2 for every key that has images and no captions of a student yet.",
+        doc_md="Starts stage 2 for every key that has images but no captions of stage 2.",
         what="stage2",
         outlet=STAGE2_READY,
         key=None,
     )
     distill = RunOperator(
         task_id="distill",
-        task_display_name="train, judge, promote",
-        doc_md="Trains on the captions that stand now; killed, it goes on from its last checkpoint.",
+        task_display_name="train, evaluate, promote",
+        doc_md="Trains on all committed captions. A retry continues from the last checkpoint.",
         step="distill",
         key=ALL_KEYS,
-        **heavy("gpu"),
+        **heavy_task("gpu"),
     )
     due >> distill >> announce

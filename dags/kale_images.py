@@ -1,12 +1,11 @@
-"""The images of a key's pairs are fetched, or adopted from tars that came with them."""
+"""Fetches the images of a key, or adopts them from tars among the landing files."""
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.announce import AnnounceOperator
-from kale_tasks.airflow.assets import IMAGES, PAIRS, STAGE2_READY
-from kale_tasks.airflow.defaults import dag_arguments
+from kale_tasks.airflow.dag_parts import IMAGES, PAIRS, STAGE2_READY, dag_arguments
+from kale_tasks.airflow.flow_operators import AnnounceOperator
+from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
-from kale_tasks.airflow.params import form
 
 with DAG(
     "kale_images",
@@ -14,13 +13,13 @@ with DAG(
     dag_display_name="KALE 2: images",
     description="Fetch or adopt the images of a key.",
     doc_md=__doc__,
-    params=form("redrive", "limit"),
+    params=run_form("redrive", "limit"),
     **dag_arguments("images"),
 ):
     announce = AnnounceOperator(
         task_id="announce",
         task_display_name="announce stage 2",
-        doc_md="Wakes stage 2 for this key if a student is in use; else the distillation will, once it has made one.",
+        doc_md="Starts stage 2 for this key if a student is promoted; otherwise `kale_distill` does that later.",
         what="stage2",
         outlet=STAGE2_READY,
     )

@@ -1,37 +1,36 @@
-"""Every day: let old snapshots and unused files go, and announce again what the lake says is still missing.
+"""Every day: expires old snapshots, deletes unused files, and announces pending work again.
 
-A paused Dag loses the events that were meant for it; here they are found again.
+A paused Dag loses the events that it would have received; this Dag repeats them.
 """
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from kale_tasks.airflow.announce import AnnounceOperator
-from kale_tasks.airflow.assets import IMAGES, PAIRS, RELEASE_READY, STAGE2_READY
-from kale_tasks.airflow.defaults import dag_arguments
+from kale_tasks.airflow.dag_parts import IMAGES, PAIRS, RELEASE_READY, STAGE2_READY, dag_arguments
+from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.operators import CommandOperator
 
-_MISSING = {"images": PAIRS, "stage1": IMAGES, "stage2": STAGE2_READY, "release": RELEASE_READY}
+_PENDING = {"images": PAIRS, "stage1": IMAGES, "stage2": STAGE2_READY, "release": RELEASE_READY}
 
 with DAG(
     "kale_maintenance",
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC"),
     dag_display_name="KALE: maintenance",
-    description="Housekeeping of the lake, and lost announcements found again.",
+    description="Clean up the lake and repeat lost announcements.",
     doc_md=__doc__,
     max_active_runs=1,
     **dag_arguments("upkeep"),
 ):
     CommandOperator(
         task_id="maintain",
-        doc_md="Expires old snapshots and deletes files that nothing uses; see the settings under `maintenance`.",
+        doc_md="Expires old snapshots and deletes unused files; see the settings in `maintenance`.",
         arguments=["maintain"],
         key=None,
     )
-    for what, asset in _MISSING.items():
+    for what, asset in _PENDING.items():
         AnnounceOperator(
             task_id=f"announce_{what}",
-            task_display_name=f"announce missing {what}",
-            doc_md=f"Wakes the Dag that makes {what} for every key that lacks it.",
+            task_display_name=f"announce pending {what}",
+            doc_md=f"Starts the Dag that makes {what} for every key that lacks it.",
             what=what,
             outlet=asset,
             key=None,

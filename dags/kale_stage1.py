@@ -1,12 +1,11 @@
-"""Stage 1: a captioner describes what an image shows, then a language model fuses that with what the alt-text knows."""
+"""Stage 1: a captioner describes each image, then a language model fuses the description with the alt-text."""
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.announce import AnnounceOperator
-from kale_tasks.airflow.assets import CAPTIONS1, IMAGES, RELEASE_READY
-from kale_tasks.airflow.defaults import dag_arguments
+from kale_tasks.airflow.dag_parts import CAPTIONS1, IMAGES, RELEASE_READY, dag_arguments
+from kale_tasks.airflow.flow_operators import AnnounceOperator
+from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
-from kale_tasks.airflow.params import form
 
 with DAG(
     "kale_stage1",
@@ -14,15 +13,16 @@ with DAG(
     dag_display_name="KALE 3: stage 1",
     description="Dense captions, fused with the alt-text.",
     doc_md=__doc__,
-    params=form("force", "limit", "recipe"),
+    params=run_form("force", "limit", "recipe"),
     **dag_arguments("captions"),
 ):
     announce = AnnounceOperator(
         task_id="announce",
         task_display_name="announce release",
-        doc_md="Wakes the release if captions of both stages stand for this key.",
+        doc_md="Starts a release if this key has captions of both stages.",
         what="release",
         outlet=RELEASE_READY,
     )
-    dense = step_group("dense", does="What each image shows", pool="gpu")
-    dense >> step_group("fuse", does="Joined with what the alt-text knows", pool="gpu", outlets=[CAPTIONS1]) >> announce
+    dense = step_group("dense", does="Dense captions of the images", pool="gpu")
+    fuse = step_group("fuse", does="Dense captions fused with the alt-text", pool="gpu", outlets=[CAPTIONS1])
+    dense >> fuse >> announce

@@ -2,11 +2,10 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.announce import AnnounceOperator
-from kale_tasks.airflow.assets import CAPTIONS2, RELEASE_READY, STAGE2_READY
-from kale_tasks.airflow.defaults import dag_arguments
+from kale_tasks.airflow.dag_parts import CAPTIONS2, RELEASE_READY, STAGE2_READY, dag_arguments
+from kale_tasks.airflow.flow_operators import AnnounceOperator
+from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
-from kale_tasks.airflow.params import form
 
 with DAG(
     "kale_stage2",
@@ -14,13 +13,13 @@ with DAG(
     dag_display_name="KALE 5: stage 2",
     description="Captions by the student.",
     doc_md=__doc__,
-    params=form("force", "limit", "recipe"),
+    params=run_form("force", "limit", "recipe"),
     **dag_arguments("captions"),
 ):
     announce = AnnounceOperator(
         task_id="announce",
         task_display_name="announce release",
-        doc_md="Wakes the release if captions of both stages stand for this key.",
+        doc_md="Starts a release if this key has captions of both stages.",
         what="release",
         outlet=RELEASE_READY,
     )

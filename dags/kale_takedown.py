@@ -1,15 +1,14 @@
-"""Takes rows out of every table, index and shard, and keeps them out. Started by a person, with a form.
+"""Removes rows from every table, index and shard, and keeps them out. Started by a person with a form.
 
-The keys that lost rows are announced to the release. The takedown is ended, with a certificate, by a second run
-once readers had time to move on to the new release.
+Keys that lost rows are announced for a release. A second run, after readers had time to move to the new
+release, ends the takedown and writes a certificate.
 """
 
 from airflow.sdk import DAG
 
-from kale_tasks.airflow.announce import AnnounceOperator
-from kale_tasks.airflow.assets import RELEASE_READY
-from kale_tasks.airflow.defaults import dag_arguments
-from kale_tasks.airflow.takedown import TakedownOperator, takedown_form
+from kale_tasks.airflow.dag_parts import RELEASE_READY, dag_arguments
+from kale_tasks.airflow.flow_operators import AnnounceOperator, TakedownOperator
+from kale_tasks.airflow.forms import takedown_form
 
 with DAG(
     "kale_takedown",
@@ -24,12 +23,12 @@ with DAG(
     taken = TakedownOperator(
         task_id="takedown",
         task_display_name="take down",
-        doc_md="Rewrites what holds the rows; doing it again changes nothing.",
+        doc_md="Rewrites everything that contains the rows. A retry changes nothing.",
     )
     announce = AnnounceOperator(
         task_id="announce",
         task_display_name="announce release",
-        doc_md="Wakes the release for every key whose captions are no longer those of the last one.",
+        doc_md="Starts a release for the keys whose captions differ from the last one.",
         what="release",
         outlet=RELEASE_READY,
         key=None,

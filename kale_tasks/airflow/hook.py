@@ -1,4 +1,4 @@
-"""The `kale` connection: where the lake is and who may write to it, as environment of a command."""
+"""The `kale` connection: place and credentials of the lake, as environment variables of a command."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from kale_tasks.errors import KaleError
 
 DEFAULT_CONNECTION = "kale_default"
-# A value is read as YAML there; quoted, a key of digits stays text.
+# The settings read values as YAML; quoted as JSON, an access key of digits stays text.
 _VARIABLES = {
     "warehouse": "KALE_WAREHOUSE",
     "landing": "KALE_LANDING",
@@ -24,7 +24,7 @@ _VARIABLES = {
 
 
 class KaleHook(BaseHook):
-    """Reads a `kale` connection; without one, the environment of the Airflow process holds."""
+    """Reads a `kale` connection. Without one, the environment of the Airflow process is used."""
 
     conn_name_attr = "kale_conn_id"
     default_conn_name = DEFAULT_CONNECTION
@@ -36,7 +36,7 @@ class KaleHook(BaseHook):
         self.kale_conn_id = kale_conn_id
 
     def environment(self) -> dict[str, str]:
-        """The variables that a command needs to reach the lake; empty when there is no such connection."""
+        """Return the environment variables of the connection; none if it does not exist."""
         try:
             connection = self.get_connection(self.kale_conn_id)
         except AirflowNotFoundException:
@@ -44,7 +44,7 @@ class KaleHook(BaseHook):
         return variables(connection.extra_dejson)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Opens the lake: what the form's test button does."""
+        """Open the lake. Called by the test button of the connection form."""
         from kale_tasks.lake.tables import Lake
         from kale_tasks.settings import load
 
@@ -53,10 +53,10 @@ class KaleHook(BaseHook):
             keys = Lake(settings).keys("pairs")
         except KaleError as error:
             return False, str(error)
-        return True, f"{settings.warehouse} answers; {len(keys)} keys have pairs."
+        return True, f"Opened {settings.warehouse}: {len(keys)} keys have pairs."
 
 
 def variables(fields: Mapping[str, Any]) -> dict[str, str]:
-    """The environment for the fields of a connection that are filled in."""
+    """Return the environment variables for the fields that are filled in."""
     found = {_VARIABLES[name]: json.dumps(value) for name, value in fields.items() if name in _VARIABLES and value}
     return found | ({"HF_TOKEN": fields["hub_token"]} if fields.get("hub_token") else {})

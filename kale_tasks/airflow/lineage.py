@@ -1,4 +1,4 @@
-"""What a task read and wrote, in OpenLineage's words; asked only where that provider is switched on."""
+"""Reports to OpenLineage what a task read and wrote. Used only if that provider is enabled."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,37 +9,37 @@ _NAMESPACE = "kale"
 
 
 class Lineage:
-    """Tells OpenLineage of the tables of a task that committed or examined something."""
+    """Mixin for operators that commit or check tables."""
 
     key: str | None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> "OperatorLineage[Any, Any] | None":
-        """Inputs and the output with its row count after a commit, assertions after a check, else nothing."""
-        told = task_instance.xcom_pull(task_ids=task_instance.task_id)
-        if not isinstance(told, dict) or "table" not in told:
+        """Return inputs and output of a commit, or the assertions of a check; None for other tasks."""
+        result = task_instance.xcom_pull(task_ids=task_instance.task_id)
+        if not isinstance(result, dict) or "table" not in result:
             return None
-        name = f"{told['table']}/key={self.key}"
-        return _examined(name, told) if "status" in told else _committed(name, told)
+        name = f"{result['table']}/key={self.key}"
+        return _checked(name, result) if "status" in result else _committed(name, result)
 
 
-def _committed(name: str, told: dict[str, Any]) -> "OperatorLineage[Any, Any]":
+def _committed(name: str, result: dict[str, Any]) -> "OperatorLineage[Any, Any]":
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
     from openlineage.client.facet_v2 import output_statistics_output_dataset as statistics
 
-    counted = statistics.OutputStatisticsOutputDatasetFacet(rowCount=told["rows"])
+    counted = statistics.OutputStatisticsOutputDatasetFacet(rowCount=result["rows"])
     return OperatorLineage(
-        inputs=[InputDataset(_NAMESPACE, table) for table in told["inputs"]],
+        inputs=[InputDataset(_NAMESPACE, table) for table in result["inputs"]],
         outputs=[OutputDataset(_NAMESPACE, name, outputFacets={"outputStatistics": counted})],
     )
 
 
-def _examined(name: str, told: dict[str, Any]) -> "OperatorLineage[Any, Any]":
+def _checked(name: str, result: dict[str, Any]) -> "OperatorLineage[Any, Any]":
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset
     from openlineage.client.facet_v2 import data_quality_assertions_dataset as quality
 
-    failed = [quality.Assertion(assertion=check, success=False) for check in (*told["failed"], *told["warnings"])]
-    passed = quality.Assertion(assertion="check", success=told["status"] in ("passed", "warned"))
+    failed = [quality.Assertion(assertion=check, success=False) for check in (*result["failed"], *result["warnings"])]
+    passed = quality.Assertion(assertion="check", success=result["status"] in ("passed", "warned"))
     facet = quality.DataQualityAssertionsDatasetFacet([passed, *failed])
     return OperatorLineage(inputs=[InputDataset(_NAMESPACE, name, inputFacets={"dataQualityAssertions": facet})])

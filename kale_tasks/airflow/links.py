@@ -1,4 +1,4 @@
-"""Links from a task to what it made: the key's report and the rows of its table."""
+"""Links from a task to the pages of its key."""
 
 from typing import Any
 from urllib.parse import quote
@@ -7,26 +7,26 @@ from airflow.sdk import BaseOperatorLink
 
 
 class ReportLink(BaseOperatorLink):
-    """The quality report of the task's key."""
+    """Link to the report on the key of the task."""
 
     name = "Report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address of the page; Airflow asks once the task has ended."""
+        """Return the address of the page. Airflow calls this after the task has ended."""
         return _page("report", operator)
 
 
-class RowsLink(BaseOperatorLink):
-    """The lake as the task's key stands in it: rows, snapshots, what is stale."""
+class LineageLink(BaseOperatorLink):
+    """Link to the lineage of the key: committed runs and what they were made from."""
 
-    name = "Lake"
+    name = "Lineage"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address of the page; Airflow asks once the task has ended."""
+        """Return the address of the page. Airflow calls this after the task has ended."""
         return _page("keys", operator)
 
 
 def _page(kind: str, operator: Any) -> str:
-    # What speaks of all keys has none, and a mapped task that failed early never got its own.
+    # A task on all keys has no key, and a mapped task that failed early has no rendered one: link to the list.
     key = getattr(operator, "key", None)
-    return f"/kale/{kind}/{quote(key)}" if key else "/kale/"
+    return f"/kale/{kind}/{quote(key, safe='')}" if key else "/kale/"

@@ -1,4 +1,4 @@
-"""Has the ledger told of every Dag run that ends. The scheduler calls this: it waits for nothing and loads nothing."""
+"""Records finished Dag runs in the ledger. The scheduler calls this, so it must not block or import heavy modules."""
 
 import json
 import logging
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
 _OURS = "kale_"
-_SECONDS = 300  # the most that a lake may take to note what has waited
+_SECONDS = 300  # timeout of one write to the ledger
 _log = logging.getLogger(__name__)
 _ended: "queue.SimpleQueue[str]" = queue.SimpleQueue()
 
 
 @hookimpl
 def on_dag_run_success(dag_run: "DagRun") -> None:
-    """Called within the scheduler's transaction, or the api-server's."""
-    _tell(dag_run)
+    """Queue the run. Called inside a transaction of the scheduler or the api-server."""
+    _enqueue(dag_run)
 
 
 @hookimpl
 def on_dag_run_failed(dag_run: "DagRun") -> None:
-    """The same."""
-    _tell(dag_run)
+    """Queue the run. Called inside a transaction of the scheduler or the api-server."""
+    _enqueue(dag_run)
 
 
-def _tell(run: "DagRun") -> None:
+def _enqueue(run: "DagRun") -> None:
     if run.dag_id.startswith(_OURS):
         _ended.put(json.dumps(_facts(run)))
         _writer(os.getpid())
@@ -61,7 +61,7 @@ def _facts(run: "DagRun") -> dict[str, Any]:
 
 
 def _tasks(run: "DagRun") -> tuple[int, int]:
-    """How many tasks it had, and how many tries beyond the first."""
+    """Count the tasks of a run, and their tries beyond the first."""
     from airflow.models.taskinstance import TaskInstance as Task
     from sqlalchemy import case, func, select
     from sqlalchemy.orm import object_session
@@ -69,21 +69,21 @@ def _tasks(run: "DagRun") -> tuple[int, int]:
     session = object_session(run)
     assert session
     tries = func.sum(case((Task.try_number > 1, Task.try_number - 1), else_=0))
-    asked = select(func.count(), tries).where(Task.dag_id == run.dag_id, Task.run_id == run.run_id)
-    with session.no_autoflush:  # what the scheduler has in hand it writes itself
-        count, again = session.execute(asked).one()
+    query = select(func.count(), tries).where(Task.dag_id == run.dag_id, Task.run_id == run.run_id)
+    with session.no_autoflush:  # pending changes belong to the scheduler
+        count, again = session.execute(query).one()
     return count, again or 0
 
 
 @cache
 def _writer(pid: int) -> threading.Thread:
-    # One for each process: a thread does not survive a fork.
-    thread = threading.Thread(target=_write_for_ever, name="kale-ledger", daemon=True)
+    # One per process: a thread does not survive a fork.
+    thread = threading.Thread(target=_write_forever, name="kale-ledger", daemon=True)
     thread.start()
     return thread
 
 
-def _write_for_ever() -> None:
+def _write_forever() -> None:
     while True:
         lines = [_ended.get()]
         while not _ended.empty():
@@ -91,20 +91,20 @@ def _write_for_ever() -> None:
         try:
             _write(lines)
         except Exception as error:
-            _log.warning("The ledger lacks %d Dag runs: %s", len(lines), error)
+            _log.warning("Could not record %d Dag runs in the ledger: %s", len(lines), error)
 
 
 def _write(lines: list[str]) -> None:
     """Run `kale note`, which finishes its work even if this process ends."""
     from kale_tasks.airflow.hook import KaleHook
-    from kale_tasks.airflow.settings import schedule
     from kale_tasks.process import start_process, stop_process
+    from kale_tasks.settings import load
 
     with tempfile.TemporaryFile("w+") as facts:
         facts.write("\n".join(lines))
         facts.seek(0)
         process = start_process(
-            [schedule().python or sys.executable, "-m", "kale_tasks", "note"],
+            [load().settings.schedule.python or sys.executable, "-m", "kale_tasks", "note"],
             environment={**os.environ, **KaleHook().environment()},
             outlives_parent=True,
             stdin=facts,

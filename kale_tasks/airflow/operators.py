@@ -1,4 +1,4 @@
-"""The operators: each is one word of the `kale` command for one key, run as a process of its own."""
+"""Operators that run a `kale` command for one key in a process of its own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,23 +7,23 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from kale_tasks.airflow.command import Command
+from kale_tasks.airflow.dag_parts import schedule
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
 from kale_tasks.airflow.lineage import Lineage
-from kale_tasks.airflow.links import ReportLink, RowsLink
-from kale_tasks.airflow.settings import schedule
+from kale_tasks.airflow.links import LineageLink, ReportLink
 
-# A run by hand may have neither a partition key nor an interval; then the name does not even exist.
+# A manual run may have neither a partition key nor a data interval; the name is then undefined.
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
-# What the form of a run may set. A Dag that does not ask for one of these leaves it empty.
+# Settings that the form of a run may set; empty if the Dag's form lacks the field.
 OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "caption.recipe": "{{ params.get('recipe') or '' }}"}
 AGAIN = "{{ params.get('force') or params.get('redrive') or '' }}"
 
 
 class CommandOperator(Lineage, BaseOperator):
-    """Runs `kale ARGUMENTS… --key KEY --json`; its answer is the task's result."""
+    """Runs `kale ARGUMENTS… --key KEY --json` and returns its JSON."""
 
     template_fields: Sequence[str] = ("key", "arguments", "overrides")
-    operator_extra_links = (ReportLink(), RowsLink())
+    operator_extra_links = (ReportLink(), LineageLink())
     ui_color = "#e8eef7"
 
     def __init__(
@@ -45,11 +45,11 @@ class CommandOperator(Lineage, BaseOperator):
         self._command: Command | None = None
 
     def execute(self, context: Any) -> Any:
-        """Run the command; counts and references come back, never rows."""
+        """Run the command. The result has counts and references, never rows."""
         return self.kale(context, self.arguments)
 
     def kale(self, context: Any, arguments: Sequence[str]) -> Any:
-        """Run a `kale` command for this task's key and say what it says."""
+        """Run a `kale` command for the key of this task, log its progress and return its JSON."""
         line = [*arguments, *self._key(), *self._sets(), "--json"]
         environment = {**KaleHook(self.kale_conn_id).environment(), "KALE_ATTEMPT": str(context["ti"].try_number)}
         self.log.info("kale %s", " ".join(line))
@@ -57,7 +57,7 @@ class CommandOperator(Lineage, BaseOperator):
         return self._command.run(self.log.info)
 
     def on_kill(self) -> None:
-        """End the command and all that it started."""
+        """Stop the command and everything it started."""
         if self._command:
             self._command.kill()
 
@@ -76,7 +76,7 @@ class CommandOperator(Lineage, BaseOperator):
 
 
 class PlanOperator(CommandOperator):
-    """Plans a step for a key; its result is the list of chunks that `WorkOperator` is mapped over."""
+    """Plans a step for a key and returns the chunks, over which `WorkOperator` is mapped."""
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
 
@@ -85,7 +85,7 @@ class PlanOperator(CommandOperator):
         self.step, self.again = step, again
 
     def execute(self, context: Any) -> list[int]:
-        """Plan; what the other verbs need of the plan goes to them as `fingerprint` and `base`."""
+        """Plan, and push `fingerprint` and `base` for the later tasks."""
         made = self.kale(context, ["plan", self.step, *(["--again"] if self.again else [])])
         context["ti"].xcom_push("fingerprint", made["fingerprint"])
         context["ti"].xcom_push("base", made["base"] or "")
@@ -102,28 +102,28 @@ class WorkOperator(CommandOperator):
         self.step, self.fingerprint, self.chunk = step, fingerprint, chunk
 
     def execute(self, context: Any) -> Any:
-        """Make them; a part that stands is never made again."""
+        """Make the parts that do not exist yet."""
         return self.kale(context, ["work", self.step, "--fingerprint", self.fingerprint, "--chunk", str(self.chunk)])
 
 
 class CommitOperator(CommandOperator):
-    """Makes the parts of a plan the rows of the key, in one transaction."""
+    """Replaces the rows of a key by the parts of a plan in one transaction."""
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "base")
 
     def __init__(self, *, step: str, fingerprint: Any, base: Any, **kwargs: Any) -> None:
-        # A plan without chunks skips the work: the commit then says again what stands. A skipped plan skips both.
+        # A plan without chunks skips the work; the commit then reports the committed run. A skipped plan skips both.
         super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
         self.step, self.fingerprint, self.base = step, fingerprint, base
 
     def execute(self, context: Any) -> Any:
-        """Commit; a run that is committed already stays as it is."""
+        """Commit. A run that is committed already is only reported."""
         base = ["--base", self.base] if self.base else []
         return self.kale(context, ["commit", self.step, "--fingerprint", self.fingerprint, *base])
 
 
 class RunOperator(CommandOperator):
-    """Runs a whole step in one task: for what builds on all keys, which go on changing while it works."""
+    """Runs a whole step in one task, for steps that read all keys."""
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
 
@@ -132,18 +132,18 @@ class RunOperator(CommandOperator):
         self.step, self.again = step, again
 
     def execute(self, context: Any) -> Any:
-        """Plan, work and commit, all on the inputs that stand at this moment."""
+        """Plan, work and commit on the current inputs."""
         return self.kale(context, ["run", self.step, *(["--again"] if self.again else [])])
 
 
 class CheckOperator(CommandOperator):
-    """Examines what was committed; bad data fails here, and nothing that builds on it is announced."""
+    """Runs the checks on what was committed. A failed critical check fails the task, so nothing is announced."""
 
     def __init__(self, *, step: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
 
     def execute(self, context: Any) -> Any:
-        """Examine; the result is the verdict, the figures stay in the lake."""
-        verdict = self.kale(context, ["check", self.step])
-        return {name: verdict[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}
+        """Run the checks. The result names failed checks and warnings; the figures stay in the lake."""
+        result = self.kale(context, ["check", self.step])
+        return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}

@@ -1,4 +1,4 @@
-"""What Airflow asks of an installed provider: its connection type and where its operators are."""
+"""Describes the provider to Airflow: its connection type, operators and links."""
 
 from typing import Any
 
@@ -7,17 +7,19 @@ _INTEGRATION = "KALE"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The provider's description; imported by every Airflow process, so it must stay light."""
+    """Return the description. Every Airflow process imports this module, so it must stay light."""
     return {
         "package-name": "kale-tasks",
         "name": _INTEGRATION,
         "description": "Knowledge-augmented captions for web images.",
-        "integrations": [{"integration-name": _INTEGRATION, "external-doc-url": "", "tags": ["service"]}],
-        "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.operators"]}],
-        "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.landing"]}],
-        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.landing"]}],
+        "integrations": [{"integration-name": _INTEGRATION, "tags": ["service"]}],
+        "operators": [
+            {"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.operators", f"{_HERE}.flow_operators"]}
+        ],
+        "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.sensor"]}],
+        "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.sensor"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.hook"]}],
-        "extra-links": [f"{_HERE}.links.ReportLink", f"{_HERE}.links.RowsLink"],
+        "extra-links": [f"{_HERE}.links.ReportLink", f"{_HERE}.links.LineageLink"],
         "connection-types": [
             {
                 "connection-type": "kale",
@@ -34,8 +36,10 @@ def get_provider_info() -> dict[str, Any]:
                     "catalog": _field("Catalog", "Iceberg catalog, such as postgresql+psycopg2://…", secret=True),
                     "s3_endpoint": _field("S3 endpoint", "URL of an S3-compatible store; empty for AWS."),
                     "s3_region": _field("S3 region", "Region of the bucket."),
-                    "s3_access_key_id": _field("S3 access key id", "Empty: the usual AWS environment."),
-                    "s3_secret_access_key": _field("S3 secret access key", "Empty as well.", secret=True),
+                    "s3_access_key_id": _field("S3 access key id", "Empty: from the AWS environment."),
+                    "s3_secret_access_key": _field(
+                        "S3 secret access key", "Empty: from the AWS environment.", secret=True
+                    ),
                     "hub_token": _field("Hub token", "Token that may write to the Hub repositories.", secret=True),
                 },
             }

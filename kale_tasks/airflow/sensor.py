@@ -1,4 +1,7 @@
-"""Waits for the landing files of a key without holding a worker: complete means marked so, or no longer changing."""
+"""Waits for the landing files of a key without holding a worker.
+
+The files are complete if they are marked as such, or if they did not change between two polls.
+"""
 
 import asyncio
 import os
@@ -14,11 +17,11 @@ from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook, variables
 from kale_tasks.airflow.operators import KEY
 from kale_tasks.lake.partition import MARKER
 
-Look = Mapping[str, Sequence[Any]]
+Files = Mapping[str, Sequence[Any]]
 
 
 class LandingSensor(BaseOperator):
-    """Succeeds once a key's landing files are complete; a day that stays empty ends as skipped."""
+    """Succeeds when the landing files of a key are complete; skipped if there are none in time."""
 
     template_fields: Sequence[str] = ("key",)
     ui_color = "#eef3e8"
@@ -36,14 +39,14 @@ class LandingSensor(BaseOperator):
         self.key, self.wait_hours, self.poll_seconds, self.kale_conn_id = key, wait_hours, poll_seconds, kale_conn_id
 
     def execute(self, context: Any) -> int:
-        """Look once; wait in the triggerer unless the files are marked as complete."""
+        """List the files once; wait in the triggerer unless they are marked as complete."""
         if not self.key:
             raise AirflowFailException("This run has no key. Trigger it with a partition key, such as 2026-11-01.")
-        files, marked = look(self.key, KaleHook(self.kale_conn_id).environment())
+        files, marked = list_landing(self.key, KaleHook(self.kale_conn_id).environment())
         return len(files) if marked else self._wait(files)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> int:
-        """Go on with what the trigger saw."""
+        """Finish with the result of the trigger."""
         if event["error"]:
             raise AirflowFailException(f"The landing files cannot be listed: {event['error']}")
         if not event["files"]:
@@ -51,7 +54,7 @@ class LandingSensor(BaseOperator):
         self.log.info("%d landing files for %s", event["files"], self.key)
         return int(event["files"])
 
-    def _wait(self, files: Look) -> NoReturn:
+    def _wait(self, files: Files) -> NoReturn:
         trigger = LandingTrigger(
             key=self.key,
             kale_conn_id=self.kale_conn_id,
@@ -63,31 +66,31 @@ class LandingSensor(BaseOperator):
 
 
 class LandingTrigger(BaseTrigger):
-    """Looks at a key's landing files from time to time."""
+    """Polls the landing files of a key."""
 
-    def __init__(self, *, key: str, kale_conn_id: str, poll_seconds: float, until: float, seen: Look) -> None:
+    def __init__(self, *, key: str, kale_conn_id: str, poll_seconds: float, until: float, seen: Files) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.key, self.kale_conn_id, self.poll_seconds, self.until = key, kale_conn_id, poll_seconds, until
         self.seen = seen
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What another triggerer needs to go on."""
+        """Return the arguments with which another triggerer can continue."""
         names = ("key", "kale_conn_id", "poll_seconds", "until", "seen")
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event: how many files are complete (0: the time is over), or what went wrong."""
+        """Yield one event: the number of complete files (0: time is up), or an error."""
         try:
-            seen = {"files": await self._complete(), "error": ""}
-        except Exception as error:  # the task shall say it; a trigger that raises only says that it failed
-            seen = {"files": 0, "error": str(error)}
-        yield TriggerEvent(seen)  # type: ignore[no-untyped-call]
+            event = {"files": await self._complete(), "error": ""}
+        except Exception as error:  # the task reports it; a trigger that raises loses the message
+            event = {"files": 0, "error": str(error)}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _complete(self) -> int:
         environment = await self._environment()
         while time.time() < self.until:
             await asyncio.sleep(self.poll_seconds)
-            files, marked = await asyncio.to_thread(look, self.key, environment)
+            files, marked = await asyncio.to_thread(list_landing, self.key, environment)
             if marked or (files and files == self.seen):
                 return len(files)
             self.seen = files
@@ -101,8 +104,8 @@ class LandingTrigger(BaseTrigger):
         return variables(connection.extra_dejson)
 
 
-def look(key: str, environment: Mapping[str, str]) -> tuple[Look, bool]:
-    """Each landing file of a key with its size and time, and whether their source has marked them as complete."""
+def list_landing(key: str, environment: Mapping[str, str]) -> tuple[Files, bool]:
+    """List the landing files of a key with size and time, and tell whether they are marked as complete."""
     from kale_tasks.lake.landing import landing_files, landing_storage
     from kale_tasks.settings import load
 

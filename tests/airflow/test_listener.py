@@ -22,7 +22,7 @@ from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
 from kale_tasks.airflow import listener
-from kale_tasks.airflow.settings import schedule
+from kale_tasks.airflow.dag_parts import schedule
 from kale_tasks.cli.app import maintain as upkeep
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.tables import Lake

@@ -1,6 +1,7 @@
 """The connection: its form, the environment that it becomes, and its test button."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,15 @@ def test_the_test_button_opens_the_lake_and_says_what_is_wrong(tmp_path: Path, m
     assert good and "0 keys" in said
     good, said = connect(warehouse=str(tmp_path), catalog="postgresql+psycopg2://nobody:secret@127.0.0.1:9/none")
     assert not good and "secret" not in said
+
+
+def test_every_module_and_class_of_the_provider_can_be_imported() -> None:
+    info = get_provider_info()
+    modules = [module for kind in ("operators", "sensors", "triggers", "hooks") for module in modules_of(info[kind])]
+    classes = [*info["extra-links"], *(kind["hook-class-name"] for kind in info["connection-types"])]
+    assert all(import_module(module) for module in modules)
+    assert all(getattr(import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in classes)
+
+
+def modules_of(entries: list[dict[str, list[str]]]) -> list[str]:
+    return [module for entry in entries for module in entry["python-modules"]]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kale_tasks.airflow import sensor as landing
-from kale_tasks.airflow.sensor import LandingTrigger, look
+from kale_tasks.airflow.sensor import LandingTrigger, list_landing
 from kale_tasks.lake.partition import MARKER
 
 KEY = "2026-11-01"
@@ -42,15 +42,15 @@ def _wait(seconds: float, seen: Any = ()) -> dict[str, Any]:
 
 def test_marked_files_are_complete_at_once(folder: Path) -> None:
     (folder / "a.parquet").write_bytes(b"1")
-    assert look(KEY, {})[1] is False
+    assert list_landing(KEY, {})[1] is False
     (folder / MARKER).touch()
-    files, marked = look(KEY, {})
+    files, marked = list_landing(KEY, {})
     assert marked and len(files) == 1
 
 
 def test_a_marker_without_files_is_an_empty_day(folder: Path) -> None:
     (folder / MARKER).touch()
-    assert look(KEY, {}) == ({}, False)
+    assert list_landing(KEY, {}) == ({}, False)
 
 
 def test_files_are_complete_when_two_looks_see_the_same(folder: Path) -> None:

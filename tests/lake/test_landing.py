@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.airflow.sensor import look
+from kale_tasks.airflow.sensor import list_landing
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.adopt import tar_files
 from kale_tasks.ingest.pieces import data_files
@@ -42,7 +42,7 @@ def test_a_file_is_hidden_by_any_component_of_its_path() -> None:
 
 def test_sensor_ingest_and_image_adoption_see_the_same_files(landed: Settings) -> None:
     finished = [f"{KEY}/{path}" for path in FINISHED]
-    seen_by_sensor, complete = look(KEY, {"KALE_LANDING": landed.landing})
+    seen_by_sensor, complete = list_landing(KEY, {"KALE_LANDING": landed.landing})
     assert [entry.path for entry in landing_files(landed, KEY)] == finished
     assert (sorted(seen_by_sensor), complete) == (finished, True)
     assert [file.path for file in data_files(landed, KEY)] == finished

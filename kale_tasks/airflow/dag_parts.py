@@ -1,0 +1,102 @@
+"""What all Dags share: settings, assets, and arguments such as retries, time limits and callbacks."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+from kale_tasks.settings import load
+from kale_tasks.settings.schedule import Schedule
+
+_ERRORS = "kale_tasks.errors"
+
+
+def _asset(name: str) -> Asset:
+    return Asset(name=name, uri=f"kale://{name}", group="kale")
+
+
+# Every event of an asset carries the key that it is about.
+PAIRS = _asset("pairs")
+IMAGES = _asset("images")
+CAPTIONS1 = _asset("captions1")
+CAPTIONS2 = _asset("captions2")
+# Announcements: emitted once the lake has everything that the next Dag needs.
+STAGE2_READY = _asset("stage2_ready")
+RELEASE_READY = _asset("release_ready")
+DISTILL_TICK = _asset("distill_tick")
+
+
+@cache
+def schedule() -> Schedule:
+    """Load the settings of the Dags, once per process."""
+    return load().settings.schedule
+
+
+def dag_arguments(*tags: str) -> dict[str, Any]:
+    """Return the arguments that every Dag takes."""
+    of = schedule()
+    return {
+        "start_date": datetime.fromisoformat(of.start),
+        "catchup": False,
+        "tags": ["kale", *tags],
+        "default_args": _task_arguments(of),
+        "deadline": _deadline(of),
+    }
+
+
+def heavy_task(pool: str | None) -> dict[str, Any]:
+    """Return the arguments of a task that needs a pool, and the executor and queue of the settings for it.
+
+    An executor or queue is left out unless it is configured: a Dag that names an unknown executor does not parse.
+    """
+    of = schedule()
+    queue = of.queue if pool == "gpu" else None
+    arguments = {"pool": pool, "executor": of.executor if pool else None, "queue": queue}
+    return {name: value for name, value in arguments.items() if value}
+
+
+def _task_arguments(of: Schedule) -> dict[str, Any]:
+    return {
+        "owner": "kale",
+        "retries": of.retries,
+        "retry_delay": timedelta(minutes=of.retry_minutes),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(hours=1),
+        "retry_policy": _retry_policy(),
+        "execution_timeout": timedelta(hours=of.task_hours),
+        "on_failure_callback": _import(of.on_failure),
+    }
+
+
+def _import(name: str | None) -> Callable[..., Any] | None:
+    if not name:
+        return None
+    module, _, attribute = name.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(module), attribute)
+    return found
+
+
+def _retry_policy() -> ExceptionRetryPolicy:
+    retried: list[type[BaseException] | str] = [f"{_ERRORS}.Transient"]
+    failed: list[type[BaseException] | str] = [f"{_ERRORS}.{name}" for name in ("BadConfig", "BadData", "Conflict")]
+    return ExceptionRetryPolicy(
+        rules=[
+            RetryRule(exception=retried, action=RetryAction.RETRY, reason="The cause is temporary."),
+            RetryRule(exception=failed, action=RetryAction.FAIL, reason="A retry cannot help."),
+        ]
+    )
+
+
+def _deadline(of: Schedule) -> DeadlineAlert | None:
+    if not of.on_late:
+        return None
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=of.deadline_hours),
+        callback=AsyncCallback(of.on_late),
+    )
