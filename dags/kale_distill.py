@@ -9,7 +9,7 @@ from kale_tasks.airflow.dag_parts import CAPTIONS1, DISTILL_TICK, STAGE2_READY, 
 from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
-from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.keys import ALL_KEYS
 
 with DAG(
     "kale_distill",

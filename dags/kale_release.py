@@ -9,7 +9,7 @@ from kale_tasks.airflow.dag_parts import RELEASE_READY, dag_arguments, schedule
 from kale_tasks.airflow.flow_operators import ApproveOperator, OnlyIfPendingOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import CommandOperator, RunOperator
-from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.keys import ALL_KEYS
 
 with DAG(
     "kale_release",

@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook, variables
 from kale_tasks.airflow.operators import KEY
-from kale_tasks.lake.partition import MARKER
+from kale_tasks.lake.keys import MARKER
 
 Files = Mapping[str, Sequence[Any]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.lake.partition import check_key
+from kale_tasks.lake.keys import check_key
 from kale_tasks.settings import Settings, load
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The landing area: source files delivered from outside, in one folder (or prefix) per key."""
 
-from kale_tasks.lake.partition import check_key
+from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.settings.model import Settings

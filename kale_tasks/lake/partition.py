@@ -1,18 +1,12 @@
 """Partitions: a table, a key and, where a table has more than one partition column, a slice of the key."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo
 
-from kale_tasks.errors import BadConfig
 from kale_tasks.lake.schemas import INT, TABLES
-
-ALL_KEYS = "all"  # the key of what is made from all keys; as text it sorts after every date
-MARKER = "_SUCCESS"  # a landing file of this name says that the source has delivered the whole key
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, order=True)
@@ -52,13 +46,6 @@ class Partition:
     def within(self, slice_: Mapping[str, Any]) -> bool:
         """Whether its slice has these values."""
         return slice_.items() <= self.columns.items()
-
-
-def check_key(key: str) -> str:
-    """Return the key if it is safe as a partition and folder name; BadConfig otherwise."""
-    if not _KEY.fullmatch(key) or ".." in key:
-        raise BadConfig(f"'{key[:80]}' cannot be a key. Use letters, digits, '.', '_' and '-', such as 2026-11-01.")
-    return key
 
 
 def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -> BooleanExpression:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.lake.partition import check_key
+from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.storage.base import Storage
 
 RELEASE = "release-"  # prefix of the name of a release's report; that of a key has the key as its name

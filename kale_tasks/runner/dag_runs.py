@@ -13,7 +13,7 @@ import pyarrow as pa
 from kale_tasks import __version__
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake import parts
-from kale_tasks.lake.partition import ALL_KEYS, check_key
+from kale_tasks.lake.keys import ALL_KEYS, check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake

@@ -3,7 +3,7 @@
 from functools import cached_property
 
 from kale_tasks.contract.step import Step, contents, fingerprint
-from kale_tasks.lake.partition import check_key
+from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress, Silent

@@ -7,7 +7,7 @@ from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.commit import Swap, swap
-from kale_tasks.lake.partition import check_key
+from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress

@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
-from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.quality.html import render

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kale_tasks.lake.partition import MARKER
+from kale_tasks.lake.keys import MARKER
 from kale_tasks.lake.shards import TarWriter
 from kale_tasks.world.describe import attributes, dense, fused
 from kale_tasks.world.draw import SIDE

@@ -9,7 +9,7 @@ import pytest
 
 from kale_tasks.airflow import sensor as landing
 from kale_tasks.airflow.sensor import LandingTrigger, list_landing
-from kale_tasks.lake.partition import MARKER
+from kale_tasks.lake.keys import MARKER
 
 KEY = "2026-11-01"
 

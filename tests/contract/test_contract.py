@@ -14,7 +14,7 @@ from kale_tasks.contract.registry import STEPS, find
 from kale_tasks.contract.step import fingerprint, part_span, row_chunks
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
-from kale_tasks.lake.partition import check_key
+from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.parts import digest
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.runner.writer import Writer

@@ -6,7 +6,7 @@ from typing import Any
 
 from kale_tasks.airflow.rest import AirflowRest
 from kale_tasks.errors import KaleError
-from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.keys import ALL_KEYS
 
 DAGS = (
     "kale_ingest",

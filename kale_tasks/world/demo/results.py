@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kale_tasks.cli.options import table_of
 from kale_tasks.contract.registry import STEPS, find
-from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from kale_tasks.lake.partition import ALL_KEYS
+from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.world.demo.chain import DAGS, Cell
 
 _STATES = {"success": "[green]done[/]", "failed": "[red]failed[/]", "queued": "[dim]queued[/]"}
