@@ -37,14 +37,15 @@ def maintain(
     json: AsJson = False,
 ) -> None:
     """Let old snapshots expire and delete files that nothing uses any more."""
-    from kale_tasks.lake.maintain import delete, expire, orphans
+    from kale_tasks.lake.maintain import delete, expire, grace_of, orphans
 
     of = settings(sets)
     lake = open_lake(of)
     expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
-    unused = list(orphans(lake, timedelta(hours=of.maintenance.grace_hours)))
+    grace = grace_of(of)
+    unused = list(orphans(lake, grace))
     if not dry_run:
-        delete(lake, unused)
+        delete(lake, unused, grace)
     done = {
         "dry_run": dry_run,
         "snapshots": sum(len(ids) for ids in expired.values()),

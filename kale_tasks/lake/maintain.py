@@ -1,8 +1,10 @@
 """Housekeeping: lets old snapshots expire and deletes files that nothing uses any more."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 from pyiceberg.table import Table
 
@@ -10,10 +12,11 @@ from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
+from kale_tasks.settings.model import Settings
 
 
 def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[str, list[int]]:
-    """Forget snapshots older than that, table by table; the current one always stays."""
+    """Expire snapshots older than that, table by table; the current one always stays."""
     before = datetime.now(UTC) - older_than
     expired = {}
     for name in lake.tables():
@@ -27,26 +30,75 @@ def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[
     return expired
 
 
-def orphans(lake: Lake, grace: timedelta) -> Iterator[Entry]:
-    """Files of runs and metadata that nothing leads to any more and that nobody can still be writing."""
-    before = datetime.now(UTC) - grace
-    for name in TABLES:
-        # List first, ask what is used afterwards: a commit in between can only turn an orphan into a used file.
-        candidates = [
-            e
-            for e in lake.storage.entries(name)
-            if e.modified < before and e.path.startswith((f"{name}/key=", f"{name}/metadata/"))
-        ]
+@dataclass(frozen=True)
+class Grace:
+    """How long files stay that nothing refers to."""
+
+    files: timedelta  # metadata, and temporary files of interrupted writes
+    runs: timedelta  # all files of a run that is not committed, counted from its newest file
+
+
+def grace_of(settings: Settings) -> Grace:
+    """The configured grace."""
+    of = settings.maintenance
+    return Grace(timedelta(hours=of.grace_hours), timedelta(days=of.run_days))
+
+
+def orphans(lake: Lake, grace: Grace) -> Iterator[Entry]:
+    """Files that nothing refers to any more and that nobody can still be writing.
+
+    A run is one unit in all its tables: while any of its files is young, all of them stay. A run that waits for a
+    device or a person over a weekend keeps what it has made.
+    """
+    now = datetime.now(UTC)
+    # List first, ask what is used afterwards: a commit in between can only turn an orphan into a used file.
+    listed = {name: [e for e in lake.storage.entries(name) if _is_ours(name, e.path)] for name in TABLES}
+    newest = _newest(entry for entries in listed.values() for entry in entries)
+    for name, entries in listed.items():
+        candidates = [e for e in entries if _is_old(e, newest, now, grace)]
         if not candidates:
             continue
         used, runs = _used(lake, name)
         yield from (e for e in candidates if e.path not in used and (_half_written(e.path) or _run(e.path) not in runs))
 
 
-def delete(lake: Lake, entries: Iterable[Entry]) -> None:
-    """Delete unused files."""
+def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
+    """Delete unused files and return their number. Each run is looked at again right before its files are deleted."""
+    deleted = 0
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda entry: lake.storage.delete(entry.path), entries))
+        for folder, group in groupby(sorted(entries, key=lambda entry: entry.path), key=lambda e: _run(e.path)):
+            paths = [entry.path for entry in group]
+            if "/key=" in folder and not _is_unused(lake, folder, paths, grace):
+                continue  # a new try of this run has begun or committed since it was listed
+            deleted += len(list(pool.map(lake.storage.delete, paths)))
+    return deleted
+
+
+def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace) -> bool:
+    name = folder.partition("/")[0]
+    if any(c.fingerprint == folder.rpartition("/")[2] for c in lake.partitions(name).values()):
+        return all(_half_written(path) for path in paths)
+    entries = [entry for table in TABLES for entry in lake.storage.entries(f"{table}/{_run_name(folder)}")]
+    newest = _newest(entries)
+    return all(_is_old(entry, newest, datetime.now(UTC), grace) for entry in entries if entry.path in paths)
+
+
+def _is_old(entry: Entry, newest: Mapping[str, datetime], now: datetime, grace: Grace) -> bool:
+    if "/key=" not in entry.path or _half_written(entry.path):
+        return entry.modified < now - grace.files
+    return newest[_run_name(entry.path)] < now - grace.runs
+
+
+def _newest(entries: Iterable[Entry]) -> dict[str, datetime]:
+    newest: dict[str, datetime] = {}
+    for entry in entries:
+        name = _run_name(entry.path)
+        newest[name] = max(entry.modified, newest.get(name, entry.modified))
+    return newest
+
+
+def _is_ours(table: str, path: str) -> bool:
+    return path.startswith((f"{table}/key=", f"{table}/metadata/"))
 
 
 def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
@@ -71,6 +123,11 @@ def _half_written(path: str) -> bool:
 def _run(path: str) -> str:
     # A run's folder is the first three names of a path: table, key, fingerprint.
     return "/".join(path.split("/")[:3]) if "/key=" in path else path
+
+
+def _run_name(path: str) -> str:
+    # Key and fingerprint: the same in every table that the run writes to.
+    return _run(path).partition("/")[2]
 
 
 def _referenced(table: Table) -> set[str]:

@@ -34,7 +34,8 @@ class Maintenance(Section):
     """When old snapshots and unused files may be deleted."""
 
     keep_days: float = runtime("Days for which snapshots are kept.", ge=0)
-    grace_hours: float = runtime("Hours for which unused files are kept, since a run may still be writing them.", ge=0)
+    grace_hours: float = runtime("Hours for which unused metadata and temporary files are kept.", ge=0)
+    run_days: float = runtime("Days for which a run that is not committed keeps its files, from its last one.", ge=0)
 
 
 class Settings(Section):

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -39,12 +39,13 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
     replaced = [path for known in record.get("keys", {}).values() for path in known["replaced"]]
     for path in (*replaced, *(row["path"] for row in doomed)):
         lake.storage.delete(path)
-    maintain.delete(lake, maintain.orphans(lake, timedelta(hours=settings.maintenance.grace_hours)))
+    grace = maintain.grace_of(settings)
+    maintain.delete(lake, maintain.orphans(lake, grace), grace)
     left = traces(lake, gone)
     if left:
         raise Conflict(
             f"{len(left)} files still hold what was taken down, such as {left[0]}: somebody wrote them meanwhile. "
-            f"Run the takedown again, and end it when they are older than maintenance.grace_hours."
+            f"Run the takedown again, and end it when they are older than maintenance.run_days."
         )
     return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in doomed)])
 

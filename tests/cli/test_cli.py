@@ -133,7 +133,7 @@ def test_pending_lists_the_keys_that_lack_a_stage(sets: list[str]) -> None:
 def test_maintain_tells_first_and_deletes_only_what_nobody_uses(small: list[str], tmp_path: Path) -> None:
     for again in ((), ("--again",)):
         kale("run", "ingest", "--key", KEY, *again, sets=small)
-    small = [*small, "maintenance.keep_days=0", "maintenance.grace_hours=0"]
+    small = [*small, "maintenance.keep_days=0", "maintenance.grace_hours=0", "maintenance.run_days=0"]
 
     def standing() -> dict[Path, bytes]:
         files = [path for path in (tmp_path / "warehouse").rglob("*") if path.is_file()]

@@ -1,16 +1,20 @@
 """Housekeeping deletes what nobody uses, and nothing else."""
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
-from kale_tasks.lake.maintain import delete, expire, orphans
+from kale_tasks.lake.maintain import Grace, delete, expire, grace_of, orphans
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute, plan, work
+from kale_tasks.runner.verbs import commit, execute, plan, work
 from kale_tasks.settings import Settings
+from tests.lakes import lake_of, lake_sets
 from tests.steps import Numbers
 
 KEY = "2026-11-01"
 NOW = timedelta(seconds=-5)
+NONE = Grace(NOW, NOW)
 Opened = tuple[Lake, Settings]
 
 
@@ -23,21 +27,21 @@ def test_replaced_files_go_after_their_snapshot_and_live_ones_stay(lake: Opened)
     execute(Run(Numbers(50, salt="old "), *lake, KEY))
     execute(Run(Numbers(50, salt="new "), *lake, KEY))
     before = rows(opened)
-    assert list(orphans(opened, NOW)) == []  # the older snapshot still leads to the old files
+    assert list(orphans(opened, NONE)) == []  # the older snapshot still leads to the old files
     expire(opened, NOW)
-    unused = list(orphans(opened, NOW))
+    unused = list(orphans(opened, NONE))
     assert any(e.path.startswith("pairs/key=") for e in unused)
-    delete(opened, unused)
+    delete(opened, unused, NONE)
     assert rows(opened) == before
-    assert list(orphans(opened, NOW)) == []
+    assert list(orphans(opened, NONE)) == []
 
 
 def test_work_in_progress_is_safe_for_the_grace_time(lake: Opened) -> None:
     opened, _ = lake
     run = Run(Numbers(50), *lake, KEY)
     work(run, plan(run).chunks[0])
-    assert list(orphans(opened, timedelta(hours=1))) == []
-    assert any("part-" in e.path for e in orphans(opened, NOW))
+    assert list(orphans(opened, Grace(timedelta(hours=1), timedelta(days=14)))) == []
+    assert any("part-" in e.path for e in orphans(opened, NONE))
 
 
 def test_a_dry_run_changes_nothing(lake: Opened) -> None:
@@ -47,3 +51,49 @@ def test_a_dry_run_changes_nothing(lake: Opened) -> None:
     snapshots = len(opened.table("pairs").snapshots())
     assert expire(opened, NOW, dry_run=True)["pairs"]
     assert len(opened.table("pairs").snapshots()) == snapshots
+
+
+def age(lake: Lake, hours: float) -> None:
+    """Move the clock: every file of the lake becomes that much older."""
+    for file in Path(lake.storage.root).rglob("*"):
+        if file.is_file():
+            then = file.stat().st_mtime - hours * 3600
+            os.utime(file, (then, then))
+
+
+def test_a_run_of_72_hours_survives_nightly_maintenance(tmp_path: Path) -> None:
+    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+    run = Run(Numbers(200), *lake, KEY)
+    made = plan(run)
+    grace = grace_of(settings)
+    for chunk in made.chunks:  # four chunks, a night between any two
+        age(opened, 25)
+        work(run, chunk)
+        delete(opened, orphans(opened, grace), grace)
+    age(opened, 72)
+    delete(opened, orphans(opened, grace), grace)
+    assert commit(run, made).rows_in == 200
+
+
+def test_a_run_that_goes_on_while_it_is_being_deleted_keeps_its_files(tmp_path: Path) -> None:
+    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+    run = Run(Numbers(50), *lake, KEY)
+    made = plan(run)
+    work(run, made.chunks[0])
+    age(opened, 24 * 30)
+    listed = list(orphans(opened, grace_of(settings)))
+    assert listed
+    again = Run(Numbers(50), *lake, KEY)
+    made = plan(again)  # the same run, planned once more: its parts are used as they are
+    assert delete(opened, listed, grace_of(settings)) == 0
+    assert commit(again, made).rows_in == 50
+
+
+def test_an_abandoned_run_is_deleted_after_its_grace(tmp_path: Path) -> None:
+    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+    run = Run(Numbers(50), *lake, KEY)
+    work(run, plan(run).chunks[0])
+    age(opened, 24 * 15)
+    grace = grace_of(settings)
+    assert delete(opened, list(orphans(opened, grace)), grace) > 0
+    assert not list(opened.storage.entries(run.folder))

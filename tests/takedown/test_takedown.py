@@ -42,7 +42,13 @@ def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
     """Three keys, released in every form and published in a folder."""
     formats = "publish.formats=[mix,images,webdataset]"
     made = world(
-        "folder", tmp_path, request, f"publish.target={tmp_path / 'out'}", "maintenance.grace_hours=0", formats
+        "folder",
+        tmp_path,
+        request,
+        f"publish.target={tmp_path / 'out'}",
+        "maintenance.grace_hours=0",
+        "maintenance.run_days=0",
+        formats,
     )
     made.fill("a", "b", "c")
     made.release("c")
