@@ -243,7 +243,8 @@ def _lake(folder: Path, rows: int, keys: list[str]) -> tuple[Any, Any]:
 
     sets = [
         f"warehouse={folder / 'warehouse'}", f"publish.target={folder / 'out'}", "publish.shard_rows=500000",
-        "parts.part_rows=1000", "parts.chunk_rows=40000", "publish.takedown_days=0", "maintenance.grace_hours=0", "maintenance.run_days=0",
+        "parts.part_rows=1000", "parts.chunk_rows=40000", "publish.takedown_days=0", "maintenance.grace_hours=0",
+        "maintenance.run_days=0",
     ]  # fmt: skip
     settings = load(sets, environ={}).settings
     lake = Lake(settings)
