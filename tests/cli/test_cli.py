@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def sets(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The settings of an empty lake whose ingest is the small test step."""
-    monkeypatch.setitem(steps.STEPS, "ingest", "tests.steps:Numbers")
+    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers"))
     return lake_sets("folder", tmp_path)
 
 
