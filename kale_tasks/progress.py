@@ -82,9 +82,9 @@ class Counting:
 class Lines(Counting):
     """Writes a line every few seconds, as text or as JSON."""
 
-    def __init__(self, out: TextIO = sys.stderr, as_json: bool = False) -> None:
+    def __init__(self, out: TextIO | None = None, as_json: bool = False) -> None:
         super().__init__()
-        self._out, self._json, self._written = out, as_json, 0.0
+        self._out, self._json, self._written = out or sys.stderr, as_json, 0.0
 
     def advance(self, done: int, resumed: bool = False, **facts: float) -> None:
         super().advance(done, resumed, **facts)

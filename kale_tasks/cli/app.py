@@ -1,15 +1,17 @@
 """KALE: knowledge-augmented captions for web images, from alt-text to a published release."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import Abort, TyperException
 
-from kale_tasks.cli import airflow, demo, evaluate, inspect, maintain, models, quality, release, run, sample
+from kale_tasks import __version__
+from kale_tasks.cli import airflow, demo, evaluate, inspect, maintain, models, quality, release, run, sample, takedown
 from kale_tasks.errors import BadConfig, KaleError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 _debug = False
 # The extra of this package that brings a module.
 _EXTRAS = {
@@ -18,35 +20,83 @@ _EXTRAS = {
 }  # fmt: skip
 
 
+# Commands and groups of commands by the panel of `kale --help`, each with an example.
+_COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
+    "Run": [
+        (run.run, "kale run ingest --key 2026-11-01"),
+        (run.plan, "kale plan ingest --key 2026-11-01 --json"),
+        (run.work, "kale work ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123 --chunk 0"),
+        (run.commit, "kale commit ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123"),
+    ],
+    "Inspect": [
+        (inspect.status, "kale status"),
+        (inspect.pending, "kale pending --json"),
+        (inspect.show, "kale show captions --key 2026-11-01 --out captions.csv"),
+        (inspect.history, "kale history captions --key 2026-11-01"),
+        (inspect.diff, "kale diff captions 1234567890123456789 2345678901234567890"),
+    ],
+    "Quality": [
+        (quality.check, "kale check ingest --key 2026-11-01"),
+        (quality.report, "kale report --key 2026-11-01 --open"),
+        (evaluate.evaluate, "kale evaluate --key 2026-11-01"),
+        (models.app, "kale models list"),
+    ],
+    "Publish": [
+        (release.app, "kale release diff --key all"),
+        (release.publish, "kale publish --key all"),
+        (takedown.takedown, "kale takedown --list - < requests.txt"),
+    ],
+    "Operate": [
+        (maintain.config, "kale config"),
+        (maintain.maintain, "kale maintain --dry-run"),
+        (maintain.doctor, "kale doctor"),
+        (demo.demo, "kale demo --keys 1 --pairs 100"),
+        (airflow.up, "kale up"),
+        (airflow.down, "kale down"),
+        (sample.app, "kale sample make --pairs 1000 --out landing"),
+    ],
+}
+_GROUP_NAMES = {id(models.app): "models", id(release.app): "release", id(sample.app): "sample"}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"kale {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option(help="Show a traceback when something fails.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     global _debug  # noqa: PLW0603 - the one switch of the process
     _debug = debug
 
 
-for command in (
-    run.run, run.plan, run.work, run.commit,
-    inspect.status, inspect.pending, inspect.show, inspect.history, inspect.diff,
-    quality.check, quality.report, evaluate.evaluate, release.publish, release.takedown,
-    maintain.config, maintain.maintain, maintain.doctor, demo.demo, airflow.up, airflow.down,
-):  # fmt: skip
-    app.command()(command)
+for _panel, _entries in _COMMANDS.items():
+    for _command, _example in _entries:
+        if isinstance(_command, typer.Typer):
+            name = _GROUP_NAMES[id(_command)]
+            app.add_typer(_command, name=name, rich_help_panel=_panel, epilog=f"Example: {_example}")
+        else:
+            app.command(rich_help_panel=_panel, epilog=f"Example: {_example}")(_command)
 app.command(hidden=True)(maintain.note)
-app.add_typer(sample.app, name="sample")
-app.add_typer(models.app, name="models")
-app.add_typer(release.app, name="release")
 
 
 def main() -> NoReturn:
-    """Run the command; an error is one line and an exit code that a scheduler can read."""
+    """Run the command. An error is one line on stderr, and an exit code that a scheduler can read."""
     try:
         code = app(standalone_mode=False)
     except KaleError as error:
         _fail(error, error.exit_code)
     except TyperException as error:
-        if said := error.format_message().rstrip("."):
-            _fail(BadConfig(f"{said}. `kale --help` and `kale WORD --help` say more."), BadConfig.exit_code)
-        raise SystemExit(BadConfig.exit_code) from None  # a group without a word has shown its help
+        if message := error.format_message().strip():
+            stop = "" if message.endswith((".", "?", "!")) else "."
+            _fail(BadConfig(f"{message}{stop} See `kale --help` and `kale COMMAND --help`."), BadConfig.exit_code)
+        raise SystemExit(BadConfig.exit_code) from None  # a group without a command has printed its help
     except (KeyboardInterrupt, Abort):
         raise SystemExit(130) from None
     except Exception as error:

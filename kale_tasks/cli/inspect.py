@@ -1,29 +1,36 @@
-"""Looking at the lake: `kale status`, `kale show`, `kale history`, `kale diff`."""
+"""Commands that look at the lake: `kale status`, `kale pending`, `kale show`, `kale history`, `kale diff`."""
 
 import json as jsonlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, existing_lake, open_lake, say, say_table, settings
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
     from kale_tasks.lake.tables import Lake
     from kale_tasks.settings import Settings
 
-Table = Annotated[str, typer.Argument(help="A table, such as pairs, images, captions or runs.")]
+
+def _check_table(name: str | None) -> str | None:
+    from kale_tasks.lake.schemas import TABLES
+
+    if name is not None and name not in TABLES:
+        raise BadConfig(f"There is no table '{name}'. Tables: {', '.join(TABLES)}.")
+    return name
+
+
+Table = Annotated[str, typer.Argument(callback=_check_table, help="A table, such as pairs, images, captions or runs.")]
+OptionalTable = Annotated[str | None, typer.Argument(callback=_check_table, help="Only this table.")]
 Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.")]
 
 
 def status(sets: Sets = None, json: AsJson = False) -> None:
     """Show every key and step: missing, stale, committed or failed (its checks); rows and age."""
-    of = settings(sets)
-    lake = open_lake(of)
+    lake, of = existing_lake(sets)
     rows = _status(lake, of)
     if json:
         say(rows, True)
@@ -42,7 +49,7 @@ def pending(sets: Sets = None, json: AsJson = False) -> None:
     from kale_tasks.pending import pending_work
 
     of = settings(sets)
-    found = pending_work(open_lake(of), of)
+    found = pending_work(open_lake(of), of)  # also before the first run: a scheduler asks
     rows = [{"what": name, "found": ", ".join(v) if isinstance(v, list) else v} for name, v in found.items()]
     say(found, True) if json else say_table(rows, False)
 
@@ -50,37 +57,31 @@ def pending(sets: Sets = None, json: AsJson = False) -> None:
 def show(
     table: Table,
     key: Key,
-    out: Annotated[Path | None, typer.Option(help="Write all rows to this parquet file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all rows to this file: .parquet, .csv or .jsonl.")] = None,
     rows: Annotated[int, typer.Option(help="Rows to print.")] = 10,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
-    """Write a table's rows of a key to a parquet file, or print the first of them."""
-    lake = open_lake(settings(sets))
+    """Print the first rows of a key in a table, or write all of them to a file."""
+    lake, _ = existing_lake(sets)
     if out is None:
         say_table(_first(lake, table, key, rows), json)
         return
-    import pyarrow.parquet as pq
-
+    from kale_tasks.cli.export import export
     from kale_tasks.lake.schemas import TABLES
 
-    lake.table(table)
-    written = 0
-    with _whole(out) as unfinished, pq.ParquetWriter(unfinished, TABLES[table].arrow, compression="zstd") as writer:
-        for batch in lake.batches(table, key):
-            writer.write_batch(batch.select(TABLES[table].arrow.names).cast(TABLES[table].arrow))
-            written += batch.num_rows
+    written = export(lake.batches(table, key), TABLES[table].arrow, out)
     say({"table": table, "key": key, "rows": written, "out": str(out)}, json, f"{written} rows written to {out}.")
 
 
 def history(
-    table: Annotated[str | None, typer.Argument(help="Only this table.")] = None,
+    table: OptionalTable = None,
     key: Annotated[str | None, typer.Option("--key", help="Only this key.")] = None,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
-    """List the commits: which run of which step put how many rows, and when."""
-    lake = open_lake(settings(sets))
+    """List the commits: table, key, step, run, rows and time, the latest last."""
+    lake, _ = existing_lake(sets)
     rows = [
         row
         for name in ([table] if table else lake.tables())
@@ -91,36 +92,26 @@ def history(
 
 
 def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: AsJson = False) -> None:
-    """Compare two snapshots of a table: files and rows that came and went, by key."""
-    lake = open_lake(settings(sets))
+    """Compare two snapshots of a table: files and rows added and removed, by key."""
+    lake, _ = existing_lake(sets)
     if missing := [i for i in (old, new) if lake.table(table).snapshot_by_id(i) is None]:
         raise BadConfig(f"{table} has no snapshot {missing[0]}. `kale history {table}` lists them.")
-    before = {f.path: f.rows for f in lake.files(table, snapshot_id=old)}
-    after = {f.path: f.rows for f in lake.files(table, snapshot_id=new)}
-    keys = sorted({_key(p) for p in before.keys() ^ after.keys()})
-    rows = [
-        {
-            "key": key,
-            "files_out": sum(1 for p in before.keys() - after.keys() if _key(p) == key),
-            "rows_out": sum(before[p] for p in before.keys() - after.keys() if _key(p) == key),
-            "files_in": sum(1 for p in after.keys() - before.keys() if _key(p) == key),
-            "rows_in": sum(after[p] for p in after.keys() - before.keys() if _key(p) == key),
-        }
-        for key in keys
-    ]
-    say_table(rows, json)
+    say_table(_compare(lake, table, old, new), json)
 
 
-@contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    # The file appears complete or not at all.
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    try:
-        yield unfinished
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any]]:
+    import duckdb
+    import pyarrow as pa
+
+    from kale_tasks.resources import sql
+
+    schema = pa.schema([("path", pa.string()), ("rows", pa.int64())])
+    connection = duckdb.connect()
+    for name, snapshot in (("old_files", old), ("new_files", new)):
+        files = [{"path": file.path, "rows": file.rows} for file in lake.files(table, snapshot_id=snapshot)]
+        connection.register(name, pa.Table.from_pylist(files, schema))
+    found: list[dict[str, Any]] = connection.sql(sql("reports/snapshot_diff")).to_arrow_table().to_pylist()
+    return found
 
 
 def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
@@ -145,22 +136,18 @@ def _first(lake: "Lake", table: str, key: str, rows: int) -> list[dict[str, Any]
 def _snapshots(lake: "Lake", name: str) -> list[dict[str, Any]]:
     rows = []
     for snapshot in lake.table(name).snapshots():
-        said = snapshot.summary.additional_properties if snapshot.summary else {}
-        counts = jsonlib.loads(said.get("kale.counts", "{}"))
+        properties = snapshot.summary.additional_properties if snapshot.summary else {}
+        counts = jsonlib.loads(properties.get("kale.counts", "{}"))
         rows.append(
             {
                 "table": name,
                 "snapshot": snapshot.snapshot_id,
-                "key": said.get("kale.key"),
-                "step": said.get("kale.step"),
-                "fingerprint": said.get("kale.fingerprint"),
+                "key": properties.get("kale.key"),
+                "step": properties.get("kale.step"),
+                "fingerprint": properties.get("kale.fingerprint"),
                 "kept": counts.get("kept"),
-                "note": said.get("kale.note"),
+                "note": properties.get("kale.note"),
                 "at": datetime.fromtimestamp(snapshot.timestamp_ms / 1000, tz=UTC).isoformat(timespec="seconds"),
             }
         )
     return rows
-
-
-def _key(path: str) -> str:
-    return path.split("key=", 1)[-1].split("/", 1)[0]

@@ -1,4 +1,4 @@
-"""Keeping house: `kale config`, `kale maintain`, `kale doctor`."""
+"""Commands for operators: `kale config`, `kale maintain`, `kale doctor`."""
 
 import json as jsonlib
 import os
@@ -17,7 +17,7 @@ def config(
     schema: Annotated[bool, typer.Option(help="Print the JSON schema of a profile file, for editors.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Print the effective settings and where each came from, secrets masked."""
+    """Print the effective settings and where each comes from; secrets are masked."""
     from kale_tasks.settings import Settings, load
 
     if schema:
@@ -33,10 +33,10 @@ def config(
 
 def maintain(
     sets: Sets = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only print what would be deleted.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Let old snapshots expire and delete files that nothing uses any more."""
+    """Expire old snapshots and delete files that no table uses."""
     from kale_tasks.lake.maintain import delete, expire, grace_of, orphans
 
     of = settings(sets)
@@ -52,7 +52,7 @@ def maintain(
         "files": len(unused),
         "bytes": sum(entry.size for entry in unused),
     }
-    verb = "would go" if dry_run else "are gone"
+    verb = "would be deleted" if dry_run else "deleted"
     say(done, json, f"{done['snapshots']} snapshots and {done['files']} unused files ({done['bytes']:,} bytes) {verb}.")
 
 
@@ -67,16 +67,16 @@ def doctor(sets: Sets = None, json: AsJson = False) -> None:
 
 
 def note() -> None:
-    """Give Dag runs that have ended their lines of the ledger: a JSON object a line, on stdin."""
+    """Record ended Dag runs in the ledger, one JSON object per line of stdin."""
     from kale_tasks.runner.dag_runs import DagRun
     from kale_tasks.runner.dag_runs import note as write
 
-    os.nice(10)  # what the runs themselves do comes first
+    os.nice(10)  # runs come first
     lake, busy = open_lake(settings(None)), []
     for line in sys.stdin:
         try:
             write(lake, DagRun(**jsonlib.loads(line)))
-        except Conflict as error:  # the others can have theirs
+        except Conflict as error:  # record the others
             busy.append(str(error))
     if busy:
         raise Conflict(" ".join(busy))

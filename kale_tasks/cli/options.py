@@ -1,12 +1,16 @@
-"""What the commands share: options, the opened lake, answers as tables or JSON."""
+"""What the commands share: options, the opened lake, and output as tables or JSON."""
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from kale_tasks.contract.registry import STEPS
+from kale_tasks.errors import BadConfig
 from kale_tasks.lake.keys import check_key
 from kale_tasks.settings import Settings, load
 
@@ -14,27 +18,61 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from kale_tasks.lake.tables import Lake
+    from kale_tasks.progress import Progress
 
-Key = Annotated[str, typer.Option("--key", callback=check_key, help="The partition, such as 2026-11-01.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: name=value. May be repeated.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON on stdout.")]
-_NO_EDGE = 100_000  # how wide a file or a pipe is
+StepName = Annotated[
+    str, typer.Argument(help=f"{', '.join(STEPS)}.", metavar="STEP", autocompletion=lambda: list(STEPS))
+]
+Key = Annotated[str, typer.Option("--key", callback=check_key, help="The key, such as 2026-11-01.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, as name=value. May be repeated.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+_NO_EDGE = 100_000  # width of a file or a pipe
+
+
+class Opened(NamedTuple):
+    """A lake, the settings it was opened with, and the progress to report to."""
+
+    lake: "Lake"
+    settings: Settings
+    progress: "Progress"
 
 
 def settings(sets: Sequence[str] | None) -> Settings:
-    """The effective settings."""
+    """Return the effective settings."""
     return load(sets or ()).settings
 
 
 def open_lake(of: Settings) -> "Lake":
-    """The lake of these settings."""
+    """Open the lake of these settings; creates it if there is none."""
     from kale_tasks.lake.tables import Lake
 
     return Lake(of)
 
 
+@contextmanager
+def opened(sets: Sequence[str] | None) -> Iterator[Opened]:
+    """Context manager for commands that write: the lake, created if there is none, and progress on stderr."""
+    from kale_tasks.progress import progress_of
+
+    of = settings(sets)
+    with progress_of(of.log) as progress:
+        yield Opened(open_lake(of), of, progress)
+
+
+def existing_lake(sets: Sequence[str] | None) -> "tuple[Lake, Settings]":
+    """Open a lake to read it; BadConfig if there is none, so that a mistyped warehouse does not look empty."""
+    of, origins = load(sets or ())
+    folder = None if "://" in of.warehouse else Path(of.warehouse)
+    if folder and not (folder.is_dir() and (of.catalog or (folder / "catalog.db").exists())):
+        raise BadConfig(
+            f"There is no lake in {folder.absolute()} (warehouse, set by {origins['warehouse']}). Correct the setting; "
+            f"the first `kale run` creates a new lake there."
+        )
+    return open_lake(of), of
+
+
 def say(answer: Any, as_json: bool, text: str = "") -> None:
-    """Print an answer: as JSON for machines, as text for people."""
+    """Print a result: as JSON for machines, as text for people."""
     if as_json:
         json.dump(answer, sys.stdout, default=str)
         print()
@@ -43,7 +81,7 @@ def say(answer: Any, as_json: bool, text: str = "") -> None:
 
 
 def say_table(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") -> None:
-    """Print records: as JSON, as a table, or one below the other where the terminal is too narrow for that."""
+    """Print records: as JSON, as a table, or as one block each if the terminal is too narrow for the table."""
     if as_json:
         say(list(rows), as_json)
         return
@@ -64,13 +102,13 @@ def _record(row: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    # Texts of strangers reach a terminal here: it is to show their control characters, not to obey them.
+    # Texts from the web must not send control characters to the terminal.
     text = "" if value is None else str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> "Table":
-    """Records as a table with a column for each name, numbers to the right."""
+    """Return records as a table with a column for each name, numbers aligned right."""
     from rich.table import Table
     from rich.text import Text
 

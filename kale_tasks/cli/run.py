@@ -1,4 +1,4 @@
-"""`kale run`, and its three verbs alone for schedulers: `kale plan`, `kale work`, `kale commit`."""
+"""`kale run`, and its three parts for schedulers: `kale plan`, `kale work`, `kale commit`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,98 +7,86 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, StepName, opened, say
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
     from kale_tasks.contract.types import Chunk as PlannedChunk
     from kale_tasks.contract.types import Plan
     from kale_tasks.lake.tables import Committed
-    from kale_tasks.progress import Progress
     from kale_tasks.runner.run import Run
-    from kale_tasks.settings import Settings
 
-Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse, distill, student or release.")]
 Again = Annotated[
     bool,
     typer.Option(
-        "--again", "--redrive", help="Make it again although it is committed; images: try again what can heal."
+        "--again", "--redrive", help="Run although it is committed; images: retry failures that may be temporary."
     ),
 ]
-Fingerprint = Annotated[str, typer.Option("--fingerprint", help="The run, as `kale plan` named it.")]
-Base = Annotated[str | None, typer.Option("--base", help="What that plan builds on, as `kale plan` named it.")]
+Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
+Base = Annotated[str | None, typer.Option("--base", help="Fingerprint that the run replaces, from `kale plan`.")]
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
-def run(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
-    """Run a step on a key: plan, work, commit. What is committed already is not made again."""
+def run(step: StepName, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
+    """Run a step on a key: plan, work, commit. Does nothing if it is committed already."""
     from kale_tasks.runner.verbs import execute
 
-    with _opened(step, key, sets, again) as it:
+    with _new_run(step, key, sets, again) as it:
         committed = execute(it)
         say(_account(it, committed), json, _sentence(it, committed))
 
 
-def plan(step: Step, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
-    """Say what a run would do, and write its plan down for `kale work` and `kale commit`."""
+def plan(step: StepName, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
+    """Plan a run: print what it would do, and store the plan for `kale work` and `kale commit`."""
     from kale_tasks.runner.verbs import plan as make
 
-    with _opened(step, key, sets, again) as it:
+    with _new_run(step, key, sets, again) as it:
         made = make(it)
         text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks to do"
         say(made.model_dump(), json, f"{step} {key} {made.fingerprint} {text}.")
 
 
-def work(step: Step, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:
+def work(
+    step: StepName, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False
+) -> None:
     """Make the missing parts of one chunk of a plan."""
     from kale_tasks.runner.verbs import work as make
 
-    with _planned(step, key, sets, fingerprint, None) as (it, made):
+    with _planned_run(step, key, sets, fingerprint, None) as (it, made):
         metas = [] if made.committed else make(it, _chunk(made, chunk))
         done = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
         say(done, json, f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.")
 
 
 def commit(
-    step: Step, key: Key, fingerprint: Fingerprint, base: Base = None, sets: Sets = None, json: AsJson = False
+    step: StepName, key: Key, fingerprint: Fingerprint, base: Base = None, sets: Sets = None, json: AsJson = False
 ) -> None:
-    """Make the parts of a plan the rows of the key, all at once."""
+    """Commit the parts of a plan as the rows of the key, all at once."""
     from kale_tasks.runner.verbs import commit as make
 
-    with _planned(step, key, sets, fingerprint, base) as (it, made):
+    with _planned_run(step, key, sets, fingerprint, base) as (it, made):
         committed = make(it, made)
         say(_account(it, committed), json, _sentence(it, committed))
 
 
 @contextmanager
-def _opened(step: str, key: str, sets: Any, again: bool) -> Iterator["Run"]:
+def _new_run(step: str, key: str, sets: Any, again: bool) -> Iterator["Run"]:
     from kale_tasks.contract.registry import find
     from kale_tasks.runner.run import Run
 
-    of = settings(sets)
-    with _shown(of) as progress:
-        yield Run(find(step), open_lake(of), of, key, again=again, progress=progress)
+    found = find(step)
+    with opened(sets) as (lake, settings, progress):
+        yield Run(found, lake, settings, key, again=again, progress=progress)
 
 
 @contextmanager
-def _planned(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
+def _planned_run(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
     from kale_tasks.contract.registry import find
     from kale_tasks.runner.verbs import reopen
 
-    of = settings(sets)
-    with _shown(of) as progress:
-        yield reopen(find(step), open_lake(of), of, (key, fingerprint, base or None), progress)
-
-
-@contextmanager
-def _shown(of: "Settings") -> Iterator["Progress"]:
-    from kale_tasks.progress import make
-
-    progress = make(of.log)
-    try:
-        yield progress
-    finally:
-        progress.end()
+    found = find(step)
+    with opened(sets) as (lake, settings, progress):
+        yield reopen(found, lake, settings, (key, fingerprint, base or None), progress)
 
 
 def _chunk(made: "Plan", index: int) -> "PlannedChunk":
@@ -113,9 +101,9 @@ def _account(run: "Run", committed: "Committed") -> dict[str, Any]:
 
 
 def _sentence(run: "Run", committed: "Committed") -> str:
-    dropped = ", ".join(f"{rule} {n}" for rule, n in sorted(committed.dropped.items(), key=lambda x: -x[1]))
-    lost = f", dropped {sum(committed.dropped.values())} ({dropped})" if dropped else ""
+    by_rule = ", ".join(f"{rule} {n}" for rule, n in sorted(committed.dropped.items(), key=lambda x: -x[1]))
+    dropped = f", dropped {sum(committed.dropped.values())} ({by_rule})" if by_rule else ""
     return (
         f"{run.step.name} {run.key} {committed.fingerprint}: {committed.rows_in} in, {committed.rows} kept"
-        f"{lost}, {committed.quarantined} quarantined."
+        f"{dropped}, {committed.quarantined} quarantined."
     )

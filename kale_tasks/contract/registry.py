@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.partition import Partition
+
+if TYPE_CHECKING:
+    from kale_tasks.contract.step import Step
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class StepSpec:
         """The partition that it makes for a key."""
         return Partition.of(self.table, key, self.slice)
 
-    def load(self) -> Step:
+    def load(self) -> "Step":
         """Import its class and make an instance."""
         module, _, name = self.reference.partition(":")
         step: Step = getattr(import_module(module), name)()
@@ -74,6 +76,6 @@ def step_spec(name: str) -> StepSpec:
     return STEPS[name]
 
 
-def find(name: str) -> Step:
+def find(name: str) -> "Step":
     """An instance of the step of that name."""
     return step_spec(name).load()

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo
-
-from kale_tasks.lake.schemas import INT, TABLES
+if TYPE_CHECKING:
+    from pyiceberg.expressions import BooleanExpression
 
 
 @dataclass(frozen=True, order=True)
@@ -25,6 +24,8 @@ class Partition:
     @classmethod
     def parse(cls, table: str, name: str) -> "Partition":
         """Read the text form; values get the types of the table's columns."""
+        from kale_tasks.lake.schemas import INT, TABLES  # pyarrow is slow to import, and the command line needs keys
+
         key, *columns = name.split("/")
         schema = TABLES[table].arrow
         pairs = (column.partition("=") for column in columns)
@@ -48,8 +49,10 @@ class Partition:
         return slice_.items() <= self.columns.items()
 
 
-def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -> BooleanExpression:
+def partition_filter(key: str | None, slice_: Mapping[str, Any] | None = None) -> "BooleanExpression":
     """Select the rows of a key and slice; of the whole table if there is no key."""
+    from pyiceberg.expressions import AlwaysTrue, And, EqualTo
+
     row_filter: BooleanExpression = AlwaysTrue() if key is None else EqualTo(term="key", value=key)
     for name, value in (slice_ or {}).items():
         row_filter = And(row_filter, EqualTo(term=name, value=value))

@@ -73,16 +73,16 @@ def digest(kind: str, value: str) -> str:
 def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:
     """A list as people write it: one `kind value` a line, or a bare uid, URL, SHA-256 or host; `#` begins a comment."""
     wanted: dict[str, list[str]] = {}
-    for line in (text.strip() for text in lines):
+    for number, line in enumerate((text.strip() for text in lines), 1):
         if line and not line.startswith("#"):
             kind, _, value = line.partition(" ")
             if kind not in KINDS:
-                kind, value = _guess(line), line
+                kind, value = _guess(line, number), line
             wanted.setdefault(kind, []).append(value.strip())
     return wanted
 
 
-def _guess(value: str) -> str:
+def _guess(value: str, number: int) -> str:
     if "://" in value:
         return "url"
     if all(c in "0123456789abcdef" for c in value.lower()) and len(value) in (32, 64):
@@ -90,7 +90,7 @@ def _guess(value: str) -> str:
     if "." in value and " " not in value:
         return "host"
     raise BadConfig(
-        f"'{value[:80]}' is neither a uid, a URL, a host nor a SHA-256. Write `pattern {value[:20]}` to match text."
+        f"Line {number} of the list is neither a uid, a URL, a host nor a SHA-256. Write `pattern WORDS` to match text."
     )
 
 

@@ -1,1 +1,1 @@
-"""Removes rows from every table, index, shard and release, and certifies it."""
+"""Removes rows from every table, index, shard and release, keeps them out, and certifies it."""

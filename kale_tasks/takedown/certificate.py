@@ -1,4 +1,4 @@
-"""Ends a takedown: old releases, snapshots and files go, every live file is looked through, a certificate says so."""
+"""Ends a takedown: deletes old releases, snapshots and files, searches every file, and writes a certificate."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake import maintain
 from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.tables import Lake
@@ -21,126 +21,140 @@ from kale_tasks.models import students as registry
 from kale_tasks.release import built as release
 from kale_tasks.release.registry import open_target
 from kale_tasks.settings.model import Settings
+from kale_tasks.takedown.files import named_if_unreadable
 
 _UID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _BLOCK = 1 << 24
 
 
 def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bool = False) -> dict[str, Any]:
-    """Delete what only old readers could still need, and certify it; before its time only if that is asked for."""
+    """Delete what only readers of old snapshots need, and certify the removal.
+
+    Raises Conflict before the takedown is due, unless `now`, and while a file still contains a removed uid.
+    """
     if not now and datetime.now(UTC) < datetime.fromisoformat(record["due"]):
         raise Conflict(
-            f"Takedown {record['name']} is due on {record['due']}: old readers have until then. --now ends it at once."
+            f"Takedown {record['name']} is due on {record['due']}, so that readers of old releases can finish. "
+            f"Use --now to end it at once."
         )
-    gone = {uid for known in record.get("keys", {}).values() for uid in known["digests"]}
-    doomed = _doomed(lake, record, gone)
-    withdrawn = _withdraw(lake, settings, doomed)
+    removed = {uid for known in record.get("keys", {}).values() for uid in known["digests"]}
+    released = _files_to_delete(lake, record, removed)
+    withdrawn = _withdraw(lake, settings, released)
     maintain.expire(lake, datetime.now(UTC) - datetime.fromisoformat(record["done"]))
     replaced = [path for known in record.get("keys", {}).values() for path in known["replaced"]]
-    for path in (*replaced, *(row["path"] for row in doomed)):
+    for path in (*replaced, *(row["path"] for row in released)):
         lake.storage.delete(path)
     grace = maintain.grace_of(settings)
     maintain.delete(lake, maintain.orphans(lake, grace), grace)
-    left = traces(lake, gone)
+    left = traces(lake, removed)
     if left:
         raise Conflict(
-            f"{len(left)} files still hold what was taken down, such as {left[0]}: somebody wrote them meanwhile. "
-            f"Run the takedown again, and end it when they are older than maintenance.run_days."
+            f"{len(left)} files still contain a row that was taken down, such as {left[0]}, which a run wrote "
+            f"meanwhile. Repeat the takedown, and end it when they are older than maintenance.run_days."
         )
-    return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in doomed)])
+    return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in released)])
 
 
 def certificate_path(name: str) -> str:
-    """Where the certificate of a takedown stands, relative to the warehouse."""
+    """Return the path of a takedown's certificate, relative to the warehouse."""
     return f"{FOLDER}/{name}/certificate.json"
 
 
-def traces(lake: Lake, gone: set[str]) -> list[str]:
-    """Every file of the warehouse that names a uid with one of these digests, whatever kind of file it is."""
+def traces(lake: Lake, removed: set[str]) -> list[str]:
+    """Return every file of the warehouse, of whatever kind, that contains a uid with one of these digests."""
     with ThreadPoolExecutor(4) as pool:
         paths = [entry.path for entry in lake.storage.entries("")]
-        found = pool.map(lambda path: any(digest("uid", uid) in gone for uid in _uids(lake, path)), paths)
+        found = pool.map(lambda path: any(digest("uid", uid) in removed for uid in _uids(lake, path)), paths)
         return [path for path, hit in zip(paths, found, strict=True) if hit]
 
 
 def _uids(lake: Lake, path: str) -> Iterator[str]:
+    """Yield the uids in a file; nothing if the file was deleted meanwhile."""
     try:
-        if path.endswith(".parquet"):
-            with lake.storage.arrow.open_input_file(path) as file:
-                parquet = pq.ParquetFile(file)
-                if "uid" in parquet.schema_arrow.names:
-                    for batch in parquet.iter_batches(columns=["uid"]):
-                        yield from batch["uid"].to_pylist()
-        elif path.endswith(".tar"):
-            with lake.storage.arrow.open_input_file(path) as file, tarfile.open(fileobj=file) as tar:
-                yield from (m.name.rpartition("/")[2].partition(".")[0] for m in tar)
-        else:
-            for start in itertools.count(0, _BLOCK):  # blocks overlap by more than a uid
-                block = lake.storage.read(path, start, _BLOCK + 40)
-                yield from (match.decode() for match in _UID.findall(block))
-                if len(block) < _BLOCK:
-                    break
-    except FileNotFoundError:
-        return  # gone while we looked: no trace
+        with named_if_unreadable(path):
+            yield from _uids_in(lake, path)
+    except BadData:
+        if lake.storage.exists(path):
+            raise
 
 
-def _doomed(lake: Lake, record: Mapping[str, Any], gone: set[str]) -> list[dict[str, Any]]:
-    """Released files that hold a removed row, with all that were cut from the same captions."""
+def _uids_in(lake: Lake, path: str) -> Iterator[str]:
+    if path.endswith(".parquet"):
+        with lake.storage.arrow.open_input_file(path) as file:
+            parquet = pq.ParquetFile(file)
+            if "uid" in parquet.schema_arrow.names:
+                for batch in parquet.iter_batches(columns=["uid"]):
+                    yield from batch["uid"].to_pylist()
+    elif path.endswith(".tar"):
+        with lake.storage.arrow.open_input_file(path) as file, tarfile.open(fileobj=file) as tar:
+            yield from (m.name.rpartition("/")[2].partition(".")[0] for m in tar)
+    else:
+        for start in itertools.count(0, _BLOCK):  # blocks overlap by more than the length of a uid
+            block = lake.storage.read(path, start, _BLOCK + 40)
+            yield from (match.decode() for match in _UID.findall(block))
+            if len(block) < _BLOCK:
+                break
+
+
+def _files_to_delete(lake: Lake, record: Mapping[str, Any], removed: set[str]) -> list[dict[str, Any]]:
+    """Return the released files that contain a removed row, with all files of the same shards."""
     sources = set(record.get("keys", {}))
     rows = [row for row in lake.arrow("releases").to_pylist() if row["source"] in sources]
     hit: dict[str, bool] = {}
     for row in rows:
         if row["format"] == "captions" and not hit.get(row["cut"]):
-            hit[row["cut"]] = any(digest("uid", uid) in gone for uid in _uids(lake, row["path"]))
+            hit[row["cut"]] = any(digest("uid", uid) in removed for uid in _uids(lake, row["path"]))
     return [row for row in rows if hit.get(row["cut"])]
 
 
-def _withdraw(lake: Lake, settings: Settings, doomed: list[dict[str, Any]]) -> list[str]:
-    """Take every release with such a file off the target and out of the lake; the newest must be clean already."""
-    versions = {row["version"] for row in doomed}
+def _withdraw(lake: Lake, settings: Settings, files: list[dict[str, Any]]) -> list[str]:
+    """Remove every release with one of these files from target and lake; Conflict if the newest one has any."""
+    versions = {row["version"] for row in files}
     if not versions:
         return []
     newest = lake.keys("releases")[-1]
     if release.read(lake, newest).version in versions:
-        raise Conflict(f"The release of {newest} still holds what is to go. Run release for it, and publish it, first.")
+        raise Conflict(
+            f"The release of {newest} still contains rows that were taken down. Run release and publish for it first."
+        )
     if settings.publish.target:
-        open_target(settings.publish.target, settings).forget({row["sha256"] for row in doomed})
-    for key in sorted({row["key"] for row in doomed}):
-        _forget(lake, key, lambda version: version in versions)
+        open_target(settings.publish.target, settings).forget({row["sha256"] for row in files})
+    for key in sorted({row["key"] for row in files}):
+        _drop_versions(lake, key, lambda version: version in versions)
     return sorted(versions)
 
 
-def _forget(lake: Lake, key: str, old: Callable[[str], bool]) -> None:
-    standing = lake.committed("releases", key)
-    assert standing is not None
+def _drop_versions(lake: Lake, key: str, old: Callable[[str], bool]) -> None:
+    committed = lake.committed("releases", key)
+    assert committed is not None
     kept, rows = [], 0
     for file in lake.files("releases", key):
         with lake.storage.arrow.open_input_file(file.path) as source:
-            held = pq.read_table(source, columns=["version"])["version"].to_pylist()
-        if not any(old(version) for version in held):
+            contained = pq.read_table(source, columns=["version"])["version"].to_pylist()
+        if not any(old(version) for version in contained):
             kept.append(file.path)
             rows += file.rows
-    content = f"{standing.content[:12]}-{rows}"
-    new = replace(standing, content=content, rows=rows, parts=len(kept))
-    swap(lake, Swap("releases", key, {}, "release", kept, standing.fingerprint, new, rewrites=standing.content))
+    content = f"{committed.content[:12]}-{rows}"
+    new = replace(committed, content=content, rows=rows, parts=len(kept))
+    swap(lake, Swap("releases", key, {}, "release", kept, committed.fingerprint, new, rewrites=committed.content))
 
 
 def _certificate(lake: Lake, record: Mapping[str, Any], withdrawn: list[str], deleted: list[str]) -> dict[str, Any]:
     keys: Mapping[str, Any] = record.get("keys", {})
-    taught = {
-        student.version for student in registry.versions(lake) if any(k in p for p in student.parents for k in keys)
-    }
+    students = sorted(
+        student.version for student in registry.versions(lake) if not keys.keys().isdisjoint(student.parents)
+    )
     text = {
         "takedown": record["name"],
-        "asked": record["began"],
+        "requested": record["began"],
         "removed_from_tables": record["done"],
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": {key: known["rows"] for key, known in keys.items()},
         "sha256_of_uids": sorted({uid for known in keys.values() for uid in known["digests"]}),
         "releases_withdrawn": withdrawn,
         "files_deleted": sorted(deleted),
-        "landing_shards_that_are_yours_to_clean": sorted({s for known in keys.values() for s in known["adopted"]}),
-        "students_that_learnt_from_these_keys": sorted(taught),
+        "landing_shards_to_clean_yourself": sorted({s for known in keys.values() for s in known["adopted"]}),
+        "students_trained_on_these_keys": students,
         "files_with_a_trace": 0,
     }
     lake.storage.put(certificate_path(record["name"]), json.dumps(text, indent=1).encode())

@@ -1,6 +1,7 @@
-"""Takes rows back: out of every table, index and shard of the lake, and never in again."""
+"""Takes rows down: removes them from every table, index and shard of the lake, and keeps them out."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from kale_tasks.contract.step import Step
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
@@ -19,38 +19,50 @@ from kale_tasks.lake.tombstones import FOLDER, Matcher, matcher
 from kale_tasks.progress import Progress
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
+from kale_tasks.takedown.files import read_columns
 from kale_tasks.takedown.rewrite import Removed, Rewrite, Stamp
+from kale_tasks.urls import normal_url
 
-_LOOKED_AT = ("uid", "url", "final_url", "sha256", "alt_text", "text", "dense_caption", "caption")
+_COLUMNS = ("uid", "url", "final_url", "sha256", "alt_text", "text", "dense_caption", "caption")
+_FORMS = {
+    "uid": (re.compile(r"[0-9a-fA-F]{32}"), "32 hex digits"),
+    "sha256": (re.compile(r"[0-9a-fA-F]{64}"), "64 hex digits"),
+    "host": (re.compile(r"[\w-]+(\.[\w-]+)+\.?"), "a host name such as photos.example.org"),
+}
 
 
 def take_down(
-    lake: Lake, settings: Settings, wanted: Mapping[str, Iterable[str]], steps: Sequence[Step], progress: Progress
+    lake: Lake, settings: Settings, request: Mapping[str, Sequence[str]], steps: Sequence[Step], progress: Progress
 ) -> dict[str, Any]:
-    """Remove what a list names and keep it out; answers with the record. Doing it again finishes what was cut short."""
-    name = takedowns.name_of(wanted)
-    # Which runs are up to date must be known before the list stands: afterwards the steps that ask it all look stale.
-    record = _read(lake, name) or {"name": name, "began": _now(), "fresh": _fresh(lake, settings, steps)}
+    """Remove the rows that a request names (kind to values), keep them out, and return the record.
+
+    Repeating the same request finishes a takedown that was interrupted. Raises BadConfig if the request is empty or
+    a value has the wrong form.
+    """
+    _check_forms(request)
+    name = takedowns.name_of(request)
+    # Which runs are current must be recorded before the list is written: it changes what their steps depend on.
+    record = _read(lake, name) or {"name": name, "began": _now(), "fresh": _current_runs(lake, settings, steps)}
     _write(lake, record)
-    takedowns.add(lake, wanted)
+    takedowns.add(lake, request)
     return sweep(lake, settings, record, steps, progress)
 
 
 def sweep(
     lake: Lake, settings: Settings, record: dict[str, Any], steps: Sequence[Step], progress: Progress
 ) -> dict[str, Any]:
-    """Remove what any list names from all that stands committed; finds nothing when nothing came in since."""
-    law, keys = matcher(lake), sorted({key for table in _tables() for key in lake.keys(table)})
+    """Remove the rows of every list from all that is committed; changes nothing if no new rows match."""
+    removal, keys = matcher(lake), sorted({key for table in _tables() for key in lake.keys(table)})
     progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:
-        uids = _named(lake, key, law)
+        uids = _matching_uids(lake, key, removal)
         removed = Removed()
         for step in steps:
             stamp = _stamp(lake, settings, step, key, record["fresh"])
-            if stamp and (len(uids) or stamp.fingerprint != _standing(lake, step, key).fingerprint):
+            if stamp and (len(uids) or stamp.fingerprint != _committed(lake, step, key).fingerprint):
                 Rewrite(lake, step, key, uids, stamp, record["name"], removed).carry_out()
-        _forget_samples(lake, key)
-        _note(lake, record, key, uids, removed)
+        _delete_samples(lake, key)
+        _record(lake, record, key, uids, removed)
         progress.advance(1, removed=sum(removed.rows.values()))
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
     record |= {"done": _now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
@@ -58,24 +70,45 @@ def sweep(
     return record
 
 
+def check_again(lake: Lake, settings: Settings, keys: Iterable[str]) -> dict[str, str]:
+    """Check the keys that lost rows; returns the status by step and key."""
+    from kale_tasks.quality.check import check_run
+    from kale_tasks.quality.committed import find
+
+    statuses: dict[str, str] = {}
+    for key in keys:
+        for step in [found.step for found in find(lake, key)]:
+            try:
+                statuses[f"{step} {key}"] = check_run(lake, settings, step, key).status
+            except BadData:
+                statuses[f"{step} {key}"] = "failed"
+    return statuses
+
+
 def read_record(lake: Lake, name: str) -> dict[str, Any]:
-    """What a takedown did; Conflict when it is not done."""
+    """Return the record of a takedown; Conflict if there is none that is complete."""
     record = _read(lake, name)
     if "done" not in record:
         raise Conflict(f"There is no finished takedown {name}. Run `kale takedown` with its list first.")
     return record
 
 
-def names(lake: Lake) -> list[str]:
-    """Every takedown of this lake."""
-    return sorted({entry.path.split("/")[1] for entry in lake.storage.entries(FOLDER)})
+def _check_forms(request: Mapping[str, Sequence[str]]) -> None:
+    # Messages give the position of a value, not the value: what a takedown names must not appear in logs.
+    for kind, values in request.items():
+        for number, value in enumerate(values, 1):
+            if kind == "url" and normal_url(value.strip()) is None:
+                raise BadConfig(f"url {number} of {len(values)} is not a web address such as https://host/image.jpg.")
+            form, expected = _FORMS.get(kind, (None, ""))
+            if form and not form.fullmatch(value.strip()):
+                raise BadConfig(f"{kind} {number} of {len(values)} is not valid: expected {expected}.")
 
 
 def _tables() -> list[str]:
     return [name for name, spec in TABLES.items() if spec.arrow.get_field_index("uid") >= 0]
 
 
-def _fresh(lake: Lake, settings: Settings, steps: Sequence[Step]) -> dict[str, str]:
+def _current_runs(lake: Lake, settings: Settings, steps: Sequence[Step]) -> dict[str, str]:
     return {
         f"{step.name}/{key}": run.fingerprint
         for step in steps
@@ -84,53 +117,52 @@ def _fresh(lake: Lake, settings: Settings, steps: Sequence[Step]) -> dict[str, s
     }
 
 
-def _stamp(lake: Lake, settings: Settings, step: Step, key: str, fresh: Mapping[str, str]) -> Stamp | None:
-    # A run that was up to date is called as it would be called now; a stale one keeps its name, and stays stale.
-    standing = lake.committed(step.table, key, step.slice)
-    if standing is None:
+def _stamp(lake: Lake, settings: Settings, step: Step, key: str, current: Mapping[str, str]) -> Stamp | None:
+    # A run that was current gets the fingerprint that its step would now give it; a stale one keeps its own.
+    committed = lake.committed(step.table, key, step.slice)
+    if committed is None:
         return None
     run = _run(lake, settings, step, key)
-    if run and fresh.get(f"{step.name}/{key}") == standing.fingerprint:
+    if run and current.get(f"{step.name}/{key}") == committed.fingerprint:
         return Stamp(run.fingerprint, run.inputs)
-    return Stamp(standing.fingerprint, standing.inputs)
+    return Stamp(committed.fingerprint, committed.inputs)
 
 
 def _run(lake: Lake, settings: Settings, step: Step, key: str) -> Run | None:
     try:
         return Run(step, lake, settings, key)
     except (BadData, Conflict):
-        return None  # its inputs are not there (any more), or failed their checks: nothing to be up to date with
+        return None  # an input is missing or failed its checks, so the run cannot be current
 
 
-def _standing(lake: Lake, step: Step, key: str) -> Committed:
+def _committed(lake: Lake, step: Step, key: str) -> Committed:
     found = lake.committed(step.table, key, step.slice)
     assert found is not None
     return found
 
 
-def _named(lake: Lake, key: str, law: Matcher) -> pa.Array:
-    """The uids of a key that are to go, by whatever table names them."""
+def _matching_uids(lake: Lake, key: str, removal: Matcher) -> pa.Array:
+    """Return the uids of a key whose row matches in any table."""
     found: list[pa.ChunkedArray] = [pa.chunked_array([], pa.string())]
     for table in _tables():
-        for rows in _slim(lake, table, key):
-            found.append(rows["uid"].filter(law.matches(rows)))
+        for rows in _slim_rows(lake, table, key):
+            found.append(rows["uid"].filter(removal.matches(rows)))
     return pc.unique(pa.chunked_array([chunk for array in found for chunk in array.chunks], pa.string()))
 
 
-def _slim(lake: Lake, table: str, key: str) -> Iterator[pa.Table]:
-    columns = [name for name in _LOOKED_AT if TABLES[table].arrow.get_field_index(name) >= 0]
+def _slim_rows(lake: Lake, table: str, key: str) -> Iterator[pa.Table]:
+    columns = [name for name in _COLUMNS if TABLES[table].arrow.get_field_index(name) >= 0]
     for file in lake.files(table, key):
-        with lake.storage.arrow.open_input_file(file.path) as source:
-            yield pq.ParquetFile(source).read(columns)
+        yield read_columns(lake, file.path, key, columns)
 
 
-def _forget_samples(lake: Lake, key: str) -> None:
-    # Rows that ingest dropped are in no table, but may be shown as examples of its rules.
+def _delete_samples(lake: Lake, key: str) -> None:
+    # Rows that ingest dropped are in no table, but some are kept as examples of its rules.
     for path in [entry.path for entry in lake.storage.entries(f"pairs/key={key}") if "/dropped/" in entry.path]:
         lake.storage.delete(path)
 
 
-def _note(lake: Lake, record: dict[str, Any], key: str, uids: pa.Array, removed: Removed) -> None:
+def _record(lake: Lake, record: dict[str, Any], key: str, uids: pa.Array, removed: Removed) -> None:
     if removed.rows:
         before = record.setdefault("keys", {}).get(key, {"digests": [], **asdict(Removed())})
         rows = {t: before["rows"].get(t, 0) + removed.rows.get(t, 0) for t in {*before["rows"], *removed.rows}}

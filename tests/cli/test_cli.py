@@ -1,7 +1,10 @@
-"""The command line on a small sample: what each word does, for people and for machines."""
+"""The command line on a small sample: what each command does, for people and for machines."""
 
+import csv
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from kale_tasks import __version__
 from kale_tasks.contract import registry as steps
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.settings.load import setting_names
@@ -34,7 +38,7 @@ def sets_of(landing: Path, warehouse: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def sets(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The settings of a lake with the pairs of one key; nobody writes to it any more."""
+    """The settings of a lake with the pairs of one key; tests must not write to it."""
     sets = sets_of(landing, tmp_path_factory.mktemp("lake"))
     assert kale("run", "ingest", "--key", KEY, sets=sets).code == 0
     return sets
@@ -47,13 +51,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lake_sets("folder", tmp_path)
 
 
-def cell(answer: Any, key: str, step: str) -> dict[str, Any]:
-    return next(row for row in answer if (row["key"], row["step"]) == (key, step))
+def cell(rows: Any, key: str, step: str) -> dict[str, Any]:
+    return next(row for row in rows if (row["key"], row["step"]) == (key, step))
 
 
-def test_plan_work_and_commit_in_processes_of_their_own_make_what_run_makes(
-    landing: Path, sets: list[str], tmp_path: Path
-) -> None:
+def test_plan_work_and_commit_in_separate_processes_equal_run(landing: Path, sets: list[str], tmp_path: Path) -> None:
     mine = sets_of(landing, tmp_path)
     plan = kale_process("plan", "ingest", "--key", KEY, "--json", sets=mine).json
     chunks = [chunk["index"] for chunk in plan["chunks"]]
@@ -66,7 +68,7 @@ def test_plan_work_and_commit_in_processes_of_their_own_make_what_run_makes(
     assert {n: v for n, v in done.items() if n not in varying} == {n: v for n, v in same.items() if n not in varying}
 
 
-def test_a_plan_of_other_settings_is_a_conflict(sets: list[str]) -> None:
+def test_work_with_other_settings_than_the_plan_is_a_conflict(sets: list[str]) -> None:
     made = kale("plan", "ingest", "--key", "2026-11-02", "--json", sets=sets).json
     name = ["ingest", "--key", "2026-11-02", "--fingerprint", made["fingerprint"]]
     other = kale("work", *name, "--chunk", "0", sets=[*sets, "limit=5"])
@@ -96,14 +98,14 @@ def test_show_prints_rows_or_writes_all_of_them_to_a_file(sets: list[str], tmp_p
     assert list(out.parent.iterdir()) == [out]
 
 
-def test_history_and_diff_tell_what_a_new_run_changed(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_history_and_diff_show_what_a_new_run_changed(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     first = kale("run", "ingest", "--key", KEY, "--json", sets=small).json
     kale("run", "ingest", "--key", "2026-11-02", sets=small)
     second = kale("run", "ingest", "--key", KEY, "--again", "--json", sets=small).json
-    told = kale("history", "pairs", "--key", KEY, "--json", sets=small).json
-    assert [row["fingerprint"] for row in told] == [first["fingerprint"], second["fingerprint"]]
-    assert {(row["step"], row["kept"], row["key"]) for row in told} == {("ingest", first["rows"], KEY)}
-    old, new = (str(row["snapshot"]) for row in told)
+    commits = kale("history", "pairs", "--key", KEY, "--json", sets=small).json
+    assert [row["fingerprint"] for row in commits] == [first["fingerprint"], second["fingerprint"]]
+    assert {(row["step"], row["kept"], row["key"]) for row in commits} == {("ingest", first["rows"], KEY)}
+    old, new = (str(row["snapshot"]) for row in commits)
     rows = kale("diff", "pairs", old, new, "--json", sets=small).json
     files, kept = 25, first["rows"]
     assert rows[0] == {"key": KEY, "files_out": files, "rows_out": kept, "files_in": files, "rows_in": kept}
@@ -111,15 +113,15 @@ def test_history_and_diff_tell_what_a_new_run_changed(small: list[str], monkeypa
     assert kale("diff", "pairs", old, old, "--json", sets=small).json == []
 
 
-def test_strange_texts_are_shown_and_not_obeyed(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(steps.STEPS, "ingest", "tests.cli.test_cli:Strange")
+def test_control_characters_and_markup_are_shown_escaped(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.cli.test_cli:Strange"))
     kale("run", "ingest", "--key", KEY, sets=small)
     shown = kale("show", "pairs", "--key", KEY, sets=small).out
     assert "[/bold][red]" in shown and "\\x1b[2J" in shown and "\x1b" not in shown
 
 
 class Strange(Numbers):
-    """Texts that would speak to the terminal."""
+    """Texts with markup and control characters."""
 
     def __init__(self) -> None:
         super().__init__(10, "[/bold][red]\x1b[2J")
@@ -131,24 +133,24 @@ def test_pending_lists_the_keys_that_lack_a_stage(sets: list[str]) -> None:
     assert KEY in kale("pending", sets=sets).out
 
 
-def test_maintain_tells_first_and_deletes_only_what_nobody_uses(small: list[str], tmp_path: Path) -> None:
+def test_maintain_deletes_only_unused_files_and_none_in_a_dry_run(small: list[str], tmp_path: Path) -> None:
     for again in ((), ("--again",)):
         kale("run", "ingest", "--key", KEY, *again, sets=small)
     small = [*small, "maintenance.keep_days=0", "maintenance.grace_hours=0", "maintenance.run_days=0"]
 
-    def standing() -> dict[Path, bytes]:
+    def present() -> dict[Path, bytes]:
         files = [path for path in (tmp_path / "warehouse").rglob("*") if path.is_file()]
         return {path: path.read_bytes() for path in files if path.name != "catalog.db"}
 
-    before, rows = standing(), kale("show", "pairs", "--key", KEY, "--rows", "999", "--json", sets=small).json
-    told = kale("maintain", "--dry-run", "--json", sets=small).json
-    assert told["snapshots"] > 0 and standing() == before
+    before, rows = present(), kale("show", "pairs", "--key", KEY, "--rows", "999", "--json", sets=small).json
+    planned = kale("maintain", "--dry-run", "--json", sets=small).json
+    assert planned["snapshots"] > 0 and present() == before
     done = kale("maintain", "--json", sets=small).json
-    assert (done["snapshots"], len(standing()) < len(before)) == (told["snapshots"], True)
+    assert (done["snapshots"], len(present()) < len(before)) == (planned["snapshots"], True)
     assert kale("show", "pairs", "--key", KEY, "--rows", "999", "--json", sets=small).json == rows
 
 
-def test_doctor_says_what_is_there_and_what_to_do(sets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_what_is_missing_and_what_to_do(sets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     healthy = kale("doctor", "--json", sets=sets)
     states = {row["check"]: row["state"] for row in healthy.json}
     assert healthy.code == 0
@@ -163,7 +165,7 @@ def test_doctor_says_what_is_there_and_what_to_do(sets: list[str], monkeypatch: 
     assert "Install" in found["java"]["what to do"] and "sample make" in found["landing"]["what to do"]
 
 
-def test_config_tells_every_setting_and_its_origin_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_prints_every_setting_with_its_origin_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALE_LIMIT", "7")
     sets = ["s3.secret_access_key=hunter2", "parts.part_rows=5"]
     answer = kale("config", "--json", sets=sets)
@@ -175,7 +177,7 @@ def test_config_tells_every_setting_and_its_origin_and_no_secret(monkeypatch: py
     assert rows["s3.secret_access_key"]["value"] == "**********"
 
 
-def test_the_schema_of_the_settings_names_every_section() -> None:
+def test_the_schema_covers_every_section() -> None:
     schema = json.loads(kale("config", "--schema").out)
     assert {name.split(".")[0] for name in setting_names()} == set(schema["properties"])
     assert schema["additionalProperties"] is False
@@ -188,10 +190,11 @@ def test_the_schema_of_the_settings_names_every_section() -> None:
         (["run", "ingset", "--key", KEY], "Steps: ingest"),
         (["show", "pair", "--key", KEY], "Tables: pairs"),
         (["run", "ingest"], "Missing option '--key'"),
-        (["frobnicate"], "No such command"),
+        (["frobnicate"], "No such command 'frobnicate'. See `kale --help`"),
+        (["stats"], "Did you mean 'status'? See `kale --help`"),
     ],
 )
-def test_a_wrong_word_is_answered_with_the_right_one(
+def test_a_mistyped_name_gets_a_suggestion(
     words: list[str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KALE_WAREHOUSE", str(tmp_path))
@@ -213,7 +216,7 @@ def test_a_defect_is_one_line_and_with_debug_a_traceback(broken: list[str]) -> N
         kale("--debug", "run", "ingest", "--key", KEY, sets=broken)
 
 
-def test_a_run_that_stands_is_said_to_stand(small: list[str]) -> None:
+def test_a_committed_run_is_not_repeated(small: list[str]) -> None:
     first = kale("run", "ingest", "--key", KEY, sets=small)
     again = kale("run", "ingest", "--key", KEY, sets=small)
     assert first.out == again.out and "250 in, 195 kept" in first.out
@@ -222,7 +225,71 @@ def test_a_run_that_stands_is_said_to_stand(small: list[str]) -> None:
     assert lake_of(small)[0].committed("pairs", KEY) is not None
 
 
-def test_every_command_has_help() -> None:
-    words = [line.split()[1] for line in kale("--help").out.splitlines() if line.startswith("│ ") and line[2].islower()]
-    assert len(words) >= 20
-    assert [word for word in words if kale(word, "--help").code] == []
+def commands() -> list[str]:
+    lines = kale("--help").out.splitlines()
+    return [line.split()[1] for line in lines if line.startswith("│ ") and line[2].islower()]
+
+
+def test_help_groups_the_commands() -> None:
+    shown = kale("--help").out
+    panels = [line.split()[1] for line in shown.splitlines() if line.startswith("╭─")]
+    assert panels == ["Options", "Run", "Inspect", "Quality", "Publish", "Operate"]
+    assert len(commands()) >= 20
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    shown = kale(name, "--help")
+    assert (shown.code, f"Example: kale {name}" in shown.out) == (0, True), shown.out
+
+
+def test_help_lists_the_steps_of_the_registry() -> None:
+    shown = " ".join(kale("run", "--help").out.replace("│", " ").split())
+    assert ", ".join(steps.STEPS) in shown
+
+
+def test_the_version_is_printed() -> None:
+    assert kale("--version").out == f"kale {__version__}\n"
+
+
+def test_the_shell_completes_steps() -> None:
+    command = [sys.executable, "-c", "from kale_tasks.cli.app import app; app(prog_name='kale')"]
+    env = {**os.environ, "_KALE_COMPLETE": "complete_bash", "COMP_WORDS": "kale run i", "COMP_CWORD": "2"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == {"ingest", "images"}, done.stderr
+
+
+@pytest.mark.parametrize("words", [["status"], ["show", "pairs", "--key", KEY], ["history"], ["publish", "--key", KEY]])
+def test_reading_from_a_missing_warehouse_is_refused_and_creates_nothing(words: list[str], tmp_path: Path) -> None:
+    answer = kale(*words, sets=[f"warehouse={tmp_path / 'typo'}"])
+    assert (answer.code, "no lake in" in answer.err, "set by --set" in answer.err) == (2, True, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("log", ["plain", "json"])
+def test_json_output_leaves_progress_to_the_log_setting(small: list[str], log: str) -> None:
+    answer = kale("run", "ingest", "--key", KEY, "--json", sets=[*small, f"log={log}"])
+    assert answer.json["rows"] > 0
+    assert answer.err and answer.err.startswith("{") == (log == "json")
+
+
+def test_show_writes_the_format_of_the_file_name(sets: list[str], tmp_path: Path) -> None:
+    expected = kale("show", "pairs", "--key", KEY, "--rows", "999", "--json", sets=sets).json
+    for name in ("pairs.csv", "pairs.jsonl"):
+        assert kale("show", "pairs", "--key", KEY, "--out", str(tmp_path / name), sets=sets).code == 0
+    assert [json.loads(line) for line in (tmp_path / "pairs.jsonl").read_text().splitlines()] == expected
+    with (tmp_path / "pairs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["uid"], r["alt_text"], json.loads(r["flags"])) for r in rows] == [
+        (r["uid"], r["alt_text"], r["flags"]) for r in expected
+    ]
+    refused = kale("show", "pairs", "--key", KEY, "--out", str(tmp_path / "pairs.xlsx"), sets=sets)
+    assert (refused.code, "must end with .parquet, .csv, .jsonl" in refused.err) == (2, True)
+    assert not (tmp_path / "pairs.xlsx").exists()
+
+
+def test_help_imports_no_heavy_library() -> None:
+    heavy = ("pyarrow", "pyiceberg", "torch", "airflow")
+    code = f"import sys, kale_tasks.cli.app; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

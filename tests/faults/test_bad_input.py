@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ BAD_CONFIG, BAD_DATA, TRANSIENT = 2, 3, 4
 @pytest.fixture(autouse=True)
 def small_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """`kale run ingest` runs the small test step."""
-    monkeypatch.setitem(steps.STEPS, "ingest", "tests.steps:Numbers")
+    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers"))
 
 
 @pytest.fixture

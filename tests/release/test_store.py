@@ -180,9 +180,10 @@ def test_a_lake_on_s3_is_published_as_well(tmp_path: Path, request: pytest.Fixtu
 
 
 def test_publishing_writes_the_report(plain: World) -> None:
-    answer = kale("publish", "--key", "b", "--json", sets=plain.sets).json
+    answer = kale("publish", "--key", "b", "--json", sets=[*plain.sets, "log=plain"])
     version = read(plain.lake, "b").version
-    assert answer["address"].endswith(version)
+    assert answer.json["address"].endswith(version)
+    assert answer.err.startswith(f"publish {version}: "), "--json must not change the progress on stderr"
     page = plain.lake.storage.read(report_path(f"{RELEASE}{version}", "html")).decode()
     assert f"<h1>{version}</h1>" in page and "240" in page
 

@@ -1,0 +1,78 @@
+"""Writes rows to a local file for `kale show --out`, in the format that its name ends with."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kale_tasks.errors import BadConfig
+
+
+def export(batches: Iterable[pa.RecordBatch], schema: pa.Schema, out: Path) -> int:
+    """Write all batches to `out` and return the number of rows. The file appears complete or not at all.
+
+    Raises BadConfig if `out` does not end with .parquet, .csv or .jsonl.
+    """
+    write = _WRITERS.get(out.suffix)
+    if write is None:
+        raise BadConfig(f"{out} must end with {', '.join(_WRITERS)}: the ending names the format.")
+    written = 0
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        nonlocal written
+        for batch in batches:
+            written += batch.num_rows
+            yield batch.select(schema.names).cast(schema)
+
+    with _complete_file(out) as unfinished:
+        write(counted(), schema, unfinished)
+    return written
+
+
+@contextmanager
+def _complete_file(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _write_csv(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, schema.names)
+        writer.writeheader()
+        for batch in batches:
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in batch.to_pylist())
+
+
+def _cell(value: Any) -> Any:
+    # A cell of a CSV file has no lists: they become JSON.
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else value
+
+
+def _write_jsonl(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for batch in batches:
+            for row in batch.to_pylist():
+                file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+
+
+_WRITERS: Mapping[str, Callable[[Iterator[pa.RecordBatch], pa.Schema, Path], None]] = {
+    ".parquet": _write_parquet,
+    ".csv": _write_csv,
+    ".jsonl": _write_jsonl,
+}

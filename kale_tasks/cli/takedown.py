@@ -1,0 +1,98 @@
+"""`kale takedown`: take rows down, and end a takedown."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kale_tasks.cli.options import AsJson, Sets, opened, say
+from kale_tasks.errors import BadConfig
+
+if TYPE_CHECKING:
+    from kale_tasks.contract.step import Step
+
+_Values = list[str] | None
+Listed = Annotated[
+    Path | None,
+    typer.Option("--list", help="File with a uid, URL, host, SHA-256 or `pattern words` on each line; - reads stdin."),
+]
+Now = Annotated[bool, typer.Option("--now", help="With --end: before it is due.")]
+
+
+def takedown(  # noqa: PLR0913, PLR0917
+    listed: Listed = None,
+    uid: Annotated[_Values, typer.Option(help="A uid. May be repeated, like the others.")] = None,
+    url: Annotated[_Values, typer.Option(help="The address of an image.")] = None,
+    host: Annotated[_Values, typer.Option(help="A host, with all hosts below it.")] = None,
+    sha256: Annotated[_Values, typer.Option(help="SHA-256 of an image's bytes.")] = None,
+    pattern: Annotated[_Values, typer.Option(help="A regular expression (RE2) that a text matches.")] = None,
+    end: Annotated[str | None, typer.Option(help="End the takedown of this name and write its certificate.")] = None,
+    now: Now = False,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Remove rows from every table, index and shard, and keep them out.
+
+    Use `--list -` for values that must not appear in the process list.
+    """
+    options = {"uid": uid, "url": url, "host": host, "sha256": sha256, "pattern": pattern}
+    if end:
+        if listed or any(options.values()):
+            raise BadConfig("--end takes no values: name either what to take down, or the takedown to end.")
+        _end(end, now, sets, json)
+        return
+    from kale_tasks.takedown.sweep import check_again, take_down
+
+    request = _request(listed, options)
+    with opened(sets) as (lake, settings, progress):
+        record = take_down(lake, settings, request, _steps(), progress)
+        keys: dict[str, Any] = record.get("keys", {})
+        checks = check_again(lake, settings, keys)
+    answer = {
+        "name": record["name"],
+        "due": record["due"],
+        "rows": {key: known["rows"] for key, known in keys.items()},
+        "checks": checks,
+    }
+    removed = sum(len(known["digests"]) for known in keys.values())
+    failed = [name for name, status in checks.items() if status == "failed"]
+    warning = f" These checks fail now: {', '.join(failed)}." if failed else ""
+    text = (
+        f"Takedown {record['name']}: {removed} rows removed.{warning} Release and publish; end it on {record['due']}."
+    )
+    say(answer, json, text)
+
+
+def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:
+    from kale_tasks.takedown.certificate import certificate_path, finish
+    from kale_tasks.takedown.sweep import read_record, sweep
+
+    with opened(sets) as (lake, settings, progress):
+        record = sweep(lake, settings, read_record(lake, name), _steps(), progress)
+        certificate = finish(lake, settings, record, now=now)
+    removed, path = len(certificate["sha256_of_uids"]), certificate_path(name)
+    answer = {"name": name, "rows": removed, "certificate": path}
+    say(answer, json, f"Takedown {name} has ended: no file contains any of its {removed} rows. Certificate: {path}")
+
+
+def _request(listed: Path | None, options: dict[str, _Values]) -> dict[str, list[str]]:
+    from kale_tasks.lake.tombstones import read_lines
+
+    request: dict[str, list[str]] = {}
+    if listed:
+        try:
+            text = sys.stdin.read() if str(listed) == "-" else listed.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadConfig(f"The list {listed} cannot be read: {error}") from error
+        request = read_lines(text.splitlines())
+    for kind, values in options.items():
+        request.setdefault(kind, []).extend(values or ())
+    return request
+
+
+def _steps() -> list["Step"]:
+    """Return the steps whose rows are pairs, images or captions."""
+    from kale_tasks.contract.registry import STEPS, find
+
+    return [find(name) for name in STEPS if name not in ("distill", "release")]
