@@ -49,18 +49,18 @@ def _sentence(result: "CheckResult") -> str:
 def report(
     key: Annotated[str | None, typer.Option("--key", help="The partition, such as 2026-11-01.")] = None,
     release: Annotated[str | None, typer.Option("--release", help="A release instead of a key.")] = None,
-    open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the page to this file too.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Also write the page to this file.")] = None,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
-    """Write the report on a key, or on a release: one page that needs nothing else, and its figures as JSON."""
+    """Make the report on a key or a release: one HTML page and its figures as JSON."""
     from kale_tasks.quality.release_report import make_release_report
     from kale_tasks.quality.report import make_report
     from kale_tasks.quality.stored import RELEASE, report_path
 
     if (key is None) == (release is None):
-        raise BadConfig("Name one of --key and --release.")
+        raise BadConfig("Give either --key or --release.")
     of = settings(sets)
     lake = open_lake(of)
     made = make_report(lake, of, key) if key else make_release_report(lake, of, str(release))

@@ -1,4 +1,4 @@
-"""How well texts and images find each other, by an encoder of both such as CLIP or SigLIP."""
+"""Measures how well texts match their images, with an encoder of both such as CLIP or SigLIP."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +16,8 @@ from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.settings.model import Settings
 
 _BATCH = 32
-_READERS = 8  # a far store is waited for, not worked for
-# Which column of which stage each text of the metrics is.
+_READERS = 8  # threads that wait for the store
+# Stage and column of each kind of text in the metrics.
 _TEXTS = {
     "alt-text": (1, "alt_text"),
     "dense": (1, "dense_caption"),
@@ -28,7 +28,7 @@ Matched = Mapping[str, Mapping[str, float | None]]
 
 
 def matched(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> Matched:
-    """By text: its mean cosine with its own image, and how often that image is the likest of the sample."""
+    """Return for each kind of text its mean cosine with its own image, and its recall@1 within the sample."""
     encoder, most = _Encoder(settings.quality.encoder), settings.quality.encoder_rows
     found: dict[str, Mapping[str, float | None]] = {}
     for stage in (1, 2):
@@ -45,11 +45,11 @@ def matched(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> Mat
 def _figures(encoder: "_Encoder", pictures: Any, texts: Sequence[str]) -> dict[str, float | None]:
     if pictures is None:
         return {"image_score": None, "own_image_share": None}
-    likeness = encoder.texts(texts) @ pictures.T
-    own = likeness.diagonal()
+    similarity = encoder.texts(texts) @ pictures.T
+    own = similarity.diagonal()
     return {
         "image_score": round(float(own.mean()), 4),
-        "own_image_share": round(float((own >= likeness.max(1).values).float().mean()), 4),
+        "own_image_share": round(float((own >= similarity.max(1).values).float().mean()), 4),
     }
 
 
@@ -65,7 +65,7 @@ def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, An
 
 
 class _Encoder:
-    """Unit vectors of texts and of images."""
+    """Encodes texts and images as unit vectors."""
 
     def __init__(self, name: str) -> None:
         import torch
@@ -78,12 +78,12 @@ class _Encoder:
         self._length = self._model.config.text_config.max_position_embeddings
 
     def texts(self, texts: Sequence[str]) -> Any:
-        """A vector for each text, of which the encoder sees the first words."""
+        """Encode texts, truncated to the maximum length of the model."""
         how = {"padding": "max_length", "truncation": True, "max_length": self._length, "return_tensors": "pt"}
         return self._vectors(self._model.get_text_features, texts, lambda some: self._processor(text=some, **how))
 
     def images(self, images: Sequence[Any]) -> Any:
-        """A vector for each image."""
+        """Encode images."""
         read = lambda some: self._processor(images=some, return_tensors="pt")  # noqa: E731
         return self._vectors(self._model.get_image_features, images, read)
 

@@ -12,39 +12,39 @@ import yaml
 
 from kale_tasks.text.sentences import sentences as split_sentences
 
-Column = Any  # a pa.ChunkedArray; pyarrow's stubs know too little of its kernels
+Column = Any  # a pa.ChunkedArray; the stubs of pyarrow lack many of its functions
 _LOOP_WORDS = 12
 _LOOP_DISTINCT = 0.3
 
 
 def text_features(text: Column, names: Sequence[str]) -> Mapping[str, Column]:
-    """Words of each text, and the named traces of the lexicon."""
+    """Return the words per text, and whether it matches the named patterns of the lexicon."""
     return {"words": words(text), **{name: matches(text, name) for name in names}}
 
 
 def words(text: Column) -> Column:
-    """How many words each text has; none for a missing one."""
+    """Count the words of each text; 0 for a missing one."""
     return pc.fill_null(pc.count_substring_regex(text, pattern=r"\S+"), 0)
 
 
 def sentences(text: Column) -> Column:
-    """How many sentences each text has."""
+    """Count the sentences of each text."""
     return pa.array([len(split_sentences(one or "")) for one in text.to_pylist()], pa.int32())
 
 
 def blank(text: Column) -> Column:
-    """Whether each text is missing, empty or white space only."""
+    """Tell whether each text is missing, empty or only white space."""
     return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(pc.fill_null(text, ""))), 0)
 
 
 def matches(text: Column, name: str) -> Column:
-    """Whether each text bears a trace that the lexicon lists under a name."""
+    """Tell whether each text matches a pattern that the lexicon lists under a name."""
     found = pc.match_substring_regex(text, pattern=_pattern(name), ignore_case=True)
     return pc.fill_null(found, False)
 
 
 def distinct_share(text: Column) -> Column:
-    """Distinct words over all words of each text (type-token ratio); 1 for an empty one."""
+    """Return distinct words over all words of each text (type-token ratio); 1 for an empty text."""
     split = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(pc.fill_null(text, ""))))
     lists = split.combine_chunks() if isinstance(split, pa.ChunkedArray) else split
     tokens = lists.flatten()
@@ -57,13 +57,13 @@ def distinct_share(text: Column) -> Column:
 
 
 def loops(text: Column) -> Column:
-    """Whether each text goes round in circles: long, and of few words."""
+    """Tell whether each text repeats itself: long, with few distinct words."""
     few = pc.less(distinct_share(text), _LOOP_DISTINCT)
     return pc.and_(few, pc.greater_equal(words(text).combine_chunks(), _LOOP_WORDS))
 
 
 def foreign(text: Column) -> Column:
-    """Whether each text of some length lacks every common English word."""
+    """Tell whether each text of six words or more has no common English word."""
     return pc.and_(pc.invert(matches(text, "english")), pc.greater_equal(words(text), 6))
 
 

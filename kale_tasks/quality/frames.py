@@ -14,7 +14,7 @@ BATCH = "batch"  # name of the checked rows in queries
 
 
 class Frames(ABC):
-    """The rows of a subject as one engine holds them."""
+    """The rows of a subject in one engine."""
 
     engine: str
 
@@ -23,20 +23,20 @@ class Frames(ABC):
 
     @abstractmethod
     def query(self, text: str) -> list[dict[str, Any]]:
-        """The answer to a query over `batch` and the suite's other tables."""
+        """Run a query over `batch` and the other tables of the suite."""
 
     @abstractmethod
     def frame(self, columns: Sequence[str]) -> Any:
-        """The given columns as the engine's own data frame."""
+        """Return columns as a data frame of the engine."""
 
     @property
     @abstractmethod
     def looked_at(self) -> int:
-        """How many rows that are."""
+        """Count the rows that were read."""
 
 
 class ArrowFrames(Frames):
-    """All rows, or a stated sample by uid range, in memory."""
+    """All rows in memory, or the first `quality.pandas_rows` by uid."""
 
     engine = "pandas"
 
@@ -72,7 +72,7 @@ class ArrowFrames(Frames):
 
 
 def derived(suite: Suite, rows: pa.Table) -> pa.Table:
-    """Rows with the suite's derived columns; text that is no UTF-8 becomes readable, so that it can be counted."""
+    """Add the derived columns of a suite. Bytes that are not UTF-8 are replaced, so that such texts can be counted."""
     rows = _readable(rows)
     for name, column in suite.features(rows).items():
         rows = rows.append_column(name, column)

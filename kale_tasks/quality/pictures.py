@@ -1,4 +1,4 @@
-"""Images of a lake for reports, opened with care: they come from strangers, and shards can be gone."""
+"""Opens images of the lake for reports. They come from strangers, and their shards may be gone."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ COLUMNS = ["uid", "status", *Span._fields]
 
 
 def picture(lake: Lake, row: Mapping[str, Any]) -> "Image | None":
-    """The picture of a row of `images`, if there is one that can be had and read."""
+    """Open the image of a row of `images`; None if it was not fetched or cannot be read."""
     from kale_tasks.imaging import BrokenImage, decode_rgb
 
     if row["status"] != "ok":

@@ -1,4 +1,4 @@
-"""Captions to look at beside their images: some by chance, some from the extremes."""
+"""Picks captions to show beside their images: some at random, some from the extremes."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ _SIDE = 240
 
 @dataclass(frozen=True)
 class Sample:
-    """One caption with what it was made from; the image as a data URI, if it can be read."""
+    """A caption and what it was made from; the image is a data URI, empty if it cannot be read."""
 
     uid: str
     stage: int
@@ -36,7 +36,7 @@ class Sample:
 
 
 def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> list[Sample]:
-    """The samples of a key, out of captions already read."""
+    """Pick samples of a key out of captions that were read already."""
     rows = captions.append_column("words", words(captions["caption"]))
     with duckdb.connect() as connection:
         connection.register("samples", rows)
@@ -66,10 +66,10 @@ def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
 
 
 def _facts(row: dict[str, Any]) -> str:
-    said = [f"{row['facts_from_alt']} from the alt-text"]
-    said += [f"{row['facts_from_dense']} from the dense caption"] if row["dense_caption"] else []
-    said += [f"{row['facts_invented']} in neither"] if row["facts_invented"] else []
-    return f"facts: {', '.join(said)}"
+    parts = [f"{row['facts_from_alt']} from the alt-text"]
+    parts += [f"{row['facts_from_dense']} from the dense caption"] if row["dense_caption"] else []
+    parts += [f"{row['facts_invented']} in neither"] if row["facts_invented"] else []
+    return f"facts: {', '.join(parts)}"
 
 
 def _thumbnail(lake: Lake, images: Snapshot, uid: str) -> str:

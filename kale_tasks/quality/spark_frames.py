@@ -1,4 +1,4 @@
-"""Rows of keys beyond one process, on Spark: executors read the files through the lake's own storage, without a jar."""
+"""Rows of large keys in Spark. Executors read the files through the storage of the lake, without a jar."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -20,7 +20,7 @@ _ROWS_A_SLOT = 50_000  # of a shuffle
 
 
 class SparkFrames(Frames):
-    """All rows, however many."""
+    """All rows, as a Spark data frame."""
 
     engine = "spark"
 
@@ -80,7 +80,7 @@ class SparkFrames(Frames):
 
 
 def read_columns(storage: Storage, path: str, columns: Sequence[str], spec: pa.Schema) -> pa.Table:
-    """Columns of one file; those that its older version lacks are null."""
+    """Read columns of one file. Columns that an older file lacks are null."""
     with storage.arrow.open_input_file(path) as source:
         parquet = pq.ParquetFile(source)
         stored = parquet.read([c for c in columns if c in parquet.schema_arrow.names])

@@ -1,68 +1,68 @@
-"""Settings of the checks and the reports."""
+"""Settings of the checks after every commit, and of the reports."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from kale_tasks.settings.section import Section, runtime
 
 
+def _share(description: str) -> Any:
+    return Field(ge=0, le=1, description=description)
+
+
 class Limits(Section):
     """Thresholds of the quality checks."""
 
-    kept_min: float = Field(ge=0, le=1, description="Least share of landing rows that ingest keeps.")
-    yield_min: float = Field(ge=0, le=1, description="Least share of images that came.")
-    dns_max: float = Field(ge=0, le=1, description="Most images lost to name resolution; more means a broken resolver.")
-    unreachable_max: float = Field(
-        ge=0, le=1, description="Most images lost to an unreachable network; more: it is dead."
-    )
-    sha256_drift_max: float = Field(ge=0, le=1, description="Most images whose bytes are not the claimed ones.")
-    placeholder_max: float = Field(ge=0, le=1, description="Most images that share their bytes with another one.")
-    split_gap: float = Field(ge=0, le=1, description="Furthest that a split's share may lie from the configured one.")
-    repeat_share: float = Field(ge=0, le=1, description="Most rows of a key that bear one and the same text.")
-    repeat_floor: int = Field(ge=1, description="So many equal texts are no alarm, however small the key.")
-    refusal_max: float = Field(ge=0, le=1, description="Most captions in which a model refuses or chats.")
-    leak_max: float = Field(ge=0, le=1, description="Most captions in which words of the prompt leaked.")
-    truncated_max: float = Field(ge=0, le=1, description="Most captions cut at the token limit.")
-    loop_max: float = Field(ge=0, le=1, description="Most captions that repeat themselves in a loop.")
-    foreign_max: float = Field(ge=0, le=1, description="Most captions without a single common English word.")
-    mojibake_max: float = Field(ge=0, le=1, description="Most texts with traces of a wrong decoding.")
-    invented_max: float = Field(ge=0, le=1, description="Most facts of captions that neither source states.")
-    alt_used_min: float = Field(ge=0, le=1, description="Least share of captions that carry a fact of the alt-text.")
-    copied_max: float = Field(ge=0, le=1, description="Most captions that are the alt-text itself.")
-    words_mean_min: float = Field(ge=0, description="Least mean words of a caption.")
-    words_mean_max: float = Field(ge=0, description="Most mean words of a caption.")
-    student_gap: float = Field(
-        ge=0, le=1, description="How far a share of the student's captions may lie from its teacher's."
-    )
+    kept_min: float = _share("Least share of landing rows that ingest keeps.")
+    yield_min: float = _share("Least share of images that were fetched.")
+    dns_max: float = _share("Largest share of images that failed in name resolution; more means a broken resolver.")
+    unreachable_max: float = _share("Largest share of images that failed because the network was unreachable.")
+    sha256_drift_max: float = _share("Largest share of images whose bytes differ from the listed hash.")
+    placeholder_max: float = _share("Largest share of images that have the same bytes as another one.")
+    split_gap: float = _share("Largest difference of the share of a split from the configured one.")
+    repeat_share: float = _share("Largest share of rows with the same text.")
+    repeat_floor: int = Field(ge=1, description="Equal texts that are allowed in any key, however small.")
+    refusal_max: float = _share("Largest share of captions in which a model refuses or chats.")
+    leak_max: float = _share("Largest share of captions that repeat words of the prompt.")
+    truncated_max: float = _share("Largest share of captions cut at the token limit.")
+    loop_max: float = _share("Largest share of captions that repeat themselves.")
+    foreign_max: float = _share("Largest share of captions without a common English word.")
+    mojibake_max: float = _share("Largest share of texts with traces of wrong decoding.")
+    invented_max: float = _share("Largest share of facts that neither source states.")
+    alt_used_min: float = _share("Least share of captions with a fact of the alt-text.")
+    copied_max: float = _share("Largest share of captions that are equal to the alt-text.")
+    words_mean_min: float = Field(ge=0, description="Least mean of words per caption.")
+    words_mean_max: float = Field(ge=0, description="Largest mean of words per caption.")
+    student_gap: float = _share("Largest difference of a share between captions of the student and of stage 1.")
 
 
 class Drift(Section):
-    """When a key is too unlike the median of the keys before it."""
+    """When a key differs too much from the median of earlier keys."""
 
-    keys: int = Field(ge=1, description="Earlier keys that are looked at, the latest ones.")
-    least_keys: int = Field(ge=1, description="With fewer earlier keys nothing is compared.")
-    least_rows: int = Field(ge=1, description="A key with fewer rows is not compared.")
-    psi_warning: float = Field(ge=0, description="Population stability index of the lengths that is worth a look.")
-    psi_critical: float = Field(ge=0, description="Population stability index of the lengths that stops a key.")
-    share_gap: float = Field(ge=0, le=1, description="Change of a share, beyond chance, that is worth a look.")
+    keys: int = Field(ge=1, description="Number of latest earlier keys to compare with.")
+    least_keys: int = Field(ge=1, description="Least number of earlier keys; with fewer nothing is compared.")
+    least_rows: int = Field(ge=1, description="Keys with fewer rows are not compared.")
+    psi_warning: float = Field(ge=0, description="Stability index (PSI) of the lengths above which a warning is shown.")
+    psi_critical: float = Field(ge=0, description="Stability index (PSI) of the lengths above which the key fails.")
+    share_gap: float = _share("Change of a share, beyond chance, above which a warning is shown.")
 
 
 class Quality(Section):
-    """Checks after every commit, and the reports."""
+    """Settings of the checks and the reports."""
 
     engine: Literal["auto", "pandas", "spark"] = runtime(
-        "Where checks run: pandas takes a stated sample of a key above pandas_rows; spark, as set up for ingest, "
-        "takes all; auto changes over."
+        "Where checks run: pandas (a sample of keys above pandas_rows), spark (all rows, with the settings of ingest), "
+        "or auto (pandas up to pandas_rows, then spark)."
     )
-    pandas_rows: int = runtime("Rows of a key that pandas takes whole.", ge=1)
+    pandas_rows: int = runtime("Rows of a key up to which pandas checks all of them.", ge=1)
     members: int = runtime("Images that the checks of a key read back from their shards.", ge=0)
-    samples: int = runtime("Rows shown side by side in a report.", ge=1)
-    metric_rows: int = runtime("Captions measured for the metrics of a report; a stated sample above.", ge=1)
+    samples: int = runtime("Captions shown beside their images in a report.", ge=1)
+    metric_rows: int = runtime("Captions of each stage that a report measures; the first by uid.", ge=1)
     encoder: str = runtime(
-        "Encoder of texts and images, such as a CLIP or SigLIP (repo@revision or a folder), by which reports say how "
-        "well each kind of text fits its image; empty: they do not say."
+        "Encoder of texts and images, such as CLIP or SigLIP (repo@revision or a folder), with which reports measure "
+        "how well texts match their images; empty: they do not."
     )
-    encoder_rows: int = runtime("Captions of each stage that the encoder looks at: the first by uid.", ge=1)
+    encoder_rows: int = runtime("Captions of each stage that the encoder reads: the first by uid.", ge=1)
     limits: Limits
     drift: Drift

@@ -1,6 +1,6 @@
--- Captions to look at: some by chance, then those at the ends. uids are hashes, so their digest is as good as a die.
+-- Captions to show: some at random, then the extremes. uids are hashes, so their digest gives a random order.
 with
-    chance as (select uid, stage, 'by chance' as why, row_number() over (order by md5(uid)) as place from samples),
+    chance as (select uid, stage, 'random' as why, row_number() over (order by md5(uid)) as place from samples),
     longest as (select uid, stage, 'longest' as why, row_number() over (order by words desc, uid) as place from samples),
     shortest as (select uid, stage, 'shortest' as why, row_number() over (order by words, uid) as place from samples),
     invented as (

@@ -41,10 +41,10 @@ def test_the_test_button_opens_the_lake_and_says_what_is_wrong(tmp_path: Path, m
         monkeypatch.setenv("AIRFLOW_CONN_KALE_DEFAULT", connection)
         return KaleHook().test_connection()
 
-    good, said = connect(warehouse=str(tmp_path))
-    assert good and "0 keys" in said
-    good, said = connect(warehouse=str(tmp_path), catalog="postgresql+psycopg2://nobody:secret@127.0.0.1:9/none")
-    assert not good and "secret" not in said
+    good, message = connect(warehouse=str(tmp_path))
+    assert good and "0 keys" in message
+    good, message = connect(warehouse=str(tmp_path), catalog="postgresql+psycopg2://nobody:secret@127.0.0.1:9/none")
+    assert not good and "secret" not in message
 
 
 def test_every_module_and_class_of_the_provider_can_be_imported() -> None:

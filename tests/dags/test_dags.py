@@ -1,4 +1,4 @@
-"""What every Dag must be: light to parse, documented, whole after serialization."""
+"""Every Dag is light to parse, documented, and survives serialization."""
 
 import json
 import os
@@ -38,11 +38,11 @@ def test_every_file_makes_the_dag_of_its_name(dags: dict[str, Any]) -> None:
     assert sorted(dags) == sorted(path.stem for path in DAGS.glob("*.py"))
 
 
-def test_all_dags_parse_in_five_seconds_and_load_nothing_heavy() -> None:
+def test_all_dags_parse_in_five_seconds_without_heavy_imports() -> None:
     done = subprocess.run([sys.executable, "-c", _PARSE], capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["heavy"] == []
-    assert told["seconds"] < 5
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["heavy"] == []
+    assert found["seconds"] < 5
 
 
 def test_every_dag_and_task_is_documented(dags: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def test_the_event_of_a_step_comes_after_its_checks(dags: dict[str, Any]) -> Non
     }
 
 
-def test_what_wants_a_gpu_waits_in_its_pool(dags: dict[str, Any]) -> None:
+def test_tasks_that_need_a_gpu_use_its_pool(dags: dict[str, Any]) -> None:
     pools = {t.task_id: t.pool for dag in dags.values() for t in dag.tasks if t.task_id.endswith((".work", "distill"))}
     assert {task for task, pool in pools.items() if pool == "gpu"} == {
         "dense.work",
@@ -85,12 +85,12 @@ def test_what_wants_a_gpu_waits_in_its_pool(dags: dict[str, Any]) -> None:
     assert pools["ingest.work"] == "spark"
 
 
-def test_keys_that_build_on_each_other_never_run_side_by_side(dags: dict[str, Any]) -> None:
+def test_dags_whose_keys_depend_on_each_other_have_one_active_run(dags: dict[str, Any]) -> None:
     for dag in ("kale_ingest", "kale_distill", "kale_release"):
         assert dags[dag].max_active_runs == 1
 
 
-def test_bad_data_is_never_tried_again_and_what_heals_is(dags: dict[str, Any]) -> None:
+def test_temporary_failures_are_retried_and_bad_data_is_not(dags: dict[str, Any]) -> None:
     from airflow.sdk import RetryAction
 
     from kale_tasks.errors import BadConfig, BadData, Conflict, Transient
@@ -134,8 +134,8 @@ def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
         command, capture_output=True, text=True, check=False, env={**os.environ, **given}, cwd=DAGS.parent
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["approve"] == [None, ["publish"]]  # a person may take longer than any task
-    assert set(told["late"]) == {1}
-    assert set(told["failure"]) == {"failed"}
-    assert (told["queue"], told["executor"]) == ("gpu", "LocalExecutor")
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["approve"] == [None, ["publish"]]  # a person may take longer than any task
+    assert set(found["late"]) == {1}
+    assert set(found["failure"]) == {"failed"}
+    assert (found["queue"], found["executor"]) == ("gpu", "LocalExecutor")

@@ -29,7 +29,7 @@ def each(**changes: Any) -> Spoil:
 
 
 def share(part: float, **changes: Any) -> Spoil:
-    """The like for a share of the rows, spread evenly."""
+    """The same for a share of the rows, spread evenly."""
 
     def spoil(rows: Rows) -> Rows:
         hit = {int(i / part) for i in range(int(len(rows) * part) + 1)}

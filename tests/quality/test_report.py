@@ -1,4 +1,4 @@
-"""A report is one page that needs nothing else, and shows what there is to see."""
+"""A report is one self-contained page with the figures of the lake."""
 
 import json
 from html.parser import HTMLParser
@@ -61,8 +61,8 @@ def test_metrics_are_those_of_the_texts(lake: Lake, report: Report) -> None:
     assert found["stage 1"]["overlap_with_dense"] > 0.8 and found["stage 2"]["overlap_with_dense"] is None
 
 
-def test_samples_are_some_by_chance_and_the_extremes_with_their_images(report: Report) -> None:
-    assert {"by chance", "most facts of the alt-text"} <= {sample.why for sample in report.samples}
+def test_samples_are_random_ones_and_extremes_with_their_images(report: Report) -> None:
+    assert {"random", "most facts of the alt-text"} <= {sample.why for sample in report.samples}
     assert all(sample.image.startswith("data:image/jpeg;base64,") for sample in report.samples)
     assert {(sample.stage, "from the dense caption" in sample.facts) for sample in report.samples} == {
         (1, True),
@@ -77,7 +77,7 @@ def test_the_json_beside_it_holds_the_same_figures_and_no_picture(lake: Lake, re
     assert json.loads(lake.storage.read(report_path(KEY, "summary.json")))["status"] == report.status
 
 
-def test_the_page_asks_nothing_of_anybody(lake: Lake, report: Report) -> None:
+def test_the_page_loads_nothing(lake: Lake, report: Report) -> None:
     class Links(HTMLParser):
         found: list[str]
 
@@ -93,7 +93,7 @@ def test_the_page_asks_nothing_of_anybody(lake: Lake, report: Report) -> None:
 
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_whole_without_a_network(
+def test_the_page_is_complete_without_a_network(
     width: int, scheme: str, lake: Lake, report: Report, chromium: Browser, tmp_path: Path
 ) -> None:
     page_file = tmp_path / "report.html"
@@ -101,12 +101,12 @@ def test_the_page_is_whole_without_a_network(
     view = {"width": width, "height": 900}
     with chromium.new_context(viewport=view, offline=True, color_scheme=scheme) as context:  # type: ignore[arg-type]
         page = context.new_page()
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda r: said.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda r: messages.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
         page.goto(page_file.as_uri())
-        assert said == []
+        assert messages == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width, "wider than the screen"
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
         for heading in ("Checks", "Captions beside their images", "Texts in figures", "Time and cost", "Lineage"):
@@ -114,7 +114,7 @@ def test_the_page_is_whole_without_a_network(
         assert page.locator("svg.chart").count() >= 4
 
 
-def test_a_release_that_is_not_there_and_a_key_without_rows_say_so(lake: Lake) -> None:
+def test_a_missing_release_and_a_key_without_rows_are_errors(lake: Lake) -> None:
     with pytest.raises(BadConfig, match="Releases: none yet"):
         make_release_report(lake, lake.settings, "v1")
     with pytest.raises(Conflict, match="kale run ingest --key 1999-01-01"):

@@ -1,4 +1,4 @@
-"""A small clean world of committed tables, and the tiny step that commits them; its rows can be spoilt on the way."""
+"""Clean tables of a key, and a step that commits them, optionally with defects."""
 
 import io
 import json
@@ -53,7 +53,7 @@ _SIDES = ["people walk past it", "a bicycle leans on a wall", "two boats lie in 
 
 
 class Given(Step):
-    """A step that commits given rows: its parts hold what it was handed."""
+    """A step that commits given rows."""
 
     version = 1
 
@@ -88,7 +88,7 @@ class Given(Step):
 
 
 class World:
-    """Clean tables of one key, drawn from a seed."""
+    """Clean tables of one key, random but reproducible."""
 
     def __init__(self, key: str, seed: int = 0, pairs: int = 300) -> None:
         self.key, self.draw = key, random.Random(f"{key}/{seed}")
@@ -101,7 +101,7 @@ class World:
         self.stage2: Rows = [self._caption(p, self._scene(), 2) for p, _ in came if p["split"] == "stage2"]
 
     def rows_of(self, step: str) -> Rows:
-        """The rows that a step makes."""
+        """Return the rows of a step."""
         return {
             "ingest": self.pairs,
             "images": self.images,
@@ -178,11 +178,11 @@ class World:
     def _scene(self) -> str:
         draw = self.draw
         colour, thing, place, side = (draw.choice(of) for of in (_COLOURS, _THINGS, _PLACES, _SIDES))
-        said = f"A {colour} {thing} stands {place}, and {side}."
+        scene = f"A {colour} {thing} stands {place}, and {side}."
         if draw.random() < 0.2:
-            return said
+            return scene
         hand, colour, thing = (draw.choice(of) for of in (["left", "right"], _COLOURS, _THINGS))
-        return f"{said} To the {hand} is a {colour} {thing} with {draw.randint(2, 99)} windows."
+        return f"{scene} To the {hand} is a {colour} {thing} with {draw.randint(2, 99)} windows."
 
     def _name(self) -> str:
         return "".join(self.draw.choices("abcdefghijklmnoprstuvz", k=self.draw.randint(4, 8))).title()
@@ -199,7 +199,7 @@ _SLOT = 2048
 
 
 def shard_path(key: str) -> str:
-    """Where the pictures of a key stand."""
+    """Return the path of the shard of a key."""
     return f"images/key={key}/pictures.tar"
 
 
@@ -210,7 +210,7 @@ def _picture(number: int) -> bytes:
 
 
 def open_world(folder: Path, **settings: Any) -> Lake:
-    """An empty lake in a folder."""
+    """Make an empty lake in a folder."""
     names = {"warehouse": str(folder / "lake"), "landing": str(folder / "landing"), "parts.part_rows": 100, **settings}
     return Lake(load([f"{name}={value}" for name, value in names.items()], environ={}).settings)
 
@@ -218,7 +218,7 @@ def open_world(folder: Path, **settings: Any) -> Lake:
 def commit(
     lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **given: Any
 ) -> None:
-    """Commit the table of one step, spoilt on the way if wished."""
+    """Commit the rows of one step after `spoil` has changed them."""
     inputs: dict[str, list[tuple[str, Mapping[str, Any]]]] = {
         "ingest": [],
         "images": [("pairs", {})],
@@ -250,7 +250,7 @@ def commit_student(lake: Lake) -> None:
 
 
 def commit_all(lake: Lake, world: World, until: str = "student") -> None:
-    """Commit every table of a world up to a step."""
+    """Commit all steps up to one."""
     for step in STEPS:
         commit(lake, world, step)
         if step == until:

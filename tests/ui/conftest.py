@@ -1,4 +1,4 @@
-"""A real Airflow api-server with our pages, two users, one Dag run, and a lake with stored reports."""
+"""A real Airflow api-server with the pages, two users, one Dag run, and a lake with stored reports."""
 
 import json
 import os
@@ -38,13 +38,13 @@ with DAG("kale_quality_report", schedule=PartitionedAssetTimetable(assets=Asset(
 
 @dataclass(frozen=True)
 class Airflow:
-    """Where it listens, and who may enter."""
+    """Address and passwords of the server."""
 
     url: str
     passwords: dict[str, str]
 
     def client(self, user: str | None) -> httpx.Client:
-        """A client logged in as a user, or as nobody."""
+        """Make a client that is logged in as a user, or not at all."""
         return httpx.Client(base_url=self.url, timeout=60, headers=self._token(user) if user else {})
 
     def _token(self, user: str) -> dict[str, str]:

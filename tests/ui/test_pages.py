@@ -1,4 +1,4 @@
-"""The pages inside Airflow: who may see them, what they show, and that nothing in them runs or leaks."""
+"""The pages inside Airflow: who may see them, what they show, and that no script in them runs."""
 
 import re
 
@@ -19,13 +19,13 @@ ROUTES = [
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_nobody_sees_nothing(route: str, airflow: Airflow) -> None:
+def test_pages_need_a_login(route: str, airflow: Airflow) -> None:
     with airflow.client(None) as client:
         assert client.get(route).status_code == 401
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_forged_token_sees_nothing(route: str, airflow: Airflow) -> None:
+def test_a_forged_token_is_refused(route: str, airflow: Airflow) -> None:
     with airflow.client(None) as client:
         assert client.get(route, headers={"Authorization": "Bearer forged"}).status_code == 403
 
@@ -47,7 +47,7 @@ def test_nothing_can_be_changed_through_the_pages(user: str, method: str, airflo
 
 
 @pytest.mark.parametrize("name", ["2099-01-01", "..%2f..%2fcatalog", "%2e%2e", "a" * 70])
-def test_a_report_that_is_not_there_says_how_to_make_it(name: str, airflow: Airflow) -> None:
+def test_a_missing_report_says_how_to_make_it(name: str, airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
         answer = client.get(f"/kale/report/{name}")
         assert answer.status_code == 404
@@ -104,7 +104,7 @@ def _links(html: str) -> list[str]:
     return re.findall(r'<a href="([^"]+)"', html)
 
 
-def test_a_run_that_is_not_there_is_not_found(airflow: Airflow) -> None:
+def test_a_missing_run_is_not_found(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
         assert client.get("/kale/run/kale_quality_report/never").status_code == 404
 

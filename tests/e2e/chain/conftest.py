@@ -1,4 +1,4 @@
-"""One real Airflow that makes three keys through kills, for all tests of the chain."""
+"""One real Airflow for all tests of the chain: it makes three keys while processes are killed."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.services.server import wait_until
 
 KEYS, PAIRS = 3, 24
 DEADLINE = 36  # seconds that a run may take
-# What somebody who runs KALE would write to be told.
+# A callback for late runs, as an operator of KALE would write it.
 _ON_LATE = """
 import json
 import os
@@ -43,21 +43,21 @@ _LENIENT = {
     }.items()
     for name in names.split()
 }
-# The smallest student there can be: four steps, and a gate that lets it through.
+# The smallest student possible: four training steps, and a promotion gate that accepts any student.
 _SMALL = {
     "KALE_PROFILE": "demo",
     "KALE_PARTS__PART_ROWS": "5",
     "KALE_IMAGES__FETCH__CONTACT": "tests@example.org",
     "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",
-    "KALE_IMAGES__FETCH__HOST_RATE": "8",  # some seconds in which it can be killed
+    "KALE_IMAGES__FETCH__HOST_RATE": "8",  # slow enough to be killed in the middle
     "KALE_DISTILL__TRAIN__STEPS": "4",
     "KALE_DISTILL__TRAIN__CONNECTOR_STEPS": "1",
-    "KALE_DISTILL__LESSONS__HELD_OUT": "0.4",  # of so few captions some must be held out, whichever they are
+    "KALE_DISTILL__LESSONS__HELD_OUT": "0.4",  # with few captions, a small share would hold out none
     "KALE_DISTILL__GATE__ROWS": "4",
     "KALE_DISTILL__GATE__FACTS_CARRIED": "0",
     "KALE_DISTILL__GATE__FACTS_INVENTED": "1",
     "KALE_DISTILL__GATE__DESCRIPTION": "0",
-    "KALE_SCHEDULE__DISTILL_NEW_ROWS": "15",  # more than two keys bring, less than three
+    "KALE_SCHEDULE__DISTILL_NEW_ROWS": "15",  # more than two keys have, fewer than three
     "KALE_SCHEDULE__RETRIES": "5",
     "KALE_SCHEDULE__RETRY_MINUTES": "0.05",
     "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.002",
@@ -67,39 +67,39 @@ _SMALL = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
 }
-_TOKENS = 96  # a student that learnt nothing does not know when to stop
+_TOKENS = 96  # an untrained student does not know when to stop
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What a test of the whole plays on."""
+    """The Airflow, web and lake that the tests share."""
 
     airflow: StandaloneAirflow
     web: SampleWeb
     keys: list[str]
     environment: dict[str, str]
-    late: Path  # what was told of late runs
-    stood: dict[Path, int] = field(default_factory=dict)  # parts that stood when something was killed
+    late: Path  # what the callback wrote
+    finished: dict[Path, int] = field(default_factory=dict)  # parts that existed when something was killed
 
     @property
     def person(self) -> Person:
-        """Who is asked about releases."""
+        """The person who approves releases."""
         return Person(self.airflow.rest)
 
     @property
     def settings(self) -> Settings:
-        """The settings of every process in it."""
+        """The settings of all processes."""
         return load(environ=self.environment).settings
 
     @property
     def lake(self) -> Lake:
-        """The lake as it is now."""
+        """Open the current lake."""
         return Lake(self.settings)
 
 
 @pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Airflow with three keys on its landing, their images on a web with faults; nothing has run yet."""
+    """Airflow with landing files of three keys and a web with faults that serves their images; nothing has run."""
     folder: Path = tmp_path_factory.mktemp("e2e")
     folders = {
         "KALE_LANDING": str(folder / "landing"),
@@ -125,17 +125,17 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="package")
 def made(stage: Stage) -> Stage:
-    """The chain after its first pass, in which something of everything was killed."""
+    """The same after all Dags have run, while commands, a supervisor and the scheduler were killed."""
     airflow, warehouse = stage.airflow, Path(stage.settings.warehouse)
     chain = Chain(airflow.rest, stage.keys)
     chain.unpause()
     with open_chromium() as browser:
         backfill_all_runs(browser, airflow, stage.keys[0], stage.keys[-1])
-    stage.stood.update(kill_half_done(airflow, "images", warehouse / "images"))
+    stage.finished.update(kill_half_done(airflow, "images", warehouse / "images"))
     command = kill_supervisor(airflow, "dense")
     wait_until(lambda: not command.is_running(), "the command to end with its supervisor", 60)
     command = at_work(airflow, "fuse")
-    stage.stood.update(parts(warehouse))
+    stage.finished.update(parts(warehouse))
     airflow.kill("scheduler")
     wait_until(lambda: not command.is_running(), "the command to end with its task", 60)
     airflow.start_component("scheduler")

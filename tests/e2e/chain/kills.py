@@ -1,4 +1,4 @@
-"""Finds the processes that work for a chain, to end them as a power cut would."""
+"""Finds the processes that work for a chain and kills them."""
 
 import time
 from contextlib import suppress
@@ -13,7 +13,7 @@ _PATIENCE = 600
 
 
 def at_work(airflow: StandaloneAirflow, step: str) -> psutil.Process:
-    """The command that works on a chunk of a step, once there is one."""
+    """Wait for a command that works on a chunk of a step, and return it."""
     found: list[psutil.Process] = []
 
     def works() -> bool:
@@ -25,26 +25,26 @@ def at_work(airflow: StandaloneAirflow, step: str) -> psutil.Process:
 
 
 def kill_half_done(airflow: StandaloneAirflow, step: str, folder: Path) -> dict[Path, int]:
-    """Kill a work on a step that has made parts and has more to make; answers with the parts that stand."""
+    """Kill a command that has made some parts of a step, and return the finished parts."""
     while True:
         process = at_work(airflow, step)
         of_run = next(folder.glob(f"key=*/{_option(process, '--fingerprint')}"), folder / "none")
         while process.is_running() and not parts(of_run):
             time.sleep(0.05)
-        with suppress(psutil.NoSuchProcess):  # it was faster
+        with suppress(psutil.NoSuchProcess):  # it ended by itself
             process.kill()
             return parts(of_run)
 
 
 def kill_supervisor(airflow: StandaloneAirflow, step: str) -> psutil.Process:
-    """Kill what watches over the task that works on a step; answers with the command of that task."""
+    """Kill the supervisor of the task that works on a step, and return the command of that task."""
     command = at_work(airflow, step)
     command.parent().parent().kill()
     return command
 
 
 def parts(folder: Path) -> dict[Path, int]:
-    """Every finished part below a folder, with the moment it was made."""
+    """List the finished parts below a folder with their modification times."""
     return {path: path.stat().st_mtime_ns for path in folder.rglob("part-*.parquet")}
 
 

@@ -1,4 +1,4 @@
-"""Airflow's own pages, used as a person would."""
+"""Uses the pages of Airflow as a person would."""
 
 from datetime import date
 
@@ -10,7 +10,7 @@ _PATIENCE_MS = 120_000
 
 
 def backfill_all_runs(browser: Browser, airflow: StandaloneAirflow, first: str, last: str) -> None:
-    """Log in, open the dialog of kale_ingest, and ask for all runs of these days."""
+    """Log in, open the trigger dialog of kale_ingest, and backfill all runs of these days."""
     page = browser.new_page(viewport={"width": 1300, "height": 1200})
     page.set_default_timeout(_PATIENCE_MS)
     page.goto(f"{airflow.url}/auth/login/")

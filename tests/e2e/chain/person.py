@@ -1,4 +1,4 @@
-"""The person whom the release asks, and the wait for a chain in which one is asked."""
+"""The person who approves releases, and waiting for a chain that needs approvals."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,41 +9,41 @@ from kale_tasks.world.demo.chain import Chain
 from tests.services.server import wait_until
 
 _RUNS = "/dags/kale_release/dagRuns"
-# The scheduler hears some seconds later that a task has parked; an answer before that is lost, and it asks again.
+# The scheduler learns with a delay that a task waits for input. An earlier answer is lost, and it asks again.
 _READING = timedelta(seconds=5)
 
 
 class Person:
-    """Answers by the REST API what Airflow's page shows as a required action."""
+    """Answers, through the REST API, what Airflow shows as required actions."""
 
     def __init__(self, rest: AirflowRest) -> None:
         self._rest = rest
 
     def waiting(self) -> list[dict[str, Any]]:
-        """The questions that wait for an answer, their tasks parked, for as long as a person needs to read them."""
+        """List the questions that have been waiting for an answer long enough to be read."""
         found = self._questions(answered=False)
         parked = [question for question in found if question["task_instance"]["state"] == "awaiting_input"]
         return [question for question in parked if datetime.now(UTC) - _at(question["created_at"]) > _READING]
 
     def answered(self) -> list[dict[str, Any]]:
-        """The questions that have got one."""
+        """List the questions that were answered."""
         return self._questions(answered=True)
 
     def wait(self) -> dict[str, Any]:
-        """The one question that waits, as soon as there is one."""
-        wait_until(lambda: bool(self._looked()), "a question", 240)
+        """Wait until there is a question, and return it."""
+        wait_until(lambda: bool(self._poll()), "a question", 240)
         (question,) = self.waiting()
         return question
 
     def say(self, word: str) -> None:
-        """Give the same answer to all that wait."""
+        """Give the same answer to all waiting questions."""
         for question in self.waiting():
             run = question["task_instance"]["dag_run_id"]
             path = f"{_RUNS}/{run}/taskInstances/approve/-1/hitlDetails"
             self._rest.send("PATCH", path, {"chosen_options": [word], "params_input": {}})
 
-    def _looked(self) -> list[dict[str, Any]]:
-        time.sleep(1)  # each look is work for the server
+    def _poll(self) -> list[dict[str, Any]]:
+        time.sleep(1)  # each poll is work for the server
         return self.waiting()
 
     def _questions(self, answered: bool) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def _at(text: str) -> datetime:
 
 
 def finish(chain: Chain, person: Person) -> None:
-    """Wait until nothing is left to run, and agree to every release."""
+    """Wait until nothing is left to run, and approve every release."""
     quiet = 0
 
     def ended() -> bool:
@@ -67,6 +67,6 @@ def finish(chain: Chain, person: Person) -> None:
         if any(cell.task == "approve" for cell in cells):
             person.say("Approve")
         quiet = quiet + 1 if chain.finished(cells) else 0
-        return quiet >= 6  # an announcement becomes a run within a second or two
+        return quiet >= 6  # an announcement starts a run within a second or two
 
     wait_until(ended, "the chain to end", 900)

@@ -1,4 +1,4 @@
-"""The whole chain in a real Airflow: three keys to a release, through kills; and again, with nothing left to make."""
+"""The whole chain in a real Airflow: three keys become a release in spite of kills; a second run makes nothing."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from tests.services.server import wait_until
 pytestmark = pytest.mark.timeout(1800)
 
 
-def test_three_keys_come_to_a_release_through_kills(made: Stage) -> None:
+def test_three_keys_become_a_release_in_spite_of_kills(made: Stage) -> None:
     lake = made.lake
     missing = pending_work(lake, made.settings)
     assert not [what for what in ("images", "stage1", "stage2", "release") if missing[what]]
@@ -33,24 +33,24 @@ def test_three_keys_come_to_a_release_through_kills(made: Stage) -> None:
     assert list(Path(str(made.settings.publish.target)).rglob("*.parquet"))
 
 
-def test_no_part_that_stood_at_a_kill_was_made_again(made: Stage) -> None:
+def test_no_part_that_was_finished_before_a_kill_was_made_again(made: Stage) -> None:
     now = parts(Path(made.settings.warehouse))
-    assert made.stood and {path: now.get(path) for path in made.stood} == made.stood
+    assert made.finished and {path: now.get(path) for path in made.finished} == made.finished
 
 
 def test_the_rows_are_those_of_an_undisturbed_run(made: Stage, tmp_path: Path) -> None:
     environment, key = made.environment | {"KALE_WAREHOUSE": str(tmp_path)}, made.keys[0]
     lake = Lake(load(environ=environment).settings)
-    told = {"ingest": ["alt_text", "split"], "images": ["status", "reason", "sha256"], "dense": ["text"],
-            "fuse": ["caption", "dense_caption"]}  # fmt: skip
-    for name, columns in told.items():
+    compared = {"ingest": ["alt_text", "split"], "images": ["status", "reason", "sha256"], "dense": ["text"],
+                "fuse": ["caption", "dense_caption"]}  # fmt: skip
+    for name, columns in compared.items():
         step, command = find(name), [sys.executable, "-m", "kale_tasks", "run", name, "--key", key]
         subprocess.run(command, env=os.environ | environment, check=True, capture_output=True)
         rows = [_rows(of, step.table, key, step.slice, ["uid", *columns]) for of in (lake, made.lake)]
         assert rows[0] == rows[1] and rows[0], name
 
 
-def test_all_runs_from_the_dialog_of_the_page_make_nothing_anew(made: Stage, chromium: Browser) -> None:
+def test_all_runs_from_the_dialog_of_the_page_make_nothing_again(made: Stage, chromium: Browser) -> None:
     before, asked = _state(made.lake), len(made.web.seen)
     chain = Chain(made.airflow.rest, made.keys)
     backfill_all_runs(chromium, made.airflow, made.keys[0], made.keys[-1])

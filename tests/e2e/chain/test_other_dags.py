@@ -1,4 +1,4 @@
-"""What stands beside the chain, in the same Airflow: approval, takedown, maintenance, the report of each key."""
+"""The other Dags in the same Airflow: approval, takedown, maintenance, reports."""
 
 import json
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.timeout(1800)
 
 @dataclass(frozen=True)
 class Published:
-    """What a reader of the published folder finds."""
+    """The contents of the published folder."""
 
     version: str
     uids: frozenset[str]
 
     @classmethod
     def now(cls, stage: Stage) -> "Published":
-        """By the pointer that stands at this moment."""
+        """Read the release that the pointer names."""
         folder = Path(str(stage.settings.publish.target))
         version = json.loads((folder / LATEST).read_text())["version"]
         tables = [pq.read_table(path, columns=["uid"]) for path in (folder / version).rglob("*.parquet")]
@@ -36,7 +36,7 @@ class Published:
 
 @pytest.fixture(scope="module")
 def taken(made: Stage) -> str:
-    """The uid of a published caption that a person took down; the release that this brings about waits for a word."""
+    """The uid of a published caption that a person took down; the release that follows waits for approval."""
     uid: str = made.lake.arrow("captions", made.keys[0], ["uid"])["uid"][0].as_py()
     assert uid in Published.now(made).uids
     ended = tasks(made, "kale_takedown", begin(made, "kale_takedown", {"uid": [uid]}))
@@ -91,7 +91,7 @@ def test_maintenance_finds_nothing_lost_and_loses_nothing(made: Stage) -> None:
 
 
 def begin(stage: Stage, dag: str, conf: dict[str, Any]) -> str:
-    """Start a run as a person does, with what the form holds; answers with its name."""
+    """Start a run with values of the form, and return its id."""
     rest = stage.airflow.rest
     rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
     name: str = rest.send("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
@@ -99,7 +99,7 @@ def begin(stage: Stage, dag: str, conf: dict[str, Any]) -> str:
 
 
 def tasks(stage: Stage, dag: str, run: str, word: str = "") -> dict[str, dict[str, Any]]:
-    """The tasks of a run by name, once it has ended well; a word for it is said as often as it asks."""
+    """Wait until a run has succeeded, answering each question with `word`, and return its tasks by name."""
     path, rest = f"/dags/{dag}/dagRuns/{run}", stage.airflow.rest
 
     def ended() -> bool:
