@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mlcroissant
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from kale_tasks.lake.verdicts import check_path
 from kale_tasks.quality.stored import report_path
@@ -121,3 +123,16 @@ def test_the_review_shows_the_change_the_figures_and_the_card(tmp_path: Path, re
     assert "| facts in 100 captions | 200.0 | 200.0 |" in shown["text"]
     assert "## How it was made" in shown["text"] and "dataset_info" not in shown["text"]
     assert it.lake.storage.exists(report_path(shown["report"], "html"))
+
+
+def test_croissant_loads_the_rows_of_every_config(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    sets = [f"publish.target={tmp_path / 'published'}", "publish.formats=[mix,sentences,chat,images,webdataset]"]
+    it = world("folder", tmp_path, request, *sets)
+    it.fill("a", rows=20)
+    it.release("a")
+    dataset = mlcroissant.Dataset(jsonld=f"{it.publish('a')}/croissant.json")
+    first = {records.uuid: next(iter(dataset.records(records.uuid))) for records in dataset.metadata.record_sets}
+    assert list(first) == ["full", "core", "mix", "sentences", "chat", "images"]
+    assert isinstance(first["images"]["images/image"], Image.Image)
+    assert [turn["chat/messages/role"] for turn in first["chat"]["chat/messages"]] == [b"user", b"assistant"]
+    assert len(first["sentences"]["sentences/sentences"]) == 2

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.verdicts import check_path
 from kale_tasks.release.built import manifest, read
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.formats.base import CAPTION_COLUMNS
+from kale_tasks.release.formats.text import Mix
 from kale_tasks.release.shards import ReleaseShard
 from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run
@@ -166,3 +167,28 @@ def test_files_are_closed_at_their_size_limit(tmp_path: Path, request: pytest.Fi
 
 def test_a_committed_release_is_not_built_again(both: World) -> None:
     assert plan(Run(Release(), both.lake, both.settings, "b")).committed
+
+
+@pytest.mark.parametrize(
+    ("formats", "complaint"), [("[poems]", "no release format 'poems'. Known: captions, mix"), ("[mix,mix]", "'mix'")]
+)
+def test_an_unknown_or_repeated_format_is_refused(
+    formats: str, complaint: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    it = world("folder", tmp_path, request, f"publish.formats={formats}")
+    it.fill("a", rows=20)
+    with pytest.raises(BadConfig, match=complaint):
+        it.release("a")
+    assert it.lake.committed("releases", "a") is None
+
+
+def test_a_newer_version_of_a_format_makes_new_files(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = world("folder", tmp_path, request, "publish.formats=[mix]")
+    it.fill("a", rows=20)
+    first = it.release("a")
+    monkeypatch.setattr(Mix, "version", 2)
+    shards = list[int]()
+    monkeypatch.setattr("kale_tasks.release.step.write_shard", recording(shards, "number"))
+    assert it.release("a") != first and shards

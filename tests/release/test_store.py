@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.progress import Silent
@@ -217,3 +217,8 @@ def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
     )
     assert got["whole"] == got["streamed"] == sorted(uid(key, n) for key in "ab" for n in range(120))
     assert got["types"]["models"] == "List(Value('string'))" and got["row"]["url"].startswith("https://host")
+
+
+def test_an_unknown_target_is_refused_with_the_known_ones(plain: World) -> None:
+    with pytest.raises(BadConfig, match=r"no release target 'ftp'\. Known: folder, file, s3, hf"):
+        plain.with_("publish.target=ftp://host/releases").publish("b")
