@@ -5,7 +5,7 @@ A student is trained on all keys, so its key is `all`. Captions of earlier stude
 
 from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import CAPTIONS1, DISTILL_TICK, STAGE2_READY, dag_arguments, heavy_task
+from kale_tasks.airflow.dag_parts import DISTILL_TICK, STAGE2_READY, dag_arguments, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
@@ -14,7 +14,7 @@ from kale_tasks.lake.keys import ALL_KEYS
 with DAG(
     "kale_distill",
     schedule=PartitionedAssetTimetable(
-        assets=CAPTIONS1 | DISTILL_TICK, default_partition_mapper=FixedKeyMapper(ALL_KEYS)
+        assets=step_asset("fuse") | DISTILL_TICK, default_partition_mapper=FixedKeyMapper(ALL_KEYS)
     ),
     dag_display_name="KALE 4: distill",
     description="Train the student on the stage-1 captions of all keys.",
@@ -42,7 +42,5 @@ with DAG(
         task_display_name="train, evaluate, promote",
         doc_md="Trains on all committed captions. A retry continues from the last checkpoint.",
         step="distill",
-        key=ALL_KEYS,
-        **heavy_task("gpu"),
     )
     due >> distill >> announce

@@ -2,14 +2,14 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import IMAGES, PAIRS, STAGE2_READY, dag_arguments
+from kale_tasks.airflow.dag_parts import STAGE2_READY, dag_arguments, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
 
 with DAG(
     "kale_images",
-    schedule=PartitionedAssetTimetable(assets=PAIRS),
+    schedule=PartitionedAssetTimetable(assets=step_asset("ingest")),
     dag_display_name="KALE 2: images",
     description="Fetch or adopt the images of a key.",
     doc_md=__doc__,
@@ -23,4 +23,4 @@ with DAG(
         what="stage2",
         outlet=STAGE2_READY,
     )
-    step_group("images", does="Images of the pairs", outlets=[IMAGES]) >> announce
+    step_group("images") >> announce

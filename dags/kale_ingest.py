@@ -5,7 +5,7 @@ A key is deduplicated against the keys before it, so keys run one at a time, the
 
 from airflow.sdk import DAG, CronPartitionTimetable
 
-from kale_tasks.airflow.dag_parts import PAIRS, dag_arguments, schedule
+from kale_tasks.airflow.dag_parts import dag_arguments, schedule
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
 from kale_tasks.airflow.sensor import LandingSensor
@@ -27,4 +27,4 @@ with DAG(
         wait_hours=schedule().landing_wait_hours,
         poll_seconds=schedule().landing_poll_seconds,
     )
-    landed >> step_group("ingest", does="Pairs from landing files", pool="spark", outlets=[PAIRS])
+    landed >> step_group("ingest")

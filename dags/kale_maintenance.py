@@ -5,11 +5,16 @@ A paused Dag loses the events that it would have received; this Dag repeats them
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from kale_tasks.airflow.dag_parts import IMAGES, PAIRS, RELEASE_READY, STAGE2_READY, dag_arguments
+from kale_tasks.airflow.dag_parts import RELEASE_READY, STAGE2_READY, dag_arguments, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.operators import CommandOperator
 
-_PENDING = {"images": PAIRS, "stage1": IMAGES, "stage2": STAGE2_READY, "release": RELEASE_READY}
+_PENDING = {
+    "images": step_asset("ingest"),
+    "stage1": step_asset("images"),
+    "stage2": STAGE2_READY,
+    "release": RELEASE_READY,
+}
 
 with DAG(
     "kale_maintenance",

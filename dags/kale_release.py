@@ -32,7 +32,6 @@ with DAG(
         task_display_name="build the release",
         doc_md="Writes the files of keys that changed; files of other keys are reused from the last release.",
         step="release",
-        key=ALL_KEYS,
     )
     publish = CommandOperator(
         task_id="publish",

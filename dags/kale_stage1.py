@@ -2,14 +2,14 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import CAPTIONS1, IMAGES, RELEASE_READY, dag_arguments
+from kale_tasks.airflow.dag_parts import RELEASE_READY, dag_arguments, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
 
 with DAG(
     "kale_stage1",
-    schedule=PartitionedAssetTimetable(assets=IMAGES),
+    schedule=PartitionedAssetTimetable(assets=step_asset("images")),
     dag_display_name="KALE 3: stage 1",
     description="Dense captions, fused with the alt-text.",
     doc_md=__doc__,
@@ -23,6 +23,4 @@ with DAG(
         what="release",
         outlet=RELEASE_READY,
     )
-    dense = step_group("dense", does="Dense captions of the images", pool="gpu")
-    fuse = step_group("fuse", does="Dense captions fused with the alt-text", pool="gpu", outlets=[CAPTIONS1])
-    dense >> fuse >> announce
+    step_group("dense") >> step_group("fuse") >> announce

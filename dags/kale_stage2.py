@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import CAPTIONS2, RELEASE_READY, STAGE2_READY, dag_arguments
+from kale_tasks.airflow.dag_parts import RELEASE_READY, STAGE2_READY, dag_arguments
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
@@ -23,4 +23,4 @@ with DAG(
         what="release",
         outlet=RELEASE_READY,
     )
-    step_group("student", does="Captions by the student", pool="gpu", outlets=[CAPTIONS2]) >> announce
+    step_group("student") >> announce

@@ -10,6 +10,8 @@ from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from kale_tasks.contract.registry import step_spec
+from kale_tasks.errors import BadConfig
 from kale_tasks.settings import load
 from kale_tasks.settings.schedule import Schedule
 
@@ -20,15 +22,18 @@ def _asset(name: str) -> Asset:
     return Asset(name=name, uri=f"kale://{name}", group="kale")
 
 
-# Every event of an asset carries the key that it is about.
-PAIRS = _asset("pairs")
-IMAGES = _asset("images")
-CAPTIONS1 = _asset("captions1")
-CAPTIONS2 = _asset("captions2")
-# Announcements: emitted once the lake has everything that the next Dag needs.
+# Announcements: emitted once the lake has everything that the next Dag needs. Every event of an asset carries a key.
 STAGE2_READY = _asset("stage2_ready")
 RELEASE_READY = _asset("release_ready")
 DISTILL_TICK = _asset("distill_tick")
+
+
+def step_asset(step: str) -> Asset:
+    """Return the asset that announces the rows of a step; BadConfig if the step has none."""
+    name = step_spec(step).asset
+    if name is None:
+        raise BadConfig(f"The step '{step}' has no asset. Give its StepSpec one.")
+    return _asset(name)
 
 
 @cache

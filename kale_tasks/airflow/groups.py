@@ -1,12 +1,12 @@
 """Makes the tasks of a step: plan, work on each chunk, commit, check."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import Asset, TaskGroup, XComArg
+from airflow.sdk import TaskGroup, XComArg
 
-from kale_tasks.airflow.dag_parts import heavy_task
+from kale_tasks.airflow.dag_parts import heavy_task, step_asset
 from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator, WorkOperator
+from kale_tasks.contract.registry import step_spec
 
 _DOCS = {
     "plan": "Opens the inputs and divides the remaining work into chunks. None are left if it is committed.",
@@ -16,9 +16,11 @@ _DOCS = {
 }
 
 
-def step_group(step: str, *, does: str, pool: str | None = None, outlets: Sequence[Asset] = ()) -> TaskGroup:
-    """Make the tasks of a step. The outlets are emitted after the checks have passed."""
-    with TaskGroup(step, tooltip=does) as group:
+def step_group(step: str) -> TaskGroup:
+    """Make the tasks of a step. Its asset, if it has one, is emitted after the checks have passed."""
+    spec = step_spec(step)
+    outlets = [step_asset(step)] if spec.asset else []
+    with TaskGroup(step, tooltip=f"Makes {spec.title}") as group:
         common: dict[str, Any] = {"step": step}
         plan = PlanOperator(task_id="plan", **_texts("plan", step), **common)
         fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
@@ -27,13 +29,13 @@ def step_group(step: str, *, does: str, pool: str | None = None, outlets: Sequen
             map_index_template="chunk {{ task.chunk }}",
             fingerprint=fingerprint,
             **_texts("work", step),
-            **heavy_task(pool),
+            **heavy_task(spec.pool),
             **common,
         ).expand(chunk=plan.output)
         commit = CommitOperator(
             task_id="commit", fingerprint=fingerprint, base=base, **_texts("commit", step), **common
         )
-        check = CheckOperator(task_id="check", outlets=list(outlets), **_texts("check", step), **common)
+        check = CheckOperator(task_id="check", outlets=outlets, **_texts("check", step), **common)
         work >> commit >> check
     return group
 

@@ -7,10 +7,12 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from kale_tasks.airflow.command import Command
-from kale_tasks.airflow.dag_parts import schedule
+from kale_tasks.airflow.dag_parts import heavy_task, schedule
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
 from kale_tasks.airflow.lineage import Lineage
 from kale_tasks.airflow.links import LineageLink, ReportLink
+from kale_tasks.contract.registry import step_spec
+from kale_tasks.lake.keys import ALL_KEYS
 
 # A manual run may have neither a partition key nor a data interval; the name is then undefined.
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
@@ -123,12 +125,12 @@ class CommitOperator(CommandOperator):
 
 
 class RunOperator(CommandOperator):
-    """Runs a whole step in one task, for steps that read all keys."""
+    """Runs a whole step in one task, in the step's pool. For steps that read all keys."""
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
 
-    def __init__(self, *, step: str, again: str = AGAIN, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, step: str, again: str = AGAIN, key: str = ALL_KEYS, **kwargs: Any) -> None:
+        super().__init__(key=key, **{**heavy_task(step_spec(step).pool), **kwargs})
         self.step, self.again = step, again
 
     def execute(self, context: Any) -> Any:

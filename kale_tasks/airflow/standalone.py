@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kale_tasks.airflow.rest import AirflowRest
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig, KaleError
 from kale_tasks.process import ProcessGroup, stop_groups
 from kale_tasks.resources import resource
 
 USER, PASSWORD = "admin", "kale"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-POOLS = {"gpu": 1, "spark": 1}
+POOLS = {spec.pool: 1 for spec in STEPS.values() if spec.pool}  # slots by name
 _READY_SECONDS = 240
 
 
