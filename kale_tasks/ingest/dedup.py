@@ -92,6 +92,13 @@ def settle_links(engine: Engine, max_rounds: int = _MAX_ROUNDS) -> None:
         rounds += 1
 
 
+def unfinished_keys(lake: Lake, key: str) -> list[str]:
+    """List the earlier keys whose commit was interrupted before their index was written."""
+    index = {partition.key: committed.fingerprint for partition, committed in lake.partitions(INDEX).items()}
+    pairs = lake.partitions("pairs")
+    return [p.key for p, c in pairs.items() if p.key < key and c.rows and index.get(p.key) != c.fingerprint]
+
+
 def earlier_content(lake: Lake, key: str) -> str:
     """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
     known = "".join(f"{p.key}={c.content}\n" for p, c in lake.partitions(INDEX).items() if p.key < key)

@@ -11,7 +11,7 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
-from kale_tasks.ingest.dedup import INDEX, decide, earlier_content, earlier_files
+from kale_tasks.ingest.dedup import INDEX, decide, earlier_content, earlier_files, unfinished_keys
 from kale_tasks.ingest.engine import Engine, open_engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
@@ -22,6 +22,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
+from kale_tasks.runner.commit import finish_sides
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
@@ -42,6 +43,8 @@ class Ingest(Step):
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the landing files, of what earlier keys have kept, and of the takedowns."""
+        for unfinished in unfinished_keys(lake, key):
+            finish_sides(lake, self, unfinished)
         return {
             "landing": content_of(landing_storage(settings), data_files(settings, key)),
             "earlier_keys": earlier_content(lake, key),

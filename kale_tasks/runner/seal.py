@@ -10,6 +10,7 @@ from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.parts import PartFile
+from kale_tasks.lake.storage.base import Storage
 from kale_tasks.runner.receipts import Receipt, withdraw
 from kale_tasks.runner.run import Run
 
@@ -45,19 +46,24 @@ class SealedRun(BaseModel):
         return sum(file.rows for file in self.files.get(table, ()))
 
 
+def read_sealed(storage: Storage, folder: str) -> SealedRun | None:
+    """The sealed run of a folder, if it was sealed."""
+    try:
+        return SealedRun.model_validate_json(storage.read(f"{folder}/run.json"))
+    except FileNotFoundError:
+        return None
+
+
 def seal(run: Run, plan: Plan) -> SealedRun:
     """Write `run.json`. Sealing again, also by two processes at once, ends in the same file."""
-    path = f"{run.folder}/run.json"
-    try:
-        return SealedRun.model_validate_json(run.lake.storage.read(path))
-    except FileNotFoundError:
-        pass
+    if known := read_sealed(run.lake.storage, run.folder):
+        return known
     found = _complete(run, plan)
     for part in run.step.finalize(run, found):
         found[part.number] = run.writer.store(part)
     sealed = _sealed(run, [found[number] for number in sorted(found)])
-    run.lake.storage.put_if(path, sealed.model_dump_json().encode(), None)
-    return SealedRun.model_validate_json(run.lake.storage.read(path))
+    run.lake.storage.put_if(f"{run.folder}/run.json", sealed.model_dump_json().encode(), None)
+    return read_sealed(run.lake.storage, run.folder) or sealed
 
 
 def _complete(run: Run, plan: Plan) -> dict[int, Receipt]:

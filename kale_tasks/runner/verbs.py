@@ -1,20 +1,16 @@
 """The verbs of a run, the same for every step: plan, work, seal and commit, each in a process of its own if wanted."""
 
-import json
-from dataclasses import replace
-
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress
-from kale_tasks.runner.ledger import fold_ledger, write_line
+from kale_tasks.runner.commit import commit_rows, finish_sides
+from kale_tasks.runner.ledger import write_line
 from kale_tasks.runner.receipts import receipts
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.seal import SealedRun, seal
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 
@@ -71,7 +67,8 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
 
 def commit(run: Run, made: Plan) -> Committed:
     """Make the parts of a plan the rows of the key, then let the step act on that."""
-    committed = run.previous if made.committed and run.previous else _commit(run, made)
+    committed = run.previous if made.committed and run.previous else commit_rows(run, made)
+    finish_sides(run.lake, run.step, run.key)
     run.step.after_commit(run, committed)
     return committed
 
@@ -82,53 +79,3 @@ def execute(run: Run) -> Committed:
     for chunk in made.chunks:
         work(run, chunk)
     return commit(run, made)
-
-
-def _commit(run: Run, made: Plan) -> Committed:
-    """Seal the run and swap the key's files. The main table is swapped last: it decides which run counts."""
-    step = run.step
-    sealed = seal(run, made)
-    _check_base(run, made)
-    new = _committed(sealed)
-    for name in (*step.also, "quarantine"):
-        _swap_side(run, name, sealed, new)
-    paths = sealed.paths(step.table)
-    swap(run.lake, Swap(step.table, run.key, step.slice, step.name, paths, made.base, new, keep=step.keep))
-    write_line(run, "commit", [receipt.meta for receipt in run.receipts().values()])
-    fold_ledger(run)
-    return run.lake.committed(step.table, run.key, step.slice) or new
-
-
-def _committed(sealed: SealedRun) -> Committed:
-    return Committed(
-        fingerprint=sealed.fingerprint,
-        content=sealed.content,
-        rows=sealed.rows,
-        parts=sealed.parts,
-        snapshot_id=0,
-        at="",
-        rows_in=sealed.rows_in,
-        dropped=sealed.dropped,
-        quarantined=sealed.quarantined,
-        inputs=sealed.inputs,
-        generation=sealed.generation,
-        config=json.dumps(sealed.config, sort_keys=True),
-    )
-
-
-def _check_base(run: Run, made: Plan) -> None:
-    # The swap of the main table checks this again, atomically; here it keeps a late run off the side tables.
-    now = run.lake.committed(run.step.table, run.key, run.step.slice)
-    if (now.fingerprint if now else None) not in (made.base, run.fingerprint):
-        raise Conflict(f"{run.step.name} {run.key} was committed by another run since this one planned. Run it again.")
-
-
-def _swap_side(run: Run, name: str, sealed: SealedRun, new: Committed) -> None:
-    slice_ = {"step": run.step.name} if name == "quarantine" else {}
-    current = run.lake.committed(name, run.key, slice_)
-    paths = sealed.paths(name)
-    if not paths and current is None:
-        return  # no empty commit
-    base = current.fingerprint if current else None
-    rows = sealed.rows_of(name)
-    swap(run.lake, Swap(name, run.key, slice_, run.step.name, paths, base, replace(new, rows=rows)))

@@ -10,6 +10,7 @@ from typing import Any
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
+import kale_tasks.runner.commit as committing
 import kale_tasks.runner.verbs as running
 from kale_tasks.lake.storage import folder
 from kale_tasks.lake.storage.folder import FolderStorage
@@ -88,11 +89,13 @@ POINTS: dict[str, Callable[[], None]] = {
     "with a part half on its way": _half_a_part,
     "after the second part": lambda: _around_a_part(2, after=True),
     "before the commit": lambda: kill_at(running, "commit", lambda *_: True),
-    "between the side tables and the main one": lambda: kill_at(running, "swap", lambda _, wish: wish.table == "pairs"),
+    "between the seal and the main table": lambda: kill_at(committing, "swap", lambda _, wish: wish.table == "pairs"),
+    "between the main table and the first side table": lambda: kill_at(running, "finish_sides", lambda *_: True),
+    "between the side tables": lambda: kill_at(committing, "swap", lambda _, wish: wish.table == "quarantine"),
     "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
     "with the new metadata written": lambda: kill_at(SqlCatalog, "_write_metadata", _new_metadata, after=True),
     "after the catalog has heard": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs), after=True),
-    "before the ledger is folded": lambda: kill_at(running, "fold_ledger", lambda *_: True),
+    "before the ledger is folded": lambda: kill_at(committing, "fold_ledger", lambda *_: True),
 }
 
 

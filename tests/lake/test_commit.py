@@ -11,6 +11,7 @@ from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from kale_tasks.contract.types import Part
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.commit import commit_rows, finish_sides
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import commit, execute, plan, reopen, work
 from kale_tasks.settings import Settings
@@ -159,6 +160,44 @@ def test_two_attempts_at_once_commit_the_rows_of_the_one_that_was_first_in_each_
         rows = pq.read_table(receipt.files["pairs"].path, filesystem=lake[0].storage.arrow)
         assert len({text.split()[0] for text in rows["alt_text"].to_pylist()}) == 1, number
     assert committed.rows == len(texts(lake[0])) == sum(receipt.meta.kept for receipt in found.values())
+
+
+def test_a_run_that_dies_before_its_side_tables_is_finished_by_the_next_try(lake: Opened) -> None:
+    run = Run(Numbers(50), *lake, KEY)
+    made = plan(run)
+    work(run, made.chunks[0])
+    commit_rows(run, made)  # and then it dies
+    assert lake[0].arrow("dedup_index").num_rows == 0
+    committed = execute(Run(Numbers(50), *lake, KEY))
+    assert committed.fingerprint == run.fingerprint
+    assert lake[0].arrow("dedup_index").num_rows == committed.rows
+    assert lake[0].arrow("quarantine").num_rows == committed.quarantined
+
+
+def test_the_side_tables_follow_the_run_of_the_main_table(lake: Opened) -> None:
+    first = execute(Run(Numbers(50), *lake, KEY))
+    killed = Run(Numbers(30), *lake, KEY)
+    made = plan(killed)
+    work(killed, made.chunks[0])
+    commit_rows(killed, made)
+    assert execute(Run(Numbers(50), *lake, KEY)).content == first.content  # the settings go back
+    late = Numbers(30)
+    finish_sides(lake[0], late, KEY)  # and whoever finishes the killed run comes late
+    assert lake[0].arrow("dedup_index").num_rows == first.rows
+    uids = set(lake[0].arrow("pairs")["uid"].to_pylist())
+    assert set(lake[0].arrow("dedup_index")["uid"].to_pylist()) == uids
+
+
+def test_the_loser_of_two_runs_leaves_the_side_tables_of_the_winner(lake: Opened) -> None:
+    winner, loser = Run(Numbers(50), *lake, KEY), Run(Numbers(30), *lake, KEY)
+    plans = {run: plan(run) for run in (winner, loser)}
+    for run, made in plans.items():
+        work(run, made.chunks[0])
+    commit_rows(winner, plans[winner])
+    with pytest.raises(Conflict):
+        commit(loser, plans[loser])
+    finish_sides(lake[0], winner.step, KEY)
+    assert set(lake[0].arrow("dedup_index")["uid"].to_pylist()) == set(lake[0].arrow("pairs")["uid"].to_pylist())
 
 
 def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
