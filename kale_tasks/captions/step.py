@@ -27,7 +27,7 @@ class CaptionStep(RowHandler, Step):
         task = self._task(settings)
         return {
             "recipe": recipe_name(settings.caption.recipe),
-            "task": task and {**task.model_dump(mode="json"), "model": task.model and pinned(task.model)},
+            "task": task and {**task.semantic(), "model": task.model and pinned(task.model)},
             "engine": settings.caption.engine,
             "limit": settings.limit,
             **settings.parts.semantic(),

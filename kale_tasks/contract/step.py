@@ -1,7 +1,5 @@
 """The contract of a step: what a class must define so that the runner can plan, work and commit it."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
@@ -93,13 +91,6 @@ class Step(ABC):
 def contents(inputs: Mapping[str, Input]) -> dict[str, str]:
     """The content hash of each input."""
     return {name: found if isinstance(found, str) else found.content for name, found in inputs.items()}
-
-
-def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str], generation: int = 0) -> str:
-    """Name a run: the same step, settings and inputs have the same name on any machine."""
-    known = [step.name, step.version, config, inputs, *([generation] if generation else [])]
-    text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def row_chunks(settings: Settings, rows: int) -> list[Chunk]:

@@ -33,7 +33,7 @@ def decide(engine: Engine, settings: Ingest) -> None:
     """
     rules = settings.rules
     engine.create_table("earlier", query("earlier_entries"))
-    engine.create_view("decisions", query("row_rules", rules.semantic()))
+    engine.create_view("decisions", query("row_rules", rules.model_dump()))
     engine.create_view("decisions", query("drop_earlier"))
     for kind in ("uid", "url", "picture"):
         values: dict[str, Value] = {

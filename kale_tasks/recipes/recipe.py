@@ -1,17 +1,19 @@
 """Recipes: which models make the captions, with which prompts, and how their answers are cleaned and checked."""
 
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import split_source
 from kale_tasks.resources import resource
+from kale_tasks.settings.section import Section, neutral
 
 Message = dict[str, Any]
 _SLOT = re.compile(r"\{(alt|dense)\}")
@@ -19,11 +21,7 @@ _SLOT = re.compile(r"\{(alt|dense)\}")
 _UNREAD = {"dense": ("grounding",), "fuse": ("image_side",), "student": ("grounding",)}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Prompt(_Frozen):
+class Prompt(Section):
     """A prompt template. `{alt}` and `{dense}` are replaced once; braces in the inserted texts have no effect."""
 
     system: str
@@ -38,7 +36,8 @@ class Prompt(_Frozen):
     @property
     def hash(self) -> str:
         """A short hash of the template, stored with each caption."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        text = json.dumps(self.semantic(), ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def messages(self, *, alt: str = "", dense: str = "", image: bool) -> list[Message]:
         """Fill in the template for one row and return chat messages. The image, if any, precedes the text."""
@@ -49,47 +48,47 @@ class Prompt(_Frozen):
         return [*system, {"role": "user", "content": content}]
 
 
-class Sampling(_Frozen):
+class Sampling(Section):
     """Sampling parameters. Retries use `retry_temperature` and another seed."""
 
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=0, ge=0)
-    top_p: float = Field(default=1, gt=0, le=1)
+    top_p: float = neutral(1, default=1, gt=0, le=1)
     retry_temperature: float = Field(default=0.7, ge=0)
-    seed: int = 0
+    seed: int = neutral(0, "Added to the seed of each row.", default=0)
 
 
-class Clean(_Frozen):
+class Clean(Section):
     """Options of the cleaning rules."""
 
-    intro: bool = Field(default=True, description="Remove openings such as 'The image shows'.")
-    languages: list[str] = Field(default=["en"], description="Allowed languages; empty: any.")
-    min_words: int = Field(default=4, ge=0)
+    intro: bool = neutral(False, "Remove openings such as 'The image shows'.", default=True)
+    languages: list[str] = neutral([], "Allowed languages; empty: any.", default=["en"])
+    min_words: int = neutral(0, default=4, ge=0)
     max_words: int = Field(default=250, ge=1)
-    lexicon: list[str] = Field(default=[], description="Additional phrases that reveal a leaked prompt.")
+    lexicon: list[str] = neutral([], "Additional phrases that reveal a leaked prompt.", default=[])
 
 
-class Grounding(_Frozen):
+class Grounding(Section):
     """What to do with a fused caption that states facts found in neither the dense caption nor the alt-text."""
 
-    allowed: int | None = Field(default=None, ge=0, description="Maximum number of such facts; null: only count them.")
+    allowed: int | None = neutral(None, "Maximum number of such facts; null: only count them.", default=None, ge=0)
     otherwise: Literal["cut", "dense"] = Field(
         default="dense", description="Above it: cut the sentences that state them, or use the dense caption."
     )
 
 
-class Task(_Frozen):
+class Task(Section):
     """One model call of a recipe: the model, its prompt, and how its answers are treated."""
 
     model: str = Field(description="repo@revision, a folder, or sample:NAME; empty in `student`: the promoted student.")
     dtype: Literal["float32", "bfloat16", "float16"]
     context: int = Field(ge=16, description="Maximum tokens of prompt, image and answer together.")
-    image_tokens: int = Field(default=0, ge=0, description="Maximum tokens of one image; 0: a text-only model.")
-    image_side: int = Field(default=0, ge=0, description="Scale larger images down to this many pixels; 0: never.")
+    image_tokens: int = neutral(0, "Maximum tokens of one image; 0: a text-only model.", default=0, ge=0)
+    image_side: int = neutral(0, "Scale larger images down to this many pixels; 0: never.", default=0, ge=0)
     prompt: Prompt
     sampling: Sampling
     clean: Clean = Clean()
-    retries: int = Field(default=1, ge=0, description="How often to ask again when cleaning leaves no caption.")
+    retries: int = neutral(0, "How often to ask again when cleaning leaves no caption.", default=1, ge=0)
     grounding: Grounding = Grounding()
 
     @field_validator("prompt", mode="before")
@@ -99,7 +98,7 @@ class Task(_Frozen):
         return sourced[0].prompt(sourced[1]) if sourced else value
 
 
-class Recipe(_Frozen):
+class Recipe(Section):
     """One way to make captions; without `fuse` the dense caption becomes the caption."""
 
     about: str

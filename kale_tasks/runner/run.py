@@ -2,7 +2,8 @@
 
 from functools import cached_property
 
-from kale_tasks.contract.step import Step, contents, fingerprint
+from kale_tasks.contract.fingerprint import fingerprint
+from kale_tasks.contract.step import Step, contents
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake

@@ -4,15 +4,15 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kale_tasks.settings.section import Section, runtime
+from kale_tasks.settings.section import Section, neutral, runtime
 
 
 class Mixture(Section):
     """How often a caption is used as which lesson. Weights need not add up to one."""
 
-    fused: float = Field(ge=0, description="Image and alt-text in, fused caption out.")
-    alt_free: float = Field(ge=0, description="Image and an empty alt-text in, dense caption out.")
-    dense: float = Field(ge=0, description="Image and the recipe's dense prompt in, dense caption out.")
+    fused: float = neutral(0, "Image and alt-text in, fused caption out.", ge=0)
+    alt_free: float = neutral(0, "Image and an empty alt-text in, dense caption out.", ge=0)
+    dense: float = neutral(0, "Image and the recipe's dense prompt in, dense caption out.", ge=0)
 
     @model_validator(mode="after")
     def _some_lesson(self) -> "Mixture":
@@ -25,7 +25,7 @@ class Lessons(Section):
     """Which captions a student is trained on, as which lessons, and in which order."""
 
     held_out: float = Field(gt=0, lt=1, description="Share of captions kept for evaluation, by a hash of the uid.")
-    drop_flags: list[str] = Field(description="Leave out captions with any of these flags.")
+    drop_flags: list[str] = neutral([], "Leave out captions with any of these flags.")
     max_invented: int = Field(ge=0, description="Leave out captions with more invented facts than this.")
     max_tokens: int = Field(ge=16, description="Leave out examples (prompt, image and caption) longer than this.")
     mixture: Mixture
@@ -37,21 +37,21 @@ class Train(Section):
     """The training loop."""
 
     steps: int = Field(ge=1, description="Optimiser steps in total.")
-    connector_steps: int = Field(ge=0, description="The first of these steps, in which only the connector is trained.")
+    connector_steps: int = neutral(0, "The first of these steps, in which only the connector is trained.", ge=0)
     batch: int = Field(ge=1, description="Examples per forward pass.")
     accumulate: int = Field(ge=1, description="Forward passes per optimiser step, over all processes.")
-    vision: bool = Field(description="Whether the vision tower is trained as well, after the connector's steps.")
+    vision: bool = neutral(False, "Whether the vision tower is trained as well, after the connector's steps.")
     rate: float = Field(gt=0, description="Highest learning rate.")
     connector_rate: float = Field(gt=0, description="Highest learning rate while only the connector is trained.")
-    warm_up: float = Field(
-        ge=0, lt=1, description="Share of a phase in which the rate rises; after that it falls as a cosine."
+    warm_up: float = neutral(
+        0, "Share of a phase in which the rate rises; after that it falls as a cosine.", ge=0, lt=1
     )
-    decay: float = Field(ge=0, description="Weight decay.")
+    decay: float = neutral(0, "Weight decay.", ge=0)
     clip: float = Field(gt=0, description="Largest norm of the gradient.")
     spike: float = Field(gt=1, description="End the run if the loss stays above this multiple of its running mean.")
     seed: int = Field(description="Seed of a new student's connector, of the order and of the mixture.")
     dtype: Literal["float32", "bfloat16"] = Field(description="Type of the arithmetic; weights are kept in float32.")
-    checkpointing: bool = Field(description="Recompute activations instead of keeping them: less memory, slower.")
+    checkpointing: bool = neutral(False, "Recompute activations instead of keeping them: less memory, slower.")
     processes: int = Field(ge=1, description="Processes that share the model (FSDP2), one per GPU.")
     device: str = runtime("cpu, cuda, or auto: a GPU if there is one.")
     threads: int | None = runtime("CPU threads per process; empty: torch decides.", ge=1)

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kale_tasks.settings.section import Section, runtime
+from kale_tasks.settings.section import Section, neutral, runtime
 
 
 class Fetch(Section):
@@ -34,17 +34,17 @@ class Decode(Section):
     min_side: int = Field(ge=1, description="Minimum length of an image's shorter side.")
     max_side: int = Field(ge=1, description="Maximum length of a stored image's longer side; larger ones are scaled.")
     quality: int = Field(ge=1, le=100, description="JPEG quality of stored images.")
-    blur_faces: bool = Field(description="Blur the faces for which the source gives boxes.")
+    blur_faces: bool = neutral(False, "Blur the faces for which the source gives boxes.")
 
 
 class Images(Section):
     """The images step: images are adopted from tars of the landing, or fetched."""
 
-    fetch_missing: bool = Field(description="If the key has tars, fetch the images that they lack.")
+    fetch_missing: bool = neutral(False, "If the key has tars, fetch the images that they lack.")
     placeholder_count: int = Field(ge=2, description="Pairs with the same image bytes that make it a placeholder.")
     near_bits: int = Field(ge=0, le=3, description="Perceptual hashes that differ in no more bits are near duplicates.")
-    evaluation: str | None = Field(
-        description="Folder below the landing with Parquet files that have an `image` column; such images are flagged."
+    evaluation: str | None = neutral(
+        None, "Folder below the landing with Parquet files that have an `image` column; such images are flagged."
     )
     spool: str = runtime("Local folder for images of unfinished parts; reused after a crash.")
     fetch: Fetch

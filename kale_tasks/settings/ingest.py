@@ -4,58 +4,51 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from kale_tasks.settings.section import Section, runtime
+from kale_tasks.settings.section import Section, neutral, runtime
 
 
 class Rules(Section):
     """What rows must satisfy to be kept; null, false or an empty list disables a rule."""
 
-    min_words: int | None = Field(ge=1, description="Fewest words of the repaired alt-text (ALIGN, DataComp: 3).")
-    max_words: int | None = Field(ge=1, description="Most words (ALIGN: 20).")
-    min_chars: int | None = Field(ge=1, description="Fewest characters (DataComp: 6).")
-    max_chars: int | None = Field(ge=1, description="Most characters.")
-    max_repetition: float | None = Field(ge=0, le=1, description="Largest share of words that repeat an earlier word.")
-    min_side: int | None = Field(
-        ge=1, description="Shorter side of the image in pixels, if the source gives it (DataComp: 200)."
+    min_words: int | None = neutral(None, "Fewest words of the repaired alt-text (ALIGN, DataComp: 3).", ge=1)
+    max_words: int | None = neutral(None, "Most words (ALIGN: 20).", ge=1)
+    min_chars: int | None = neutral(None, "Fewest characters (DataComp: 6).", ge=1)
+    max_chars: int | None = neutral(None, "Most characters.", ge=1)
+    max_repetition: float | None = neutral(None, "Largest share of words that repeat an earlier word.", ge=0, le=1)
+    min_side: int | None = neutral(
+        None, "Shorter side of the image in pixels, if the source gives it (DataComp: 200).", ge=1
     )
-    max_aspect: float | None = Field(
-        ge=1, description="Longer side divided by the shorter side, if the source gives them (DataComp: 3)."
+    max_aspect: float | None = neutral(
+        None, "Longer side divided by the shorter side, if the source gives them (DataComp: 3).", ge=1
     )
-    min_clip_b32: float | None = Field(description="Lowest CLIP ViT-B/32 score, if the source gives it.")
-    min_clip_l14: float | None = Field(description="Lowest CLIP ViT-L/14 score, if the source gives it.")
-    max_text_urls: int | None = Field(ge=1, description="Most URLs that may share an alt-text (ALIGN: 10).")
-    max_picture_urls: int | None = Field(
-        ge=1, description="Most URLs that may share a claimed sha256; an image with more is a placeholder."
+    min_clip_b32: float | None = neutral(None, "Lowest CLIP ViT-B/32 score, if the source gives it.")
+    min_clip_l14: float | None = neutral(None, "Lowest CLIP ViT-L/14 score, if the source gives it.")
+    max_text_urls: int | None = neutral(None, "Most URLs that may share an alt-text (ALIGN: 10).", ge=1)
+    max_picture_urls: int | None = neutral(
+        None, "Most URLs that may share a claimed sha256; an image with more is a placeholder.", ge=1
     )
-    placeholder_text: bool = Field(description="Drop file names, resolutions, `image` and similar texts.")
-    spam: bool = Field(description="Drop keyword spam.")
-    pii: Literal["drop", "mask", "keep"] = Field(
-        description="Rows with e-mail addresses, phone or card numbers: drop them, mask these in `text`, or keep them."
+    placeholder_text: bool = neutral(False, "Drop file names, resolutions, `image` and similar texts.")
+    spam: bool = neutral(False, "Drop keyword spam.")
+    pii: Literal["drop", "mask", "keep"] = neutral(
+        "keep", "Rows with e-mail addresses, phone or card numbers: drop them, mask these in `text`, or keep them."
     )
-    languages: list[str] = Field(description="Languages that are kept; empty: all.")
+    languages: list[str] = neutral([], "Languages that are kept; empty: all.")
     language_confidence: float = Field(
         ge=0, le=1, description="Confidence of the detector from which it decides the language of a row."
     )
-    extra: dict[str, dict[str, Any]] = Field(
-        description="Rules of installed packages (entry points in kale.rules) by name, each with its options."
+    extra: dict[str, dict[str, Any]] = neutral(
+        {}, "Rules of installed packages (entry points in kale.rules) by name, each with its options."
     )
-
-    def semantic(self) -> dict[str, Any]:
-        """Return the settings that change rows; `extra` only if it has rules, as it changes nothing without."""
-        known = super().semantic()
-        if not self.extra:
-            del known["extra"]
-        return known
 
 
 class Lists(Section):
     """Files with one entry per line and `#` for comments: in the landing area, absolute, or shipped. Null: none."""
 
     patterns: str = Field(description="YAML file with the patterns of placeholder text, spam and personal data.")
-    nsfw: str | None = Field(description="Words that a kept alt-text must not contain.")
-    domains: str | None = Field(description="Domains that are blocked, with all their subdomains.")
-    evaluation: str | None = Field(
-        description="Folder or Parquet file with evaluation items (text, sha256, url) that must never be trained on."
+    nsfw: str | None = neutral(None, "Words that a kept alt-text must not contain.")
+    domains: str | None = neutral(None, "Domains that are blocked, with all their subdomains.")
+    evaluation: str | None = neutral(
+        None, "Folder or Parquet file with evaluation items (text, sha256, url) that must never be trained on."
     )
     evaluation_words: int = Field(
         ge=1, description="Length in words of a phrase shared with an evaluation text for which a row is dropped."
@@ -65,14 +58,14 @@ class Lists(Section):
 class Dedup(Section):
     """What counts as a duplicate, and how many near duplicates are kept."""
 
-    near: bool = Field(description="Also find nearly equal alt-texts (MinHash-LSH).")
+    near: bool = neutral(False, "Also find nearly equal alt-texts (MinHash-LSH).")
     keep: int = Field(ge=1, description="Pairs that are kept of a cluster of near texts (1: strict, 10: as in ALIGN).")
     similarity: float = Field(gt=0, lt=1, description="Lowest estimated Jaccard similarity of near texts.")
     shingle: int = Field(ge=1, description="Bytes per shingle of the folded text.")
     bands: int = Field(ge=1, description="Bands of the LSH index: more bands find more near texts.")
     band_rows: int = Field(ge=1, description="MinHashes per band: more of them find fewer near texts.")
-    embedding_similarity: float | None = Field(
-        ge=0, lt=1, description="Lowest cosine at which landed CLIP embeddings are semantic duplicates; null: off."
+    embedding_similarity: float | None = neutral(
+        None, "Lowest cosine at which landed CLIP embeddings are semantic duplicates; null: off.", ge=0, lt=1
     )
 
 

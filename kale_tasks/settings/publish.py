@@ -2,15 +2,16 @@
 
 from pydantic import Field
 
-from kale_tasks.settings.section import Section, runtime
+from kale_tasks.settings.section import Section, neutral, runtime
 
 
 class Publish(Section):
     """What releases contain and where they are published."""
 
-    formats: list[str] = Field(
-        description="Formats to release beside captions: mix (alt-text, dense and fused text as rows of their own), "
-        "sentences, chat (messages for training), images (bytes embedded), webdataset (tars), or one of a plug-in."
+    formats: list[str] = neutral(
+        [],
+        "Formats to release beside captions: mix (alt-text, dense and fused text as rows of their own), "
+        "sentences, chat (messages for training), images (bytes embedded), webdataset (tars), or one of a plug-in.",
     )
     shard_rows: int = Field(ge=1, description="Captions of one shard, the unit of work and of reuse.")
     shard_bytes: int = Field(ge=1 << 10, description="Size of rows, in bytes, at which a file is closed.")

@@ -1,15 +1,24 @@
-"""The base class of every settings section, and the field for settings that never change a row."""
+"""The base class of every settings section, and the marks of fields that a fingerprint leaves out."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_RUNTIME: dict[str, Any] = {"runtime": True}
+_ALWAYS_HASHED = object()
 
 
 def runtime(description: str, **constraints: Any) -> Any:
     """Declare a field that decides how work is done (workers, endpoints, device), not what rows it makes."""
-    return Field(description=description, json_schema_extra=_RUNTIME, **constraints)
+    return Field(description=description, json_schema_extra={"runtime": True}, **constraints)
+
+
+def neutral(value: Any, description: str | None = None, **constraints: Any) -> Any:
+    """Declare a field that has no effect at one value, such as a rule that is off at null.
+
+    At that value the field is left out of fingerprints. A new field whose default is its neutral value therefore
+    changes no fingerprint: rows that were made before it existed stay current.
+    """
+    return Field(description=description, json_schema_extra={"neutral": value}, **constraints)
 
 
 class Section(BaseModel):
@@ -18,13 +27,19 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     def semantic(self) -> dict[str, Any]:
-        """Return the settings that change rows, as plain values; a step's fingerprint contains them."""
-        return {
-            name: value.semantic() if isinstance(value := getattr(self, name), Section) else _plain(self, name)
-            for name, field in type(self).model_fields.items()
-            if field.json_schema_extra != _RUNTIME
-        }
+        """Return the settings that change rows, as plain values; a step's fingerprint contains them.
 
-
-def _plain(section: Section, name: str) -> Any:
-    return section.model_dump(mode="json", include={name})[name]
+        Fields at their neutral value are left out, and sections of which nothing is left.
+        """
+        found = {}
+        for name, field in type(self).model_fields.items():
+            marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            value, no_effect = getattr(self, name), marks.get("neutral", _ALWAYS_HASHED)
+            if isinstance(value, Section):
+                plain: Any = value.semantic()
+                no_effect = {}
+            else:
+                plain = self.model_dump(mode="json", include={name})[name]
+            if "runtime" not in marks and plain != no_effect:
+                found[name] = plain
+        return found

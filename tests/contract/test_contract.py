@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kale_tasks.contract.fingerprint import fingerprint
 from kale_tasks.contract.registry import STEPS, find
-from kale_tasks.contract.step import fingerprint, part_span, row_chunks
+from kale_tasks.contract.step import part_span, row_chunks
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.keys import check_key
@@ -46,7 +47,7 @@ def test_a_fingerprint_changes_with_each_input_that_matters(one: dict, other: di
 
 def elsewhere(code: str, given: object, folder: Path) -> object:
     """What code prints as JSON about what it is given, in another process with other hashes and another folder."""
-    env = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": "7", "PATH": "/usr/bin"}
+    env = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONHASHSEED": "7", "PATH": "/usr/bin"}
     said = subprocess.run(
         [sys.executable, "-c", code],
         input=json.dumps(given),
@@ -70,7 +71,7 @@ def turned(value: object) -> object:
 @given(st.lists(st.tuples(CONFIGS, INPUTS), min_size=20, max_size=20))
 def test_a_fingerprint_is_the_same_in_another_process(pairs: list[tuple[dict, dict]]) -> None:
     code = (
-        "import json, sys; from kale_tasks.contract.step import fingerprint; from tests.steps import Numbers;"
+        "import json, sys; from kale_tasks.contract.fingerprint import fingerprint; from tests.steps import Numbers;"
         "print(json.dumps([fingerprint(Numbers(), *pair) for pair in json.load(sys.stdin)]))"
     )
     there = elsewhere(code, [turned(list(pair)) for pair in pairs], Path("/"))
@@ -79,7 +80,7 @@ def test_a_fingerprint_is_the_same_in_another_process(pairs: list[tuple[dict, di
 
 def test_no_step_puts_places_or_machines_into_its_fingerprint(tmp_path: Path) -> None:
     code = (
-        "import json, sys; from kale_tasks.contract.step import fingerprint;"
+        "import json, sys; from kale_tasks.contract.fingerprint import fingerprint;"
         "from kale_tasks.contract.registry import STEPS, find;"
         "from tests.lakes import settings_of; s = settings_of(json.load(sys.stdin));"
         "print(json.dumps({n: fingerprint(find(n), find(n).config(s), {'a': 'b'}) for n in STEPS}))"

@@ -97,6 +97,13 @@ def test_only_settings_that_change_rows_are_semantic(rows: int, days: float) -> 
     assert one.maintenance.semantic() == other.maintenance.semantic() == {}
 
 
+def test_a_setting_without_effect_and_a_section_without_settings_are_not_semantic() -> None:
+    loaded = settings_of(["ingest.rules.min_words=null", "ingest.rules.max_words=20"])
+    semantic = loaded.ingest.semantic()
+    assert "spark" not in semantic and "min_words" not in semantic["rules"]
+    assert semantic["rules"]["max_words"] == 20
+
+
 def test_every_setting_has_a_description_and_a_default() -> None:
     schema = Settings.model_json_schema()
     sections = [schema, *schema["$defs"].values()]

@@ -1,0 +1,123 @@
+"""An upgrade changes a fingerprint only where it changes rows; the fingerprints of what is shipped are frozen."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import create_model
+
+from kale_tasks.captions import step as caption_step
+from kale_tasks.contract.fingerprint import Retired, fingerprint
+from kale_tasks.contract.registry import find
+from kale_tasks.distill import step as distill_step
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.resources import resource
+from kale_tasks.settings import Settings
+from kale_tasks.settings.section import Section, neutral
+from tests.lakes import settings_of
+from tests.steps import Numbers
+
+FROZEN = Path(__file__).with_name("fingerprints.yaml")
+RECIPES = sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
+CAPTIONS, OTHERS = ("dense", "fuse", "student"), ("ingest", "images", "distill", "release")
+INPUTS = {"input": "content"}
+
+
+def shipped(recipe: str, landing: Path) -> Settings:
+    """The settings that go with a shipped recipe, and a landing with a fixed evaluation set."""
+    (landing / "_eval").mkdir(parents=True, exist_ok=True)
+    (landing / "_eval" / "items.parquet").write_bytes(b"evaluation items")
+    profile = "demo" if recipe == "demo" else "laptop"
+    return settings_of([f"profile={profile}", f"caption.recipe={recipe}", f"landing={landing}"])
+
+
+def names(recipe: str, settings: Settings) -> dict[str, str]:
+    """The fingerprint of each step by `recipe/step`; steps that read no recipe only for kale and demo."""
+    steps = [*CAPTIONS, *(OTHERS if recipe in ("kale", "demo") else ())]
+    return {f"{recipe}/{name}": fingerprint(find(name), find(name).config(settings), INPUTS) for name in steps}
+
+
+def widened(value: Any, field: Any) -> Any:
+    """A section in which it and all sections below have one more field, `added`."""
+    if not isinstance(value, Section):
+        return value
+    values = {name: widened(getattr(value, name), field) for name in type(value).model_fields}
+    wider = create_model(type(value).__name__, __base__=type(value), added=(int, field))
+    return wider.model_construct(**values, added=field.default)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_fingerprints_of_shipped_recipes_are_frozen(recipe: str, tmp_path: Path) -> None:
+    frozen = {
+        name: value for name, value in yaml.safe_load(FROZEN.read_text()).items() if name.startswith(f"{recipe}/")
+    }
+    assert names(recipe, shipped(recipe, tmp_path)) == frozen
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("default", [0, 1])
+def test_a_new_field_of_every_section_changes_fingerprints_only_where_it_has_an_effect(
+    recipe: str, default: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, field = shipped(recipe, tmp_path), neutral(0, "A new option; 0: off.", default=default)
+    before = names(recipe, settings)
+    for step in (caption_step, distill_step):
+        monkeypatch.setattr(step, "load_recipe", lambda name: widened(load_recipe(name), field))
+    after = names(recipe, widened(settings, field))
+    assert {name: before[name] != after[name] for name in before} == dict.fromkeys(before, default != 0)
+
+
+@pytest.fixture
+def retired(monkeypatch: pytest.MonkeyPatch) -> dict[str, Retired]:
+    """The table of retired settings, to be filled by a test."""
+    table = dict[str, Retired]()
+    monkeypatch.setattr("kale_tasks.contract.fingerprint.RETIRED", table)
+    return table
+
+
+def named(config: dict[str, Any]) -> str:
+    return fingerprint(Numbers(), config, INPUTS)
+
+
+def test_a_renamed_setting_keeps_its_fingerprint(retired: dict[str, Retired]) -> None:
+    before, off = named({"rules": {"least": 3}, "rows": 9}), named({"rows": 9})
+    assert named({"limits": {"fewest": 3}, "rows": 9}) != before
+    retired["ingest.rules.least"] = Retired(neutral=None, now="ingest.limits.fewest")
+    assert named({"limits": {"fewest": 3}, "rows": 9}) == before
+    assert named({"limits": {"fewest": 4}, "rows": 9}) != before
+    assert named({"rows": 9}) == named({"limits": {"fewest": None}, "rows": 9}) == off
+
+
+def test_two_settings_can_exchange_their_names(retired: dict[str, Retired]) -> None:
+    before = named({"a": 1, "b": 2})
+    retired |= {"ingest.a": Retired(now="ingest.b"), "ingest.b": Retired(now="ingest.a")}
+    assert named({"b": 1, "a": 2}) == before
+
+
+def test_a_removed_setting_is_hashed_as_the_value_that_it_has_for_good(retired: dict[str, Retired]) -> None:
+    always, off = named({"rows": 9, "spam": True}), named({"rows": 9})
+    retired["ingest.spam"] = Retired(neutral=False, value=True)
+    assert named({"rows": 9}) == always
+    retired["ingest.spam"] = Retired(neutral=False)
+    assert named({"rows": 9}) == off
+
+
+def test_a_retired_setting_of_one_step_leaves_others_alone(retired: dict[str, Retired]) -> None:
+    before = fingerprint(find("images"), {"rows": 9}, INPUTS)
+    retired["ingest.spam"] = Retired(value=True)
+    assert fingerprint(find("images"), {"rows": 9}, INPUTS) == before
+
+
+def test_a_retired_name_cannot_be_used_again(retired: dict[str, Retired]) -> None:
+    retired["ingest.spam"] = Retired(neutral=False)
+    with pytest.raises(ValueError, match="'spam' of ingest is retired: choose another name"):
+        named({"spam": 3})
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for of_recipe in RECIPES:
+            print(yaml.safe_dump(names(of_recipe, shipped(of_recipe, Path(folder)))), end="")
