@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kale_tasks.contract.registry import step_spec
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.models.students import promoted
 from kale_tasks.settings.model import Settings
@@ -11,8 +12,8 @@ from kale_tasks.settings.model import Settings
 
 def pending_work(lake: Lake, settings: Settings) -> dict[str, Any]:
     """List the keys that lack images or captions, the keys to release, and whether a new student is due."""
-    pairs, images = set(lake.keys("pairs")), set(lake.keys("images"))
-    stage1, stage2 = _captions(lake, 1), _captions(lake, 2)
+    pairs, images = _committed(lake, "ingest").keys(), _committed(lake, "images").keys()
+    stage1, stage2 = _committed(lake, "fuse"), _committed(lake, "student")
     student = promoted(lake)
     return {
         "images": sorted(pairs - images),
@@ -24,9 +25,10 @@ def pending_work(lake: Lake, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _captions(lake: Lake, stage: int) -> dict[str, Committed]:
-    """Committed captions of a stage by key."""
-    return {p.key: c for p, c in lake.partitions("captions").items() if p.within({"stage": stage})}
+def _committed(lake: Lake, step: str) -> dict[str, Committed]:
+    """Return what a step has committed, by key."""
+    spec = step_spec(step)
+    return {p.key: c for p, c in lake.partitions(spec.table).items() if p.within(spec.slice)}
 
 
 def _distill(lake: Lake, settings: Settings, stage1: Mapping[str, Committed]) -> dict[str, Any]:

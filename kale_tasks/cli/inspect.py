@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kale_tasks.cli.options import AsJson, Key, Sets, existing_lake, open_lake, say, say_table, settings
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -29,18 +30,19 @@ Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.
 
 
 def status(sets: Sets = None, json: AsJson = False) -> None:
-    """Show every key and step: missing, stale, committed or failed (its checks); rows and age."""
+    """Show every key and step: missing, stale, committed or failed (its checks); rows and age.
+
+    A dash stands where a step makes no rows: `distill` and `release` work on all keys, the others on single keys.
+    """
     lake, of = existing_lake(sets)
     rows = _status(lake, of)
     if json:
         say(rows, True)
         return
-    from kale_tasks.contract.registry import STEPS
-
     grid: dict[str, dict[str, Any]] = {}
     for row in rows:
         text = row["state"] if row["state"] == "missing" else f"{row['state']} {row['rows']:,}, {row['age']}"
-        grid.setdefault(row["key"], {"key": row["key"], **dict.fromkeys(STEPS, "")})[row["step"]] = text
+        grid.setdefault(row["key"], {"key": row["key"], **dict.fromkeys(STEPS, "-")})[row["step"]] = text
     say_table(list(grid.values()), False)
 
 
@@ -115,13 +117,13 @@ def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any
 
 
 def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
-    from kale_tasks.contract.registry import STEPS, find
     from kale_tasks.lake.landing import landing_keys
     from kale_tasks.runner.status import state
 
-    found = {name: find(name) for name in STEPS}
-    keys = sorted({*landing_keys(of), *(k for s in found.values() for k in lake.keys(s.table))})
-    return [state(lake, of, step, key) for key in keys for step in found.values()]
+    steps = [(spec, spec.load()) for spec in STEPS.values()]
+    keys = sorted({*landing_keys(of), *(key for spec in STEPS.values() for key in lake.keys(spec.table))})
+    cells = ((spec, state(lake, of, step, key)) for key in keys for spec, step in steps)
+    return [cell for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]
 
 
 def _first(lake: "Lake", table: str, key: str, rows: int) -> list[dict[str, Any]]:

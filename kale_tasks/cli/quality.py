@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.contract.registry import checked_steps, step_spec
 from kale_tasks.errors import BadConfig, BadData
 
 if TYPE_CHECKING:
     from kale_tasks.quality.verdict import CheckResult
 
-Step = Annotated[str, typer.Argument(help="ingest, images, dense, fuse or student.")]
+Step = Annotated[
+    str, typer.Argument(help=f"{', '.join(checked_steps())}.", metavar="STEP", autocompletion=checked_steps)
+]
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that failed their checks, with a reason.")]
@@ -19,7 +22,6 @@ Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that f
 
 def check(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
     """Check what a step committed for a key. Exit code 3: a critical check failed, and later steps refuse the rows."""
-    from kale_tasks.contract.registry import step_spec
     from kale_tasks.lake import verdicts
     from kale_tasks.quality.check import check_run
     from kale_tasks.quality.report import make_report

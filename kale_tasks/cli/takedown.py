@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kale_tasks.cli.options import AsJson, Sets, opened, say
 from kale_tasks.errors import BadConfig
-
-if TYPE_CHECKING:
-    from kale_tasks.contract.step import Step
 
 _Values = list[str] | None
 Listed = Annotated[
@@ -42,11 +39,11 @@ def takedown(  # noqa: PLR0913, PLR0917
             raise BadConfig("--end takes no values: name either what to take down, or the takedown to end.")
         _end(end, now, sets, json)
         return
-    from kale_tasks.takedown.sweep import check_again, take_down
+    from kale_tasks.takedown.sweep import check_again, rewritten_steps, take_down
 
     request = _request(listed, options)
     with opened(sets) as (lake, settings, progress):
-        record = take_down(lake, settings, request, _steps(), progress)
+        record = take_down(lake, settings, request, rewritten_steps(), progress)
         keys: dict[str, Any] = record.get("keys", {})
         checks = check_again(lake, settings, keys)
     answer = {
@@ -66,10 +63,10 @@ def takedown(  # noqa: PLR0913, PLR0917
 
 def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:
     from kale_tasks.takedown.certificate import certificate_path, finish
-    from kale_tasks.takedown.sweep import read_record, sweep
+    from kale_tasks.takedown.sweep import read_record, rewritten_steps, sweep
 
     with opened(sets) as (lake, settings, progress):
-        record = sweep(lake, settings, read_record(lake, name), _steps(), progress)
+        record = sweep(lake, settings, read_record(lake, name), rewritten_steps(), progress)
         certificate = finish(lake, settings, record, now=now)
     removed, path = len(certificate["sha256_of_uids"]), certificate_path(name)
     answer = {"name": name, "rows": removed, "certificate": path}
@@ -89,10 +86,3 @@ def _request(listed: Path | None, options: dict[str, _Values]) -> dict[str, list
     for kind, values in options.items():
         request.setdefault(kind, []).extend(values or ())
     return request
-
-
-def _steps() -> list["Step"]:
-    """Return the steps whose rows are pairs, images or captions."""
-    from kale_tasks.contract.registry import STEPS, find
-
-    return [find(name) for name in STEPS if name not in ("distill", "release")]

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.partition import Partition
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class StepSpec:
     def partition(self, key: str) -> Partition:
         """The partition that it makes for a key."""
         return Partition.of(self.table, key, self.slice)
+
+    def applies_to(self, key: str) -> bool:
+        """Whether it makes rows for this key: a step is for single keys or for all keys together."""
+        return self.per_key == (key != ALL_KEYS)
 
     def load(self) -> "Step":
         """Import its class and make an instance."""
@@ -67,6 +72,11 @@ _SPECS = (
     StepSpec("release", "kale_tasks.release.step:Release", "release", "releases", per_key=False),
 )  # fmt: skip
 STEPS: Mapping[str, StepSpec] = {spec.name: spec for spec in _SPECS}
+
+
+def checked_steps() -> list[str]:
+    """The names of the steps that have checks."""
+    return [spec.name for spec in STEPS.values() if spec.suite]
 
 
 def step_spec(name: str) -> StepSpec:

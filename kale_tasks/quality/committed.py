@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kale_tasks.contract.registry import STEPS
+from kale_tasks.contract.registry import STEPS, checked_steps
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.quality import verdict
 from kale_tasks.quality.verdict import CheckResult
@@ -36,7 +36,7 @@ class Found:
 def find(lake: Lake, key: str) -> list[Found]:
     """Find all committed partitions of a key, in the order of the steps."""
     found = []
-    for spec in (spec for spec in STEPS.values() if spec.suite):
+    for spec in (STEPS[name] for name in checked_steps()):
         committed = lake.committed(spec.table, key, spec.slice)
         if committed:
             result = verdict.read(lake, spec.table, key, committed.fingerprint)

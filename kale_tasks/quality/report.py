@@ -67,7 +67,7 @@ class Report:
             "landing_rows": self.funnel.get("landing rows"),
             "pairs": rows.get("ingest"),
             "images": self.funnel.get("images"),
-            "captions": rows.get("fuse", 0) + rows.get("student", 0),
+            "captions": sum(_caption_rows(self.found).values()),
         }
         return {"key": self.key, "at": self.at, "status": self.status, **counts, **self.fact_shares}
 
@@ -91,14 +91,14 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
         key=key,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         status=overall([f.status for f in found]),
-        funnel=_funnel(found),
+        funnel=funnel(found),
         found=found,
         efforts=efforts(lake, key, found),
         image_outcomes=_outcomes(lake, key, found),
         quarantine=_quarantine(lake, key),
         dropped_texts=_dropped_texts(lake, key, found),
         metrics=measured(lake, settings, key, captions),
-        fact_shares=metrics.fact_shares(captions, {1: _rows(found, "fuse"), 2: _rows(found, "student")}),
+        fact_shares=metrics.fact_shares(captions, _caption_rows(found)),
         lengths=_lengths(texts),
         trends=_trends(lake, found),
         measured=captions.num_rows,
@@ -112,21 +112,22 @@ def overall(statuses: Sequence[str]) -> str:
     return next((status for status in severe if status in statuses), "passed")
 
 
-def _rows(found: Sequence[Found], step: str) -> int:
-    return sum(f.committed.rows for f in found if f.step == step)
+def _caption_rows(found: Sequence[Found]) -> dict[int, int]:
+    """Return the committed captions by stage."""
+    return {STEPS[f.step].slice["stage"]: f.committed.rows for f in found if f.table == "captions"}
 
 
-def _funnel(found: Sequence[Found]) -> dict[str, int]:
-    committed = {f.step: f.committed for f in found}
-    steps = {"dense": "dense captions", "fuse": "captions, stage 1", "student": "captions, stage 2"}
-    funnel = {}
-    if "ingest" in committed:
-        funnel = {"landing rows": committed["ingest"].rows_in, "pairs": committed["ingest"].rows}
-    images = next((f for f in found if f.step == "images"), None)
-    if images:
-        share = images.result.figures.get("yield_share") if images.result else None
-        funnel["images tried" if share is None else "images"] = round(images.committed.rows * (share or 1))
-    return {**funnel, **{title: committed[step].rows for step, title in steps.items() if step in committed}}
+def funnel(found: Sequence[Found]) -> dict[str, int]:
+    """Count the rows of each step by its title. A row of a step with a yield is an attempt: only successes count."""
+    counts: dict[str, int] = {}
+    for one in found:
+        spec, rows = STEPS[one.step], one.committed.rows
+        if spec.name == "ingest":
+            counts["landing rows"] = one.committed.rows_in
+        share = one.result.figures.get("yield_share") if one.result else None
+        tried = share is None and "yield_share" in spec.watched
+        counts[f"{spec.title} tried" if tried else spec.title] = rows if share is None else round(rows * share)
+    return counts
 
 
 def _outcomes(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, int]:

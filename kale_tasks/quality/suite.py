@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.contract.registry import STEPS, StepSpec
+from kale_tasks.contract.registry import STEPS, StepSpec, checked_steps
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -159,8 +159,7 @@ def find_suite(step: str) -> Suite:
     """Join all suites of a step, the built-in one first. Raises BadConfig if there is none."""
     spec = STEPS.get(step)
     if spec is None or spec.suite is None:
-        known = [name for name, spec in STEPS.items() if spec.suite]
-        raise BadConfig(f"There are no checks for '{step}'. Steps with checks: {', '.join(known)}.")
+        raise BadConfig(f"There are no checks for '{step}'. Steps with checks: {', '.join(checked_steps())}.")
     module, _, name = spec.suite.partition(":")
     built_in: Suite = getattr(import_module(module), name)()
     added = [CHECKS.find(name)() for name in CHECKS.names]

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
@@ -91,6 +92,12 @@ def read_record(lake: Lake, name: str) -> dict[str, Any]:
     if "done" not in record:
         raise Conflict(f"There is no finished takedown {name}. Run `kale takedown` with its list first.")
     return record
+
+
+def rewritten_steps() -> list[Step]:
+    """Return the steps whose rows a takedown removes: those that make rows with a uid for single keys."""
+    tables = _tables()
+    return [spec.load() for spec in STEPS.values() if spec.per_key and spec.table in tables]
 
 
 def _check_forms(request: Mapping[str, Sequence[str]]) -> None:

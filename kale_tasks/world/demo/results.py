@@ -10,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from kale_tasks.cli.options import table_of
-from kale_tasks.contract.registry import STEPS, find
+from kale_tasks.contract.registry import STEPS, StepSpec
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
-from kale_tasks.runner.status import state
 from kale_tasks.settings import Settings
 from kale_tasks.world.truth import scores
 
@@ -34,7 +33,7 @@ def print_results(lake: Lake, settings: Settings, keys: Sequence[str], console: 
 
 def result_tables(lake: Lake, settings: Settings, keys: Sequence[str]) -> Iterator[Table]:
     """Yield the tables in the order in which they are printed."""
-    yield _rows(lake, settings, keys)
+    yield _rows(lake, keys)
     yield _facts(lake, settings, keys)
     yield _cost(lake)
 
@@ -53,12 +52,18 @@ def next_steps(lake: Lake, settings: Settings) -> Iterator[str]:
     yield f"Lake: KALE_WAREHOUSE={settings.warehouse} KALE_LANDING={settings.landing} kale status"
 
 
-def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
+def _rows(lake: Lake, keys: Sequence[str]) -> Table:
     table = Table("key", *STEPS, title="Rows kept by each step", title_justify="left")
     for key in (*keys, ALL_KEYS):
-        cells = [state(lake, settings, find(step), key) for step in STEPS]
-        table.add_row(key, *(f"{cell['rows']:,}" if cell["rows"] is not None else "" for cell in cells))
+        table.add_row(key, *(_kept(lake, spec, key) for spec in STEPS.values()))
     return table
+
+
+def _kept(lake: Lake, spec: StepSpec, key: str) -> str:
+    if not spec.applies_to(key):
+        return "-"
+    committed = lake.committed(spec.table, key, spec.slice)
+    return f"{committed.rows:,}" if committed else ""
 
 
 def _facts(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
