@@ -18,7 +18,8 @@ from kale_tasks.lake.keys import ALL_KEYS
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
 # Settings that the form of a run may set; empty if the Dag's form lacks the field.
 OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "caption.recipe": "{{ params.get('recipe') or '' }}"}
-AGAIN = "{{ params.get('force') or params.get('redrive') or '' }}"
+# Named by the Dag run, so that a retry after the commit does not run a third time.
+AGAIN = "{{ run_id if params.get('force') or params.get('redrive') else '' }}"
 
 
 class CommandOperator(Lineage, BaseOperator):
@@ -77,6 +78,11 @@ class CommandOperator(Lineage, BaseOperator):
         return [part for name, value in self.overrides.items() if value for part in ("--set", f"{name}={value}")]
 
 
+def again_words(request: str) -> list[str]:
+    """The options that ask for a new run in the name of a request."""
+    return ["--again", "--request", request] if request else []
+
+
 class PlanOperator(CommandOperator):
     """Plans a step for a key and returns the chunks, over which `WorkOperator` is mapped."""
 
@@ -88,7 +94,7 @@ class PlanOperator(CommandOperator):
 
     def execute(self, context: Any) -> list[int]:
         """Plan, and push `fingerprint` and `base` for the later tasks."""
-        made = self.kale(context, ["plan", self.step, *(["--again"] if self.again else [])])
+        made = self.kale(context, ["plan", self.step, *again_words(self.again)])
         context["ti"].xcom_push("fingerprint", made["fingerprint"])
         context["ti"].xcom_push("base", made["base"] or "")
         return [chunk["index"] for chunk in made["chunks"]]
@@ -135,7 +141,7 @@ class RunOperator(CommandOperator):
 
     def execute(self, context: Any) -> Any:
         """Plan, work and commit on the current inputs."""
-        return self.kale(context, ["run", self.step, *(["--again"] if self.again else [])])
+        return self.kale(context, ["run", self.step, *again_words(self.again)])
 
 
 class CheckOperator(CommandOperator):

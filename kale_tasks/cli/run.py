@@ -22,25 +22,32 @@ Again = Annotated[
         "--again", "--redrive", help="Run although it is committed; images: retry failures that may be temporary."
     ),
 ]
+Request = Annotated[
+    str, typer.Option("--request", help="With --again: name of the request; repeating it does not run a second time.")
+]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
 Base = Annotated[str | None, typer.Option("--base", help="Fingerprint that the run replaces, from `kale plan`.")]
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
-def run(step: StepName, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
+def run(
+    step: StepName, key: Key, sets: Sets = None, again: Again = False, request: Request = "", json: AsJson = False
+) -> None:
     """Run a step on a key: plan, work, commit. Does nothing if it is committed already."""
     from kale_tasks.runner.verbs import execute
 
-    with _new_run(step, key, sets, again) as it:
+    with _new_run(step, key, sets, again, request) as it:
         committed = execute(it)
         say(_account(it, committed), json, _sentence(it, committed))
 
 
-def plan(step: StepName, key: Key, sets: Sets = None, again: Again = False, json: AsJson = False) -> None:
+def plan(
+    step: StepName, key: Key, sets: Sets = None, again: Again = False, request: Request = "", json: AsJson = False
+) -> None:
     """Plan a run: print what it would do, and store the plan for `kale work` and `kale commit`."""
     from kale_tasks.runner.verbs import plan as make
 
-    with _new_run(step, key, sets, again) as it:
+    with _new_run(step, key, sets, again, request) as it:
         made = make(it)
         text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks to do"
         say(made.model_dump(), json, f"{step} {key} {made.fingerprint} {text}.")
@@ -70,13 +77,13 @@ def commit(
 
 
 @contextmanager
-def _new_run(step: str, key: str, sets: Any, again: bool) -> Iterator["Run"]:
+def _new_run(step: str, key: str, sets: Any, again: bool, request: str) -> Iterator["Run"]:
     from kale_tasks.contract.registry import find
     from kale_tasks.runner.run import Run
 
     found = find(step)
     with opened(sets) as (lake, settings, progress):
-        yield Run(found, lake, settings, key, again=again, progress=progress)
+        yield Run(found, lake, settings, key, again=again and (request or True), progress=progress)
 
 
 @contextmanager

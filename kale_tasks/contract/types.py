@@ -33,6 +33,7 @@ class Plan(BaseModel):
     key: str
     fingerprint: str
     generation: int = 0
+    request: str = ""
     base: str | None = None
     inputs: dict[str, str] = {}
     committed: bool = False

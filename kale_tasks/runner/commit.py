@@ -74,5 +74,6 @@ def _committed(sealed: SealedRun) -> Committed:
         quarantined=sealed.quarantined,
         inputs=sealed.inputs,
         generation=sealed.generation,
+        request=sealed.request,
         config=json.dumps(sealed.config, sort_keys=True),
     )

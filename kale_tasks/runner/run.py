@@ -24,7 +24,7 @@ class Run:
         settings: Settings,
         key: str,
         *,
-        again: bool = False,
+        again: bool | str = False,
         generation: int | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -34,10 +34,17 @@ class Run:
         self.inputs = contents(self._opened)
         self.config = dict(step.config(settings))
         self.previous = lake.committed(step.table, self.key, step.slice)
-        committed_generation = self.previous.generation if self.previous else 0
-        self.generation = committed_generation + (1 if again else 0) if generation is None else generation
+        # A name says who asks to run again, so that each try of a Dag run asks for the same run.
+        self.request = again if isinstance(again, str) else ""
+        self.generation = self._next_generation(bool(again)) if generation is None else generation
         self.fingerprint = fingerprint(step, self.config, self.inputs, self.generation)
         self.meter = Meter()
+
+    def _next_generation(self, again: bool) -> int:
+        if self.previous is None:
+            return int(again)
+        answered = bool(self.request) and self.previous.request == self.request
+        return self.previous.generation + int(again and not answered)
 
     @cached_property
     def writer(self) -> Writer:

@@ -26,6 +26,7 @@ class SealedRun(BaseModel):
     key: str
     fingerprint: str
     generation: int
+    request: str
     inputs: dict[str, str]
     config: dict[str, Any]
     content: str
@@ -99,6 +100,7 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
         key=run.key,
         fingerprint=run.fingerprint,
         generation=run.generation,
+        request=run.request,
         inputs=run.inputs,
         config=run.config,
         content=short_sha256("".join(receipt.meta.content for receipt in found)),

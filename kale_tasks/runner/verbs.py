@@ -17,11 +17,19 @@ from kale_tasks.settings.model import Settings
 
 def plan(run: Run) -> Plan:
     """Write `plan.json` with what there is to do; nothing if this very run is committed."""
-    known = {"step": run.step.name, "key": run.key, "fingerprint": run.fingerprint, "generation": run.generation}
-    base = run.previous.fingerprint if run.previous else None
+    made = Plan(
+        step=run.step.name,
+        key=run.key,
+        fingerprint=run.fingerprint,
+        generation=run.generation,
+        request=run.request,
+        base=run.previous.fingerprint if run.previous else None,
+        inputs=run.inputs,
+        committed=run.committed,
+        chunks=[] if run.committed else list(run.step.chunks(run)),
+    )
     if run.committed:
-        return Plan(**known, base=base, inputs=run.inputs, committed=True)
-    made = Plan(**known, base=base, inputs=run.inputs, chunks=list(run.step.chunks(run)))
+        return made
     run.lake.storage.put(f"{run.folder}/plan.json", made.model_dump_json(indent=1, exclude={"base"}).encode())
     return made
 
@@ -36,7 +44,7 @@ def reopen(
     except FileNotFoundError as error:
         raise Conflict(f"{step.name} {key} has no plan {wanted}. Plan again.") from error
     known = Plan.model_validate_json(text)
-    run = Run(step, lake, settings, key, generation=known.generation, progress=progress)
+    run = Run(step, lake, settings, key, generation=known.generation, again=known.request, progress=progress)
     if run.fingerprint != wanted:
         raise Conflict(f"{step.name} {key} was planned as {wanted}, but settings or inputs have changed. Plan again.")
     return run, known.model_copy(update={"base": base, "committed": run.committed})

@@ -215,6 +215,15 @@ def test_asking_again_makes_a_new_generation_that_then_stands(lake: Opened) -> N
     assert plan(Run(Numbers(20), *lake, KEY)).committed
 
 
+def test_a_named_request_to_run_again_is_answered_once(lake: Opened) -> None:
+    execute(Run(Numbers(20), *lake, KEY))
+    asked = Run(Numbers(20), *lake, KEY, again="scheduled__1")
+    again = execute(asked)
+    retried = execute(Run(Numbers(20), *lake, KEY, again="scheduled__1"))  # its answer was lost
+    assert (again.fingerprint, again.generation) == (retried.fingerprint, 1)
+    assert execute(Run(Numbers(20), *lake, KEY, again="scheduled__2")).generation == 2
+
+
 def test_another_process_reopens_a_plan_by_its_name(lake: Opened) -> None:
     made = plan(Run(Numbers(50), *lake, KEY))
     run, known = reopen(Numbers(50), *lake, (KEY, made.fingerprint, made.base))
