@@ -13,11 +13,6 @@ def resource(relative: str) -> Path:
     return _ROOT / relative
 
 
-def package_file(relative: str) -> Path:
-    """Return the path of a file or folder inside the package, such as `world/models/checkpoints`."""
-    return _PACKAGE / relative
-
-
 def sql(name: str) -> str:
     """Return the text of a shipped query, named by its path below `sql/` without the suffix."""
     return resource(f"sql/{name}.sql").read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.partition import Partition
@@ -10,44 +10,9 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import require_passed
-from kale_tasks.progress import Progress
 from kale_tasks.settings.model import Settings
 
 Input = Snapshot | str  # an opened partition, or the content hash of something outside the lake
-
-
-class RunContext(Protocol):
-    """What a step sees of the run that it works for."""
-
-    @property
-    def lake(self) -> Lake:
-        """The lake that the run writes to."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings of this process, with the planned values of those that change rows."""
-
-    @property
-    def key(self) -> str:
-        """The key that the run makes."""
-
-    @property
-    def fingerprint(self) -> str:
-        """The name of the run."""
-
-    @property
-    def folder(self) -> str:
-        """The folder of the run's files, relative to the warehouse."""
-
-    @property
-    def progress(self) -> Progress:
-        """Where progress is reported."""
-
-    def rows(self, name: str) -> Snapshot:
-        """Return the input of that name as it was opened when the run was planned."""
-
-    def measure(self, name: str, value: float) -> None:
-        """Add to a figure of the run's ledger line."""
 
 
 class Step(ABC):

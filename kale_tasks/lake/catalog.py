@@ -131,7 +131,7 @@ def _masked(uri: str) -> str:
 def _of_database(error: DatabaseError, uri: str) -> KaleError:
     said = _first_line(error)
     if any(word in said for word in _FULL):
-        return Transient(f"No space left for {_masked(uri)} ({said}). Free some and run again: what stands is kept.")
+        return Transient(f"No space left for {_masked(uri)} ({said}). Free some and run again: committed data is kept.")
     if isinstance(error, OperationalError) and not any(word in said for word in _HOPELESS):
         return Transient(f"{_masked(uri)} does not answer: {said}. Try again later.")
     return BadConfig(f"{_masked(uri)} cannot be used as a catalog: {said}. Set the right one, or bring it back.")

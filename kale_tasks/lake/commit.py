@@ -1,4 +1,4 @@
-"""Swaps the files of one partition in one Iceberg transaction, or finds a good reason not to."""
+"""Replaces the files of one partition in one Iceberg transaction, if nobody else committed to it meanwhile."""
 
 import json
 import random
@@ -30,45 +30,50 @@ _TRIES = 60
 
 @dataclass(frozen=True)
 class Swap:
-    """A wish: these files shall be the rows of this partition, if it is still as `base` saw it."""
+    """Request to replace a partition's files if its current fingerprint is still `base`."""
 
     table: str
     key: str
     slice: Mapping[str, Any]
     step: str
-    paths: Sequence[str] | None  # None: the files stay as they are, only what they are called changes
+    paths: Sequence[str] | None  # None: keep the files and change only the recorded commit
     base: str | None
     new: Committed
-    keep: bool = False  # add to what stands instead of replacing it (registries and ledgers)
-    rewrites: str | None = None  # the content that this takes the place of: the same run with fewer rows
-    note: str = ""  # for those who read the history
+    keep: bool = False  # add the files to the partition instead of replacing it (registries and ledgers)
+    rewrites: str | None = None  # the content that is replaced when the same run is committed with fewer rows
+    note: str = ""  # a remark for readers of the table's history
 
 
-def swap(lake: Lake, wish: Swap) -> bool:
-    """Carry out a swap; False if that very run stands there already. Racers of other partitions never disturb it."""
+def swap(lake: Lake, request: Swap) -> bool:
+    """Commit a request; return False if the same run is committed already.
+
+    Concurrent commits to other partitions are retried. Raises Conflict if another run committed to this partition.
+    """
     added: list[IcebergFile] | None = None
     for attempt in range(_TRIES):
-        table = lake.table(wish.table)
-        current = committed_in(table, wish.key, wish.slice)
-        if current and current.fingerprint == wish.new.fingerprint and wish.rewrites is None:
+        table = lake.table(request.table)
+        current = committed_in(table, request.key, request.slice)
+        if current and current.fingerprint == request.new.fingerprint and request.rewrites is None:
             return False
-        moved = wish.rewrites is not None and (current is None or current.content != wish.rewrites)
-        if moved or (current.fingerprint if current else None) != wish.base:
+        moved = request.rewrites is not None and (current is None or current.content != request.rewrites)
+        if moved or (current.fingerprint if current else None) != request.base:
             raise Conflict(
-                f"{Partition.of(wish.table, wish.key, wish.slice)} was committed by another run since this one "
-                f"planned. Its work is kept; run the step again to build on what stands now."
+                f"Another run committed {Partition.of(request.table, request.key, request.slice)} since this one "
+                f"planned. Its work is kept; run the step again to build on the current rows."
             )
-        added = added or _data_files(lake, table, wish.paths or ())
+        added = added or _data_files(lake, table, request.paths or ())
         try:
-            answered(lambda t=table, a=added: _replace(lake, t, wish, a), lake.catalog_uri)  # type: ignore[misc]
+            answered(lambda t=table, a=added: _replace(lake, t, request, a), lake.catalog_uri)  # type: ignore[misc]
             return True
         except CommitFailedException:
             time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
-    raise Conflict(f"{wish.table} is so busy that {_TRIES} tries to commit failed. Run the step again.")
+    raise Conflict(
+        f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
+    )
 
 
 def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergFile]:
-    # The files of a run are alike: what follows from the table alone is found out once, not for each of them.
+    # Computed once for all files of the run, because it depends only on the table.
     collected = compute_statistics_plan(table.schema(), table.properties)
     columns = parquet_path_to_id_mapping(table.schema())
 
@@ -89,16 +94,16 @@ def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergF
         return list(pool.map(described, paths))
 
 
-def _replace(lake: Lake, table: Table, wish: Swap, added: Sequence[IcebergFile]) -> None:
-    name = COMMITTED + Partition.of(wish.table, wish.key, wish.slice).name
-    if wish.paths is None:
+def _replace(lake: Lake, table: Table, request: Swap, added: Sequence[IcebergFile]) -> None:
+    name = COMMITTED + Partition.of(request.table, request.key, request.slice).name
+    if request.paths is None:
         with table.transaction() as change:
-            change.set_properties({name: wish.new.as_property()})
+            change.set_properties({name: request.new.as_property()})
         return
-    removed = [] if wish.keep or table.current_snapshot() is None else _standing_files(table, wish)
+    removed = [] if request.keep or table.current_snapshot() is None else _current_files(table, request)
     with table.transaction() as change:
-        producer = change.update_snapshot(snapshot_properties=_summary(wish)).overwrite()
-        new = replace(wish.new, snapshot_id=producer.snapshot_id, at=datetime.now(UTC).isoformat(timespec="seconds"))
+        producer = change.update_snapshot(snapshot_properties=_summary(request)).overwrite()
+        new = replace(request.new, snapshot_id=producer.snapshot_id, at=datetime.now(UTC).isoformat(timespec="seconds"))
         change.set_properties({name: new.as_property()})
         with producer:
             for file in removed:
@@ -107,20 +112,20 @@ def _replace(lake: Lake, table: Table, wish: Swap, added: Sequence[IcebergFile])
                 producer.append_data_file(file)
 
 
-def _standing_files(table: Table, wish: Swap) -> list[IcebergFile]:
-    scan = table.scan(row_filter=partition_filter(wish.key, wish.slice))
+def _current_files(table: Table, request: Swap) -> list[IcebergFile]:
+    scan = table.scan(row_filter=partition_filter(request.key, request.slice))
     return [task.file for task in scan.plan_files()]
 
 
-def _summary(wish: Swap) -> dict[str, str]:
-    new = wish.new
+def _summary(request: Swap) -> dict[str, str]:
+    new = request.new
     return {
-        "kale.step": wish.step,
-        "kale.key": wish.key,
+        "kale.step": request.step,
+        "kale.key": request.key,
         "kale.fingerprint": new.fingerprint,
         "kale.counts": json.dumps(
             {"in": new.rows_in, "kept": new.rows, "dropped": dict(new.dropped), "quarantined": new.quarantined}
         ),
         "kale.inputs": json.dumps(dict(new.inputs), sort_keys=True),
-        **({"kale.note": wish.note} if wish.note else {}),
+        **({"kale.note": request.note} if request.note else {}),
     }

@@ -10,8 +10,8 @@ _HEAD = """\
 # The tables
 
 Every table is an Iceberg table of the warehouse. `kale show TABLE --key K` reads one, and so does any engine that
-can open the catalog. Within a key, rows stand in order of `uid`. Columns that may be null say so: a row from a source
-that does not give a value, or from an older version of KALE, has none.
+can open the catalog. Within a key, rows are sorted by `uid`. A nullable column is null if the source gives no value,
+or if the row was written by an older version of KALE.
 
 This page is made from `kale_tasks/lake/schemas.py` by `python -m kale_tasks.lake.data_dictionary > docs/data.md`.
 """

@@ -21,7 +21,7 @@ def explain(error: OSError, place: object = None) -> KaleError | None:
     quoted = re.search("'([^']+)'", said)  # Arrow has the path in its text only
     where = place or error.filename or (quoted[1] if quoted else "the lake")
     if error.errno in _FULL:
-        return Transient(f"No space left for {where}. Free some and run again: what stands is kept.")
+        return Transient(f"No space left for {where}. Free some and run again: committed data is kept.")
     if error.errno in _FORBIDDEN:
         return BadConfig(
             f"{where}: {os.strerror(error.errno or 0)}. Grant this user that right, or set another warehouse."

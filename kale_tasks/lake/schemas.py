@@ -58,7 +58,7 @@ PAIRS = TableSpec(
         Column("sha256", STRING, "SHA-256 of the raw image bytes the source claims."),
         Column("lang", STRING, "Detected language of the alt-text."),
         Column("split", STRING, "stage1, stage2 or holdout; decided by a hash of the uid.", required=True),
-        Column("dup_count", INT, "Rows of this key that this one stands for, itself included."),
+        Column("dup_count", INT, "Rows of this key that this row represents, itself included."),
         _FLAGS,
     ],
 )
@@ -129,7 +129,7 @@ CAPTIONS = TableSpec(
         Column("tokens_in", INT, "Tokens of the last prompt."),
         Column("tokens_out", INT, "Tokens generated."),
         Column("finish_reason", STRING, "stop or length."),
-        Column("facts", INT, "Names, numbers and the like found in the caption."),
+        Column("facts", INT, "Proper names and words with digits in the caption."),
         Column("facts_from_alt", INT, "Of these, found in the alt-text."),
         Column("facts_from_dense", INT, "Of these, found in the dense caption."),
         Column("facts_invented", INT, "Of these, found in neither."),
@@ -192,7 +192,7 @@ RELEASES = TableSpec(
     [
         Column("version", STRING, "Name of the release.", required=True),
         _KEY,
-        Column("path", STRING, "Where the file stands, relative to the warehouse."),
+        Column("path", STRING, "Path of the file, relative to the warehouse."),
         Column("name", STRING, "What it is called in the release."),
         Column("format", STRING, "captions, or one of the further formats."),
         Column("source", STRING, "The key whose captions it holds."),

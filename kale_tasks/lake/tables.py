@@ -54,7 +54,7 @@ _SCALARS: dict[pa.DataType, IcebergType] = {
 
 @dataclass(frozen=True)
 class Committed:
-    """What a table says of one partition: which run stands there and the account of its rows."""
+    """A table's record of one partition: the committed run and the account of its rows."""
 
     fingerprint: str
     content: str
@@ -121,7 +121,7 @@ class Lake:
         return [name for name in TABLES if (NAMESPACE, name) in known]
 
     def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
-        """What stands committed for a partition, if anything."""
+        """Return the current commit of a partition, or None."""
         return committed_in(self.table(name), key, slice_)
 
     def partitions(self, name: str) -> dict[Partition, Committed]:
@@ -277,7 +277,7 @@ def _iceberg_type(arrow: pa.DataType, ids: Iterator[int]) -> IcebergType:
 
 
 def _row_order(file: DataFile) -> tuple[int, str, str]:
-    # Parts are numbered in row order, and a takedown puts those that it writes anew into a folder of their own.
+    # Parts are numbered in row order, and a takedown writes rewritten parts to another folder.
     name = file.path.rpartition("/")[2]
     return len(name), name, file.path
 

@@ -66,7 +66,7 @@ def name_of(wanted: Mapping[str, Iterable[str]]) -> str:
 
 
 def digest(kind: str, value: str) -> str:
-    """How a value stands in a list: nobody can read it there, but who has it can find it."""
+    """Return the hash under which a list keeps a value: it can be looked up but not read."""
     return hashlib.sha256(f"{kind} {_NORMAL[kind](value.strip())}".encode()).hexdigest()[:32]
 
 

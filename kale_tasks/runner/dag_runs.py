@@ -1,4 +1,4 @@
-"""Lines of the ledger about whole Dag runs, as the scheduler tells of them once they have ended."""
+"""Ledger lines about whole Dag runs, written when the scheduler reports their end."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ from kale_tasks.runner.ledger import fold
 from kale_tasks.runner.writer import run_folder
 
 _TRIES = 30
-_PAUSE = 0.5  # seconds at most, so that those who met once do not meet again
+_PAUSE = 0.5  # most seconds before a retry; random, so that two writers do not collide again
 
 
 @dataclass(frozen=True)
 class DagRun:
-    """What there is to say of a Dag run that has ended; times as ISO 8601."""
+    """A Dag run that has ended; times in ISO 8601."""
 
     dag: str
     run: str
@@ -43,17 +43,17 @@ class DagRun:
 
     @property
     def seconds(self) -> float:
-        """From the queue to the end."""
+        """Seconds from being queued to the end."""
         return _seconds(self.queued_at, self.ended_at)
 
     @property
     def seconds_queued(self) -> float:
-        """How long it waited for its turn."""
+        """Seconds in the queue."""
         return _seconds(self.queued_at, self.started_at)
 
     @property
     def fingerprint(self) -> str:
-        """The same however often this end is told of; a run that was cleared ends anew."""
+        """The same for each report of this end. A run that is cleared and ends again gets another one."""
         return hashlib.sha256(json.dumps([self.dag, self.run, self.clears, self.state]).encode()).hexdigest()[:20]
 
     def __str__(self) -> str:
@@ -65,17 +65,17 @@ class DagRun:
 
 
 def note(lake: Lake, run: DagRun) -> None:
-    """Give a run its line; told twice, it has one."""
+    """Write the ledger line of a Dag run. Writing it twice adds one line. Raises Conflict if others keep committing."""
     key = _key(run)
     folder = run_folder("runs", key, run.fingerprint)
     rows = pa.Table.from_pylist([_line(run, key)], schema=TABLES["runs"].arrow)
     line = parts.write(lake.storage, folder, PartMeta(run.fingerprint, 0, 1, 1), rows)
     for _ in range(_TRIES):
-        with suppress(Conflict):  # another scheduler was faster with another run
+        with suppress(Conflict):  # another scheduler committed the line of another run
             fold(lake, key, run.dag, run.fingerprint, [line.path], str(run))
             return
         time.sleep(random.uniform(0, _PAUSE))
-    raise Conflict(f"The ledger of {key} is so busy that it lacks {run.dag} {run.run}.")
+    raise Conflict(f"{run.dag} {run.run} is missing in the ledger of {key}: {_TRIES} attempts to commit it failed.")
 
 
 def _line(run: DagRun, key: str) -> dict[str, object]:
@@ -96,7 +96,7 @@ def _line(run: DagRun, key: str) -> dict[str, object]:
 
 
 def _key(run: DagRun) -> str:
-    # A run may have been asked for with anything as its key; then it is about no key of the lake.
+    # A person may start a run with any text as its key. Such a run belongs to no key of the lake.
     try:
         return check_key(run.key or ALL_KEYS)
     except BadConfig:

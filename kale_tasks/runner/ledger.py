@@ -79,20 +79,20 @@ def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | No
 
 
 def fold_ledger(run: "Run") -> None:
-    """Make the run's ledger lines rows of the `runs` table."""
+    """Add the run's ledger lines to the `runs` table."""
     folder = run.writer.folder("runs")
     paths = [entry.path for entry in run.lake.storage.entries(folder) if entry.path.endswith(".parquet")]
     fold(run.lake, run.key, run.step.name, run.fingerprint, paths)
 
 
 def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str = "") -> None:
-    """Make ledger files rows of the `runs` table; those that are rows already stay."""
+    """Add ledger files to the `runs` table, except those that were added before."""
     slice_ = {"step": step}
-    standing = lake.committed("runs", key, slice_)
+    committed = lake.committed("runs", key, slice_)
     known = {f.path for f in lake.files("runs", key, slice_)}
     if fresh := [path for path in paths if path not in known]:
         new = Committed(fingerprint, fingerprint, len(known) + len(fresh), len(fresh), 0, "")
-        base = standing.fingerprint if standing else None
+        base = committed.fingerprint if committed else None
         swap(lake, Swap("runs", key, slice_, step, fresh, base, new, keep=True, note=note))
 
 

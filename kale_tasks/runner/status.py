@@ -13,16 +13,16 @@ from kale_tasks.settings.model import Settings
 
 def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
     """One cell of the status table."""
-    standing = lake.committed(step.table, key, step.slice)
+    committed = lake.committed(step.table, key, step.slice)
     row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
-    if standing is None:
+    if committed is None:
         return row
     try:
-        fresh = Run(step, lake, settings, key).fingerprint == standing.fingerprint
+        fresh = Run(step, lake, settings, key).fingerprint == committed.fingerprint
     except KaleError:
-        fresh = False  # an input that it was made from is gone
-    age = _age(datetime.now(UTC) - datetime.fromisoformat(standing.at))
-    known = {"rows": standing.rows, "age": age, "fingerprint": standing.fingerprint}
+        fresh = False  # an input no longer exists
+    age = _age(datetime.now(UTC) - datetime.fromisoformat(committed.at))
+    known = {"rows": committed.rows, "age": age, "fingerprint": committed.fingerprint}
     failed = failed_check(lake, step.table, key, step.slice)
     return {**row, **known, "state": "stale" if not fresh else "failed" if failed else "committed"}
 

@@ -18,7 +18,7 @@ WEB_LANGUAGES = (
 def detect_language(text: str, languages: tuple[str, ...] | None = None) -> tuple[str, float]:
     """Return the most likely language of a text (ISO 639-1) and its probability, from 0 to 1.
 
-    `languages` are the candidates; None stands for all 97 languages of the model.
+    `languages` are the candidates; None means all 97 languages of the model.
     """
     language, probability = _detector(languages).classify(text)
     return str(language), float(probability)

@@ -75,13 +75,13 @@ def test_a_run_whose_ledger_stays_busy_does_not_cost_the_others_their_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, settings = lake_of(lake_sets("folder", tmp_path))
-    told = [replace(ENDED, run=name, key=key) for name, key in (("first", "2026-11-02"), ("second", KEY))]
+    runs = [replace(ENDED, run=name, key=key) for name, key in (("first", "2026-11-02"), ("second", KEY))]
     fold = dag_runs.fold
     monkeypatch.setattr(dag_runs, "_PAUSE", 0)
     monkeypatch.setattr(dag_runs, "fold", lambda lake, key, *rest: fold(lake, key, *rest) if key == KEY else busy())
     monkeypatch.setattr(upkeep, "settings", lambda _: settings)
-    monkeypatch.setattr(sys, "stdin", StringIO("\n".join(json.dumps(asdict(run)) for run in told)))
-    with pytest.raises(Conflict, match=r"2026-11-02 is so busy that it lacks kale_images first"):
+    monkeypatch.setattr(sys, "stdin", StringIO("\n".join(json.dumps(asdict(run)) for run in runs)))
+    with pytest.raises(Conflict, match=r"kale_images first is missing in the ledger of 2026-11-02"):
         upkeep.note()
     assert [json.loads(line["config"])["run"] for line in lines(lake)] == ["second"]
 
@@ -90,7 +90,7 @@ def busy() -> None:
     raise Conflict("another was faster")
 
 
-def test_a_run_told_of_twice_has_one_line_and_one_that_was_cleared_a_line_for_each_end(tmp_path: Path) -> None:
+def test_a_run_reported_twice_has_one_line_and_one_that_was_cleared_a_line_for_each_end(tmp_path: Path) -> None:
     lake, _ = lake_of(lake_sets("folder", tmp_path))
     cleared = replace(ENDED, clears=1, state="failed")
     for run in (ENDED, ENDED, cleared, ENDED, cleared):
@@ -137,7 +137,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def ended(session: Session, dag: str, run: str, tries: tuple[int, ...] = (1,)) -> AirflowRun:
-    """A run that has just ended, its tasks after so many tries each; the scheduler has not committed that yet."""
+    """A run that has just ended, its tasks after `tries` attempts; the scheduler has not committed that yet."""
     made = AirflowRun(
         dag_id=dag, run_id=run, run_type=DagRunType.MANUAL, state=DagRunState.SUCCESS, start_date=BEGAN,
         queued_at=BEGAN - timedelta(seconds=9), triggered_by=DagRunTriggeredByType.UI, partition_key=KEY,
@@ -152,7 +152,7 @@ def ended(session: Session, dag: str, run: str, tries: tuple[int, ...] = (1,)) -
     return made
 
 
-def test_the_listener_tells_of_our_runs_and_of_no_others(session: Session, place: Path) -> None:
+def test_the_listener_records_our_runs_and_no_others(session: Session, place: Path) -> None:
     listener.on_dag_run_success(ended(session, "elsewhere", "theirs"))
     listener.on_dag_run_success(ended(session, "kale_images", "ours", tries=(1, 3, 0)))
     lake = Lake(load().settings)
@@ -174,13 +174,13 @@ def test_a_lake_that_hangs_or_fails_holds_up_nothing(
     wait_until((place / "began").exists, "the attempt")
     monkeypatch.setenv("KALE_SCHEDULE__PYTHON", sys.executable)
     schedule.cache_clear()
-    told = time.monotonic()
+    start = time.monotonic()
     for number in range(20):
         listener.on_dag_run_failed(ended(session, "kale_images", f"run_{number}"))
-    assert time.monotonic() - told < 1
+    assert time.monotonic() - start < 1
     wait_until(lambda: "no such lake" in caplog.text, "the warning")
     lake = Lake(load().settings)
-    wait_until(lambda: len(lines(lake)) == 20, "what was told while it hung")
+    wait_until(lambda: len(lines(lake)) == 20, "the runs that ended meanwhile")
 
 
 def test_the_plugin_loads_nothing_heavy() -> None:

@@ -1,4 +1,4 @@
-"""A process that runs the small test step, and dies by SIGKILL where it is told to."""
+"""A process that runs the small test step, and dies by SIGKILL at a given point."""
 
 import os
 import signal
@@ -89,9 +89,9 @@ POINTS: dict[str, Callable[[], None]] = {
     "with a part half on its way": _half_a_part,
     "after the second part": lambda: _around_a_part(2, after=True),
     "before the commit": lambda: kill_at(running, "commit", lambda *_: True),
-    "between the seal and the main table": lambda: kill_at(committing, "swap", lambda _, wish: wish.table == "pairs"),
+    "between the seal and the main table": lambda: kill_at(committing, "swap", lambda _, swap: swap.table == "pairs"),
     "between the main table and the first side table": lambda: kill_at(running, "finish_sides", lambda *_: True),
-    "between the side tables": lambda: kill_at(committing, "swap", lambda _, wish: wish.table == "quarantine"),
+    "between the side tables": lambda: kill_at(committing, "swap", lambda _, swap: swap.table == "quarantine"),
     "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
     "with the new metadata written": lambda: kill_at(SqlCatalog, "_write_metadata", _new_metadata, after=True),
     "after the catalog has heard": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs), after=True),

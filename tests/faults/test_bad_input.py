@@ -191,7 +191,7 @@ def test_wrong_credentials_are_told_and_never_shown(s3_sets: list[str]) -> None:
 
 MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "in a part": (S3Storage, "put", nth(3, lambda _, path, *__: "/part-" in path)),
-    "in the commit": (running, "swap", nth(1, lambda _, wish: wish.table == "pairs")),
+    "in the commit": (running, "swap", nth(1, lambda _, request: request.table == "pairs")),
 }
 
 

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.resources import package_file, resource
+from kale_tasks.resources import resource
 
 ROOT = Path(__file__).parents[2]
 _SHOW = """
 import json
-from kale_tasks.resources import package_file, resource, sql
+from importlib.resources import files
+from kale_tasks.resources import resource, sql
 from kale_tasks.settings import load
 from kale_tasks.settings import publish  # the module, not a folder of YAML files
 settings = load(environ={}).settings
 print(json.dumps([
     str(resource("config/kale.yaml")), settings.profile, sql("reports/release_diff"),
-    publish.Publish.__name__, package_file("release/templates").is_dir(), resource("dags").is_dir(),
+    publish.Publish.__name__, files("kale_tasks").joinpath("release/templates").is_dir(), resource("dags").is_dir(),
 ]))
 """
 
@@ -49,7 +50,3 @@ def test_an_installed_wheel_finds_its_settings_queries_and_dags(installed: Path)
 @pytest.mark.parametrize("name", ["config/kale.yaml", "config/profiles", "sql", "dags", "plugins"])
 def test_a_checkout_finds_what_a_wheel_ships(name: str) -> None:
     assert resource(name).exists()
-
-
-def test_package_files_are_found() -> None:
-    assert package_file("world/models/prompts.yaml").is_file()

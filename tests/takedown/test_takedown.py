@@ -149,9 +149,9 @@ def test_a_takedown_makes_no_run_stale(it: World) -> None:
 def test_check_results_and_acceptances_are_kept(it: World) -> None:
     failed = {"step": "images", "status": "failed", "failed": ["yield_min"]}
     for key in "ab":
-        standing = it.lake.committed("images", key)
-        assert standing
-        it.lake.storage.put(marks.check_path("images", key, standing.fingerprint), json.dumps(failed).encode())
+        committed = it.lake.committed("images", key)
+        assert committed
+        it.lake.storage.put(marks.check_path("images", key, committed.fingerprint), json.dumps(failed).encode())
     marks.accept(it.lake, "images", "b", {}, "a day of storms")
     take(it, **REQUEST)
     why = marks.failed_check(it.lake, "images", "a")
@@ -177,11 +177,11 @@ def test_rows_are_matched_by_host_by_text_and_by_the_hash_of_their_image(it: Wor
 def test_an_interrupted_takedown_is_finished_by_repeating_it(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
     real, swaps = commit.swap, list[str]()
 
-    def swap_and_die(lake: Any, wish: Swap) -> bool:
+    def swap_and_die(lake: Any, request: Swap) -> bool:
         if len(swaps) == 4:
             raise OSError("the machine dies")
-        swaps.append(wish.table)
-        return real(lake, wish)
+        swaps.append(request.table)
+        return real(lake, request)
 
     monkeypatch.setattr("kale_tasks.takedown.rewrite.swap", swap_and_die)
     with pytest.raises(OSError, match="dies"):

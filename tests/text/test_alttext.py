@@ -1,15 +1,16 @@
 """Alt-text is untrusted: noise is recognised, instructions are cut off, and it cannot leave its place in a prompt."""
 
+from importlib.resources import files
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.recipes.recipe import Prompt, tame
-from kale_tasks.resources import package_file
 from kale_tasks.text.alttext import alt_noise, prepare_alt, without_instructions
 
-PHRASES = yaml.safe_load(package_file("world/alttext.yaml").read_text())
+PHRASES = yaml.safe_load(files("kale_tasks").joinpath("world/alttext.yaml").read_text())
 PROMPT = Prompt(system="Write.", user="Text: <alt>{alt}</alt> {dense}", alt_characters=50)
 
 

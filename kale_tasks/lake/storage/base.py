@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 
 @dataclass(frozen=True)
 class Entry:
-    """A file that stands: its path below the root, its size, when it was put."""
+    """An existing file: its path below the root, its size in bytes, and when it was written."""
 
     path: str
     size: int
@@ -49,7 +49,7 @@ class Storage(ABC):
 
     @abstractmethod
     def copy(self, source: str, path: str) -> None:
-        """Make a file that stands appear under a second path; its bytes do not pass through here."""
+        """Copy a file inside the store; its bytes do not pass through this process."""
 
     @property
     @abstractmethod
@@ -57,7 +57,7 @@ class Storage(ABC):
         """The same tree for Arrow, rooted alike."""
 
     def exists(self, path: str) -> bool:
-        """Whether the file stands."""
+        """Whether the file exists."""
         return self.tag(path) is not None
 
     def uri(self, path: str) -> str:
