@@ -1,5 +1,6 @@
 """Writes the card of a tiny model: what it is, how it was trained, and its figures on unseen scenes."""
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def write_card(folder: Path, stages: list[Stage], figures: dict[str, float]) -> 
     lines = [f"- {name}: {value}" for name, value in figures.items()]
     text = {
         "name": folder.name,
-        "what": descriptions[folder.name],
+        "what": textwrap.fill(descriptions[folder.name], 120),
         "stages": "\n".join(rows),
         "figures": "\n".join(lines),
     }
