@@ -59,8 +59,8 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
 _GROUP_NAMES = {id(models.app): "models", id(release.app): "release", id(sample.app): "sample"}
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"kale {__version__}")
         raise typer.Exit
 

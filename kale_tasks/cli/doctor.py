@@ -1,4 +1,4 @@
-"""Check what the steps need: each result says what was found and what to do."""
+"""Checks what the steps need and advises what to do."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -32,13 +32,13 @@ class Check:
     needed: bool = True
 
     def as_row(self) -> dict[str, str]:
-        """For a table."""
+        """Return the result as a row of a table."""
         state = "ok" if self.ok else "broken" if self.needed else "absent"
         return {"check": self.name, "state": state, "found": self.found, "what to do": "" if self.ok else self.advice}
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Every check, one after the other."""
+    """Run every check, one after the other."""
     spark = settings.ingest.engine == "spark"
     yield _java(needed=spark)
     yield from (_extra(name, package, needed=spark and name == "spark") for name, package in EXTRAS.items())
@@ -54,15 +54,15 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
     except (KaleError, OSError) as error:
-        return Check(name, False, "no answer", str(error))
+        return Check(name, False, "failed", str(error))
 
 
 def _java(needed: bool) -> Check:
     advice = "Install a Java runtime 17 or newer (Debian: openjdk-17-jre-headless)."
     if not shutil.which("java"):
         return Check("java", False, "not found", advice, needed)
-    said = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
-    match = re.search(r'version "(\d+)', said)
+    output = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr
+    match = re.search(r'version "(\d+)', output)
     found = int(match.group(1)) if match else 0
     return Check("java", found >= 17, f"Java {found}", advice, needed)
 
@@ -112,7 +112,7 @@ def _gpu() -> Check:
         return Check("gpu", False, "unknown: torch is not installed", "Install kale-tasks[train].", needed=False)
     if torch.cuda.is_available():
         return Check("gpu", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
-    return Check("gpu", False, "none", "Not needed for the demo; production models want one.", needed=False)
+    return Check("gpu", False, "none", "Not needed for the demo; production models need one.", needed=False)
 
 
 def _models() -> Check:

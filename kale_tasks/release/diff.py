@@ -60,7 +60,7 @@ def diff(lake: Lake, built: Built, current: Current) -> Diff:
 
 
 def _paths(lake: Lake, old: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return where the old files are in the warehouse; rows of one that is gone count as removed."""
+    """Return where the old files are in the warehouse; rows of a deleted file count as removed."""
     hashes = {file["sha256"] for file in old}
     if not hashes:
         return []

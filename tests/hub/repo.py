@@ -63,8 +63,8 @@ class Repo:
     def at(self, revision: str) -> Commit | None:
         if revision in ("main", "HEAD", "refs/heads/main"):
             return self.head
-        wanted = self.tags.get(revision, revision)
-        return next((c for c in self.commits if c.oid == wanted), None)
+        oid = self.tags.get(revision, revision)
+        return next((c for c in self.commits if c.oid == oid), None)
 
     def commit(
         self, title: str, message: str, added: Mapping[str, Blob], deleted: Iterable[str], parent: str | None = None
@@ -101,7 +101,7 @@ class Repo:
         return self.commit(header["summary"], header["description"], added, deleted, header.get("parentCommit"))
 
     def large(self, sha256: str) -> Path:
-        """Where a large file's bytes stand."""
+        """Return where the bytes of a large file are stored."""
         return self.folder / sha256
 
     def read(self, blob: Blob) -> bytes:

@@ -24,7 +24,7 @@ TOKEN = "hf_test"
 
 @dataclass
 class Fault:
-    """Fails the requests whose `METHOD path` matches, so many times; `after`: once it has done what was asked."""
+    """Fails the requests whose `METHOD path` matches, `times` times; `after`: after the request was carried out."""
 
     match: str
     status: int  # 0: the line is cut without an answer
@@ -42,7 +42,7 @@ class Answer(Exception):
 
 
 class HubServer:
-    """The server; `requests` and `received` tell what travelled."""
+    """The server; `requests` and `received` record what was sent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.repos = folder, dict[str, Repo]()
@@ -90,8 +90,8 @@ class HubServer:
         writes = method not in ("GET", "HEAD") and not path.startswith("/lfs/") and "paths-info" not in path
         if writes and headers.get("authorization") != f"Bearer {self.token}":
             raise Answer(401, {"error": "Invalid username or password."})
-        for wanted, pattern, handle in _ROUTES:
-            if method in wanted and (found := re.fullmatch(pattern, path)):
+        for methods, pattern, handle in _ROUTES:
+            if method in methods and (found := re.fullmatch(pattern, path)):
                 parts = found.groupdict()
                 if "repo" in parts and "kind" in parts:
                     parts["repo"] = f"{parts.pop('kind') or 'models'}/{parts['repo']}"
@@ -109,8 +109,8 @@ class HubServer:
         return found
 
     def create(self, body: bytes, **_: Any) -> None:
-        wish = json.loads(body)
-        name = f"{wish.get('type', 'model')}s/{wish['organization']}/{wish['name']}"
+        request = json.loads(body)
+        name = f"{request.get('type', 'model')}s/{request['organization']}/{request['name']}"
         if name in self.repos:
             raise Answer(409, {"error": "You already created this repo", "url": f"{self.url}/{name}"})
         self.repos[name] = Repo(self.folder / name)
@@ -150,29 +150,29 @@ class HubServer:
     def paths_info(self, repo: str, revision: str, body: bytes, **_: Any) -> None:
         commit = self._commit(repo, revision)
         text = body.decode()
-        wanted = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text).get("paths", [])
-        found: list[dict[str, Any]] = [_entry(path, commit.files[path]) for path in wanted if path in commit.files]
+        paths = json.loads(text)["paths"] if text.startswith("{") else parse_qs(text).get("paths", [])
+        found: list[dict[str, Any]] = [_entry(path, commit.files[path]) for path in paths if path in commit.files]
         found += [
             {"type": "directory", "oid": "0" * 40, "size": 0, "path": path}
-            for path in wanted if any(n.startswith(f"{path}/") for n in commit.files)
+            for path in paths if any(n.startswith(f"{path}/") for n in commit.files)
         ]  # fmt: skip
         raise Answer(200, found)
 
     def preupload(self, repo: str, revision: str, body: bytes, **_: Any) -> None:
-        standing = self._commit(repo, revision).files
+        files = self._commit(repo, revision).files
         raise Answer(200, {"files": [
             {"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular", "shouldIgnore": False,
-             "oid": _known(standing.get(f["path"]))}
+             "oid": _known(files.get(f["path"]))}
             for f in json.loads(body)["files"]
         ]})  # fmt: skip
 
     def lfs_batch(self, repo: str, body: bytes, **_: Any) -> None:
         objects = []
-        for wish in json.loads(body)["objects"]:
-            place = f"{self.url}/lfs/{repo}/{wish['oid']}"
-            lacking = not self._repo(repo).large(wish["oid"]).exists()
-            actions = {"actions": {"upload": {"href": place}, "verify": {"href": f"{place}/verify"}}} if lacking else {}
-            objects.append({**wish, **actions})
+        for request in json.loads(body)["objects"]:
+            place = f"{self.url}/lfs/{repo}/{request['oid']}"
+            missing = not self._repo(repo).large(request["oid"]).exists()
+            actions = {"actions": {"upload": {"href": place}, "verify": {"href": f"{place}/verify"}}} if missing else {}
+            objects.append({**request, **actions})
         raise Answer(200, {"transfer": "basic", "objects": objects})
 
     def lfs_put(self, repo: str, oid: str, body: bytes, **_: Any) -> None:

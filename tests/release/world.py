@@ -61,11 +61,11 @@ class Ingest(Step):
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         uids = sorted(uid(run.key, n) for n in range(self.rows))
-        gone = self._gone(run)
+        removal = self._takedowns(run)
         for number in numbers:
             start, stop = part_span(run.settings, chunk, number)
             rows = pa.Table.from_pylist([self._row(run.key, name) for name in uids[start:stop]])
-            hit = gone.matches(rows)
+            hit = removal.matches(rows)
             rows = rows.filter(pa.compute.invert(hit))
             index = [
                 {"uid": u, "key": run.key, "kind": "uid", "hash": int(u[:15], 16)} for u in rows["uid"].to_pylist()
@@ -78,7 +78,7 @@ class Ingest(Step):
                 also={"dedup_index": pa.Table.from_pylist(index)},
             )
 
-    def _gone(self, run: Run) -> Matcher:
+    def _takedowns(self, run: Run) -> Matcher:
         return matcher(run.lake)
 
     def _row(self, key: str, name: str) -> dict[str, Any]:

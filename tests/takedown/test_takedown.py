@@ -13,8 +13,7 @@ import pytest
 
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig, BadData, Conflict
-from kale_tasks.lake import commit
-from kale_tasks.lake import verdicts as marks
+from kale_tasks.lake import commit, verdicts
 from kale_tasks.lake.commit import Swap
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -61,7 +60,7 @@ def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
 class Blind(Ingest):
     """An ingest that read the lists before the takedown was requested."""
 
-    def _gone(self, run: Run) -> Matcher:
+    def _takedowns(self, run: Run) -> Matcher:
         return Matcher()
 
 
@@ -151,12 +150,12 @@ def test_check_results_and_acceptances_are_kept(it: World) -> None:
     for key in "ab":
         committed = it.lake.committed("images", key)
         assert committed
-        it.lake.storage.put(marks.check_path("images", key, committed.fingerprint), json.dumps(failed).encode())
-    marks.accept(it.lake, "images", "b", {}, "a day of storms")
+        it.lake.storage.put(verdicts.check_path("images", key, committed.fingerprint), json.dumps(failed).encode())
+    verdicts.accept(it.lake, "images", "b", {}, "a day of storms")
     take(it, **REQUEST)
-    why = marks.failed_check(it.lake, "images", "a")
+    why = verdicts.failed_check(it.lake, "images", "a")
     assert why and why.startswith("images a failed its checks: yield_min. Run images again")
-    assert marks.failed_check(it.lake, "images", "b") is None
+    assert verdicts.failed_check(it.lake, "images", "b") is None
 
 
 def test_removed_rows_do_not_come_back(one: World) -> None:
