@@ -3,10 +3,11 @@
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from kale_tasks.errors import KaleError
 from kale_tasks.settings.model import Settings
@@ -42,19 +43,18 @@ def examine(settings: Settings) -> Iterator[Check]:
     spark = settings.ingest.engine == "spark"
     yield _java(needed=spark)
     yield from (_extra(name, package, needed=spark and name == "spark") for name, package in EXTRAS.items())
-    yield _guarded("storage", lambda: _storage(settings))
-    yield _guarded("catalog", lambda: _catalog(settings))
-    yield _guarded("landing", lambda: _landing(settings))
+    yield from _guarded("storage", lambda: _storage(settings))
+    yield from _guarded("catalog", lambda: [_catalog(settings)])
+    yield from _guarded("landing", lambda: [_landing(settings)])
     yield _gpu()
     yield _models()
-    yield _guarded("clock", lambda: _clock(settings))
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _guarded(name: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     try:
-        return check()
+        yield from checks()
     except (KaleError, OSError) as error:
-        return Check(name, False, "failed", str(error))
+        yield Check(name, False, "failed", str(error))
 
 
 def _java(needed: bool) -> Check:
@@ -75,17 +75,20 @@ def _extra(name: str, package: str, needed: bool) -> Check:
         return Check(f"extra {name}", False, "not installed", advice, needed)
 
 
-def _storage(settings: Settings) -> Check:
+def _storage(settings: Settings) -> Iterator[Check]:
+    from kale_tasks.lake.storage.contract import REQUIREMENTS, broken_requirements
+    from kale_tasks.lake.storage.folder import FolderStorage
     from kale_tasks.lake.storage.open import open_storage
 
-    storage = open_storage(settings.warehouse, settings.s3)
-    probe = f".doctor-{time.time_ns()}"
-    storage.put(probe, b"kale")
-    storage.delete(probe)
-    if settings.warehouse.startswith("s3://"):
-        return Check("storage", True, f"{settings.warehouse}: written and deleted")
-    free = shutil.disk_usage(storage.root).free / 1e9
-    return Check("storage", free > 1, f"{storage.root}: {free:.0f} GB free", "Less than 1 GB is free: make room.")
+    storage, folder = open_storage(settings.warehouse, settings.s3), f".doctor-{uuid.uuid4().hex}"
+    broken = {requirement.name: fault for requirement, fault in broken_requirements(storage, folder)}
+    for requirement in REQUIREMENTS:
+        fault = broken.get(requirement.name, "")
+        yield Check(f"storage {requirement.name}", not fault, fault or "as needed", requirement.advice)
+    if isinstance(storage, FolderStorage):
+        shutil.rmtree(Path(storage.root, folder))
+        free = shutil.disk_usage(storage.root).free / 1e9
+        yield Check("storage space", free > 1, f"{storage.root}: {free:.0f} GB free", "Make room on this disk.")
 
 
 def _catalog(settings: Settings) -> Check:
@@ -121,17 +124,3 @@ def _models() -> Check:
     names = [f"{source}:{name}" for source in MODEL_SOURCES.names for name in MODEL_SOURCES.find(source)().names()]
     advice = "Install the project again so that its entry points exist (uv pip install -e .), then: kale sample train"
     return Check("models", bool(names), ", ".join(names) or "none", advice)
-
-
-def _clock(settings: Settings) -> Check:
-    from kale_tasks.lake.storage.open import open_storage
-
-    storage = open_storage(settings.warehouse, settings.s3)
-    probe = f".doctor/clock-{time.time_ns()}"
-    storage.put(probe, b"kale")
-    seen = next(e.modified for e in storage.entries(".doctor") if e.path == probe)
-    storage.delete(probe)
-    off = abs(seen.timestamp() - time.time())
-    return Check(
-        "clock", off < 60, f"{off:.0f} s off the storage's", "Set this machine's clock: grace times depend on it."
-    )

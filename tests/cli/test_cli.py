@@ -156,7 +156,16 @@ def test_doctor_reports_what_is_missing_and_what_to_do(sets: list[str], monkeypa
     assert healthy.code == 0
     assert {
         states[name]
-        for name in ("java", "extra spark", "extra train", "storage", "catalog", "landing", "models", "clock")
+        for name in (
+            "java",
+            "extra spark",
+            "extra train",
+            "storage create",
+            "storage clock",
+            "catalog",
+            "landing",
+            "models",
+        )
     } == {"ok"}
     monkeypatch.setenv("PATH", os.devnull)
     ill = kale("doctor", "--json", sets=[*sets, "landing=/nowhere", "ingest.engine=spark"])

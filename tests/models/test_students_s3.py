@@ -6,6 +6,7 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students as registry
 from kale_tasks.settings import load
+from tests.lake.test_storage import lose_next_answer
 from tests.models.test_students import read, register
 
 
@@ -39,3 +40,13 @@ def test_damaged_files_are_never_used(lake, tmp_path):
         registry.local_copy(lake, version)
     lake.storage.put(f"students/{version}/weights", b"a")
     assert read(lake, version) == "a"
+
+
+def test_a_rollback_whose_answer_is_lost_goes_back_one_version(lake, tmp_path):
+    first, second, third = (register(lake, tmp_path, text) for text in "abc")
+    for version in (first, second, third):
+        registry.promote(lake, version, "newer")
+    sent = lose_next_answer(lake.storage)
+    assert registry.rollback(lake, "worse").version == second
+    assert len(sent) == 2
+    assert [(entry.version, entry.back) for entry in registry.history(lake)][-2:] == [(third, False), (second, True)]

@@ -19,33 +19,47 @@ class Entry:
 
 
 class Storage(ABC):
-    """A tree of files under one root; every path given is relative to it."""
+    """A tree of files below one root, to which every path is relative."""
 
     root: str
 
     @abstractmethod
     def put(self, path: str, data: bytes | Path) -> None:
-        """Put a whole file; it appears complete or not at all."""
+        """Write a whole file; it appears complete or not at all."""
+
+    def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
+        """Write a file only if it still has this tag (None: does not exist). Returns whether it has this content now.
+
+        A client that loses the answer sends the request again, and that is refused because of its own first try. A
+        refused request whose content is stored therefore counts as success.
+        """
+        return self._put_if(path, data, tag) or self._has(path, data)
 
     @abstractmethod
-    def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
-        """Put a file only if it still has this tag (None: does not exist); False when somebody was faster."""
+    def _put_if(self, path: str, data: bytes, tag: str | None) -> bool:
+        """Write a file only if it still has this tag; False if the store refuses."""
+
+    def _has(self, path: str, data: bytes) -> bool:
+        try:
+            return self.read(path) == data
+        except FileNotFoundError:
+            return False
 
     @abstractmethod
     def tag(self, path: str) -> str | None:
-        """A tag that changes with the file's content; None if there is no such file."""
+        """Return a tag that changes with each write of a file; None if it does not exist."""
 
     @abstractmethod
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a file; FileNotFoundError if there is none."""
+        """Read `length` bytes of a file from `offset`, or all. Raises FileNotFoundError if it does not exist."""
 
     @abstractmethod
     def entries(self, prefix: str) -> Iterator[Entry]:
-        """Every file below a folder."""
+        """Yield every file below a folder."""
 
     @abstractmethod
     def delete(self, path: str) -> None:
-        """Remove a file; nothing happens if there is none."""
+        """Delete a file, if it exists."""
 
     @abstractmethod
     def copy(self, source: str, path: str) -> None:
@@ -54,18 +68,18 @@ class Storage(ABC):
     @property
     @abstractmethod
     def arrow(self) -> pafs.FileSystem:
-        """The same tree for Arrow, rooted alike."""
+        """The same tree as a file system of Arrow."""
 
     def exists(self, path: str) -> bool:
         """Whether the file exists."""
         return self.tag(path) is not None
 
     def uri(self, path: str) -> str:
-        """The full address of a path, as tables and other engines name it."""
+        """Return the full address of a path, as tables and other engines name it."""
         return f"{self.root}/{path}"
 
     def relative(self, uri: str) -> str:
-        """The path of an address below this root."""
+        """Return the path of an address below this root; ValueError if it is elsewhere."""
         if not uri.startswith(f"{self.root}/"):
             raise ValueError(f"{uri} is not below {self.root}")
         return uri[len(self.root) + 1 :]

@@ -31,7 +31,7 @@ class FolderStorage(Storage):
             os.replace(temporary, target)
             _fsync_folder(target.parent)
 
-    def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
+    def _put_if(self, path: str, data: bytes, tag: str | None) -> bool:
         target = Path(self.root, path)
         with explained(target):
             _mkdirs(target.parent)

@@ -8,9 +8,9 @@ from kale_tasks.settings.model import S3
 
 
 def open_storage(root: str, s3: S3) -> Storage:
-    """The storage of an address: s3://bucket/prefix, or a folder."""
+    """Open the storage of an address: s3://bucket/prefix, or a folder. BadConfig for any other."""
     if root.startswith("s3://"):
         return S3Storage(root, s3)
     if "://" in root and not root.startswith("file://"):
-        raise BadConfig(f"'{root}' is no place for a lake. Use a folder or s3://bucket/prefix.")
+        raise BadConfig(f"'{root}' cannot hold a lake. Use a folder or s3://bucket/prefix.")
     return FolderStorage(root.removeprefix("file://"))

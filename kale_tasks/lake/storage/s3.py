@@ -51,23 +51,17 @@ class S3Storage(Storage):
             else:
                 self.client.upload_file(str(data), self.bucket, self._key(path))
 
-    def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
+    def _put_if(self, path: str, data: bytes, tag: str | None) -> bool:
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}
         with _explained(self.root):
             try:
                 self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data, **condition)
             except self.client.exceptions.ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-                    return self._is(path, data)
+                status, code = error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"].get("Code")
+                if status in (409, 412) or code == "NoSuchKey":  # the latter: If-Match of a file that was deleted
+                    return False
                 raise
         return True
-
-    def _is(self, path: str, data: bytes) -> bool:
-        # After a lost answer the client sends the request again and is refused because of its own first try.
-        try:
-            return self.read(path) == data
-        except FileNotFoundError:
-            return False
 
     def tag(self, path: str) -> str | None:
         with _explained(self.root):
@@ -82,12 +76,12 @@ class S3Storage(Storage):
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         if length == 0:
             return b""
-        wanted = (
+        ranged = (
             {"Range": f"bytes={offset}-{'' if length is None else offset + length - 1}"} if offset or length else {}
         )
         with _explained(self.root):
             try:
-                return bytes(self.client.get_object(Bucket=self.bucket, Key=self._key(path), **wanted)["Body"].read())
+                return bytes(self.client.get_object(Bucket=self.bucket, Key=self._key(path), **ranged)["Body"].read())
             except self.client.exceptions.NoSuchKey as error:
                 raise FileNotFoundError(self.uri(path)) from error
 
@@ -125,7 +119,7 @@ class S3Storage(Storage):
 
 
 def s3_options(s3: S3) -> dict[str, str]:
-    """The set values in boto3's words."""
+    """Return the settings that are set, as arguments of a boto3 client."""
     secret = s3.secret_access_key.get_secret_value() if s3.secret_access_key else None
     key_id = s3.access_key_id.get_secret_value() if s3.access_key_id else None
     options = {
@@ -139,7 +133,7 @@ def s3_options(s3: S3) -> dict[str, str]:
 
 @contextmanager
 def _explained(root: str) -> Iterator[None]:
-    # Turns what S3 can answer into what a person can do.
+    # Turns errors of S3 into messages that say what to do.
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
