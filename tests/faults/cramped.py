@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from kale_tasks.contract import registry as steps
@@ -51,7 +52,7 @@ def main(how: str, folder: str) -> None:
     next(room)
     sets = lake_sets("folder", Path(folder))
     for step in ("tests.steps:Numbers", "tests.faults.cramped:New"):
-        steps.STEPS["ingest"] = step
+        steps.STEPS["ingest"] = replace(steps.STEPS["ingest"], reference=step)
         done = False
         while not done:
             if step.endswith("New"):
