@@ -1,6 +1,5 @@
 """The fingerprint that names a run, and the table that keeps it stable when settings are renamed or removed."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kale_tasks.contract.step import Step
+from kale_tasks.lake.hashing import short_sha256
 
 # Raised when the hash of the same settings and inputs changes; every committed run is stale then.
 ALGORITHM = "v2"
@@ -37,7 +37,7 @@ def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str]
     hashed = _with_former_names(step.name, config)
     known = [step.name, step.version, hashed, inputs, *([generation] if generation else [])]
     text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(f"{ALGORITHM}:{text}".encode()).hexdigest()[:20]
+    return short_sha256(f"{ALGORITHM}:{text}")
 
 
 def _with_former_names(step: str, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """Adopts images that already exist: img2dataset tars in the landing are indexed in place, nothing is copied."""
 
-import hashlib
 import io
 import json
 import tarfile
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.landing import landing_files, landing_storage
 from kale_tasks.lake.shards import LANDING, Span
 from kale_tasks.lake.storage.base import Entry
@@ -45,7 +45,7 @@ def tar_files(lake: Lake, key: str) -> list[Entry]:
 
 def tars_content(entries: list[Entry]) -> str:
     """Return a hash of the names and sizes of tars."""
-    return hashlib.sha256(json.dumps([[e.path, e.size] for e in entries]).encode()).hexdigest()[:20]
+    return short_sha256(json.dumps([[e.path, e.size] for e in entries]))
 
 
 class TarIndex:

@@ -1,6 +1,5 @@
 """Comparisons between images: placeholders and near duplicates within a key, and images of an evaluation set."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
@@ -45,7 +45,7 @@ class EvaluationSet:
 def evaluation_content(lake: Lake) -> str | None:
     """Return a hash of the names and sizes of the evaluation set's files; None without an evaluation set."""
     files = _evaluation_files(lake)
-    return hashlib.sha256(repr([(e.path, e.size) for e in files]).encode()).hexdigest()[:20] if files else None
+    return short_sha256(repr([(e.path, e.size) for e in files])) if files else None
 
 
 def placeholders(sha256: Hashes, count: int) -> _Mask:

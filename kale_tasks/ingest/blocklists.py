@@ -1,6 +1,5 @@
 """Loads the lists that `ingest.lists` names: patterns, words, domains and evaluation items."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.ingest.normalize import fold, hash64, repair
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.resources import resource
 from kale_tasks.settings.ingest import Lists
@@ -30,7 +30,7 @@ class Blocklists:
 def list_contents(landing: Storage, lists: Lists) -> dict[str, str]:
     """Hash the content of each list, for the fingerprint."""
     return {
-        name: hashlib.sha256(b"".join(_files(landing, str(value)))).hexdigest()[:20]
+        name: short_sha256(b"".join(_files(landing, str(value))))
         for name, value in lists.semantic().items()
         if isinstance(value, str)
     }

@@ -1,6 +1,5 @@
 """Cleans landing rows one by one: repairs texts, applies the row rules, computes the hashes for deduplication."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from kale_tasks.ingest.blocklists import Blocklists
 from kale_tasks.ingest.normalize import fold, hash64, repair
 from kale_tasks.ingest.pieces import DataFile
 from kale_tasks.ingest.rules import PairRow, PersonalData, Rule
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tombstones import TAKEDOWN, Matcher
 from kale_tasks.settings.ingest import Ingest
@@ -159,7 +159,7 @@ class RowCleaner:
 
 def _uid(landed: bytes | None, identity: str) -> str:
     uid = (landed or b"").decode("ascii", "replace").lower()
-    return uid if _UID.fullmatch(uid) else hashlib.sha256(identity.encode()).hexdigest()[:32]
+    return uid if _UID.fullmatch(uid) else short_sha256(identity, 32)
 
 
 def _columns(kind: str, bands: minhash.Longs, sketch: minhash.Longs, known: minhash.Flags) -> dict[str, pa.Array]:

@@ -1,6 +1,5 @@
 """Decides by queries which rows are dropped: by row rules first, then as duplicates in this key or of earlier keys."""
 
-import hashlib
 from dataclasses import dataclass
 
 from pyiceberg.expressions import LessThan
@@ -8,6 +7,7 @@ from pyiceberg.expressions import LessThan
 from kale_tasks.errors import BadData
 from kale_tasks.ingest.engine import Engine, Query, Value, query
 from kale_tasks.ingest.minhash import embedding_bits, text_bits
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.ingest import Ingest
 
@@ -102,7 +102,7 @@ def unfinished_keys(lake: Lake, key: str) -> list[str]:
 def earlier_content(lake: Lake, key: str) -> str:
     """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
     known = "".join(f"{p.key}={c.content}\n" for p, c in lake.partitions(INDEX).items() if p.key < key)
-    return hashlib.sha256(known.encode()).hexdigest()[:20]
+    return short_sha256(known)
 
 
 def earlier_files(lake: Lake, key: str) -> list[str]:

@@ -3,7 +3,6 @@
 import bz2
 import csv
 import gzip
-import hashlib
 import io
 import json
 import lzma
@@ -18,6 +17,7 @@ import zstandard
 
 from kale_tasks.ingest.coerce import RAW, column
 from kale_tasks.ingest.pieces import Piece
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.base import Storage
 
 _BATCH = 4096
@@ -100,7 +100,7 @@ def _to_raw(columns: Mapping[str, Any], rows: int, reasons: Sequence[str | None]
 
 
 def _broken(piece: Piece, row: int, detail: str) -> pa.RecordBatch:
-    uid = hashlib.sha256(piece.file.name.encode()).hexdigest()[:32]
+    uid = short_sha256(piece.file.name, 32)
     record = {"row": row, "uid": uid, "reason": "broken_file", "detail": " ".join(detail.split())}
     return pa.RecordBatch.from_pylist([record], RAW)
 

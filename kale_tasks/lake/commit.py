@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -24,6 +23,7 @@ from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.tables import COMMITTED, Committed, Lake, committed_in
+from kale_tasks.lake.times import utc_now
 
 _TRIES = 60
 
@@ -103,7 +103,7 @@ def _replace(lake: Lake, table: Table, request: Swap, added: Sequence[IcebergFil
     removed = [] if request.keep or table.current_snapshot() is None else _current_files(table, request)
     with table.transaction() as change:
         producer = change.update_snapshot(snapshot_properties=_summary(request)).overwrite()
-        new = replace(request.new, snapshot_id=producer.snapshot_id, at=datetime.now(UTC).isoformat(timespec="seconds"))
+        new = replace(request.new, snapshot_id=producer.snapshot_id, at=utc_now())
         change.set_properties({name: new.as_property()})
         with producer:
             for file in removed:

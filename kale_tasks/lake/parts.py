@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.lake.io_errors import explain
+from kale_tasks.lake.schemas import fill_columns
 from kale_tasks.lake.storage.base import Storage
 
 _META = "kale"
@@ -93,3 +94,11 @@ class _Hashing(io.RawIOBase):
     def write(self, data: "bytes") -> int:  # type: ignore[override]
         self._sink.update(data)
         return len(data)
+
+
+def read_columns(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
+    """Read the columns of a schema from one file. Columns that a file of an older version lacks are null."""
+    with storage.arrow.open_input_file(path) as source:
+        parquet = pq.ParquetFile(source)
+        stored = parquet.read([name for name in schema.names if name in parquet.schema_arrow.names])
+    return fill_columns(stored, schema)

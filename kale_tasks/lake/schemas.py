@@ -35,6 +35,19 @@ class TableSpec:
         """The schema of its part files."""
         return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
 
+    def selected(self, names: Sequence[str] | None) -> pa.Schema:
+        """The schema of some columns as they are read, all nullable; of every column if there are no names."""
+        schema = self.arrow
+        return pa.schema([pa.field(name, schema.field(name).type) for name in names or schema.names])
+
+
+def fill_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give rows the columns and types of a schema, in its order. Columns that they lack are null."""
+    columns = [
+        rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type) for f in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
 
 _UID = Column("uid", STRING, "Name of the pair: 32 hex digits; the join key everywhere.", required=True)
 _KEY = Column("key", STRING, "The partition, such as 2026-11-01.", required=True)

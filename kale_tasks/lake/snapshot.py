@@ -8,11 +8,11 @@ from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Committed, DataFile, Lake
@@ -78,30 +78,13 @@ class Snapshot:
         for file in self.files:
             yield self._table(file, columns)
 
-    @property
-    def _schema(self) -> pa.Schema:
-        return TABLES[self.partition.table].arrow
-
     @cached_property
     def _ends(self) -> list[int]:
         return list(accumulate(file.rows for file in self.files))
 
     def _table(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
-        names = list(columns or self._schema.names)
-        with reading(file.path), self.storage.arrow.open_input_file(file.path) as source:
-            parquet = pq.ParquetFile(source)
-            stored = parquet.read([n for n in names if n in parquet.schema_arrow.names])
-        # A file of an older version lacks newer columns: they are null.
-        return pa.table(
-            {
-                n: stored[n].cast(self._schema.field(n).type)
-                if n in stored.column_names
-                else pa.nulls(stored.num_rows, self._schema.field(n).type)
-                for n in names
-            }
-        )
+        with reading(file.path):
+            return read_columns(self.storage, file.path, TABLES[self.partition.table].selected(columns))
 
     def _joined(self, pieces: Sequence[pa.Table], columns: Sequence[str] | None) -> pa.Table:
-        names = list(columns or self._schema.names)
-        empty = pa.schema([pa.field(n, self._schema.field(n).type) for n in names]).empty_table()
-        return pa.concat_tables([empty, *pieces])
+        return pa.concat_tables([TABLES[self.partition.table].selected(columns).empty_table(), *pieces])

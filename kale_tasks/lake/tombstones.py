@@ -1,6 +1,5 @@
 """What must never come back: lists of rows to take down, kept as digests, asked by every step that lets rows in."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.tables import Lake
 from kale_tasks.urls import normal_url
 
@@ -49,7 +49,7 @@ def matcher(lake: Lake) -> Matcher:
         return Matcher()
     digests = {kind: frozenset(d for one in lists for d in one["digests"].get(kind, ())) for kind in _COLUMNS}
     patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
-    content = hashlib.sha256("".join(sorted(found)).encode()).hexdigest()[:20]
+    content = short_sha256("".join(sorted(found)))
     return Matcher(content, digests, patterns)
 
 
@@ -62,12 +62,12 @@ def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
 
 def name_of(wanted: Mapping[str, Iterable[str]]) -> str:
     """What a list is called: the same for the same list."""
-    return hashlib.sha256(_text(wanted)).hexdigest()[:20]
+    return short_sha256(_text(wanted))
 
 
 def digest(kind: str, value: str) -> str:
     """Return the hash under which a list keeps a value: it can be looked up but not read."""
-    return hashlib.sha256(f"{kind} {_NORMAL[kind](value.strip())}".encode()).hexdigest()[:32]
+    return short_sha256(f"{kind} {_NORMAL[kind](value.strip())}", 32)
 
 
 def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:

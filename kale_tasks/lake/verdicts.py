@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.times import utc_now
 
 
 def check_path(table: str, key: str, fingerprint: str) -> str:
@@ -31,7 +31,7 @@ def accept(lake: Lake, table: str, key: str, slice_: Mapping[str, Any], why: str
     """Record that a person accepts the committed run although it failed its checks."""
     committed = lake.committed(table, key, slice_)
     if committed:
-        text = json.dumps({"why": why, "at": datetime.now(UTC).isoformat(timespec="seconds")})
+        text = json.dumps({"why": why, "at": utc_now()})
         lake.storage.put(accepted_path(table, key, committed.fingerprint), text.encode())
 
 

@@ -8,13 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.times import utc_now
 
 NAMED = "student@"  # prefix of a version in the column `models` of captions
 # Outside the folder of the table `models`, where maintenance deletes files that no snapshot refers to.
@@ -178,7 +179,7 @@ def _append(lake: Lake, entry: Callable[[list[Promoted]], Promoted]) -> Promoted
 
 
 def _forward(past: list[Promoted], version: str, why: str) -> Promoted:
-    return past[-1] if past and past[-1].version == version else Promoted(version, why, _now())
+    return past[-1] if past and past[-1].version == version else Promoted(version, why, utc_now())
 
 
 def _backward(past: list[Promoted], why: str) -> Promoted:
@@ -190,7 +191,7 @@ def _backward(past: list[Promoted], why: str) -> Promoted:
             stack.append(entry.version)
     if len(stack) < 2:
         raise BadConfig("No student was promoted before the current one. Promote one by its version instead.")
-    return Promoted(stack[-2], why, _now(), back=True)
+    return Promoted(stack[-2], why, utc_now(), back=True)
 
 
 def _student(row: dict[str, Any]) -> Student:
@@ -208,8 +209,4 @@ def _sha256(file: Path) -> str:
 
 
 def _version_of(files: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return short_sha256(json.dumps(dict(files), sort_keys=True), 16)

@@ -1,11 +1,11 @@
 """Runs the checks of a step on a committed key and stores the result."""
 
 import time
-from datetime import UTC, datetime
 
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig, BadData, KaleError
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.times import utc_now
 from kale_tasks.quality import integrity, verdict
 from kale_tasks.quality.drift import drift
 from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
@@ -68,7 +68,7 @@ def examine(subject: Subject) -> CheckResult:
         rows=subject.committed.rows,
         looked_at=0 if figures["files_torn"] else frames.looked_at,
         seconds=round(time.monotonic() - started, 3),
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=utc_now(),
         checks=sorted(checks, key=lambda c: (_ORDER.index(c.status), c.severity, c.name)),
         figures=figures,
         lengths=lengths,

@@ -4,7 +4,6 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.times import utc_now
 from kale_tasks.models import students as registry
 from kale_tasks.quality import metrics
 from kale_tasks.quality.committed import find
@@ -84,7 +84,7 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
         raise BadConfig(f"There is no release '{version}'. Releases: {', '.join(known) or 'none yet'}.")
     keys = [_released_key(lake, row) for row in queried("reports/release", files=files)]
     captions = metrics.captions_of(lake, settings, keys[0].key)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    at = utc_now()
     report = ReleaseReport(
         version=version,
         at=at,

@@ -4,7 +4,6 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -15,6 +14,7 @@ from kale_tasks.errors import Conflict
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.times import utc_now
 from kale_tasks.quality import metrics, verdict
 from kale_tasks.quality.committed import Found, find
 from kale_tasks.quality.cost import Effort, efforts
@@ -89,7 +89,7 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
     texts = metrics.texts(captions)
     return Report(
         key=key,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        at=utc_now(),
         status=overall([f.status for f in found]),
         funnel=funnel(found),
         found=found,

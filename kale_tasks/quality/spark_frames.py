@@ -5,10 +5,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import DataFile
 from kale_tasks.quality.frames import BATCH, Frames, derived
 from kale_tasks.quality.suite import Suite
@@ -62,12 +61,12 @@ class SparkFrames(Frames):
         from pyspark.sql.pandas.types import from_arrow_schema
 
         storage = self.subject.lake.storage
-        spec = TABLES[table].arrow
+        stored = TABLES[table].selected(columns)
 
         def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for batch in batches:
                 for path in batch["path"].to_pylist():
-                    rows = read_columns(storage, path, columns, spec)
+                    rows = read_columns(storage, path, stored)
                     yield from (derived(suite, rows) if suite else rows).cast(schema).to_batches()
 
         paths = [(file.path,) for file in files]
@@ -77,18 +76,3 @@ class SparkFrames(Frames):
             .repartition(slots)
             .mapInArrow(read, from_arrow_schema(schema))
         )
-
-
-def read_columns(storage: Storage, path: str, columns: Sequence[str], spec: pa.Schema) -> pa.Table:
-    """Read columns of one file. Columns that an older file lacks are null."""
-    with storage.arrow.open_input_file(path) as source:
-        parquet = pq.ParquetFile(source)
-        stored = parquet.read([c for c in columns if c in parquet.schema_arrow.names])
-    return pa.table(
-        {
-            c: stored[c].cast(spec.field(c).type)
-            if c in stored.column_names
-            else pa.nulls(stored.num_rows, spec.field(c).type)
-            for c in columns
-        }
-    )

@@ -1,6 +1,5 @@
 """Recipes: which models make the captions, with which prompts, and how their answers are cleaned and checked."""
 
-import hashlib
 import json
 import re
 from functools import cache
@@ -11,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.models.locate import split_source
 from kale_tasks.resources import resource
 from kale_tasks.settings.section import Section, neutral
@@ -37,7 +37,7 @@ class Prompt(Section):
     def hash(self) -> str:
         """A short hash of the template, stored with each caption."""
         text = json.dumps(self.semantic(), ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return short_sha256(text, 12)
 
     def messages(self, *, alt: str = "", dense: str = "", image: bool) -> list[Message]:
         """Fill in the template for one row and return chat messages. The image, if any, precedes the text."""

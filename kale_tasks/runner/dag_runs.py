@@ -1,6 +1,5 @@
 """Ledger lines about whole Dag runs, written when the scheduler reports their end."""
 
-import hashlib
 import json
 import random
 import time
@@ -13,6 +12,7 @@ import pyarrow as pa
 from kale_tasks import __version__
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake import parts
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.keys import ALL_KEYS, check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
@@ -54,7 +54,7 @@ class DagRun:
     @property
     def fingerprint(self) -> str:
         """The same for each report of this end. A run that is cleared and ends again gets another one."""
-        return hashlib.sha256(json.dumps([self.dag, self.run, self.clears, self.state]).encode()).hexdigest()[:20]
+        return short_sha256(json.dumps([self.dag, self.run, self.clears, self.state]))
 
     def __str__(self) -> str:
         who = f"{self.by or 'unknown'}{f' ({self.user})' if self.user else ''}"

@@ -9,7 +9,7 @@ from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake import parts
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.schemas import TABLES, fill_columns
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.runner.receipts import Receipt, claim
 
@@ -83,7 +83,4 @@ def conform(table: str, rows: pa.Table) -> pa.Table:
     schema = TABLES[table].arrow
     if unknown := set(rows.column_names) - set(schema.names):
         raise BadConfig(f"{table} has no column {', '.join(sorted(unknown))}. Add it to lake/schemas.py.")
-    columns = [
-        rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type) for f in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    return fill_columns(rows, schema)

@@ -16,6 +16,7 @@ from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake import maintain
 from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.times import utc_now
 from kale_tasks.lake.tombstones import FOLDER, digest
 from kale_tasks.models import students as registry
 from kale_tasks.release import built as release
@@ -148,7 +149,7 @@ def _certificate(lake: Lake, record: Mapping[str, Any], withdrawn: list[str], de
         "takedown": record["name"],
         "requested": record["began"],
         "removed_from_tables": record["done"],
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ended": utc_now(),
         "rows": {key: known["rows"] for key, known in keys.items()},
         "sha256_of_uids": sorted({uid for known in keys.values() for uid in known["digests"]}),
         "releases_withdrawn": withdrawn,

@@ -16,6 +16,7 @@ from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.lake.times import utc_now
 from kale_tasks.lake.tombstones import FOLDER, Matcher, matcher
 from kale_tasks.progress import Progress
 from kale_tasks.runner.run import Run
@@ -43,7 +44,7 @@ def take_down(
     _check_forms(request)
     name = takedowns.name_of(request)
     # Which runs are current must be recorded before the list is written: it changes what their steps depend on.
-    record = _read(lake, name) or {"name": name, "began": _now(), "fresh": _current_runs(lake, settings, steps)}
+    record = _read(lake, name) or {"name": name, "began": utc_now(), "fresh": _current_runs(lake, settings, steps)}
     _write(lake, record)
     takedowns.add(lake, request)
     return sweep(lake, settings, record, steps, progress)
@@ -66,7 +67,7 @@ def sweep(
         _record(lake, record, key, uids, removed)
         progress.advance(1, removed=sum(removed.rows.values()))
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
-    record |= {"done": _now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
+    record |= {"done": utc_now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
     _write(lake, record)
     return record
 
@@ -191,7 +192,3 @@ def _read(lake: Lake, name: str) -> dict[str, Any]:
 
 def _write(lake: Lake, record: Mapping[str, Any]) -> None:
     lake.storage.put(f"{FOLDER}/{record['name']}/record.json", json.dumps(record, indent=1, sort_keys=True).encode())
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
