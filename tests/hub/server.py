@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
+from tests.hub.http import Answer, handler_of
 from tests.hub.repo import LARGE, Blob, Commit, ParentMoved, Repo
 
 TOKEN = "hf_test"
@@ -27,18 +28,10 @@ class Fault:
     """Fails the requests whose `METHOD path` matches, `times` times; `after`: after the request was carried out."""
 
     match: str
-    status: int  # 0: the line is cut without an answer
+    status: int  # 0: the connection is closed without an answer
     times: int = 1
     after: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Answer(Exception):
-    """An answer that ends a request."""
-
-    def __init__(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> None:
-        self.status, self.headers = status, dict(headers or {})
-        self.body = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
 
 
 class HubServer:
@@ -53,7 +46,7 @@ class HubServer:
         self.received_bytes = 0
         self.pace = 0.0  # seconds that each large file takes
         self.hook: Callable[[str], None] = lambda line: None  # sees each request before it is answered
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
@@ -81,7 +74,7 @@ class HubServer:
             if fault.after:
                 with suppress(Answer):
                     self._route(method, path, query, headers, body)
-            raise Answer(fault.status, {"error": "as the test wished"}, fault.headers)
+            raise Answer(fault.status, {"error": "requested by the test"}, fault.headers)
         self._route(method, path, query, headers, body)
 
     def _route(
@@ -273,47 +266,3 @@ _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("POST", r"/lfs/(?P<repo>.+)/(?P<oid>[0-9a-f]{64})/verify", HubServer.lfs_verify),
     ("GET HEAD", rf"/{_NAME}/resolve/(?P<revision>[^/]+)/(?P<file>.+)", HubServer.resolve),
 ]
-
-
-def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(length) if length else self._chunks()
-            hub.received_bytes += len(body)
-            try:
-                hub.answer(self.command, self.path, {n.lower(): v for n, v in self.headers.items()}, body)
-            except Answer as answer:
-                self._send(answer)
-
-        def _send(self, answer: Answer) -> None:
-            if answer.status == 0:
-                self.close_connection = True
-                self.connection.close()
-                return
-            self.send_response(answer.status)
-            for name, value in {"Content-Type": "application/json", **answer.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(answer.body)
-
-        def _chunks(self) -> bytes:
-            if self.headers.get("Transfer-Encoding", "") != "chunked":
-                return b""
-            pieces = []
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                pieces.append(self.rfile.read(size))
-                self.rfile.readline()
-            self.rfile.readline()
-            return b"".join(pieces)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
-
-    return Handler

@@ -34,8 +34,8 @@ def train(folder: Path, steps: int = 60) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for _ in range(steps):
         scenes = [make_scene(rng) for _ in range(_BATCH)]
-        told = [dense(scene) for scene in scenes]
-        asked = parts.tokenizer(told, padding="max_length", truncation=True, max_length=_LENGTH, return_tensors="pt")
+        texts = [dense(scene) for scene in scenes]
+        asked = parts.tokenizer(texts, padding="max_length", truncation=True, max_length=_LENGTH, return_tensors="pt")
         said = normalize(model.get_text_features(input_ids=asked.input_ids).pooler_output, dim=-1)
         seen = normalize(model.get_image_features(pixel_values=pixels(scenes, rng)).pooler_output, dim=-1)
         likeness = 20 * said @ seen.T
