@@ -15,12 +15,12 @@ class Conflict(Exception):
 
 
 class Violation(AssertionError):
-    """Something happened that the protocol promises never to let happen."""
+    """The protocol broke one of its promises."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The body of plan.json; `base` is what a try saw standing and is no part of it."""
+    """The body of plan.json; `base` is the commit that a try found, and not stored in it."""
 
     path: str
     table: str
@@ -41,7 +41,7 @@ class Plan:
 
     @property
     def folder(self) -> str:
-        """Where its files stand."""
+        """The folder of its files."""
         return self.path.replace("plan.json", self.id)
 
 
@@ -86,7 +86,7 @@ class Process:
     home: str = ""
     known: frozenset[int] | None = None  # the takedown list as version 1 keeps it
     plan: Plan | None = None
-    saw: int = 0  # the commit that stood when this try planned
+    saw: int = 0  # the commit that was current when this try planned
     made: list[tuple[Any, ...]] = field(default_factory=list)
 
     def name(self, table: str) -> str:
@@ -112,7 +112,7 @@ def base_of(p: Process, main: Main | None) -> int:
 
 
 def main_of(p: Process, table: str, key: str) -> Proc[Main | None]:
-    """What stands committed; a preview sees the real lake below its own."""
+    """The current commit of a key; a preview falls back to the real lake."""
     found = (yield from p.store.table(p.name(table))).keys.get(key)
     if found is None and p.under:
         return (yield from p.store.table(f"{p.under}:{table}")).keys.get(key)

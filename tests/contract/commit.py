@@ -91,7 +91,7 @@ def side_bases(p: Process, plan: Plan) -> Proc[dict[str, Side]]:
 
 
 def append_sides(p: Process, key: str, sealed: Sealed, token: str, bases: dict[str, Side]) -> Proc[bool]:
-    """Put a run's side files beside those that stand; the token tells later removals that a commit is under way."""
+    """Add a run's side files to the existing ones; the token shows later removals that a commit is in progress."""
     for table, base in bases.items():
         path = sealed.index if table == "index" else sealed.quarantine
         others = frozenset() if "side-decides" in p.bugs else {file for file in base.files if file[0] != sealed.run}
@@ -181,7 +181,7 @@ def settle_pending(p: Process) -> Proc[None]:
 
 
 def sweep(p: Process, table: str, key: str) -> Proc[None]:
-    """Take rows out of what stands for a key by a revision of its run.json; main first, the side follows."""
+    """Remove rows from a key's current commit by a revision of its run.json: the main table first, then the side."""
     for _ in range(3 * TRIES):
         side = (yield from p.store.table(p.name("quarantine"))).keys.get(key, Side())
         main = (yield from p.store.table(p.name(table))).keys.get(key)

@@ -40,16 +40,16 @@ def inputs(p: Process, table: str, key: str) -> Proc[tuple[str, Pairs, Pairs]]:
 
 
 def make_plan(p: Process, table: str, key: str) -> Proc[Plan | None]:
-    """Name the run that is wanted, and take the plan that stands for it or write one; None: nothing is to be done."""
+    """Name the requested run, and adopt its plan or write one; None if there is nothing to do."""
     yield from open_lake(p)
     if (yield from p.store.read(f"{p.root}/holds/{table}/{key}")):
         return None
     if table == "pairs" and not p.under:
         yield from settle_pending(p)
-    standing = yield from main_of(p, table, key)
-    standing = standing if standing and standing.sealed.startswith(f"{p.root}/") else None
-    sealed = (yield from p.store.read(standing.sealed)) if standing else None
-    if standing and sealed is None:
+    current = yield from main_of(p, table, key)
+    current = current if current and current.sealed.startswith(f"{p.root}/") else None
+    sealed = (yield from p.store.read(current.sealed)) if current else None
+    if current and sealed is None:
         raise Conflict("replaced meanwhile")
     because, fresh = sealed.body.because if sealed else frozenset(), []
     for mark in (yield from p.store.list(f"{p.root}/marks/{table}/{key}/")):
@@ -60,21 +60,21 @@ def make_plan(p: Process, table: str, key: str) -> Proc[Plan | None]:
     if "generation" in p.bugs and p.request:
         fresh += [f"again-{p.request}-{len(because)}"]
     because = because | frozenset(fresh)
-    p.saw = standing.origin if standing else 0
+    p.saw = current.origin if current else 0
     source, pins, earlier = yield from inputs(p, table, key)
     fingerprint = digest((table, source, p.setting, sorted(because), bool(p.under)))
     p.known = frozenset((yield from taken(p)))
-    if standing and standing.fingerprint == fingerprint:
+    if current and current.fingerprint == fingerprint:
         yield from finish(p, table, key)
         return None
     path = f"{p.root}/runs/{table}/{key}/{fingerprint}/plan.json"
     plan = Plan(path, table, key, fingerprint, source, pins, earlier, because, p.setting)
-    p.plan = replace((yield from adopt(p, plan)), base=base_of(p, standing))
+    p.plan = replace((yield from adopt(p, plan)), base=base_of(p, current))
     return p.plan
 
 
 def adopt(p: Process, plan: Plan) -> Proc[Plan]:
-    """The plan that stands if its inputs do, else this one under a new id; its pins are looked at after it stands."""
+    """Return the existing plan if its inputs still exist, else write this one under a new id, then check its pins."""
     for _ in range(TRIES):
         found = yield from p.store.read(plan.path)
         if found and isinstance(found.body, Plan):
@@ -90,7 +90,7 @@ def adopt(p: Process, plan: Plan) -> Proc[Plan]:
 
 
 def intact(p: Process, plan: Plan) -> Proc[bool]:
-    """Whether all that a plan pins still stands and is not being deleted."""
+    """Whether everything that a plan pins still exists and is not being deleted."""
     for path, made_by in plan.pins:
         upstream = yield from p.store.read(made_by)
         if (yield from p.store.read(path)) is None or upstream is None:
@@ -146,7 +146,7 @@ def write_part(p: Process, plan: Plan, number: int, part: Part) -> Proc[None]:
 
 
 def ingest_parts(p: Process, plan: Plan) -> Proc[list[Part]]:
-    """Scan the landing piece by piece, then decide; pieces that stand are not scanned again."""
+    """Scan the landing piece by piece, then decide; existing pieces are not scanned again."""
     landed = yield from p.store.read(f"landing/{plan.key}")
     assert landed is not None
     if digest(landed.body) != plan.source and "latest-input" not in p.bugs:
@@ -183,7 +183,7 @@ def caption_part(p: Process, plan: Plan, number: int) -> Proc[Part]:
 
 
 def seal(p: Process, plan: Plan) -> Proc[str]:
-    """Merge the claimed parts and fix the run's files in run.json; whoever seals second takes what stands."""
+    """Merge the claimed parts and fix the run's files in run.json; whoever seals second uses the existing one."""
     parts: list[Part] = []
     one_name = "parts-one-name" in p.bugs
     for number in range(PARTS):

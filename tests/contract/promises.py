@@ -23,11 +23,11 @@ class Promises:
     met: dict[tuple[str, str, str], bool] = field(default_factory=dict)
 
     def mains(self, table: str) -> dict[str, Main]:
-        """What stands committed in a table of the real lake."""
+        """The current commits in a table of the real lake."""
         return dict(self.store.tables.get(f"A:{table}", Table()).keys)
 
     def rows(self, main: Main) -> tuple[tuple[int, str], ...]:
-        """The rows that stand."""
+        """The committed rows."""
         if missing := [file for file in main.files if file not in self.store.objects]:
             raise Violation(f"committed files are gone: {missing}")
         return tuple(row for file in main.files for row in rows_of(self.store.objects[file].body))
@@ -49,7 +49,7 @@ class Promises:
             raise Violation("the pointer went back twice")
         asked = Counter(one[:4] for one in set(self.made) if one[0])
         if any(n > 1 for n in asked.values()):
-            raise Violation("one request made a key anew twice")
+            raise Violation("one request remade a key twice")
 
     def _inspect_marks(self) -> None:
         mains, objects = self.mains("pairs"), self.store.objects

@@ -60,7 +60,7 @@ def ingest(landed: Sequence[int], setting: int, earlier: Mapping[str, Iterable[i
 
 
 def contradicts(later: Index, key: str, kept: Iterable[int]) -> bool:
-    """Whether a later key's index cannot stand beside what an earlier key keeps."""
+    """Whether a later key's index contradicts what an earlier key keeps."""
     kept = tuple(kept)
     doubled = any(meets(row, other) for row in later.kept for other in kept)
     return doubled or any(owner == key and not any(meets(row, e) for e in kept) for row, owner in later.lost)

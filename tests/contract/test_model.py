@@ -40,7 +40,7 @@ MUTATIONS = {
     "maintain-by-age": "maintenance goes by the age of files only",
     "lease-alone": "maintenance trusts its leases, and neither withdraws plans nor moves bases",
     "scratch-by-number": "scratch files named by the number of the piece",
-    "latest-input": "inputs read as they stand, not as planned",
+    "latest-input": "current inputs are read instead of the planned ones",
     "takedown-once": "the list of takedowns read once, when the run begins",
     "takedown-reread": "the list read again after the swap, but no base moved",
     "no-marks": "deduplication against earlier keys, and no stale marks",
@@ -48,9 +48,9 @@ MUTATIONS = {
     "check-after": "the check comes after the swap",
     "limit-replaces": "a limited run replaces the key",
     "copy-unchecked": "a copied lake is opened like any other",
-    "rollback-retry": "a refused rollback computed anew, though its first answer was lost",
-    "generation": "the generation counted from what stands, on each try",
-    "base-by-name": "a commit compares the name of the run, which may stand there again",
+    "rollback-retry": "a refused rollback is computed again, though only its first answer was lost",
+    "generation": "each try counts the generation from the current commit",
+    "base-by-name": "a commit compares the name of the run, which may have been committed again",
 }
 
 

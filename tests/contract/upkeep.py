@@ -7,12 +7,12 @@ from tests.contract.commit import commit, settle_pending, sweep, taken
 from tests.contract.model import TTL, run
 from tests.contract.store import Main, Proc, digest
 
-GRACE = 50  # what is younger may be in use by somebody whom no object names
+GRACE = 50  # files that are younger may be in use by a process that left no trace yet
 MAINS = ("pairs", "captions")
 
 
 def take_down(p: Process, row: int) -> Proc[None]:
-    """Write the list, move every base that commits compare with, then sweep what stands."""
+    """Write the list, move every base that commits compare with, then sweep the committed rows."""
     yield from open_lake(p)
     yield from p.store.create(f"{p.root}/takedowns/{row}", row)
     for table in MAINS:
@@ -69,7 +69,7 @@ def release(p: Process) -> Proc[None]:
 
 
 def read(p: Process, table: str, key: str) -> Proc[None]:
-    """A reader: opens what stands, reads it slowly, and must get exactly that."""
+    """A reader: opens the current commit, reads it slowly, and must get exactly its rows."""
     yield from open_lake(p)
     main, start = (yield from main_of(p, table, key)), p.store.clock
     rows: list[tuple[int, str]] = []
@@ -85,14 +85,14 @@ def read(p: Process, table: str, key: str) -> Proc[None]:
 
 
 def kept(p: Process) -> Proc[set[str]]:
-    """Runs that stand or stood until lately, and files that live plans pin."""
+    """Runs that are committed or were until recently, and files that live plans pin."""
     found: set[str] = set()
     for table in MAINS:
         mains = yield from p.store.table(p.name(table))
         found |= {f"{k}/{m.run}" for k, m in mains.keys.items()}
         young = [(k, m) for at, name, k, m in p.store.replaced if name == p.name(table) and p.store.clock - at <= GRACE]
         found |= {f"{k}/{m.run}" for k, m in young}
-    for path in (yield from p.store.list(p.root)):  # previews stand below the same root
+    for path in (yield from p.store.list(p.root)):  # previews are below the same root
         if path.endswith("/plan.json"):
             plan = yield from p.store.read(path)
             if plan and isinstance(plan.body, Plan):
@@ -164,7 +164,7 @@ def _delete_by_age(p: Process) -> Proc[None]:
 
 
 def accept(p: Process) -> Proc[None]:
-    """A person takes every blocked run as it is."""
+    """A person accepts every blocked run."""
     for path in (yield from p.store.list(f"{p.root}/verdicts/")):
         verdict = yield from p.store.read(path)
         if verdict and not verdict.body:
@@ -172,7 +172,7 @@ def accept(p: Process) -> Proc[None]:
 
 
 def again(p: Process, key: str) -> Proc[None]:
-    """Make a key anew: a mark named by the request, so that every try of it asks for the same run."""
+    """Remake a key: a mark named by the request, so that each try of it plans the same run."""
     yield from open_lake(p)
     if "generation" not in p.bugs:
         yield from p.store.create(f"{p.root}/marks/pairs/{key}/again-{p.request}", key)

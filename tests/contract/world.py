@@ -125,7 +125,7 @@ class World(Promises):
             self.seen["takedown beside a commit"] += any(" A:" in o.label or "pending" in o.label for o in self.live)
 
     def crash(self, live: Live) -> None:
-        """Kill a process where it stands."""
+        """Kill a process between two of its operations."""
         self.live.remove(live)
         live.steps.close()
         self.seen["crashes"] += 1

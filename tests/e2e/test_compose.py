@@ -32,7 +32,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-co
 
 @pytest.fixture(scope="module")
 def environment(postgres: Postgres, redis: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The scheduler's environment from the file, with the addresses of servers that stand here instead."""
+    """The scheduler's environment from the file, with the addresses of local servers."""
     folder = tmp_path_factory.mktemp("compose")
     shared, port = folder / "shared", free_port()
     airflow, lake = postgres.database(), postgres.database()

@@ -25,7 +25,7 @@ NEVER_ASKED = ("robots", "tdmrep")
 
 @contextmanager
 def faulty_web() -> Iterator[str]:
-    """Run the web and yield its URL, in which `{host}` stands for 1 to 8."""
+    """Run the web and yield its URL, in which `{host}` is a number from 1 to 8."""
     command = [sys.executable, "-m", "kale_tasks.cli.sample", "web", "--port", "0", "--hosts", str(HOSTS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout

@@ -86,7 +86,7 @@ class Server:
             raise RuntimeError(f"{error}\n{self._log.read_text(errors='replace')[-2000:]}") from error
 
     def is_alive(self) -> bool:
-        """Whether the process stands."""
+        """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
