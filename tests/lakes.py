@@ -11,7 +11,13 @@ KINDS = ["folder", "s3"]
 
 
 def lake_sets(kind: str, tmp_path: Path, request: pytest.FixtureRequest | None = None) -> list[str]:
-    """The settings of a new, empty lake, as `--set` takes them."""
+    """Create an empty lake and return its settings, as `--set` takes them."""
+    sets = _lake_sets(kind, tmp_path, request)
+    lake_of(sets)
+    return sets
+
+
+def _lake_sets(kind: str, tmp_path: Path, request: pytest.FixtureRequest | None) -> list[str]:
     common = ["parts.part_rows=10", "parts.chunk_rows=50", f"landing={tmp_path / 'landing'}"]
     if kind == "folder":
         return [*common, f"warehouse={tmp_path / 'warehouse'}"]

@@ -50,7 +50,7 @@ class KaleHook(BaseHook):
 
         try:
             settings = load(environ={**os.environ, **self.environment()}).settings
-            keys = Lake(settings).keys("pairs")
+            keys = Lake(settings, create=False).keys("pairs")
         except KaleError as error:
             return False, str(error)
         return True, f"Opened {settings.warehouse}: {len(keys)} keys have pairs."

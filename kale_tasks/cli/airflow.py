@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kale_tasks.cli.options import settings
 from kale_tasks.errors import BadConfig
 
 Folder = Annotated[Path, typer.Option(help="Folder of the lake, the landing files and Airflow's own files.")]
@@ -14,9 +15,14 @@ DEFAULT_FOLDER = Path("kale-data")
 def up(
     folder: Folder = DEFAULT_FOLDER, port: Annotated[int, typer.Option(help="Port of Airflow's pages.")] = 8080
 ) -> None:
-    """Start Airflow with KALE's Dags on this machine and leave it running. Its tasks use the settings of this shell."""
-    from kale_tasks.airflow.standalone import PASSWORD, USER, StandaloneAirflow
+    """Start Airflow with KALE's Dags on this machine and leave it running. Its tasks use the settings of this shell.
 
+    Creates the lake of these settings if it does not exist.
+    """
+    from kale_tasks.airflow.standalone import PASSWORD, USER, StandaloneAirflow
+    from kale_tasks.lake.tables import Lake
+
+    Lake(settings(None))
     airflow = StandaloneAirflow(folder / "airflow", {}, port)
     try:
         airflow.start()

@@ -76,11 +76,14 @@ def _extra(name: str, package: str, needed: bool) -> Check:
 
 
 def _storage(settings: Settings) -> Iterator[Check]:
+    from kale_tasks.lake.catalog import no_lake
     from kale_tasks.lake.storage.contract import REQUIREMENTS, broken_requirements
     from kale_tasks.lake.storage.folder import FolderStorage
     from kale_tasks.lake.storage.open import open_storage
 
     storage, folder = open_storage(settings.warehouse, settings.s3), f".doctor-{uuid.uuid4().hex}"
+    if isinstance(storage, FolderStorage) and not Path(storage.root).is_dir():
+        raise no_lake(storage.root)  # a probe would create the folder
     broken = {requirement.name: fault for requirement, fault in broken_requirements(storage, folder)}
     for requirement in REQUIREMENTS:
         fault = broken.get(requirement.name, "")
@@ -94,7 +97,9 @@ def _storage(settings: Settings) -> Iterator[Check]:
 def _catalog(settings: Settings) -> Check:
     from kale_tasks.lake.tables import Lake
 
-    lake = Lake(settings)
+    lake = Lake(settings, create=False)
+    for name in lake.tables():
+        lake.table(name)  # raises if it names files of another lake
     return Check("catalog", True, f"{len(lake.keys('pairs'))} keys of pairs")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, existing_lake, open_lake, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, say_table, settings
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 
@@ -34,7 +34,8 @@ def status(sets: Sets = None, json: AsJson = False) -> None:
 
     A dash stands where a step makes no rows: `distill` and `release` work on all keys, the others on single keys.
     """
-    lake, of = existing_lake(sets)
+    of = settings(sets)
+    lake = open_lake(of)
     rows = _status(lake, of)
     if json:
         say(rows, True)
@@ -51,7 +52,7 @@ def pending(sets: Sets = None, json: AsJson = False) -> None:
     from kale_tasks.pending import pending_work
 
     of = settings(sets)
-    found = pending_work(open_lake(of), of)  # also before the first run: a scheduler asks
+    found = pending_work(open_lake(of), of)
     rows = [{"what": name, "found": ", ".join(v) if isinstance(v, list) else v} for name, v in found.items()]
     say(found, True) if json else say_table(rows, False)
 
@@ -65,7 +66,7 @@ def show(
     json: AsJson = False,
 ) -> None:
     """Print the first rows of a key in a table, or write all of them to a file."""
-    lake, _ = existing_lake(sets)
+    lake = open_lake(settings(sets))
     if out is None:
         say_table(_first(lake, table, key, rows), json)
         return
@@ -83,7 +84,7 @@ def history(
     json: AsJson = False,
 ) -> None:
     """List the commits: table, key, step, run, rows and time, the latest last."""
-    lake, _ = existing_lake(sets)
+    lake = open_lake(settings(sets))
     rows = [
         row
         for name in ([table] if table else lake.tables())
@@ -95,7 +96,7 @@ def history(
 
 def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: AsJson = False) -> None:
     """Compare two snapshots of a table: files and rows added and removed, by key."""
-    lake, _ = existing_lake(sets)
+    lake = open_lake(settings(sets))
     if missing := [i for i in (old, new) if lake.table(table).snapshot_by_id(i) is None]:
         raise BadConfig(f"{table} has no snapshot {missing[0]}. `kale history {table}` lists them.")
     say_table(_compare(lake, table, old, new), json)

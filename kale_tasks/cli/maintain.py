@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings, writable_lake
 from kale_tasks.errors import Conflict
 
 
@@ -40,7 +40,7 @@ def maintain(
     from kale_tasks.lake.maintain import delete, expire, grace_of, orphans
 
     of = settings(sets)
-    lake = open_lake(of)
+    lake = open_lake(of) if dry_run else writable_lake(of)
     expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
     grace = grace_of(of)
     unused = list(orphans(lake, grace))
@@ -72,7 +72,7 @@ def note() -> None:
     from kale_tasks.runner.dag_runs import note as write
 
     os.nice(10)  # runs come first
-    lake, busy = open_lake(settings(None)), []
+    lake, busy = writable_lake(settings(None)), []
     for line in sys.stdin:
         try:
             write(lake, DagRun(**jsonlib.loads(line)))

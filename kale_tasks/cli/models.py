@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings, writable_lake
 
 _SHOWN = ("facts_carried", "facts_invented", "description", "bits")
 
@@ -65,7 +65,7 @@ def promote(
     """Make a student the one in use, for stage 2 of all later runs."""
     from kale_tasks.models import students
 
-    entry = students.promote(open_lake(settings(sets)), version, why, refused=refused)
+    entry = students.promote(writable_lake(settings(sets)), version, why, refused=refused)
     say(asdict(entry), json, f"Student {entry.version} is in use.")
 
 
@@ -74,7 +74,7 @@ def rollback(why: Why, sets: Sets = None, json: AsJson = False) -> None:
     """Return to the student that was in use before. Repeat to go further back."""
     from kale_tasks.models import students
 
-    entry = students.rollback(open_lake(settings(sets)), why)
+    entry = students.rollback(writable_lake(settings(sets)), why)
     say(asdict(entry), json, f"Student {entry.version} is in use again.")
 
 

@@ -4,13 +4,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from kale_tasks.contract.registry import STEPS
-from kale_tasks.errors import BadConfig
 from kale_tasks.lake.keys import check_key
 from kale_tasks.settings import Settings, load
 
@@ -43,32 +41,27 @@ def settings(sets: Sequence[str] | None) -> Settings:
 
 
 def open_lake(of: Settings) -> "Lake":
-    """Open the lake of these settings; creates it if there is none."""
+    """Open the lake of these settings to read it; BadConfig if there is none, or if it was copied."""
     from kale_tasks.lake.tables import Lake
 
-    return Lake(of)
+    return Lake(of, create=False)
+
+
+def writable_lake(of: Settings) -> "Lake":
+    """Open the lake of these settings to write to it; BadConfig if there is none, or if it was copied."""
+    lake = open_lake(of)
+    lake.identify()
+    return lake
 
 
 @contextmanager
 def opened(sets: Sequence[str] | None) -> Iterator[Opened]:
-    """Context manager for commands that write: the lake, created if there is none, and progress on stderr."""
+    """Context manager for commands that write: the lake and progress on stderr."""
     from kale_tasks.progress import progress_of
 
     of = settings(sets)
     with progress_of(of.log) as progress:
-        yield Opened(open_lake(of), of, progress)
-
-
-def existing_lake(sets: Sequence[str] | None) -> "tuple[Lake, Settings]":
-    """Open a lake to read it; BadConfig if there is none, so that a mistyped warehouse does not look empty."""
-    of, origins = load(sets or ())
-    folder = None if "://" in of.warehouse else Path(of.warehouse)
-    if folder and not (folder.is_dir() and (of.catalog or (folder / "catalog.db").exists())):
-        raise BadConfig(
-            f"There is no lake in {folder.absolute()} (warehouse, set by {origins['warehouse']}). Correct the setting; "
-            f"the first `kale run` creates a new lake there."
-        )
-    return open_lake(of), of
+        yield Opened(writable_lake(of), of, progress)
 
 
 def say(answer: Any, as_json: bool, text: str = "") -> None:

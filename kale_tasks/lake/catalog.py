@@ -1,7 +1,7 @@
 """Opens the Iceberg catalog that the settings name."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
+from kale_tasks.lake.identity import LAKE_FILE
 from kale_tasks.lake.io_errors import explain
 from kale_tasks.lake.storage.s3 import s3_options
 from kale_tasks.settings.model import Settings
@@ -31,10 +32,15 @@ _HOPELESS = (
 _T = TypeVar("_T")
 
 
-def open_catalog(settings: Settings) -> Catalog:
-    """The catalog, with its namespace made."""
-    uri = settings.catalog or _embedded(settings.warehouse)
-    properties = {"uri": uri, "warehouse": settings.warehouse, **_kind(uri), **_s3_properties(settings)}
+def open_catalog(settings: Settings, more: Mapping[str, str] | None = None, *, create: bool = True) -> Catalog:
+    """Open the catalog, create its namespace, and the folder of a catalog in the warehouse unless `create` is off.
+
+    `more` are properties for its library. Raises BadConfig if the catalog does not exist or cannot be used.
+    """
+    uri = settings.catalog or _embedded(settings.warehouse, create=create)
+    properties = {
+        "uri": uri, "warehouse": settings.warehouse, **_kind(uri), **_s3_properties(settings), **(more or {})
+    }  # fmt: skip
 
     def connect() -> Catalog:
         catalog = load_catalog("kale", **properties)
@@ -77,7 +83,8 @@ def _load(catalog: Catalog, name: str) -> Table:
         return catalog.load_table((NAMESPACE, name))
     except FileNotFoundError as error:
         raise BadData(
-            f"The catalog leads to metadata of {name} that is gone: {_first_line(error)}. Bring it back from a copy."
+            f"The catalog names metadata of {name} that is gone: {_first_line(error)}. Restore it from a backup; "
+            f"if the lake was copied or moved, run `kale relocate`."
         ) from error
     except (ValidationError, ValueError) as error:  # no JSON, or not the JSON of a table that this version knows
         said = str(error).split(" [type=")[0].splitlines()[-1].strip()
@@ -87,10 +94,26 @@ def _load(catalog: Catalog, name: str) -> Table:
         ) from error
 
 
-def _embedded(warehouse: str) -> str:
+def no_lake(warehouse: str) -> BadConfig:
+    """Return the error for a warehouse without a lake."""
+    return BadConfig(
+        f"There is no lake at {warehouse}. Create it with `kale init`, or correct the warehouse setting "
+        f"(`kale config` shows where it is set)."
+    )
+
+
+def _embedded(warehouse: str, *, create: bool) -> str:
     if warehouse.startswith("s3://"):
         raise BadConfig("A warehouse on S3 needs a catalog that others can reach: set catalog=postgresql+psycopg2://…")
     folder = Path(warehouse.removeprefix("file://")).absolute()
+    if not (folder / "catalog.db").exists():
+        if (folder / LAKE_FILE).exists():
+            raise BadConfig(
+                f"The lake at {folder} has no catalog.db. Restore it from a backup, or set `catalog` to the catalog "
+                f"that the lake uses."
+            )
+        if not create:
+            raise no_lake(str(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,6 +1,5 @@
 """The lake: Iceberg tables of the project, opened, read and described by key."""
 
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,26 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.expressions.parser import parse
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.table.name_mapping import create_mapping_from_schema
-from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import (
-    BooleanType,
-    DoubleType,
-    IcebergType,
-    IntegerType,
-    ListType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestamptzType,
-)
 
 from kale_tasks.errors import BadConfig, BadData
-from kale_tasks.lake import schemas
-from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, open_catalog
+from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, no_lake, open_catalog
+from kale_tasks.lake.iceberg_schema import iceberg_schema, name_mapping, partition_spec, table_properties
+from kale_tasks.lake.identity import checked_identity, copied, create_identity, real_place
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.schemas import TABLES, TableSpec
@@ -42,14 +27,6 @@ if TYPE_CHECKING:
 
 COMMITTED = "kale.committed."
 _NAME_MAPPING = "schema.name-mapping.default"
-_SCALARS: dict[pa.DataType, IcebergType] = {
-    schemas.STRING: StringType(),
-    schemas.INT: IntegerType(),
-    schemas.LONG: LongType(),
-    schemas.DOUBLE: DoubleType(),
-    schemas.BOOL: BooleanType(),
-    schemas.TIME: TimestamptzType(),
-}
 
 
 @dataclass(frozen=True)
@@ -96,10 +73,23 @@ class DataFile:
 class Lake:
     """The tables of one warehouse behind one catalog."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, create: bool = True) -> None:
+        """Open the lake of these settings; create it if there is none, unless `create` is off: then BadConfig."""
         self.settings = settings
-        self.storage: Storage = open_storage(settings.warehouse, settings.s3)
-        self._catalog = open_catalog(settings)
+        self.storage: Storage = open_storage(real_place(settings.warehouse), settings.s3)
+        self.identity = checked_identity(self.storage)
+        self._catalog = open_catalog(settings, create=create)
+        if self.identity is None and create:
+            self.identify()
+        elif self.identity is None and settings.catalog and not self.tables():
+            raise no_lake(self.storage.root)
+
+    def identify(self) -> None:
+        """Create `lake.json` for a new lake, or for one of an earlier version unless it was copied (BadConfig)."""
+        if self.identity is None:
+            for name in self.tables():
+                self._load(name)
+            self.identity = create_identity(self.storage)
 
     @cached_property
     def catalog_uri(self) -> str:
@@ -111,7 +101,7 @@ class Lake:
         if name not in TABLES:
             raise BadConfig(f"There is no table '{name}'. Tables: {', '.join(TABLES)}.")
         spec = TABLES[name]
-        table = answered(lambda: load_or_create(self._catalog, name, lambda: self._create(spec)), self.catalog_uri)
+        table = self._load(name)
         missing = [c for c in spec.columns if c.name not in table.schema().column_names]
         return self._evolve(table, spec) if missing else table
 
@@ -212,6 +202,13 @@ class Lake:
             row_filter = And(row_filter, parse(where) if isinstance(where, str) else where)
         return table.scan(row_filter=row_filter, selected_fields=tuple(columns or ("*",)))
 
+    def _load(self, name: str) -> Table:
+        spec = TABLES[name]
+        table = answered(lambda: load_or_create(self._catalog, name, lambda: self._create(spec)), self.catalog_uri)
+        if table.location() != self.storage.uri(name):
+            raise copied(self.storage.root, table.location().removesuffix(f"/{name}"))
+        return table
+
     def _create(self, spec: TableSpec) -> Table:
         location = self.storage.uri(spec.name)
         # Looked for in this order: who has snapshots was in the catalog before it had them.
@@ -220,23 +217,13 @@ class Lake:
                 f"{location} holds a table that the catalog does not know. Set the catalog that knows it, or bring "
                 f"that back from a copy. Nothing was touched."
             )
-        schema = _iceberg_schema(spec)
-        fields = [
-            PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
-            for i, name in enumerate(spec.partition)
-        ]
-        properties = {
-            "commit.retry.num-retries": "0",  # a retry must look at the partition again: commit.py does
-            "write.metadata.delete-after-commit.enabled": "true",
-            "write.metadata.previous-versions-max": "20",
-            _NAME_MAPPING: create_mapping_from_schema(schema).model_dump_json(),
-        }
+        schema = iceberg_schema(spec)
         return self._catalog.create_table(
             (NAMESPACE, spec.name),
             schema,
             location=location,
-            partition_spec=PartitionSpec(*fields),
-            properties=properties,
+            partition_spec=partition_spec(spec, schema),
+            properties=table_properties(schema),
         )
 
     def _has_snapshots(self, name: str) -> bool:
@@ -247,10 +234,8 @@ class Lake:
     def _evolve(self, table: Table, spec: TableSpec) -> Table:
         with table.transaction() as change:
             with change.update_schema() as update:
-                update.union_by_name(_iceberg_schema(spec))
-            change.set_properties(
-                {_NAME_MAPPING: create_mapping_from_schema(change.table_metadata.schema()).model_dump_json()}
-            )
+                update.union_by_name(iceberg_schema(spec))
+            change.set_properties(name_mapping(change.table_metadata.schema()))
         return table
 
 
@@ -258,22 +243,6 @@ def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None
     """What this very version of a table says of a partition."""
     text = table.properties.get(COMMITTED + Partition.of("", key, slice_).name)
     return Committed.from_property(text) if text else None
-
-
-def _iceberg_schema(spec: TableSpec) -> Schema:
-    ids = itertools.count(len(spec.columns) + 1)
-    return Schema(
-        *(
-            NestedField(i, c.name, _iceberg_type(c.type, ids), required=c.required, doc=c.meaning)
-            for i, c in enumerate(spec.columns, start=1)
-        )
-    )
-
-
-def _iceberg_type(arrow: pa.DataType, ids: Iterator[int]) -> IcebergType:
-    if pa.types.is_list(arrow):
-        return ListType(next(ids), _iceberg_type(arrow.value_type, ids), element_required=False)
-    return _SCALARS[arrow]
 
 
 def _row_order(file: DataFile) -> tuple[int, str, str]:

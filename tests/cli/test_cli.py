@@ -33,7 +33,9 @@ def landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sets_of(landing: Path, warehouse: Path) -> list[str]:
-    return [f"landing={landing}", f"warehouse={warehouse}", "parts.part_rows=20", "ingest.part_rows=10"]
+    sets = [f"landing={landing}", f"warehouse={warehouse}", "parts.part_rows=20", "ingest.part_rows=10"]
+    lake_of(sets)
+    return sets
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +201,7 @@ def test_the_schema_covers_every_section() -> None:
         (["run", "ingset", "--key", KEY], "Steps: ingest"),
         (["show", "pair", "--key", KEY], "Tables: pairs"),
         (["run", "ingest"], "Missing option '--key'"),
-        (["frobnicate"], "No such command 'frobnicate'. See `kale --help`"),
+        (["xyzzy"], "No such command 'xyzzy'. See `kale --help`"),
         (["stats"], "Did you mean 'status'? See `kale --help`"),
     ],
 )
@@ -271,7 +273,7 @@ def test_the_shell_completes_steps() -> None:
 @pytest.mark.parametrize("words", [["status"], ["show", "pairs", "--key", KEY], ["history"], ["publish", "--key", KEY]])
 def test_reading_from_a_missing_warehouse_is_refused_and_creates_nothing(words: list[str], tmp_path: Path) -> None:
     answer = kale(*words, sets=[f"warehouse={tmp_path / 'typo'}"])
-    assert (answer.code, "no lake in" in answer.err, "set by --set" in answer.err) == (2, True, True)
+    assert (answer.code, "There is no lake at" in answer.err, "kale init" in answer.err) == (2, True, True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -52,6 +52,7 @@ def run_ingest(folder: Path, *sets: str) -> tuple[Answer, Settings]:
     """Run ingest as its users do, in a process of its own."""
     own = ["ingest.workers=2", "ingest.part_rows=50", "ingest.lists.evaluation=null"]
     places = [f"landing={folder / 'landing'}", f"warehouse={folder / 'lake'}"]
+    Lake(settings_for(folder))  # creates it
     answer = kale_process("run", "ingest", "--key", KEY, sets=[*places, *own, *sets])
     return answer, settings_for(folder)
 

@@ -39,6 +39,7 @@ def run_demo(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) 
     with _sigterm_interrupts(), running(port + 1) as web:  # a fixed port: the URLs of the pairs contain it
         try:
             console.print(f"Writing a sample world of {keys} keys with {pairs} pairs each to {settings.landing}.")
+            Lake(settings)  # creates it: commands of tasks refuse a missing lake
             names = write_landing(Path(settings.landing), keys, pairs, web.url)
             console.print(f"Its images are served at {web.url}.")
             console.print("Starting Airflow, which takes about half a minute on an idle machine ...")

@@ -116,8 +116,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         environment = _SMALL | _LENIENT | folders
         airflow = StandaloneAirflow(folder / "airflow", environment, free_port())
         try:
-            airflow.start()
             settings = {n: v for n, v in environment.items() if n.startswith("KALE_")}
+            Lake(load(environ=settings).settings)  # creates it
+            airflow.start()
             yield Stage(airflow, web, keys, settings, folder / "late.jsonl")
         finally:
             airflow.stop()
