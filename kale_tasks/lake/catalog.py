@@ -83,7 +83,7 @@ def _load(catalog: Catalog, name: str) -> Table:
         return catalog.load_table((NAMESPACE, name))
     except FileNotFoundError as error:
         raise BadData(
-            f"The catalog names metadata of {name} that is gone: {_first_line(error)}. Restore it from a backup; "
+            f"The catalog names metadata of {name} that is gone: {_first_line(error)}. Restore it from a copy; "
             f"if the lake was copied or moved, run `kale relocate`."
         ) from error
     except (ValidationError, ValueError) as error:  # no JSON, or not the JSON of a table that this version knows

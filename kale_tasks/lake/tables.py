@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import duckdb
 
 COMMITTED = "kale.committed."
-_NAME_MAPPING = "schema.name-mapping.default"
 
 
 @dataclass(frozen=True)
