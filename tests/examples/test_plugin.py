@@ -51,7 +51,9 @@ def kale(environment: Mapping[str, str], *words: str, sets: list[str]) -> Any:
 def sets(tmp_path: Path) -> list[str]:
     """The settings of a lake with two landed pairs, one of which is a product number."""
     land(tmp_path / "landing", [pair(1), pair(2, text="Lamp no. 4711-0815"), pair(3)])
-    return [f"landing={tmp_path / 'landing'}", f"warehouse={tmp_path / 'lake'}", "ingest.lists.evaluation=null"]
+    sets = [f"landing={tmp_path / 'landing'}", f"warehouse={tmp_path / 'lake'}", "ingest.lists.evaluation=null"]
+    lake_of(sets)
+    return sets
 
 
 def dropped(tmp_path: Path) -> Mapping[str, int]:
