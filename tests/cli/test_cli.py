@@ -3,8 +3,6 @@
 import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks import __version__
 from kale_tasks.contract import registry as steps
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.settings.load import setting_names
@@ -236,40 +233,6 @@ def test_a_committed_run_is_not_repeated(small: list[str]) -> None:
     assert lake_of(small)[0].committed("pairs", KEY) is not None
 
 
-def commands() -> list[str]:
-    lines = kale("--help").out.splitlines()
-    return [line.split()[1] for line in lines if line.startswith("│ ") and line[2].islower()]
-
-
-def test_help_groups_the_commands() -> None:
-    shown = kale("--help").out
-    panels = [line.split()[1] for line in shown.splitlines() if line.startswith("╭─")]
-    assert panels == ["Options", "Run", "Inspect", "Quality", "Publish", "Operate"]
-    assert len(commands()) >= 20
-
-
-@pytest.mark.parametrize("name", commands())
-def test_every_command_has_help_with_an_example(name: str) -> None:
-    shown = kale(name, "--help")
-    assert (shown.code, f"Example: kale {name}" in shown.out) == (0, True), shown.out
-
-
-def test_help_lists_the_steps_of_the_registry() -> None:
-    shown = " ".join(kale("run", "--help").out.replace("│", " ").split())
-    assert ", ".join(steps.STEPS) in shown
-
-
-def test_the_version_is_printed() -> None:
-    assert kale("--version").out == f"kale {__version__}\n"
-
-
-def test_the_shell_completes_steps() -> None:
-    command = [sys.executable, "-c", "from kale_tasks.cli.app import app; app(prog_name='kale')"]
-    env = {**os.environ, "_KALE_COMPLETE": "complete_bash", "COMP_WORDS": "kale run i", "COMP_CWORD": "2"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert set(done.stdout.split()) == {"ingest", "images"}, done.stderr
-
-
 @pytest.mark.parametrize("words", [["status"], ["show", "pairs", "--key", KEY], ["history"], ["publish", "--key", KEY]])
 def test_reading_from_a_missing_warehouse_is_refused_and_creates_nothing(words: list[str], tmp_path: Path) -> None:
     answer = kale(*words, sets=[f"warehouse={tmp_path / 'typo'}"])
@@ -297,10 +260,3 @@ def test_show_writes_the_format_of_the_file_name(sets: list[str], tmp_path: Path
     refused = kale("show", "pairs", "--key", KEY, "--out", str(tmp_path / "pairs.xlsx"), sets=sets)
     assert (refused.code, "must end with .parquet, .csv, .jsonl" in refused.err) == (2, True)
     assert not (tmp_path / "pairs.xlsx").exists()
-
-
-def test_help_imports_no_heavy_library() -> None:
-    heavy = ("pyarrow", "pyiceberg", "torch", "airflow")
-    code = f"import sys, kale_tasks.cli.app; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
