@@ -1,5 +1,6 @@
 """Loads the lists that `ingest.lists` names: patterns, words, domains and evaluation items."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +29,14 @@ class Blocklists:
 
 
 def list_contents(landing: Storage, lists: Lists) -> dict[str, str]:
-    """Hash the content of each list, for the fingerprint."""
-    return {
-        name: short_sha256(b"".join(_files(landing, str(value))))
-        for name, value in lists.semantic().items()
-        if isinstance(value, str)
+    """Hash the content of each list, for the fingerprint. Comments and layout of the files change nothing."""
+    found = {
+        "patterns": json.dumps(yaml.safe_load(b"".join(_files(landing, lists.patterns))), sort_keys=True).encode(),
+        "nsfw": lists.nsfw and "\n".join(_lines(landing, lists.nsfw)).encode(),
+        "domains": lists.domains and "\n".join(_lines(landing, lists.domains)).encode(),
+        "evaluation": lists.evaluation and b"".join(_files(landing, lists.evaluation, ".parquet")),
     }
+    return {name: short_sha256(data) for name, data in found.items() if isinstance(data, bytes)}
 
 
 def read_lists(landing: Storage, lists: Lists) -> Blocklists:

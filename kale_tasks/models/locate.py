@@ -62,9 +62,9 @@ def pinned(name: str) -> str:
 
 @cache
 def content(folder: Path) -> str:
-    """Hash every file in a model's folder."""
+    """Hash the files of a model's folder that engines load; a model card or a training log changes nothing."""
     sink = hashlib.sha256()
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+    for file in sorted({path for pattern in _FILES for path in folder.glob(pattern) if path.is_file()}):
         with file.open("rb") as source:
             sink.update(f"{file.name} {hashlib.file_digest(source, 'sha256').hexdigest()}\n".encode())
     return sink.hexdigest()[:20]

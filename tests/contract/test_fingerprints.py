@@ -76,6 +76,16 @@ def retired(monkeypatch: pytest.MonkeyPatch) -> dict[str, Retired]:
     return table
 
 
+def test_a_comment_in_a_list_changes_no_fingerprint(tmp_path: Path) -> None:
+    found = set()
+    for patterns, words in (("a: [b]\n", "one\n"), ("# Why\na:\n- b\n", "one # why\n\n"), ("a: [c]\n", "one\n")):
+        (tmp_path / "patterns.yaml").write_text(patterns)
+        (tmp_path / "nsfw.txt").write_text(words)
+        lists = [f"ingest.lists.patterns={tmp_path}/patterns.yaml", f"ingest.lists.nsfw={tmp_path}/nsfw.txt"]
+        found.add(named(dict(find("ingest").config(settings_of([f"landing={tmp_path}", "profile=laptop", *lists])))))
+    assert len(found) == 2
+
+
 def named(config: dict[str, Any]) -> str:
     return fingerprint(Numbers(), config, INPUTS)
 

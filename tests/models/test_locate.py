@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.models.locate import locate, pinned
+from kale_tasks.models.locate import content, locate, pinned
 from kale_tasks.world.models import CHECKPOINTS
 
 
@@ -25,13 +25,19 @@ def test_an_unpinned_or_missing_model_is_a_configuration_error(name: str) -> Non
         pinned(name)
 
 
+def test_a_model_card_changes_no_pin(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = pinned(str(tmp_path))
+    (tmp_path / "README.md").write_text("A model.")
+    content.cache_clear()
+    assert pinned(str(tmp_path)) == before
+
+
 def test_a_folder_is_pinned_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert locate(str(tmp_path)) == tmp_path
     before = pinned(str(tmp_path))
     assert len(before.partition("@")[2]) == 20
     (tmp_path / "vocabulary.txt").write_text("a")
-    from kale_tasks.models.locate import content
-
     content.cache_clear()
     assert pinned(str(tmp_path)) != before
