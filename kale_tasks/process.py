@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +17,7 @@ from typing import IO, Any
 import psutil
 
 _GRACE_SECONDS = 15.0
+_PARENT_POLL_SECONDS = 1.0
 # Variables that almost every program needs and that hold no secret.
 _HARMLESS = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
 
@@ -130,3 +133,15 @@ def stop_groups(groups: Sequence[ProcessGroup]) -> None:
 def _signal_group(leader: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.killpg(leader, number)
+
+
+def exit_with_parent() -> None:
+    """End this process soon after its parent has ended, also by SIGKILL. For the initializers of process pools."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

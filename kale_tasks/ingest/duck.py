@@ -16,6 +16,7 @@ from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.process import exit_with_parent
 from kale_tasks.settings.ingest import Ingest
 
 _BATCH_ROWS = 16_384
@@ -38,7 +39,7 @@ class DuckEngine:
         if workers <= 1:
             yield from map(scan, pieces)
             return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), exit_with_parent) as pool:
             yield from pool.map(scan, pieces)
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:

@@ -1,10 +1,16 @@
 """The step as a whole: no row is lost, nothing is done twice, and all engines and stores make the same rows."""
 
 import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from unittest.mock import patch
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -177,3 +183,35 @@ def _kill_once(cluster: SparkCluster, tables: Path) -> Thread:
     thread = Thread(target=watch)
     thread.start()
     return thread
+
+
+def test_no_worker_survives_a_main_process_that_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "landing" / KEY
+    folder.mkdir(parents=True)
+    pq.write_table(
+        pa.Table.from_pylist([pair(n) for n in range(60_000)]), folder / "rows.parquet", row_group_size=5_000
+    )
+    sets = [
+        "ingest.piece_rows=5000",
+        "ingest.workers=2",
+        "ingest.lists.evaluation=null",
+        f"landing={tmp_path / 'landing'}",
+        f"warehouse={tmp_path / 'lake'}",
+    ]
+    command = [sys.executable, "-m", "kale_tasks", "run", "ingest", "--key", KEY, *(f"--set={text}" for text in sets)]
+    main = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    workers = wait_for(lambda: psutil.Process(main.pid).children(recursive=True)[2:], 60)  # a tracker and two workers
+    everyone = psutil.Process(main.pid).children(recursive=True)
+    assert workers
+    main.kill()
+    main.wait()
+    gone, alive = psutil.wait_procs(everyone, timeout=30)
+    assert len(gone) == len(everyone) and not alive
+
+
+def wait_for(found: Callable[[], list[Any]], seconds: float) -> list[Any]:
+    """What is found once something is, within this time."""
+    until = time.monotonic() + seconds
+    while not (known := found()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return known
