@@ -44,7 +44,7 @@ class Committed:
     inputs: Mapping[str, str] = field(default_factory=dict)
     generation: int = 0
     config: str = ""
-    request: str = ""  # of whom asked for this run although its key was committed
+    request: str = ""  # of the request for this run although its key was committed
 
     def as_property(self) -> str:
         """Its text in the table's properties."""
