@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException
 
 from kale_tasks.airflow.command import Command
 from kale_tasks.airflow.dag_parts import heavy_task, schedule
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
 from kale_tasks.airflow.lineage import Lineage
-from kale_tasks.airflow.links import LineageLink, ReportLink
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.lake.keys import ALL_KEYS
 
@@ -20,6 +20,32 @@ KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | de
 OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "caption.recipe": "{{ params.get('recipe') or '' }}"}
 # Named by the Dag run, so that a retry after the commit does not run a third time.
 AGAIN = "{{ run_id if params.get('force') or params.get('redrive') else '' }}"
+
+
+class ReportLink(BaseOperatorLink):
+    """Link to the report on the key of the task."""
+
+    name = "Report"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address of the page. Airflow calls this after the task has ended."""
+        return _page("report", operator)
+
+
+class LineageLink(BaseOperatorLink):
+    """Link to the lineage of the key: committed runs and what they were made from."""
+
+    name = "Lineage"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Return the address of the page. Airflow calls this after the task has ended."""
+        return _page("keys", operator)
+
+
+def _page(kind: str, operator: Any) -> str:
+    # A task on all keys has no key, and a mapped task that failed early has no rendered one: link to the list.
+    key = getattr(operator, "key", None)
+    return f"/kale/{kind}/{quote(key, safe='')}" if key else "/kale/"
 
 
 class CommandOperator(Lineage, BaseOperator):

@@ -1,4 +1,4 @@
-"""`kale up` and `kale down`: an Airflow on this machine."""
+"""`kale up`, `kale down` and `kale demo`: an Airflow on this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ from kale_tasks.errors import BadConfig
 
 Folder = Annotated[Path, typer.Option(help="Folder of the lake, the landing files and Airflow's own files.")]
 DEFAULT_FOLDER = Path("kale-data")
+DemoPort = Annotated[int, typer.Option(help="Port of Airflow's pages; the sample web uses the next one.")]
 
 
 def up(
@@ -39,3 +40,16 @@ def down(folder: Folder = DEFAULT_FOLDER) -> None:
     if not stop_standalone(folder / "airflow"):
         raise BadConfig(f"No Airflow started by `kale up` or `kale demo` runs in {folder / 'airflow'}.")
     print("Airflow has stopped.")
+
+
+def demo(
+    folder: Folder = DEFAULT_FOLDER,
+    port: DemoPort = 8080,
+    keys: Annotated[int, typer.Option(min=1, max=28, help="Keys (days) of the sample world.")] = 3,
+    pairs: Annotated[int, typer.Option(min=20, help="Image-text pairs per key.")] = 500,
+    stay: Annotated[bool | None, typer.Option(help="Keep the pages open at the end (default: on a terminal).")] = None,
+) -> None:
+    """Run all Dags on a small sample world in a real Airflow, and show the results."""
+    from kale_tasks.world.demo.run import run_demo
+
+    run_demo(folder.resolve(), port, keys, pairs, stay)

@@ -8,20 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
-from kale_tasks.cli import (
-    airflow,
-    demo,
-    evaluate,
-    inspect,
-    lake,
-    maintain,
-    models,
-    quality,
-    release,
-    run,
-    sample,
-    takedown,
-)
+from kale_tasks.cli import airflow, inspect, lake, maintain, models, quality, release, run, sample, takedown
 from kale_tasks.errors import BadConfig, KaleError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -51,7 +38,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     "Quality": [
         (quality.check, "kale check ingest --key 2026-11-01"),
         (quality.report, "kale report --key 2026-11-01 --open"),
-        (evaluate.evaluate, "kale evaluate --key 2026-11-01"),
+        (quality.evaluate, "kale evaluate --key 2026-11-01"),
         (models.app, "kale models list"),
     ],
     "Publish": [
@@ -65,7 +52,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (maintain.maintain, "kale maintain --dry-run"),
         (lake.relocate, "kale relocate --set warehouse=/data/copy"),
         (maintain.doctor, "kale doctor"),
-        (demo.demo, "kale demo --keys 1 --pairs 100"),
+        (airflow.demo, "kale demo --keys 1 --pairs 100"),
         (airflow.up, "kale up"),
         (airflow.down, "kale down"),
         (sample.app, "kale sample make --pairs 1000 --out landing"),

@@ -1,11 +1,11 @@
-"""`kale check` and `kale report`."""
+"""`kale check`, `kale report` and `kale evaluate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, say_table, settings
 from kale_tasks.contract.registry import checked_steps, step_spec
 from kale_tasks.errors import BadConfig, BadData
 
@@ -17,6 +17,7 @@ Step = Annotated[
 ]
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
+Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. May be repeated.")]
 Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that failed their checks, with a reason.")]
 
 
@@ -73,3 +74,14 @@ def report(
     if open_:
         typer.launch(place)
     say({"report": place, **made.summary()}, json, f"Report: {place}")
+
+
+def evaluate(keys: Keys = None, sets: Sets = None, json: AsJson = False) -> None:
+    """Compare alt-texts, dense captions and captions with the truth, which only keys of a sample world have."""
+    from kale_tasks.lake.storage.open import open_storage
+    from kale_tasks.world.truth import scores
+
+    of = settings(sets)
+    lake = open_lake(of)
+    found = scores(lake, open_storage(of.landing, of.s3), keys or lake.keys("captions"))
+    say_table([score.figures() for score in found], json, "Texts against the truth")

@@ -1,12 +1,16 @@
 """A run: one execution of a step on a key, with everything that its verbs share."""
 
+from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 from kale_tasks.contract.fingerprint import fingerprint
 from kale_tasks.contract.step import Step, contents
+from kale_tasks.errors import KaleError
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.verdicts import failed_check
 from kale_tasks.progress import Progress, Silent
 from kale_tasks.runner.ledger import Meter
 from kale_tasks.runner.receipts import Receipt, receipts
@@ -75,3 +79,27 @@ class Run:
     def measure(self, name: str, value: float) -> None:
         """Add to a figure of the ledger line (seconds generating, bytes fetched); not part of the data."""
         self.meter.add(name, value)
+
+
+def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
+    """One cell of the status table."""
+    committed = lake.committed(step.table, key, step.slice)
+    row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
+    if committed is None:
+        return row
+    try:
+        fresh = Run(step, lake, settings, key).fingerprint == committed.fingerprint
+    except KaleError:
+        fresh = False  # an input no longer exists
+    age = _age(datetime.now(UTC) - datetime.fromisoformat(committed.at))
+    known = {"rows": committed.rows, "age": age, "fingerprint": committed.fingerprint}
+    failed = failed_check(lake, step.table, key, step.slice)
+    return {**row, **known, "state": "stale" if not fresh else "failed" if failed else "committed"}
+
+
+def _age(since: Any) -> str:
+    seconds = int(since.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -6,8 +6,7 @@ import pytest
 from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.sdk import BaseOperatorLink
 
-from kale_tasks.airflow.links import LineageLink, ReportLink
-from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator
+from kale_tasks.airflow.operators import CheckOperator, CommitOperator, LineageLink, PlanOperator, ReportLink
 from kale_tasks.airflow.provider import get_provider_info
 from kale_tasks.lake.tables import Lake
 from tests.kale import kale

@@ -117,8 +117,7 @@ def untrained(folder: Path) -> Path:
     """Save two untrained models to a folder: `sees` takes images, `reads` takes text only."""
     import torch
 
-    from kale_tasks.world.models.build import llava, llm
-    from kale_tasks.world.models.save import save
+    from kale_tasks.world.models.build import llava, llm, save
     from kale_tasks.world.models.tokenizer import build_processor, build_tokenizer
 
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from kale_tasks.progress import Progress
-from kale_tasks.world.models.build import llava, llm
+from kale_tasks.world.models.build import llava, llm, save
 from kale_tasks.world.models.card import Stage, write_card
 from kale_tasks.world.models.examples import (
     copy_batches,
@@ -19,7 +19,6 @@ from kale_tasks.world.models.examples import (
 )
 from kale_tasks.world.models.fit import answer_loss, fit
 from kale_tasks.world.models.measure import measure_base, measure_fuser, measure_real_names, measure_teacher
-from kale_tasks.world.models.save import save
 from kale_tasks.world.models.tokenizer import build_processor
 from kale_tasks.world.models.tower import cell_batches, cell_classifier, pixels
 from kale_tasks.world.scene import Scene
