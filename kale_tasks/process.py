@@ -135,9 +135,11 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
-def exit_with_parent() -> None:
-    """End this process soon after its parent has ended, also by SIGKILL. For the initializers of process pools."""
-    parent = os.getppid()
+def exit_with_parent(parent: int) -> None:
+    """End this process soon after the process of that id, its parent, has ended, also by SIGKILL.
+
+    For initializers of process pools. The parent is given, since it may have ended before this is called.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
-from kale_tasks.cli import airflow, inspect, lake, maintain, models, quality, release, run, sample, takedown
+from kale_tasks.cli import airflow, inspect, maintain, models, quality, release, run, sample, takedown
 from kale_tasks.errors import BadConfig, KaleError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -47,10 +47,10 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (takedown.takedown, "kale takedown --list - < requests.txt"),
     ],
     "Operate": [
-        (lake.init, "kale init"),
+        (maintain.init, "kale init"),
         (maintain.config, "kale config"),
         (maintain.maintain, "kale maintain --dry-run"),
-        (lake.relocate, "kale relocate --set warehouse=/data/copy"),
+        (maintain.relocate, "kale relocate --set warehouse=/data/copy"),
         (maintain.doctor, "kale doctor"),
         (airflow.demo, "kale demo --keys 1 --pairs 100"),
         (airflow.up, "kale up"),

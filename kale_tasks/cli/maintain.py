@@ -1,4 +1,4 @@
-"""Commands for operators: `kale config`, `kale maintain`, `kale doctor`."""
+"""Commands for operators: `kale init`, `kale relocate`, `kale config`, `kale maintain`, `kale doctor`."""
 
 import json as jsonlib
 import os
@@ -10,6 +10,35 @@ import typer
 
 from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings, writable_lake
 from kale_tasks.errors import Conflict
+
+
+def init(sets: Sets = None, json: AsJson = False) -> None:
+    """Create the lake: its folder or prefix, lake.json and the catalog. Does nothing if it exists."""
+    from kale_tasks.lake.tables import Lake
+
+    lake = Lake(settings(sets))
+    place, uuid = lake.storage.root, lake.identity.uuid if lake.identity else ""
+    say({"place": place, "uuid": uuid}, json, f"The lake is at {place} (uuid {uuid}).")
+
+
+def relocate(
+    sets: Sets = None,
+    catalog_copied: Annotated[
+        bool,
+        typer.Option("--catalog-copied", help="The original lake does not use the catalog of these settings."),
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Make a copied or moved lake a lake of its own. Run it on the copy; the original is not changed."""
+    from kale_tasks.lake.relocate import relocate as rewrite
+
+    done = rewrite(settings(sets), catalog_copied=catalog_copied)
+    text = f"{len(done.tables)} tables of {done.origin} now belong to the lake at {done.place}."
+    say(
+        {"place": done.place, "origin": done.origin, "tables": list(done.tables)},
+        json,
+        text if done.origin != done.place else f"The lake at {done.place} is at its place; nothing to do.",
+    )
 
 
 def config(

@@ -39,7 +39,8 @@ class DuckEngine:
         if workers <= 1:
             yield from map(scan, pieces)
             return
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), exit_with_parent) as pool:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, exit_with_parent, (os.getpid(),)) as pool:
             yield from pool.map(scan, pieces)
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:

@@ -199,6 +199,7 @@ def test_no_worker_survives_a_main_process_that_is_killed(tmp_path: Path) -> Non
         f"warehouse={tmp_path / 'lake'}",
     ]
     command = [sys.executable, "-m", "kale_tasks", "run", "ingest", "--key", KEY, *(f"--set={text}" for text in sets)]
+    Lake(settings_for(tmp_path), create=True)
     main = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     workers = wait_for(lambda: psutil.Process(main.pid).children(recursive=True)[2:], 60)  # a tracker and two workers
     everyone = psutil.Process(main.pid).children(recursive=True)
