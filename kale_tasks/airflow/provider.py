@@ -19,7 +19,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.sensor"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.sensor"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.hook"]}],
-        "extra-links": [f"{_HERE}.links.ReportLink", f"{_HERE}.links.LineageLink"],
+        "extra-links": [f"{_HERE}.operators.ReportLink", f"{_HERE}.operators.LineageLink"],
         "connection-types": [
             {
                 "connection-type": "kale",

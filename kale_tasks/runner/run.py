@@ -34,9 +34,9 @@ class Run:
     ) -> None:
         self.step, self.lake, self.settings, self.key = step, lake, settings, check_key(key)
         self.progress = progress or Silent()
+        self.config = dict(step.config(settings))  # first: wrong settings are found before anything is opened
         self._opened = dict(step.inputs(lake, settings, self.key))
         self.inputs = contents(self._opened)
-        self.config = dict(step.config(settings))
         self.previous = lake.committed(step.table, self.key, step.slice)
         # A name says who asks to run again, so that each try of a Dag run asks for the same run.
         self.request = again if isinstance(again, str) else ""

@@ -13,6 +13,7 @@ import pytest
 
 from kale_tasks.airflow.command import Command
 from kale_tasks.errors import BadConfig, Conflict, Transient
+from tests.lakes import lake_of
 from tests.services.server import wait_until
 
 # Replaces the command: starts a child, prints the pids of both, then sleeps.
@@ -32,6 +33,7 @@ Command(["sample", "web", "--port", "0"], {}).run(lambda line: print(line, flush
 @pytest.fixture
 def lake(tmp_path: Path) -> dict[str, str]:
     """The environment of an empty lake."""
+    lake_of([f"warehouse={tmp_path / 'lake'}"])
     return {"KALE_WAREHOUSE": str(tmp_path / "lake"), "KALE_LANDING": str(tmp_path / "landing"), "KALE_PROFILE": "demo"}
 
 

@@ -9,6 +9,7 @@ import pytest
 from kale_tasks.airflow.hook import KaleHook, variables
 from kale_tasks.airflow.provider import get_provider_info
 from kale_tasks.settings import load
+from tests.lakes import lake_of
 
 
 def test_airflow_knows_the_connection_type() -> None:
@@ -41,7 +42,10 @@ def test_the_test_button_opens_the_lake_and_says_what_is_wrong(tmp_path: Path, m
         monkeypatch.setenv("AIRFLOW_CONN_KALE_DEFAULT", connection)
         return KaleHook().test_connection()
 
-    good, message = connect(warehouse=str(tmp_path))
+    good, message = connect(warehouse=str(tmp_path / "lake"))
+    assert not good and "kale init" in message
+    lake_of([f"warehouse={tmp_path / 'lake'}"])
+    good, message = connect(warehouse=str(tmp_path / "lake"))
     assert good and "0 keys" in message
     good, message = connect(warehouse=str(tmp_path), catalog="postgresql+psycopg2://nobody:secret@127.0.0.1:9/none")
     assert not good and "secret" not in message

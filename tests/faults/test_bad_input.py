@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import kale_tasks.runner.verbs as running
+import kale_tasks.runner.commit as committing
 from kale_tasks.contract import registry as steps
 from kale_tasks.lake.storage.s3 import S3Storage
 from kale_tasks.lake.tables import COMMITTED
@@ -196,7 +196,7 @@ def test_wrong_credentials_are_told_and_never_shown(s3_sets: list[str]) -> None:
 
 MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "in a part": (S3Storage, "put", nth(3, lambda _, path, *__: "/part-" in path)),
-    "in the commit": (running, "swap", nth(1, lambda _, request: request.table == "pairs")),
+    "in the commit": (committing, "swap", nth(1, lambda _, request: request.table == "pairs")),
 }
 
 
