@@ -1,7 +1,8 @@
 """Pytest plugin: how long each test file may take.
 
-`tests/budgets.yaml` holds the seconds of every file on an idle machine of two cores. `pytest --budgets` (as `make test`
-runs it) fails when a file takes more than twice its budget. `pytest --write-budgets` writes the file from a whole run.
+`tests/budgets.yaml` holds the seconds of files on an idle machine of two cores. `pytest --budgets` (as `make test`
+runs it) fails when a listed file takes more than three times its budget; a file that is not listed has none.
+`pytest --write-budgets` writes the file from a whole run.
 """
 
 import os
@@ -12,11 +13,10 @@ import pytest
 import yaml
 
 FILE = Path(__file__).with_suffix(".yaml")
-FACTOR = float(os.environ.get("KALE_BUDGET_FACTOR", "2"))  # more for a slower machine
+FACTOR = float(os.environ.get("KALE_BUDGET_FACTOR", "3"))  # more for a slower machine
 SLACK_SECONDS = 5
-UNLISTED_SECONDS = 20
 _HEAD = """# Seconds of each test file on an idle machine of two cores, written by `make budgets`. A file that is not
-# listed has 20 seconds. `make test` fails when a file takes more than twice its budget.
+# listed has no budget. `make test` fails when a file takes more than three times its budget.
 """
 
 
@@ -31,13 +31,13 @@ def overruns(spent: dict[str, float], allowed: dict[str, float]) -> list[str]:
         f"{file} took {seconds:.0f} s; its budget is {budget:.0f} s. Make it faster, or run `make budgets` and say why "
         "in the commit message."
         for file, seconds in sorted(spent.items())
-        if seconds > FACTOR * (budget := allowed.get(file, UNLISTED_SECONDS)) + SLACK_SECONDS
+        if file in allowed and seconds > FACTOR * (budget := allowed[file]) + SLACK_SECONDS
     ]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the two options."""
-    parser.addoption("--budgets", action="store_true", help="Fail when a file takes more than twice its budget.")
+    parser.addoption("--budgets", action="store_true", help="Fail when a file takes more than three times its budget.")
     parser.addoption("--write-budgets", action="store_true", help="Write tests/budgets.yaml from this run.")
 
 
