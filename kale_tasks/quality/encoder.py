@@ -1,4 +1,4 @@
-"""Measures how well texts match their images, with an encoder of both such as CLIP or SigLIP."""
+"""Measures how well the texts of a key match their images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,14 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kale_tasks.experts.encoder import DualEncoder
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
-from kale_tasks.models.locate import locate
 from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.settings.model import Settings
 
-_BATCH = 32
 _READERS = 8  # threads that wait for the store
 # Stage and column of each kind of text in the metrics.
 _TEXTS = {
@@ -29,7 +28,7 @@ Matched = Mapping[str, Mapping[str, float | None]]
 
 def matched(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> Matched:
     """Return for each kind of text its mean cosine with its own image, and its recall@1 within the sample."""
-    encoder, most = _Encoder(settings.quality.encoder), settings.quality.encoder_rows
+    encoder, most = DualEncoder(settings.quality.encoder), settings.quality.encoder_rows
     found: dict[str, Mapping[str, float | None]] = {}
     for stage in (1, 2):
         rows = captions.filter(pc.field("stage") == stage).slice(0, most).to_pylist()
@@ -42,7 +41,7 @@ def matched(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> Mat
     return found
 
 
-def _figures(encoder: "_Encoder", pictures: Any, texts: Sequence[str]) -> dict[str, float | None]:
+def _figures(encoder: DualEncoder, pictures: Any, texts: Sequence[str]) -> dict[str, float | None]:
     if pictures is None:
         return {"image_score": None, "own_image_share": None}
     similarity = encoder.texts(texts) @ pictures.T
@@ -62,37 +61,3 @@ def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, An
             for row, found in zip(rows, pool.map(partial(picture, lake), rows), strict=True):
                 if found:
                     yield row["uid"], found
-
-
-class _Encoder:
-    """Encodes texts and images as unit vectors."""
-
-    def __init__(self, name: str) -> None:
-        import torch
-        from transformers import AutoModel, AutoProcessor
-
-        folder = locate(name)
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model: Any = AutoModel.from_pretrained(folder).to(self._device).eval()
-        self._processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
-        self._length = self._model.config.text_config.max_position_embeddings
-
-    def texts(self, texts: Sequence[str]) -> Any:
-        """Encode texts, truncated to the maximum length of the model."""
-        how = {"padding": "max_length", "truncation": True, "max_length": self._length, "return_tensors": "pt"}
-        return self._vectors(self._model.get_text_features, texts, lambda some: self._processor(text=some, **how))
-
-    def images(self, images: Sequence[Any]) -> Any:
-        """Encode images."""
-        read = lambda some: self._processor(images=some, return_tensors="pt")  # noqa: E731
-        return self._vectors(self._model.get_image_features, images, read)
-
-    def _vectors(self, features: Any, things: Sequence[Any], read: Any) -> Any:
-        import torch
-
-        made = []
-        with torch.inference_mode():
-            for at in range(0, len(things), _BATCH):
-                vectors = features(**read(list(things[at : at + _BATCH])).to(self._device))
-                made.append(getattr(vectors, "pooler_output", vectors))
-        return torch.nn.functional.normalize(torch.cat(made).float(), dim=-1).cpu()

@@ -94,6 +94,14 @@ def test_the_check_judges_ingested_rows(environment: dict[str, str], sets: list[
     assert "year_share" in json.dumps(result), result
 
 
+def python(environment: Mapping[str, str], code: str) -> str:
+    """Run code in a process that has the package, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
 def test_the_engine_answers_with_the_size_of_each_image(environment: dict[str, str]) -> None:
     code = """
 import io
@@ -111,10 +119,30 @@ with open_engine(load(["caption.engine=size"]).settings.caption, model) as engin
     engine.submit(Request(7, [], image.getvalue()))
     print([(answer.id, answer.text) for answer in engine.finished()], engine.pending)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[(7, 'An image of 64 by 48 pixels.')] 0"
+    assert python(environment, code) == "[(7, 'An image of 64 by 48 pixels.')] 0"
+
+
+def test_the_expert_finds_a_value_for_each_image(environment: dict[str, str]) -> None:
+    code = """
+from PIL import Image
+from kale_tasks.experts.base import ExpertRow, open_expert, values_of
+
+expert = open_expert("brightness", {"threshold": 100})
+expert.start()
+rows = [ExpertRow("a", "", Image.new("RGB", (8, 8), "white")), ExpertRow("b", "", Image.new("RGB", (8, 8)))]
+print(values_of(expert, [*rows, ExpertRow("c", "")]).select(["uid", "text", "score"]).to_pylist())
+"""
+    bright, dark = {"uid": "a", "text": "bright", "score": 1.0}, {"uid": "b", "text": "dark", "score": 0.0}
+    assert python(environment, code) == str([bright, dark])
+
+
+def test_the_scorer_rates_texts(environment: dict[str, str]) -> None:
+    code = """
+from kale_tasks.experts.base import open_scorer
+
+print(open_scorer("shared_words", {}).scores([("A red cup", "a cup of Ubuna"), ("", "x")]))
+"""
+    assert python(environment, code) == "[0.5, 0.0]"
 
 
 def test_a_release_has_the_format_and_goes_to_the_target(tmp_path: Path, environment: dict[str, str]) -> None:

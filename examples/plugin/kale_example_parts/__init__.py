@@ -1,1 +1,1 @@
-"""Example parts for KALE: a rule, an engine, a suite of checks, a release format and a release target."""
+"""Example parts for KALE: one each of rule, engine, expert, scorer, suite of checks, release format and target."""

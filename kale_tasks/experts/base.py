@@ -1,0 +1,104 @@
+"""The interfaces of experts and scorers, and their registries.
+
+Recipes name an expert or a scorer and give its options, which become keyword arguments. docs/plugins.md shows how to
+write one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pyarrow as pa
+
+from kale_tasks.errors import BadConfig, BadData
+from kale_tasks.registry import Registry
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# What experts return: a row for each value. A row of the input may have any number of values.
+VALUES = pa.schema(
+    [
+        pa.field("uid", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # as it is inserted in a prompt
+        pa.field("score", pa.float64()),  # how sure the expert is, by its own measure; null if it does not say
+        pa.field("data", pa.string()),  # more about this value as JSON, such as a box; null if there is none
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ExpertRow:
+    """What an expert sees of a row. The image is decoded, RGB, and None unless the expert reads images."""
+
+    uid: str
+    alt_text: str
+    image: "Image | None" = None
+
+
+class _Consulted:
+    version: ClassVar[int] = 1  # raise it when the same rows give other results: runs that used it become stale
+
+    @property
+    def identity(self) -> str:
+        """What results depend on besides the options, such as a pinned model; part of the fingerprint."""
+        return str(self.version)
+
+    def start(self) -> None:
+        """Load the model. `__init__` only checks the options, since planning a run calls it too."""
+
+    def stop(self) -> None:
+        """Release the model."""
+
+
+class Expert(_Consulted, ABC):
+    """Finds values in rows, such as tags or the text in an image. The same rows must always give the same values."""
+
+    reads_images: ClassVar[bool] = True
+
+    @abstractmethod
+    def values(self, rows: Sequence[ExpertRow]) -> pa.Table:
+        """Return the values of a batch of rows, with the columns VALUES, in the order of the rows."""
+
+
+class Scorer(_Consulted, ABC):
+    """Rates how well a text fits an image or another text. Higher is better; the scale is the scorer's own."""
+
+    @abstractmethod
+    def scores(self, pairs: Sequence[tuple["Image | str", str]]) -> list[float]:
+        """Return the score of each pair of an image (decoded, RGB) or a text, and the text that is rated."""
+
+
+EXPERTS: Registry[type[Expert]] = Registry("expert", "kale.experts", {"table": "kale_tasks.experts.table:TableExpert"})
+SCORERS: Registry[type[Scorer]] = Registry(
+    "scorer", "kale.scorers", {"encoder": "kale_tasks.experts.encoder:EncoderScorer"}
+)
+_P = TypeVar("_P", bound=_Consulted)
+
+
+def open_expert(name: str, options: Mapping[str, Any]) -> Expert:
+    """Create an expert without starting it; BadConfig if there is none of that name or it rejects its options."""
+    return _make(EXPERTS, name, options)
+
+
+def open_scorer(name: str, options: Mapping[str, Any]) -> Scorer:
+    """Create a scorer without starting it; BadConfig if there is none of that name or it rejects its options."""
+    return _make(SCORERS, name, options)
+
+
+def values_of(expert: Expert, rows: Sequence[ExpertRow]) -> pa.Table:
+    """Return the values that an expert finds; BadData if they lack columns or belong to no row of the batch."""
+    values = expert.values(rows)
+    if values.schema.names != VALUES.names:
+        raise BadData(f"{type(expert).__name__} returned the columns {values.schema.names}, not {VALUES.names}.")
+    if strange := set(values["uid"].to_pylist()) - {row.uid for row in rows}:
+        raise BadData(f"{type(expert).__name__} returned values of '{min(strange)}', a row that it was not given.")
+    return values.cast(VALUES)
+
+
+def _make(parts: Registry[type[_P]], name: str, options: Mapping[str, Any]) -> _P:
+    try:
+        return parts.find(name)(**options)
+    except (TypeError, ValueError) as error:
+        raise BadConfig(f"The {parts.kind} '{name}' rejects its options {dict(options)}: {error}") from error

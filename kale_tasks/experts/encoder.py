@@ -1,0 +1,82 @@
+"""Encodes images and texts into one space, with models such as CLIP or SigLIP, and scores texts by it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kale_tasks.experts.base import Scorer
+from kale_tasks.models.locate import locate, pinned
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_BATCH = 32
+
+
+class DualEncoder:
+    """Encodes texts and images as unit vectors."""
+
+    def __init__(self, name: str) -> None:
+        import torch
+        from transformers import AutoModel, AutoProcessor
+
+        folder = locate(name)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model: Any = AutoModel.from_pretrained(folder).to(self._device).eval()
+        self._processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+        self._length = self._model.config.text_config.max_position_embeddings
+
+    def texts(self, texts: Sequence[str]) -> Any:
+        """Encode texts, truncated to the maximum length of the model."""
+        how = {"padding": "max_length", "truncation": True, "max_length": self._length, "return_tensors": "pt"}
+        return self._vectors(self._model.get_text_features, texts, lambda some: self._processor(text=some, **how))
+
+    def images(self, images: Sequence[Any]) -> Any:
+        """Encode images."""
+        read = lambda some: self._processor(images=some, return_tensors="pt")  # noqa: E731
+        return self._vectors(self._model.get_image_features, images, read)
+
+    def _vectors(self, features: Any, things: Sequence[Any], read: Any) -> Any:
+        import torch
+
+        made = []
+        with torch.inference_mode():
+            for at in range(0, len(things), _BATCH):
+                vectors = features(**read(list(things[at : at + _BATCH])).to(self._device))
+                made.append(getattr(vectors, "pooler_output", vectors))
+        return torch.nn.functional.normalize(torch.cat(made).float(), dim=-1).cpu()
+
+
+class EncoderScorer(Scorer):
+    """Scores a text by the cosine of its vector and that of an image or of another text. `model` is pinned."""
+
+    def __init__(self, model: str) -> None:
+        self._name = model
+        self._encoder: DualEncoder | None = None
+
+    @property
+    def identity(self) -> str:
+        """The pinned name of the model."""
+        return f"{self.version} {pinned(self._name)}"
+
+    def start(self) -> None:
+        """Load the model."""
+        self._encoder = DualEncoder(self._name)
+
+    def stop(self) -> None:
+        """Release the model."""
+        self._encoder = None
+
+    def scores(self, pairs: Sequence[tuple["Image | str", str]]) -> list[float]:
+        """Return the cosine of each pair, between -1 and 1."""
+        if self._encoder is None:
+            raise RuntimeError("start() must be called before scores().")
+        encoders: dict[bool, Callable[[Sequence[Any]], Any]] = {True: self._encoder.texts, False: self._encoder.images}
+        cosines = [0.0] * len(pairs)
+        for is_text, encode in encoders.items():
+            places = [at for at, (source, _) in enumerate(pairs) if isinstance(source, str) == is_text]
+            if places:
+                sources = encode([pairs[at][0] for at in places])
+                texts = self._encoder.texts([pairs[at][1] for at in places])
+                for at, cosine in zip(places, (sources * texts).sum(1).tolist(), strict=True):
+                    cosines[at] = float(cosine)
+        return cosines
