@@ -13,7 +13,7 @@ with DAG(
     dag_display_name="KALE 2: images",
     description="Fetch or adopt the images of a key.",
     doc_md=__doc__,
-    params=run_form("redrive", "limit"),
+    params=run_form("redrive", "limit", "preview"),
     **dag_arguments("images"),
 ):
     announce = AnnounceOperator(

@@ -16,7 +16,7 @@ with DAG(
     dag_display_name="KALE 1: ingest",
     description="Clean, deduplicate and split the alt-text pairs of a day.",
     doc_md=__doc__,
-    params=run_form("force", "limit"),
+    params=run_form("force", "limit", "preview"),
     max_active_runs=1,
     **dag_arguments("ingest") | {"catchup": schedule().catchup},
 ):

@@ -13,7 +13,7 @@ with DAG(
     dag_display_name="KALE 3: stage 1",
     description="Dense captions, fused with the alt-text.",
     doc_md=__doc__,
-    params=run_form("force", "limit", "recipe"),
+    params=run_form("force", "limit", "preview", "recipe"),
     **dag_arguments("captions"),
 ):
     announce = AnnounceOperator(

@@ -13,7 +13,7 @@ with DAG(
     dag_display_name="KALE 5: stage 2",
     description="Captions by the student.",
     doc_md=__doc__,
-    params=run_form("force", "limit", "recipe"),
+    params=run_form("force", "limit", "preview", "recipe"),
     **dag_arguments("captions"),
 ):
     announce = AnnounceOperator(

@@ -19,7 +19,15 @@ _FIELDS = {
         type=["null", "integer"],
         minimum=1,
         title="Limit",
-        description="Take only the first rows of the key. Warning: they replace all rows of the key.",
+        description="Take only the first rows of the key, in a preview: the rows of the key stay as they are.",
+    ),
+    "preview": Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[a-z][a-z0-9_]{0,29}$",
+        title="Preview",
+        description="Work in this preview, which reads the lake but does not change it. "
+        "Empty: `default` if there is a limit, else none.",
     ),
     "recipe": Param(
         None,

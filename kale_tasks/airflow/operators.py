@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperator, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from kale_tasks.airflow.command import Command
 from kale_tasks.airflow.dag_parts import heavy_task, schedule
@@ -17,7 +17,11 @@ from kale_tasks.lake.keys import ALL_KEYS
 # A manual run may have neither a partition key nor a data interval; the name is then undefined.
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
 # Settings that the form of a run may set; empty if the Dag's form lacks the field.
-OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "caption.recipe": "{{ params.get('recipe') or '' }}"}
+OVERRIDES = {
+    "limit": "{{ params.get('limit') or '' }}",
+    "preview": "{{ params.get('preview') or '' }}",
+    "caption.recipe": "{{ params.get('recipe') or '' }}",
+}
 # Named by the Dag run, so that a retry after the commit does not run a third time.
 AGAIN = "{{ run_id if params.get('force') or params.get('redrive') else '' }}"
 
@@ -178,6 +182,11 @@ class CheckOperator(CommandOperator):
         self.step = step
 
     def execute(self, context: Any) -> Any:
-        """Run the checks. The result names failed checks and warnings; the figures stay in the lake."""
+        """Run the checks. The result names failed checks and warnings; the figures stay in the lake.
+
+        The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
+        """
         result = self.kale(context, ["check", self.step])
+        if self.outlets and (self.overrides.get("limit") or self.overrides.get("preview")):
+            raise AirflowSkipException(f"{self.step} {self.key} is a preview: it is not announced to later Dags.")
         return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, say_table, settings, with_preview
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
+    from kale_tasks.contract.registry import StepSpec
     from kale_tasks.lake.tables import Lake
     from kale_tasks.settings import Settings
 
@@ -29,12 +30,12 @@ OptionalTable = Annotated[str | None, typer.Argument(callback=_check_table, help
 Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.")]
 
 
-def status(sets: Sets = None, json: AsJson = False) -> None:
-    """Show every key and step: missing, stale, committed or failed (its checks); rows and age.
+def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> None:
+    """Show every key and step: missing, stale, committed, failed (its checks) or preview; rows and age.
 
     A dash stands where a step makes no rows: `distill` and `release` work on all keys, the others on single keys.
     """
-    of = settings(sets)
+    of = settings(with_preview(sets, preview))
     lake = open_lake(of)
     rows = _status(lake, of)
     if json:
@@ -62,11 +63,12 @@ def show(
     key: Key,
     out: Annotated[Path | None, typer.Option(help="Write all rows to this file: .parquet, .csv or .jsonl.")] = None,
     rows: Annotated[int, typer.Option(help="Rows to print.")] = 10,
+    preview: Preview = None,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
     """Print the first rows of a key in a table, or write all of them to a file."""
-    lake = open_lake(settings(sets))
+    lake = open_lake(settings(with_preview(sets, preview)))
     if out is None:
         say_table(_first(lake, table, key, rows), json)
         return
@@ -124,7 +126,15 @@ def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
     steps = [(spec, spec.load()) for spec in STEPS.values()]
     keys = sorted({*landing_keys(of), *(key for spec in STEPS.values() for key in lake.keys(spec.table))})
     cells = ((spec, state(lake, of, step, key)) for key in keys for spec, step in steps)
-    return [cell for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]
+    found = [(spec, cell) for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]
+    return [_marked(lake, spec, cell) for spec, cell in found]
+
+
+def _marked(lake: "Lake", spec: "StepSpec", cell: dict[str, Any]) -> dict[str, Any]:
+    from kale_tasks.lake.preview import PreviewLake
+
+    own = isinstance(lake, PreviewLake) and lake.has(spec.partition(cell["key"]))
+    return {**cell, "state": "preview"} if own else cell
 
 
 def _first(lake: "Lake", table: str, key: str, rows: int) -> list[dict[str, Any]]:

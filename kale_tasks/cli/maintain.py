@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings, writable_lake
+from kale_tasks.cli.options import AsJson, Sets, real_lake, say, say_table, settings, writable_lake
 from kale_tasks.errors import Conflict
 
 
@@ -65,24 +65,30 @@ def maintain(
     dry_run: Annotated[bool, typer.Option(help="Only print what would be deleted.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Expire old snapshots and delete files that no table uses."""
+    """Expire old snapshots, and delete files that no table uses and previews that nobody uses."""
     from kale_tasks.lake.maintain import delete, expire, grace_of, orphans
+    from kale_tasks.lake.preview import delete_preview, expired_previews
 
     of = settings(sets)
-    lake = open_lake(of) if dry_run else writable_lake(of)
+    lake = real_lake(of, "Maintenance") if dry_run else writable_lake(of, "Maintenance")
+    previews = expired_previews(lake, timedelta(days=of.maintenance.preview_days))
     expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
     grace = grace_of(of)
     unused = list(orphans(lake, grace))
     if not dry_run:
         delete(lake, unused, grace)
+        for preview in previews:
+            delete_preview(lake.catalog, lake.storage, preview)
     done = {
         "dry_run": dry_run,
         "snapshots": sum(len(ids) for ids in expired.values()),
         "files": len(unused),
         "bytes": sum(entry.size for entry in unused),
+        "previews": previews,
     }
     verb = "would be deleted" if dry_run else "deleted"
-    say(done, json, f"{done['snapshots']} snapshots and {done['files']} unused files ({done['bytes']:,} bytes) {verb}.")
+    text = f"{done['snapshots']} snapshots, {done['files']} unused files ({done['bytes']:,} bytes)"
+    say(done, json, f"{text} and {len(previews)} previews {verb}.")
 
 
 def doctor(sets: Sets = None, json: AsJson = False) -> None:
@@ -101,7 +107,7 @@ def note() -> None:
     from kale_tasks.runner.dag_runs import note as write
 
     os.nice(10)  # runs come first
-    lake, busy = writable_lake(settings(None)), []
+    lake, busy = writable_lake(settings(None), "The ledger of Dag runs"), []
     for line in sys.stdin:
         try:
             write(lake, DagRun(**jsonlib.loads(line)))

@@ -22,6 +22,9 @@ StepName = Annotated[
     str, typer.Argument(help=f"{', '.join(STEPS)}.", metavar="STEP", autocompletion=lambda: list(STEPS))
 ]
 Key = Annotated[str, typer.Option("--key", callback=check_key, help="The key, such as 2026-11-01.")]
+Preview = Annotated[
+    str | None, typer.Option("--preview", metavar="NAME", help="Work in this preview instead of the real lake.")
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Override a setting, as name=value. May be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 _NO_EDGE = 100_000  # width of a file or a pipe
@@ -40,28 +43,49 @@ def settings(sets: Sequence[str] | None) -> Settings:
     return load(sets or ()).settings
 
 
+def with_preview(sets: Sequence[str] | None, preview: str | None, limit: int | None = None) -> list[str]:
+    """Return the overrides with those of `--preview` and `--limit`."""
+    given = {"preview": preview, "limit": limit}
+    return [*(sets or ()), *(f"{name}={value}" for name, value in given.items() if value is not None)]
+
+
 def open_lake(of: Settings) -> "Lake":
-    """Open the lake of these settings to read it; BadConfig if there is none, or if it was copied."""
-    from kale_tasks.lake.tables import Lake
+    """Open the lake or preview of these settings to read it; BadConfig if there is none, or if it was copied."""
+    from kale_tasks.lake import preview
 
-    return Lake(of, create=False)
+    lake = preview.open_lake(of)
+    if isinstance(lake, preview.PreviewLake):
+        lake.require()
+    return lake
 
 
-def writable_lake(of: Settings) -> "Lake":
-    """Open the lake of these settings to write to it; BadConfig if there is none, or if it was copied."""
-    lake = open_lake(of)
+def real_lake(of: Settings, action: str) -> "Lake":
+    """Open the lake of these settings for an action that no preview allows; BadConfig if they name one."""
+    from kale_tasks.lake.preview import real_lake as open_real
+
+    return open_real(of, action)
+
+
+def writable_lake(of: Settings, real: str = "") -> "Lake":
+    """Open the lake of these settings to write to it, or begin the preview that they name.
+
+    `real` names the action if it works on the real lake only; BadConfig if the settings name a preview then.
+    """
+    from kale_tasks.lake.preview import open_lake as open_any
+
+    lake = real_lake(of, real) if real else open_any(of)
     lake.identify()
     return lake
 
 
 @contextmanager
-def opened(sets: Sequence[str] | None) -> Iterator[Opened]:
-    """Context manager for commands that write: the lake and progress on stderr."""
+def opened(sets: Sequence[str] | None, real: str = "") -> Iterator[Opened]:
+    """Context manager for commands that write: the lake, as `writable_lake` opens it, and progress on stderr."""
     from kale_tasks.progress import progress_of
 
     of = settings(sets)
     with progress_of(of.log) as progress:
-        yield Opened(writable_lake(of), of, progress)
+        yield Opened(writable_lake(of, real), of, progress)
 
 
 def say(answer: Any, as_json: bool, text: str = "") -> None:

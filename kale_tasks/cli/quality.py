@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, say_table, settings, with_preview
 from kale_tasks.contract.registry import checked_steps, step_spec
 from kale_tasks.errors import BadConfig, BadData
 
@@ -21,14 +21,21 @@ Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. Ma
 Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that failed their checks, with a reason.")]
 
 
-def check(step: Step, key: Key, accept: Accept = None, sets: Sets = None, json: AsJson = False) -> None:
+def check(
+    step: Step,
+    key: Key,
+    accept: Accept = None,
+    preview: Preview = None,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
     """Check what a step committed for a key. Exit code 3: a critical check failed, and later steps refuse the rows."""
     from kale_tasks.lake import verdicts
     from kale_tasks.quality.check import check_run
     from kale_tasks.quality.report import make_report
     from kale_tasks.quality.suite import find_suite
 
-    of = settings(sets)
+    of = settings(with_preview(sets, preview))
     lake = open_lake(of)
     if accept:
         find_suite(step)  # raises for a step without checks
@@ -54,6 +61,7 @@ def report(
     release: Annotated[str | None, typer.Option("--release", help="A release instead of a key.")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Also write the page to this file.")] = None,
+    preview: Preview = None,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
@@ -64,7 +72,7 @@ def report(
 
     if (key is None) == (release is None):
         raise BadConfig("Give either --key or --release.")
-    of = settings(sets)
+    of = settings(with_preview(sets, preview))
     lake = open_lake(of)
     made = make_report(lake, of, key) if key else make_release_report(lake, of, str(release))
     path = report_path(key or f"{RELEASE}{release}", "html")

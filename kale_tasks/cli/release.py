@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, open_lake, say, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, real_lake, say, settings
 from kale_tasks.errors import BadConfig
 
 app = typer.Typer(no_args_is_help=True, help="Compare a built release with the published one before publishing it.")
@@ -23,7 +23,7 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     if student == bool(key):
         raise BadConfig("Name what to publish: either --key KEY for its release, or --student.")
     of = settings(sets)
-    lake = open_lake(of)
+    lake = real_lake(of, "Publishing")
     with progress_of(of.log) as progress:
         if key:
             version = read(lake, key).version
@@ -43,7 +43,7 @@ def diff(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     from kale_tasks.release.publish import target
 
     of = settings(sets)
-    lake = open_lake(of)
+    lake = real_lake(of, "A release")
     found = compare(lake, read(lake, key), target(of).current())
     say(found.as_json(), json, str(found))
 
@@ -58,7 +58,7 @@ def review(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     from kale_tasks.release.review import review as compare
 
     of = settings(sets)
-    lake = open_lake(of)
+    lake = real_lake(of, "A release")
     built = read(lake, key)
     make_release_report(lake, of, built.version)
     text = compare(lake, of, built, target(of).current())

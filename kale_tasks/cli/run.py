@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, StepName, opened, say
+from kale_tasks.cli.options import AsJson, Key, Preview, Sets, StepName, opened, say, with_preview
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -25,18 +25,32 @@ Again = Annotated[
 Request = Annotated[
     str, typer.Option("--request", help="With --again: name of the request; repeating it does not run a second time.")
 ]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Take only this many rows, in a preview (default: `default`).")
+]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
 Base = Annotated[str | None, typer.Option("--base", help="Fingerprint that the run replaces, from `kale plan`.")]
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
-def run(
-    step: StepName, key: Key, sets: Sets = None, again: Again = False, request: Request = "", json: AsJson = False
+def run(  # noqa: PLR0913, PLR0917
+    step: StepName,
+    key: Key,
+    limit: Limit = None,
+    preview: Preview = None,
+    sets: Sets = None,
+    again: Again = False,
+    request: Request = "",
+    json: AsJson = False,
 ) -> None:
-    """Run a step on a key: plan, work, commit. Does nothing if it is committed already."""
+    """Run a step on a key: plan, work, commit. Does nothing if it is committed already.
+
+    With --limit or --preview the rows go to a preview: later steps, `kale show`, `kale status` and `kale report` find
+    them there if they get the same --preview. The real lake is not changed, and nothing of a preview is released.
+    """
     from kale_tasks.runner.verbs import execute
 
-    with _new_run(step, key, sets, again, request) as it:
+    with _new_run(step, key, with_preview(sets, preview, limit), again, request) as it:
         committed = execute(it)
         say(_account(it, committed), json, _sentence(it, committed))
 
@@ -104,13 +118,17 @@ def _chunk(made: "Plan", index: int) -> "PlannedChunk":
 
 def _account(run: "Run", committed: "Committed") -> dict[str, Any]:
     kept = {k: v for k, v in asdict(committed).items() if k != "config"}
-    return {"step": run.step.name, "key": run.key, "table": run.step.table, **kept}
+    preview = {"preview": run.lake.preview} if run.lake.preview else {}
+    return {"step": run.step.name, "key": run.key, "table": run.step.table, **kept, **preview}
 
 
 def _sentence(run: "Run", committed: "Committed") -> str:
     by_rule = ", ".join(f"{rule} {n}" for rule, n in sorted(committed.dropped.items(), key=lambda x: -x[1]))
     dropped = f", dropped {sum(committed.dropped.values())} ({by_rule})" if by_rule else ""
+    name = run.lake.preview
+    show = f"kale show {run.step.table} --key {run.key} --preview {name}"
+    where = f" The rows are in the preview '{name}' only: {show}" if name else ""
     return (
         f"{run.step.name} {run.key} {committed.fingerprint}: {committed.rows_in} in, {committed.rows} kept"
-        f"{dropped}, {committed.quarantined} quarantined."
+        f"{dropped}, {committed.quarantined} quarantined.{where}"
     )

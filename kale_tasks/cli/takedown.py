@@ -42,7 +42,7 @@ def takedown(  # noqa: PLR0913, PLR0917
     from kale_tasks.takedown.sweep import check_again, rewritten_steps, take_down
 
     request = _request(listed, options)
-    with opened(sets) as (lake, settings, progress):
+    with opened(sets, real="A takedown") as (lake, settings, progress):
         record = take_down(lake, settings, request, rewritten_steps(), progress)
         keys: dict[str, Any] = record.get("keys", {})
         checks = check_again(lake, settings, keys)
@@ -65,7 +65,7 @@ def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:
     from kale_tasks.takedown.certificate import certificate_path, finish
     from kale_tasks.takedown.sweep import read_record, rewritten_steps, sweep
 
-    with opened(sets) as (lake, settings, progress):
+    with opened(sets, real="A takedown") as (lake, settings, progress):
         record = sweep(lake, settings, read_record(lake, name), rewritten_steps(), progress)
         certificate = finish(lake, settings, record, now=now)
     removed, path = len(certificate["sha256_of_uids"]), certificate_path(name)

@@ -13,6 +13,7 @@ from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.distill.sampler import MicroBatch, StreamPosition
 from kale_tasks.errors import BadData
 from kale_tasks.imaging import BrokenImage, decode_rgb
+from kale_tasks.lake.preview import open_lake
 from kale_tasks.lake.shards import read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.model import Settings
@@ -53,7 +54,7 @@ class BatchDataset(Dataset[TensorBatch]):
 
     @cached_property
     def _lake(self) -> Lake:
-        return Lake(self._settings)
+        return open_lake(self._settings)
 
 
 def pad_examples(examples: Sequence[TrainingExample], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

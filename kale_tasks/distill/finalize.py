@@ -25,7 +25,7 @@ from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import TrainingProcess, choose_device, run_in_processes, single_process
 from kale_tasks.distill.train import TrainingLog, example_sampler, train
 from kale_tasks.errors import BadConfig
-from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.preview import open_lake
 from kale_tasks.models import students
 from kale_tasks.progress import Silent, make
 from kale_tasks.recipes.recipe import load_recipe, recipe_name
@@ -81,7 +81,7 @@ def _train_reopened(
     process: TrainingProcess, step: Step, settings: Settings, planned: tuple[str, str, str | None]
 ) -> None:
     progress = make(settings.log) if process.is_leader else Silent()
-    run, plan = reopen(step, Lake(settings), settings, planned, progress)
+    run, plan = reopen(step, open_lake(settings), settings, planned, progress)
     progress.begin(f"distill {run.key}", plan.chunks[0].stop)
     train(process, run)
 

@@ -107,8 +107,4 @@ def earlier_content(lake: Lake, key: str) -> str:
 
 def earlier_files(lake: Lake, key: str) -> list[str]:
     """List the index files of all earlier keys, as paths in the warehouse."""
-    table = lake.table(INDEX)
-    if table.current_snapshot() is None:
-        return []
-    tasks = table.scan(row_filter=LessThan(term="key", value=key)).plan_files()
-    return sorted(lake.storage.relative(task.file.file_path) for task in tasks)
+    return sorted(file.path for file in lake.files(INDEX, where=LessThan(term="key", value=key)))

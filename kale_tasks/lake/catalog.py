@@ -67,7 +67,7 @@ def answered(ask: Callable[[], _T], uri: str = "The catalog") -> _T:
     raise AssertionError("unreachable")
 
 
-def load_or_create(catalog: Catalog, name: str, create: Callable[[], Table]) -> Table:
+def load_or_create(catalog: Catalog, name: tuple[str, str], create: Callable[[], Table]) -> Table:
     """The table of that name, made on first use; two makers at once end with one table."""
     try:
         return _load(catalog, name)
@@ -78,18 +78,18 @@ def load_or_create(catalog: Catalog, name: str, create: Callable[[], Table]) -> 
             return _load(catalog, name)
 
 
-def _load(catalog: Catalog, name: str) -> Table:
+def _load(catalog: Catalog, name: tuple[str, str]) -> Table:
     try:
-        return catalog.load_table((NAMESPACE, name))
+        return catalog.load_table(name)
     except FileNotFoundError as error:
         raise BadData(
-            f"The catalog names metadata of {name} that is gone: {_first_line(error)}. Restore it from a copy; "
+            f"The catalog names metadata of {name[1]} that is gone: {_first_line(error)}. Restore it from a copy; "
             f"if the lake was copied or moved, run `kale relocate`."
         ) from error
     except (ValidationError, ValueError) as error:  # no JSON, or not the JSON of a table that this version knows
         said = str(error).split(" [type=")[0].splitlines()[-1].strip()
         raise BadData(
-            f"The metadata of {name} cannot be read: {said}. If a newer version wrote it, "
+            f"The metadata of {name[1]} cannot be read: {said}. If a newer version wrote it, "
             f"upgrade this one; else bring it back from a copy."
         ) from error
 

@@ -22,7 +22,7 @@ from pyiceberg.table import Table
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.partition import Partition, partition_filter
-from kale_tasks.lake.tables import COMMITTED, Committed, Lake, committed_in
+from kale_tasks.lake.tables import COMMITTED, Committed, Lake
 from kale_tasks.lake.times import utc_now
 
 _TRIES = 60
@@ -52,7 +52,7 @@ def swap(lake: Lake, request: Swap) -> bool:
     added: list[IcebergFile] | None = None
     for attempt in range(_TRIES):
         table = lake.table(request.table)
-        current = committed_in(table, request.key, request.slice)
+        current = lake.committed_at(table, request.table, request.key, request.slice)
         if current and current.fingerprint == request.new.fingerprint and request.rewrites is None:
             return False
         moved = request.rewrites is not None and (current is None or current.content != request.rewrites)

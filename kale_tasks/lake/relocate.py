@@ -17,6 +17,7 @@ from pyiceberg.table.snapshots import Snapshot
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.catalog import NAMESPACE, answered, no_lake, open_catalog
 from kale_tasks.lake.identity import LAKE_FILE, new_identity, read_identity, real_place
+from kale_tasks.lake.preview import delete_preview, preview_names
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
@@ -71,6 +72,8 @@ def relocate(settings: Settings, *, catalog_copied: bool = False) -> Relocated:
         tag = storage.tag(LAKE_FILE)
     for name, table in away.items():
         _relocate_table(catalog, storage, name, table)
+    for preview in preview_names(catalog) if moved or away else ():  # their tables name files of the original
+        delete_preview(catalog, storage, preview)
     if (moved or away) and not storage.put_if(LAKE_FILE, new_identity(storage.root).as_bytes(), tag):
         raise Conflict("Another process relocated this lake at the same time. Check it with `kale doctor`.")
     return Relocated(storage.root, origin, tuple(away))

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
@@ -72,10 +74,14 @@ class DataFile:
 class Lake:
     """The tables of one warehouse behind one catalog."""
 
+    preview = ""  # name of the preview, if it is one
+    _namespace = NAMESPACE
+
     def __init__(self, settings: Settings, *, create: bool = True) -> None:
         """Open the lake of these settings; create it if there is none, unless `create` is off: then BadConfig."""
         self.settings = settings
         self.storage: Storage = open_storage(real_place(settings.warehouse), settings.s3)
+        self._place = self.storage  # of its tables
         self.identity = checked_identity(self.storage)
         self._catalog = open_catalog(settings, create=create)
         if self.identity is None and create:
@@ -89,6 +95,11 @@ class Lake:
             for name in self.tables():
                 self._load(name)
             self.identity = create_identity(self.storage)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The opened catalog."""
+        return self._catalog
 
     @cached_property
     def catalog_uri(self) -> str:
@@ -106,12 +117,18 @@ class Lake:
 
     def tables(self) -> list[str]:
         """The tables that something was written to; to ask makes none."""
-        known = answered(lambda: self._catalog.list_tables(NAMESPACE), self.catalog_uri)
-        return [name for name in TABLES if (NAMESPACE, name) in known]
+        known = answered(lambda: self._catalog.list_tables(self._namespace), self.catalog_uri)
+        return [name for name in TABLES if (self._namespace, name) in known]
 
     def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
         """Return the current commit of a partition, or None."""
         return committed_in(self.table(name), key, slice_)
+
+    def committed_at(
+        self, table: Table, name: str, key: str, slice_: Mapping[str, Any] | None = None
+    ) -> Committed | None:
+        """Return the commit of a partition in this version of its table, or None."""
+        return committed_in(table, key, slice_)
 
     def partitions(self, name: str) -> dict[Partition, Committed]:
         """Every committed partition of a table, in order of their names."""
@@ -122,10 +139,16 @@ class Lake:
         return sorted({partition.key for partition in self.partitions(name)})
 
     def files(
-        self, name: str, key: str | None = None, slice_: Mapping[str, Any] | None = None, snapshot_id: int | None = None
+        self,
+        name: str,
+        key: str | None = None,
+        slice_: Mapping[str, Any] | None = None,
+        snapshot_id: int | None = None,
+        where: BooleanExpression | None = None,
     ) -> list[DataFile]:
         """The data files of a partition in row order, without reading any of them."""
-        return self._files(self.table(name), partition_filter(key, slice_), snapshot_id)
+        row_filter = partition_filter(key, slice_)
+        return self._files(self.table(name), And(row_filter, where) if where else row_filter, snapshot_id)
 
     def opened(self, partition: Partition) -> tuple[Committed, tuple[DataFile, ...]] | None:
         """What is committed for a partition and its files, from one version of the table."""
@@ -148,7 +171,7 @@ class Lake:
         return {
             partition: (
                 committed,
-                tuple(sorted(files.get((partition.key, *partition.columns.values()), ()), key=_row_order)),
+                tuple(sorted(files.get((partition.key, *partition.columns.values()), ()), key=row_order)),
             )
             for partition, committed in found.items()
         }
@@ -184,7 +207,7 @@ class Lake:
         connection = duckdb.connect()
         for name in names:
             # Batches through Arrow: DuckDB reads S3 only with an extension that it would have to download.
-            connection.register(name, self._scan(name, key, None, None, None).to_arrow_batch_reader().read_all())
+            connection.register(name, self.arrow(name, key))
         return connection
 
     def _files(self, table: Table, row_filter: BooleanExpression, snapshot_id: int | None = None) -> list[DataFile]:
@@ -192,7 +215,7 @@ class Lake:
             return []
         scan = table.scan(row_filter=row_filter, snapshot_id=snapshot_id)
         uid = _uid_field(table)
-        return sorted((_described(self.storage, task.file, uid) for task in scan.plan_files()), key=_row_order)
+        return sorted((_described(self.storage, task.file, uid) for task in scan.plan_files()), key=row_order)
 
     def _scan(self, name: str, key: str | None, columns: Any, where: Any, slice_: Any) -> Any:
         table = self.table(name)
@@ -203,22 +226,24 @@ class Lake:
 
     def _load(self, name: str) -> Table:
         spec = TABLES[name]
-        table = answered(lambda: load_or_create(self._catalog, name, lambda: self._create(spec)), self.catalog_uri)
-        if table.location() != self.storage.uri(name):
+        table = answered(
+            lambda: load_or_create(self._catalog, (self._namespace, name), lambda: self._create(spec)), self.catalog_uri
+        )
+        if table.location() != self._place.uri(name):
             raise copied(self.storage.root, table.location().removesuffix(f"/{name}"))
         return table
 
     def _create(self, spec: TableSpec) -> Table:
-        location = self.storage.uri(spec.name)
+        location = self._place.uri(spec.name)
         # Looked for in this order: who has snapshots was in the catalog before it had them.
-        if self._has_snapshots(spec.name) and not self._catalog.table_exists((NAMESPACE, spec.name)):
+        if self._has_snapshots(spec.name) and not self._catalog.table_exists((self._namespace, spec.name)):
             raise BadConfig(
                 f"{location} holds a table that the catalog does not know. Set the catalog that knows it, or bring "
                 f"that back from a copy. Nothing was touched."
             )
         schema = iceberg_schema(spec)
         return self._catalog.create_table(
-            (NAMESPACE, spec.name),
+            (self._namespace, spec.name),
             schema,
             location=location,
             partition_spec=partition_spec(spec, schema),
@@ -227,7 +252,7 @@ class Lake:
 
     def _has_snapshots(self, name: str) -> bool:
         return any(
-            entry.path.rpartition("/")[2].startswith("snap-") for entry in self.storage.entries(f"{name}/metadata")
+            entry.path.rpartition("/")[2].startswith("snap-") for entry in self._place.entries(f"{name}/metadata")
         )
 
     def _evolve(self, table: Table, spec: TableSpec) -> Table:
@@ -244,7 +269,8 @@ def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None
     return Committed.from_property(text) if text else None
 
 
-def _row_order(file: DataFile) -> tuple[int, str, str]:
+def row_order(file: DataFile) -> tuple[int, str, str]:
+    """Return the sort key that puts the files of a partition in row order."""
     # Parts are numbered in row order, and a takedown writes rewritten parts to another folder.
     name = file.path.rpartition("/")[2]
     return len(name), name, file.path
@@ -262,6 +288,6 @@ def _uid_field(table: Table) -> int:
 def _described(storage: Storage, file: Any, uid: int) -> DataFile:
     lower, upper = (file.lower_bounds or {}).get(uid, b""), (file.upper_bounds or {}).get(uid, b"")
     path = file.file_path
-    if path.startswith(f"{storage.root}/"):
+    with suppress(ValueError):  # adopted from elsewhere
         path = storage.relative(path)
     return DataFile(path, file.record_count, lower.decode(), upper.decode())

@@ -62,7 +62,7 @@ def _unread(subject: Subject) -> float | None:
     found = [lake.committed(name, subject.key) for name in committed.inputs if name in TABLES]
     # Rows that a takedown has removed from the input since then were still read.
     counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one in found if one]
-    if not counts or subject.settings.limit:
+    if not counts or subject.lake.preview:
         return None
     return min(max(count - committed.rows_in, committed.rows_in - count - taken, 0) for count, taken in counts)
 

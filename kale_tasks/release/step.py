@@ -11,6 +11,7 @@ from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.preview import no_preview
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import require_passed
@@ -33,6 +34,8 @@ class Release(Step):
         return {**settings.publish.semantic(), **({"format_versions": raised} if raised else {})}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
+        if lake.preview:
+            raise no_preview("A release", lake.preview)
         captions = {p: s for p, s in Snapshot.open_all(lake, "captions").items() if p.key <= key and s.committed.rows}
         if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")

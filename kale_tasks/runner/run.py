@@ -6,7 +6,7 @@ from typing import Any
 
 from kale_tasks.contract.fingerprint import fingerprint
 from kale_tasks.contract.step import Step, contents
-from kale_tasks.errors import KaleError
+from kale_tasks.errors import BadConfig, KaleError
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
@@ -34,6 +34,8 @@ class Run:
     ) -> None:
         self.step, self.lake, self.settings, self.key = step, lake, settings, check_key(key)
         self.progress = progress or Silent()
+        if settings.limit and not lake.preview:
+            raise BadConfig("A run on a limited number of rows works in a preview only: open the lake with open_lake.")
         self.config = dict(step.config(settings))  # first: wrong settings are found before anything is opened
         self._opened = dict(step.inputs(lake, settings, self.key))
         self.inputs = contents(self._opened)

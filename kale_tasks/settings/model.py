@@ -35,6 +35,7 @@ class Maintenance(Section):
 
     keep_days: float = runtime("Days for which snapshots are kept.", ge=0)
     grace_hours: float = runtime("Hours for which unused metadata and temporary files are kept.", ge=0)
+    preview_days: float = runtime("Days for which a preview is kept, from its last file.", ge=0)
     run_days: float = runtime("Days for which a run that is not committed keeps its files, from its last one.", ge=0)
 
 
@@ -58,10 +59,19 @@ class Settings(Section):
     distill: Distill
     publish: Publish
     schedule: Schedule
-    limit: int | None = Field(ge=1, description="Process only this many rows of each key, for a quick look.")
+    limit: int | None = Field(ge=1, description="Process only this many rows of each key, in a preview.")
+    preview: str | None = runtime(
+        "Name of the preview to work in: letters, digits, `_`; empty: `default` if there is a limit, else none.",
+        pattern="^[a-z][a-z0-9_]{0,29}$",
+    )
     log: Literal["auto", "plain", "json"] = runtime(
         "Progress on stderr: auto (a bar on a terminal, else lines), plain (lines) or json (JSON lines)."
     )
+
+    @property
+    def preview_name(self) -> str:
+        """The preview to work in; empty for the real lake."""
+        return self.preview or ("default" if self.limit else "")
 
     @field_validator("landing", "warehouse")
     @classmethod

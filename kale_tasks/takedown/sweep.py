@@ -14,6 +14,7 @@ from kale_tasks.contract.registry import STEPS
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
+from kale_tasks.lake.preview import delete_preview, preview_names
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.times import utc_now
@@ -47,6 +48,8 @@ def take_down(
     record = _read(lake, name) or {"name": name, "began": utc_now(), "fresh": _current_runs(lake, settings, steps)}
     _write(lake, record)
     takedowns.add(lake, request)
+    for preview in preview_names(lake.catalog):  # they may hold the rows, and nobody depends on them
+        delete_preview(lake.catalog, lake.storage, preview)
     return sweep(lake, settings, record, steps, progress)
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.ingest.step import Ingest
-from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.lake.preview import open_lake
+from kale_tasks.lake.tables import Committed
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
@@ -58,13 +59,14 @@ def settings_for(folder: Path, *sets: str) -> Settings:
 
 def ingest(settings: Settings, *keys: str) -> list[Committed]:
     """Run the step on keys, one after the other."""
-    lake = Lake(settings)
+    lake = open_lake(settings, create=True)
+    lake.identify()
     return [execute(Run(Ingest(), lake, settings, key)) for key in keys or (KEY,)]
 
 
 def kept(settings: Settings, key: str = KEY) -> list[Record]:
     """Return the rows of `pairs` of a key."""
-    return Lake(settings).arrow("pairs", key).to_pylist()
+    return open_lake(settings).arrow("pairs", key).to_pylist()
 
 
 def texts(settings: Settings, key: str = KEY) -> list[str]:
