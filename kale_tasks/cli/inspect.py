@@ -33,7 +33,7 @@ Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.
 def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> None:
     """Show every key and step: missing, stale, committed, failed (its checks) or preview; rows and age.
 
-    A dash stands where a step makes no rows: `distill` and `release` work on all keys, the others on single keys.
+    A dash means that a step makes no rows for this key: `distill` and `release` work on all keys, the others on one.
     """
     of = settings(with_preview(sets, preview))
     lake = open_lake(of)

@@ -64,7 +64,7 @@ def _thing(thing: Thing, name: str) -> str:
 
 def _knowledge(facts: Facts) -> str:
     made = (f" by {facts.maker}" if facts.maker else "") + (f" in {facts.year}" if facts.year else "")
-    parts = [f"was made{made}" if made else "", f"stands in {facts.place}" if facts.place else ""]
+    parts = [f"was made{made}" if made else "", f"{_PLACED} {facts.place}" if facts.place else ""]
     claim = " and ".join(filter(None, parts))
     return f"It {claim}." if claim else ""
 
@@ -75,11 +75,11 @@ def _either(words: tuple[str, ...]) -> str:
 
 _CELL = rf"(?P<cell>{_either(CELLS)})\."
 _MADE = r"was made(?: by (?P<maker>.+?))?(?: in (?P<year>\d{4}))?"
-_STANDS = r"stands in (?P<place>.+?)"
+_PLACED = "stands in"
 _THING = re.compile(
     rf"A (?P<size>{_either(SIZES)}) (?P<colour>{_either(COLOURS)}) (?P<kind>{_either(KINDS)})"
     rf"(?: named (?P<name>.+?))? is at the {_CELL}"
-    rf"(?: It (?:{_MADE})?(?: and )?(?:{_STANDS})?\.(?= (?:A|The) ))?"
+    rf"(?: It (?:{_MADE})?(?: and )?(?:{_PLACED} (?P<place>.+?))?\.(?= (?:A|The) ))?"
 )
 _DIGITS = re.compile(rf"The digits (\d+) are printed at the ({_either(CELLS)})\.")
 _BACKGROUND = re.compile(rf"The background is ({_either(PATTERNS)}) ({_either(GROUNDS)})\.")

@@ -115,7 +115,7 @@ def services(environment: dict[str, str], tmp_path_factory: pytest.TempPathFacto
         stop_groups(list(made.groups.values()))
 
 
-def test_a_key_goes_through_though_postgresql_is_started_anew_in_the_middle(
+def test_a_key_goes_through_although_postgresql_restarts_in_the_middle(
     services: Services, environment: dict[str, str], postgres: Postgres
 ) -> None:
     settings, rest = (
@@ -152,7 +152,7 @@ def _images(rest: AirflowRest, key: str) -> list[str]:
 
 
 def _init(environment: dict[str, str]) -> str:
-    """What the init service does, without the folder of the image and without the S3 store."""
+    """The script of the init service, with another shared folder and without making S3 buckets."""
     script = Path(__file__).parents[2].joinpath(*COMPOSE["services"]["init"]["command"][1:]).read_text()
     shared = str(Path(environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).parent)
-    return re.sub(r"python - <<'END'.*", "", script, flags=re.DOTALL).replace("/opt/airflow/shared", shared)
+    return re.sub(r"python - <<'END'\n.*?\nEND\n", "", script, flags=re.DOTALL).replace("/opt/airflow/shared", shared)

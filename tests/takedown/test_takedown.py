@@ -268,7 +268,9 @@ def test_the_certificate_lists_students_of_these_keys_only(one: World, monkeypat
 
 def test_the_command_reads_values_from_stdin_and_checks_the_keys(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("# requests\n" + "\n".join(REQUEST["uid"])))
-    answer = kale("takedown", "--list", "-", "--json", sets=[*one.sets, "images.evaluation=null"])
+    answer = kale(
+        "takedown", "--list", "-", "--json", sets=[*one.sets, "ingest.lists.evaluation=null", "images.evaluation=null"]
+    )
     assert answer.code == 0, answer.err
     assert answer.json["rows"]["a"]["pairs"] == 6 and "ingest a" in answer.json["checks"]
     assert not set(uids(one, "pairs", "a")) & set(REQUEST["uid"])

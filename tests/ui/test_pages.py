@@ -50,7 +50,8 @@ def test_nothing_can_be_changed_through_the_pages(user: str, method: str, airflo
 def test_a_missing_report_says_how_to_make_it(name: str, airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
         answer = client.get(f"/kale/report/{name}")
-        assert answer.status_code == 404
+    assert answer.status_code == 404
+    assert "run <code>kale report --key K</code>" in answer.text
 
 
 def test_the_report_link_of_a_task_without_a_key_leads_to_the_list(airflow: Airflow) -> None:
@@ -78,8 +79,9 @@ def test_every_page_that_the_list_leads_to_opens(user: str, airflow: Airflow) ->
 
 def test_the_list_and_the_pages_it_leads_to_need_a_login(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
-        links = [link for link in _links(client.get("/kale/").text) if link.startswith("/kale")]
-    assert len(links) == 5
+        index = client.get("/kale/")
+    links = [link for link in _links(index.text) if link.startswith("/kale")]
+    assert (index.status_code, len(links)) == (200, 5)
     with airflow.client(None) as client:
         assert {client.get(link).status_code for link in links} == {401}
 
@@ -93,11 +95,14 @@ def test_a_key_that_failed_its_first_check_shows_what_failed(airflow: Airflow) -
 
 def test_the_list_marks_the_published_release(airflow: Airflow, lake: Lake) -> None:
     with airflow.client("viewer") as client:
-        assert "published" not in client.get("/kale/").text
+        before = client.get("/kale/")
         _, releases = list_reports(lake.storage)
         put_published(lake.storage, releases[1].title)
-        row = re.search(rf"<tr>.*{releases[1].title}.*</tr>", client.get("/kale/").text)
-        assert row and ">published<" in row[0] and releases[0].title not in row[0]
+        after = client.get("/kale/")
+    assert before.status_code == after.status_code == 200
+    assert "published" not in before.text
+    row = re.search(rf"<tr>.*{releases[1].title}.*</tr>", after.text)
+    assert row and ">published<" in row[0] and releases[0].title not in row[0]
 
 
 def _links(html: str) -> list[str]:
@@ -117,7 +122,9 @@ def test_the_pages_do_not_describe_themselves(route: str, airflow: Airflow) -> N
 
 def test_pages_allow_no_script_and_no_request(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
-        headers = client.get(f"/kale/report/{KEY}").headers
+        answer = client.get(f"/kale/report/{KEY}")
+    assert answer.status_code == 200
+    headers = answer.headers
     policy = headers["content-security-policy"]
     assert policy.startswith("default-src 'none'") and "unsafe" not in policy and "script" not in policy
     assert headers["cache-control"] == "private, no-store"
