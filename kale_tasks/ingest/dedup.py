@@ -1,4 +1,8 @@
-"""Decides by queries which rows are dropped: by row rules first, then as duplicates in this key or of earlier keys."""
+"""Decides by queries which rows are dropped: by row rules, then as duplicates in the key, then as lost to earlier keys.
+
+What is decided within the key never depends on earlier keys. So the rows of a key follow from its landing files and
+from what earlier keys keep, and only its kept and its lost rows have to be looked at when that changes.
+"""
 
 from dataclasses import dataclass
 
@@ -7,11 +11,10 @@ from pyiceberg.expressions import LessThan
 from kale_tasks.errors import BadData
 from kale_tasks.ingest.engine import Engine, Query, Value, query
 from kale_tasks.ingest.minhash import embedding_bits, text_bits
-from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.ingest import Ingest
 
-INDEX = "dedup_index"
 _MAX_ROUNDS = 50  # a chain of n links needs about log n
 
 
@@ -27,14 +30,13 @@ class NearMatch:
 
 
 def decide(engine: Engine, settings: Ingest) -> None:
-    """Make the table `decisions`: for each row the rule that drops it, or NULL.
+    """Make two tables: `decisions`, for each row the rule that drops it or NULL; `lost`, the entries lost by rows.
 
     Reads the tables `rows`, `text` and `meaning` of this key and the index entries `earlier` of earlier keys.
     """
     rules = settings.rules
     engine.create_table("earlier", query("earlier_entries"))
     engine.create_view("decisions", query("row_rules", rules.model_dump()))
-    engine.create_view("decisions", query("drop_earlier"))
     for kind in ("uid", "url", "picture"):
         values: dict[str, Value] = {
             "limit": rules.max_picture_urls if kind == "picture" else None,
@@ -44,9 +46,12 @@ def decide(engine: Engine, settings: Ingest) -> None:
         engine.create_view("decisions", query("drop_exact", values, column=f"{kind}_hash"))
     if rules.max_text_urls is not None:
         engine.create_view("decisions", query("drop_shared_text", {"limit": rules.max_text_urls}))
-    engine.create_table("decisions", Query("SELECT * FROM decisions"))
+    engine.create_table("decisions", Query("SELECT *, CAST(0 AS BIGINT) AS better FROM decisions"))
+    engine.create_table("lost", query("lost_exact"))
     for match in near_matches(settings):
         _drop_near(engine, match)
+    engine.create_table("lost", query("lost_first"))
+    engine.create_table("decisions", query("drop_lost"))
 
 
 def near_matches(settings: Ingest) -> list[NearMatch]:
@@ -66,13 +71,16 @@ def _drop_near(engine: Engine, match: NearMatch) -> None:
         "keep": match.keep,
         "near_rule": match.rule,
         "earlier_rule": f"earlier_{match.kind}",
+        "priority": 4 if match.kind == "text" else 5,  # after those of uid, URL and picture
     }
     engine.create_table("bands", query("bands", kind=match.kind, exact=match.exact))
     engine.create_table("candidates", query("candidates"))
     engine.create_table("links", query("links", values, kind=match.kind))
-    engine.create_table("earlier_near", query("earlier_near", values, kind=match.kind))
     settle_links(engine)
     engine.create_table("decisions", query("drop_near", values, exact=match.exact))
+    engine.create_table("bands", query("bands", kind=match.kind, exact="id"))  # of what is left
+    engine.create_table("earlier_near", query("earlier_near", values, kind=match.kind))
+    engine.create_table("lost", query("lost_near", values))
 
 
 def settle_links(engine: Engine, max_rounds: int = _MAX_ROUNDS) -> None:
@@ -97,12 +105,6 @@ def unfinished_keys(lake: Lake, key: str) -> list[str]:
     index = {partition.key: committed.fingerprint for partition, committed in lake.partitions(INDEX).items()}
     pairs = lake.partitions("pairs")
     return [p.key for p, c in pairs.items() if p.key < key and c.rows and index.get(p.key) != c.fingerprint]
-
-
-def earlier_content(lake: Lake, key: str) -> str:
-    """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
-    known = "".join(f"{p.key}={c.content}\n" for p, c in lake.partitions(INDEX).items() if p.key < key)
-    return short_sha256(known)
 
 
 def earlier_files(lake: Lake, key: str) -> list[str]:

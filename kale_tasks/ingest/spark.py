@@ -44,7 +44,7 @@ class SparkEngine:
         def batches(numbers: _Batches) -> _Batches:
             for batch in numbers:
                 for number in batch["id"].to_pylist():
-                    yield from read_batches(storage, files[number], columns)
+                    yield from (_filled(b, schema) for b in read_batches(storage, files[number], columns))
 
         tasks = max(1, min(len(files), 8 * self._cores))
         frame = self._spark.range(0, len(files), 1, tasks).mapInArrow(batches, from_arrow_schema(schema))
@@ -97,3 +97,10 @@ class SparkEngine:
     def _strings(self, frame: DataFrame, work: Callable[[_Batches], _Batches], column: str) -> list[str]:
         # One short string per file or part is all that the driver collects.
         return sorted(row[0] for row in frame.mapInArrow(work, f"{column} string").collect())
+
+
+def _filled(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    # Files of earlier versions lack newer columns.
+    known = batch.schema.names
+    columns = [batch[f.name] if f.name in known else pa.nulls(batch.num_rows, f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, names=schema.names)

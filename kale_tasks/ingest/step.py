@@ -11,12 +11,13 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
-from kale_tasks.ingest.dedup import INDEX, decide, earlier_content, earlier_files, unfinished_keys
+from kale_tasks.ingest.dedup import decide, earlier_files, unfinished_keys
 from kale_tasks.ingest.engine import Engine, open_engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.ingest.write_parts import PartWriter
+from kale_tasks.lake.index import INDEX, earlier_content
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
@@ -31,6 +32,7 @@ class Ingest(Step):
     """Cleans the rows of a key, drops duplicates and evaluation items, and assigns each kept row to a split."""
 
     name: ClassVar[str] = "ingest"
+    version: ClassVar[int] = 2
     table: ClassVar[str] = "pairs"
     also: ClassVar[tuple[str, ...]] = (INDEX,)
 

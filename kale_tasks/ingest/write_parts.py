@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.ingest.clean import SKETCHES
 from kale_tasks.ingest.rules import PersonalData
+from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tombstones import TAKEDOWN
 from kale_tasks.runner.writer import Writer
 
 _PAIRS = TABLES["pairs"].arrow
-_INDEX = TABLES["dedup_index"].arrow
+_INDEX = TABLES[INDEX].arrow
 _SINGLE_HASHES = {"uid": "uid_hash", "url": "url_hash", "sha256": "picture_hash"}
 
 
@@ -65,19 +66,21 @@ def part_of(number: int, rows: pa.Table) -> Part:
             Quarantined(*values)
             for values in zip(*(unreadable[n].to_pylist() for n in ("uid", "reason", "detail")), strict=True)
         ],
-        also={"dedup_index": index_of(kept)},
+        also={INDEX: index_of(kept, rows.filter(pc.is_valid(rows["lost_kind"])))},
     )
 
 
-def index_of(kept: pa.Table) -> pa.Table:
-    """Return the index entries of kept rows: the hashes by which later keys recognise them."""
+def index_of(kept: pa.Table, lost: pa.Table) -> pa.Table:
+    """Return the index entries of kept rows, and those by which rows were lost to earlier keys."""
     entries = [_entries(kept, kind, kept[name]) for kind, name in _SINGLE_HASHES.items()]
     for kind in SKETCHES:
         bands = kept[f"{kind}_bands"].combine_chunks()
         owners = kept.take(pc.list_parent_indices(bands))
         entries.append(_entries(owners, kind, pc.list_flatten(bands), owners[f"{kind}_a"], owners[f"{kind}_b"]))
-    table = pa.concat_tables(entries)
-    return table.filter(pc.is_valid(table["hash"])).sort_by([(name, "ascending") for name in ("uid", "kind", "hash")])
+    table = pa.concat_tables([*entries, _lost_entries(lost)])
+    return table.filter(pc.is_valid(table["hash"])).sort_by(
+        [(n, "ascending") for n in ("uid", "kind", "hash", "owner")]
+    )
 
 
 def _pairs(kept: pa.Table) -> pa.Table:
@@ -89,8 +92,19 @@ def _entries(owners: pa.Table, kind: str, hashes: Any, sketch_a: Any = None, ske
     rows = owners.num_rows
     none = pa.nulls(rows, pa.int64())
     kinds = pa.array([kind] * rows, pa.string())
-    columns = [owners["uid"], owners["key"], kinds, hashes, none if sketch_a is None else sketch_a]
-    return pa.table([*columns, none if sketch_b is None else sketch_b], schema=_INDEX)
+    sketches = [none if half is None else half for half in (sketch_a, sketch_b)]
+    nobody = pa.nulls(rows, pa.string())
+    return pa.table([owners["uid"], owners["key"], kinds, hashes, *sketches, nobody], schema=_INDEX)
+
+
+def _lost_entries(lost: pa.Table) -> pa.Table:
+    names = ("uid", "key", "lost_kind", "lost_entries")
+    rows = (
+        {"uid": uid, "key": key, "kind": kind, "hash": int(value), "owner": owner}
+        for uid, key, kind, entries in zip(*(lost[name].to_pylist() for name in names), strict=True)
+        for value, owner in (entry.split(" ") for entry in entries)
+    )
+    return pa.Table.from_pylist(list(rows), _INDEX)
 
 
 def _by_part(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:

@@ -167,7 +167,7 @@ QUARANTINE = TableSpec(
 
 DEDUP_INDEX = TableSpec(
     "dedup_index",
-    "one hash under which a kept pair can be found again",
+    "one hash under which a pair can be found again: a kept pair, or one lost to an earlier key",
     [
         _UID,
         _KEY,
@@ -175,6 +175,7 @@ DEDUP_INDEX = TableSpec(
         Column("hash", LONG, "64-bit hash of the value.", required=True),
         Column("sketch_a", LONG, "Of text and meaning: first half of the 128 bits by which two rows are compared."),
         Column("sketch_b", LONG, "Second half."),
+        Column("owner", STRING, "Null: this key keeps the entry. Otherwise the earlier key to which it was lost."),
     ],
 )
 

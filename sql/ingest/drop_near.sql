@@ -1,19 +1,13 @@
--- Keeps at most :keep rows of each cluster of near rows, minus the near pairs that earlier keys have kept. The best row
--- of a cluster counts the others in its dups.
+-- Keeps at most :keep rows of each cluster of near rows. The best row of a cluster counts the others in its dups.
 WITH
 firsts AS (SELECT {exact} AS exact, min(id) AS first FROM decisions WHERE rule IS NULL GROUP BY {exact}),
-named AS (
-    SELECT firsts.exact, coalesce(links.b, firsts.first) AS cluster, coalesce(earlier_near.pairs, 0) AS earlier_pairs
-    FROM firsts
-    LEFT JOIN links ON links.a = firsts.first
-    LEFT JOIN earlier_near ON earlier_near.id = firsts.first
-),
 clusters AS (
-    SELECT exact, cluster, max(earlier_pairs) OVER (PARTITION BY cluster) AS earlier_pairs FROM named
+    SELECT firsts.exact, coalesce(links.b, firsts.first) AS cluster
+    FROM firsts LEFT JOIN links ON links.a = firsts.first
 ),
 ranked AS (
     SELECT
-        decisions.*, clusters.earlier_pairs,
+        decisions.*,
         row_number() OVER (
             PARTITION BY rule IS NULL, coalesce(clusters.cluster, id)
             ORDER BY score DESC NULLS LAST, pixels DESC NULLS LAST, id
@@ -22,11 +16,7 @@ ranked AS (
     FROM decisions LEFT JOIN clusters ON clusters.exact = decisions.{exact} AND decisions.rule IS NULL
 )
 SELECT
-    id, part, uid_hash, url_hash, picture_hash, text_hash, score, pixels,
+    id, part, uid_hash, url_hash, picture_hash, text_hash, score, pixels, place - 1 AS better,
     CASE WHEN rule IS NULL AND place = 1 THEN cluster_dups ELSE dups END AS dups,
-    CASE
-        WHEN rule IS NOT NULL OR place + earlier_pairs <= :keep THEN rule
-        WHEN place <= :keep THEN :earlier_rule
-        ELSE :near_rule
-    END AS rule
+    CASE WHEN rule IS NOT NULL OR place <= :keep THEN rule ELSE :near_rule END AS rule
 FROM ranked

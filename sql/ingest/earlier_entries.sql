@@ -1,6 +1,6 @@
--- The index entries of earlier keys that share any hash with this key. This is the only pass over the whole index.
+-- The entries that earlier keys keep and that share any hash with this key. This is the only pass over the whole index.
 SELECT * FROM earlier
-WHERE hash IN (
+WHERE owner IS NULL AND hash IN (
     SELECT uid_hash FROM rows
     UNION ALL SELECT url_hash FROM rows
     UNION ALL SELECT picture_hash FROM rows

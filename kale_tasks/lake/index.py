@@ -1,0 +1,76 @@
+"""The index of deduplication: the entries that each key keeps, and those that it lost to an earlier key.
+
+An entry that meets an entry of another key belongs to the earlier key, whatever the order of commits.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.tables import Lake
+
+INDEX = "dedup_index"
+_ENTRY = ["uid", "kind", "hash", "sketch_a", "sketch_b"]
+_MATCHED = ["kind", "hash"]
+
+
+def keys_touched(lake: Lake, key: str, before: Snapshot | None, after: Snapshot | None) -> set[str]:
+    """Return the later keys whose rows may be others because `key` keeps other entries than before.
+
+    These are the later keys that keep an entry which `key` keeps now and did not before, and those that lost an entry
+    to `key` which it no longer keeps. `before` and `after` are the index of `key`; None: nothing was committed, or the
+    rows are gone. Reads the index of later keys only if the entries of `key` changed, and of it only three columns.
+    """
+    if before is not None and after is not None and before.files == after.files:
+        return set()
+    old, new = _kept(before), _kept(after)
+    gained, gone = _without(new, old), _without(old, new)
+    if not gained.num_rows and not gone.num_rows:
+        return set()
+    later = {p.key: found for p, found in Snapshot.open_all(lake, INDEX).items() if p.key > key}
+    return {name for name, index in later.items() if any(_touches(part, key, gained, gone) for part in _read(index))}
+
+
+def earlier_content(lake: Lake, key: str) -> str:
+    """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
+    known = "".join(f"{p.key}={c.content}\n" for p, c in lake.partitions(INDEX).items() if p.key < key)
+    return short_sha256(known)
+
+
+def _read(index: Snapshot) -> Iterator[pa.Table]:
+    return index.batches([*_MATCHED, "owner"])
+
+
+def _touches(part: pa.Table, key: str, gained: pa.Table, gone: pa.Table) -> bool:
+    kept = part.filter(pc.is_null(part["owner"]))
+    lost = part.filter(pc.equal(part["owner"], key))
+    return _meet(kept, gained) or _meet(lost, gone)
+
+
+def _meet(entries: pa.Table, others: pa.Table) -> bool:
+    if not entries.num_rows or not others.num_rows:
+        return False
+    near = entries.filter(pc.is_in(entries["hash"], others["hash"].combine_chunks()))
+    return bool(near.num_rows and near.join(others, _MATCHED, join_type="left semi").num_rows)
+
+
+def _kept(index: Snapshot | None) -> pa.Table:
+    if index is None:
+        return TABLES[INDEX].selected(_ENTRY).empty_table()
+    parts = (part.filter(pc.is_null(part["owner"])).select(_ENTRY) for part in index.batches([*_ENTRY, "owner"]))
+    return pa.concat_tables([TABLES[INDEX].selected(_ENTRY).empty_table(), *parts])
+
+
+def _without(entries: pa.Table, others: pa.Table) -> pa.Table:
+    # A join never matches nulls, so missing sketches are compared as zeros.
+    filled, against = (
+        table.set_column(3, "sketch_a", pc.fill_null(table["sketch_a"], 0)).set_column(
+            4, "sketch_b", pc.fill_null(table["sketch_b"], 0)
+        )
+        for table in (entries, others)
+    )
+    return filled.join(against, _ENTRY, join_type="left anti").select(_MATCHED)

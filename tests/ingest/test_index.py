@@ -1,0 +1,100 @@
+"""Keys committed in any order: entries belong to the earlier key, and only keys whose rows may change are named."""
+
+from pathlib import Path
+
+import pytest
+
+from kale_tasks.lake.index import INDEX, keys_touched
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings import Settings
+from tests.ingest.world import ingest, kept, land, pair, settings_for
+
+TEXT = "The old stone bridge over the river Neretva in Mostar, rebuilt by divers and masons after the war"
+
+
+def index_of(settings: Settings, key: str) -> Snapshot | None:
+    """Open the index of a key, or return None."""
+    return Snapshot.open_all(Lake(settings), INDEX).get(Partition.of(INDEX, key))
+
+
+def touched(settings: Settings, key: str) -> set[str]:
+    """Ingest a key and return the later keys that this commit touches."""
+    before = index_of(settings, key)
+    ingest(settings, key)
+    return keys_touched(Lake(settings), key, before, index_of(settings, key))
+
+
+def owners(settings: Settings, key: str) -> set[tuple[str, str]]:
+    """Return kind and owner of the entries that a key lost."""
+    return {(r["kind"], r["owner"]) for r in Lake(settings).arrow(INDEX, key).to_pylist() if r["owner"]}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a landing with four keys that repeat each other in every way, and one that repeats nothing."""
+    landing = tmp_path / "landing"
+    land(landing, [pair(1, sha256="aa" * 32), pair(2), pair(3, text=TEXT), pair(4)], "k1")
+    land(landing, [pair(1, text="New words for a known address"), pair(12, sha256="aa" * 32), pair(2), pair(20)], "k2")
+    land(landing, [pair(13, text=f"{TEXT} !"), pair(20), pair(30)], "k3")
+    land(landing, [pair(40), pair(41)], "k4")
+    return settings_for(tmp_path)
+
+
+def test_lost_entries_name_the_earlier_key_that_keeps_them(settings: Settings) -> None:
+    ingest(settings, "k1", "k2", "k3", "k4")
+    assert owners(settings, "k2") == {("uid", "k1"), ("url", "k1"), ("sha256", "k1")}
+    assert {owner for kind, owner in owners(settings, "k3") if kind == "uid"} == {"k2"}
+    assert {owner for kind, owner in owners(settings, "k3") if kind != "uid"} == {"k1"}
+    assert owners(settings, "k1") == owners(settings, "k4") == set()
+
+
+def test_a_late_key_touches_only_later_keys_that_keep_what_it_keeps(settings: Settings) -> None:
+    ingest(settings, "k1", "k3", "k4")
+    assert touched(settings, "k2") == {"k3"}
+
+
+def test_a_key_that_loses_rows_touches_the_keys_that_had_lost_to_them(settings: Settings, tmp_path: Path) -> None:
+    ingest(settings, "k1", "k2", "k3", "k4")
+    land(tmp_path / "landing", [pair(1, sha256="aa" * 32), pair(2), pair(4)], "k1")
+    assert touched(settings, "k1") == {"k3"}
+    land(tmp_path / "landing", [pair(1, sha256="aa" * 32), pair(4)], "k1")
+    assert touched(settings, "k1") == {"k2"}
+
+
+def test_other_rows_in_other_places_touch_nobody(settings: Settings, tmp_path: Path) -> None:
+    ingest(settings, "k1", "k2", "k3", "k4")
+    land(tmp_path / "landing", [pair(99)], "k1", name="later")
+    assert touched(settings, "k1") == set()
+    same = index_of(settings, "k1")
+    assert keys_touched(Lake(settings), "k1", same, same) == set()
+
+
+@pytest.mark.parametrize("order", [("k3", "k2", "k1"), ("k2", "k3", "k1"), ("k1", "k3", "k2"), ("k3", "k1", "k2")])
+def test_any_order_ends_in_the_same_rows_once_touched_keys_are_made_again(
+    settings: Settings, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    straight = [c.content for c in ingest(settings, "k1", "k2", "k3")]
+    other = settings_for(tmp_path, f"warehouse={tmp_path / 'other'}")
+    stale: set[str] = set()
+    for key in order:
+        stale |= touched(other, key)
+    while stale:
+        first = min(stale)
+        stale.remove(first)
+        stale |= touched(other, first)
+    committed = Lake(other).partitions("pairs")
+    assert [c.content for c in committed.values()] == straight
+
+
+def test_rows_that_a_key_drops_itself_do_not_depend_on_earlier_keys(tmp_path: Path) -> None:
+    later = [pair(1, text=TEXT, similarity=0.9), pair(2, text=f"{TEXT}!", similarity=0.1)]
+    land(tmp_path / "landing", later, "k2")
+    settings = settings_for(tmp_path)
+    ingest(settings, "k2")
+    alone = kept(settings, "k2")
+    land(tmp_path / "landing", [pair(2, text="Other words for the address of the second row")], "k1")
+    assert touched(settings, "k1") == set()  # the row with this address was no entry of k2
+    ingest(settings, "k2")
+    assert kept(settings, "k2") == alone and alone[0]["dup_count"] == 2
