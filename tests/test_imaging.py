@@ -50,3 +50,24 @@ def test_an_image_is_scaled_only_if_it_is_too_large() -> None:
 def test_malformed_bytes_raise_broken_image_only(head: bytes, tail: bytes) -> None:
     with pytest.raises(BrokenImage):
         decode_rgb(head + tail)
+
+
+def test_an_image_that_must_be_shown_otherwise_is_not_passed_on_as_it_is() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), "red").save(out, "JPEG", exif=exif)
+    assert decode_rgb(fit(out.getvalue(), 0)).size == decode_rgb(out.getvalue()).size == (20, 40)
+    clear = saved(Image.new("RGBA", (20, 20), (255, 0, 0, 0)), "PNG")
+    assert decode_rgb(fit(clear, 0)).getpixel((5, 5)) == (255, 255, 255)
+
+
+def test_the_kind_of_an_iso_media_file_may_be_given_by_a_later_brand() -> None:
+    avif = saved(Image.new("RGB", (20, 10), "red"), "AVIF") if features.check("avif") else b""
+    if not avif:
+        pytest.skip("this Pillow has no AVIF")
+    at = avif.index(b"avif", 16)
+    assert at < 40
+    other = avif[:8] + b"mif1" + avif[12:]
+    assert image_type(other) == "image/avif"
+    assert decode_rgb(other).size == (20, 10)

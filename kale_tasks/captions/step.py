@@ -8,6 +8,7 @@ from kale_tasks.captions.stream import CaptionStream, RowHandler
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.engines.base import ENGINES, Model, open_engine
+from kale_tasks.errors import BadConfig
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import locate, pinned
@@ -35,6 +36,7 @@ class CaptionStep(RowHandler, Step):
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         ENGINES.reference(run.settings.caption.engine)  # an unknown engine must fail the plan, not the first chunk
+        _check_stored_size(run.settings, self._task(run.settings))
         return row_chunks(run.settings, run.rows(self.source).count)
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
@@ -52,6 +54,17 @@ class CaptionStep(RowHandler, Step):
     def _task(self, settings: Settings) -> Task | None:
         task: Task | None = getattr(load_recipe(settings.caption.recipe), self.name)
         return task
+
+
+def _check_stored_size(settings: Settings, task: Task | None) -> None:
+    """Raise BadConfig if a recipe asks for larger images than are stored."""
+    decode = settings.images.decode
+    if task and decode.resize == "longer" and not decode.originals and task.image_side > decode.max_side:
+        raise BadConfig(
+            f"The recipe '{recipe_name(settings.caption.recipe)}' asks for images of {task.image_side} pixels, but "
+            f"images are stored with {decode.max_side}. Raise images.decode.max_side and run images again, or lower "
+            "image_side."
+        )
 
 
 def committed_inputs(lake: Lake, key: str, *tables: str) -> dict[str, Input]:

@@ -1,19 +1,20 @@
 """Converts bytes of unknown origin to plain JPEGs; called only in decode workers, which have limits."""
 
 import io
-import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image
 
+from kale_tasks.images.faces import Area, blur, face_areas
+from kale_tasks.images.jpeg import without_metadata
 from kale_tasks.images.reasons import ImageError, Reason
-from kale_tasks.imaging import SNIFFED_BYTES, image_type, open_image
+from kale_tasks.imaging import SNIFFED_BYTES, flat, image_type, open_image, rendering, to_srgb, upright
 from kale_tasks.settings.images import Decode
 
-# Formats that are images but cannot be decoded here: HEIC, ICO, PSD, JPEG XL (two forms).
+# Formats that are images but cannot be decoded here: HEIC without its decoder, ICO, PSD, JPEG XL (two forms).
 _UNSUPPORTED = [
     (4, b"ftyp"),
     (0, b"\x00\x00\x01\x00"),
@@ -22,6 +23,7 @@ _UNSUPPORTED = [
     (4, b"JXL "),
 ]
 _HASH_SIDE, _HASH_BITS = 32, 8
+_HASHED_SIDE = 2 * _HASH_SIDE  # an image that is only hashed is decoded at no less than this
 _ROWS = np.arange(_HASH_BITS)[:, None] * (2 * np.arange(_HASH_SIDE)[None, :] + 1)
 _COSINES = np.cos(np.pi * _ROWS / (2 * _HASH_SIDE))
 
@@ -37,6 +39,19 @@ class ImageInfo(NamedTuple):
     seconds: dict[str, float]
 
 
+class Shown(NamedTuple):
+    """A decoded image as a viewer shows it, at the size at which it is stored unless `unchanged`.
+
+    With `unchanged`, the received pixels are stored: `size` is theirs, and `image` may be smaller.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    mime: str
+    flags: list[str]
+    unchanged: bool
+
+
 def supported_type(head: bytes) -> str:
     """Return the MIME type that the first bytes show; ImageError if it is not one that can be decoded."""
     if mime := image_type(head):
@@ -47,53 +62,62 @@ def supported_type(head: bytes) -> str:
     raise ImageError(Reason.NOT_AN_IMAGE if head else Reason.EMPTY, repr(head[:12]))
 
 
-def convert(raw: bytes, boxes: Sequence[Sequence[float]], settings: Decode) -> tuple[ImageInfo, bytes]:
-    """Convert an image to the JPEG that is stored: upright, of limited size, without metadata, with faces blurred.
+def convert(raw: bytes, boxes: Sequence[Any], settings: Decode) -> tuple[ImageInfo, bytes]:
+    """Convert an image to the JPEG that is stored: upright, in sRGB, of limited size, without metadata, faces blurred.
 
-    `boxes` are faces as (left, top, right, bottom), each a fraction of width or height before rotation.
+    The pixels of a JPEG that needs no change are copied, not encoded again. With `originals`, the received bytes are
+    stored as they are unless faces must be blurred. `boxes` are those of `faces.face_areas`.
     """
     began = time.perf_counter()
-    image, mime, flags = _load(raw, settings, reduce=True)
-    if boxes and settings.blur_faces:
-        image = _blurred(image.convert("RGB") if image.mode != "RGB" else image, boxes)
-        flags.append("faces_blurred")
-    image = ImageOps.exif_transpose(image)
-    if max(image.size) > settings.max_side:
-        image.thumbnail((settings.max_side, settings.max_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    if min(image.size) < settings.min_side:
-        raise ImageError(Reason.TOO_SMALL, f"{image.width}x{image.height}")
+    shown = show(raw, boxes if settings.faces != "off" else (), settings)
     decoded = time.perf_counter()
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=settings.quality, exif=b"", icc_profile=None, comment=b"")
+    stored = raw if shown.unchanged and settings.originals else without_metadata(raw) if shown.unchanged else None
+    if stored is None:
+        stored = _encoded(shown.image, settings)
     seconds = {"decode": decoded - began, "encode": time.perf_counter() - decoded}
-    return ImageInfo(mime, image.width, image.height, perceptual_hash(image), flags, seconds), out.getvalue()
+    return ImageInfo(shown.mime, *shown.size, perceptual_hash(shown.image), shown.flags, seconds), stored
+
+
+def show(raw: bytes, boxes: Sequence[Any], settings: Decode) -> Shown:
+    """Decode an image as `convert` stores it; ImageError if a limit forbids it."""
+    mime = supported_type(raw[:SNIFFED_BYTES])
+    with open_image(raw, settings.max_pixels) as image:
+        _check_size(image.size, settings)
+        received, areas = image.size, face_areas(boxes, image.size, settings.face_boxes == "xywh")
+        size = _stored_size(received, settings)
+        flags = ["animated"] if getattr(image, "is_animated", False) and image.format != "MPO" else []
+        unchanged = not areas and (settings.originals or _plain_jpeg(image, raw, size))
+        if mime == "image/jpeg":
+            _reduce(image, (_HASHED_SIDE, _HASHED_SIDE) if unchanged else size)
+        image.load()
+        how = rendering(image)
+        small = flat(image)
+        if small.size != size and not unchanged:
+            small = small.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        result = upright(_blurred(to_srgb(small, how), areas), how)
+    stored = received if unchanged else result.size
+    if min(stored) < settings.min_side:
+        raise ImageError(Reason.TOO_SMALL, f"{stored[0]}x{stored[1]}")
+    return Shown(result, stored, mime, [*flags, *(["faces_blurred"] if areas else [])], unchanged)
 
 
 def inspect(raw: bytes, settings: Decode) -> ImageInfo:
     """Decode an image that is kept as it is (adopted)."""
     began = time.perf_counter()
-    image, mime, flags = _load(raw, settings, reduce=False)
-    return ImageInfo(mime, *image.size, perceptual_hash(image), flags, {"decode": time.perf_counter() - began})
+    shown = show(raw, (), settings.model_copy(update={"originals": True}))
+    return ImageInfo(
+        shown.mime, *shown.size, perceptual_hash(shown.image), shown.flags, {"decode": time.perf_counter() - began}
+    )
 
 
 def perceptual_hash(image: Image.Image) -> int:
     """Return a 64-bit hash of the low frequencies of an image; near copies differ in few bits."""
-    small = image.convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    grey = image.reduce(max(1, min(image.size) // _HASHED_SIDE)).convert("L")
+    small = grey.resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BILINEAR)
     waves = _COSINES @ np.asarray(small, dtype=np.float64) @ _COSINES.T
     values = np.rint(waves.ravel())[1:]  # whole numbers, so that ties come out the same on every machine
     bits = np.append(values > np.median(values), False)
     return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
-
-
-def _load(raw: bytes, settings: Decode, reduce: bool) -> tuple[Image.Image, str, list[str]]:
-    mime = supported_type(raw[:SNIFFED_BYTES])
-    with open_image(raw, settings.max_pixels) as image:
-        _check_size(image.size, settings)
-        if reduce and mime == "image/jpeg":
-            image.draft("RGB" if image.mode != "L" else "L", (settings.max_side, settings.max_side))
-        flags = ["animated"] if getattr(image, "is_animated", False) else []
-        image.load()
-        return _plain(image), mime, flags
 
 
 def _check_size(size: tuple[int, int], settings: Decode) -> None:
@@ -104,50 +128,31 @@ def _check_size(size: tuple[int, int], settings: Decode) -> None:
         raise ImageError(Reason.TOO_SMALL, f"{width}x{height}")
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB or grey, alpha laid on white; EXIF is kept, since it holds the orientation."""
-    if image.mode in ("RGB", "L"):
-        return image
-    exif = image.getexif()
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        deep = np.asarray(image, dtype=np.float64)
-        white = 65535.0 if image.mode.startswith("I") else _white(deep)
-        plain = Image.fromarray(np.clip(np.nan_to_num(deep) * (255.0 / white), 0, 255).astype(np.uint8))
-    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        plain = Image.new("RGB", image.size, "white")
-        plain.paste(layer, mask=layer.getchannel("A"))
-    else:
-        plain = image.convert("RGB")
-    plain.getexif().update(exif)
-    return plain
+def _stored_size(size: tuple[int, int], settings: Decode) -> tuple[int, int]:
+    """Return the size to which an image is scaled down; never up."""
+    side = {"longer": max(size), "shorter": min(size), "none": 0}[settings.resize]
+    if side <= settings.max_side:
+        return size
+    width, height = (max(1, round(length * settings.max_side / side)) for length in size)
+    return width, height
 
 
-def _white(deep: "np.ndarray[Any, Any]") -> float:
-    """Return the value of white in a floating-point image: 1 or 255, or its brightest pixel if that is larger."""
-    brightest = float(np.nanmax(deep))
-    return next((white for white in (1.0, 255.0) if brightest <= white), brightest)
+def _plain_jpeg(image: Image.Image, raw: bytes, size: tuple[int, int]) -> bool:
+    """Return whether the pixels of an opened image can be stored without change."""
+    plain = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L") and image.size == size
+    return plain and rendering(image).plain and without_metadata(raw) is not None
 
 
-def _blurred(image: Image.Image, boxes: Sequence[Sequence[float]]) -> Image.Image:
-    """Blur each box, enlarged by a tenth of its diagonal."""
-    for box in boxes:
-        left, top, right, bottom = _pixels(box, image.size)
-        margin = 0.1 * math.hypot(right - left, bottom - top)
-        area = _clipped((left - margin, top - margin, right + margin, bottom + margin), image.size)
-        if area[2] > area[0] and area[3] > area[1]:
-            image.paste(image.crop(area).filter(ImageFilter.GaussianBlur(max(margin, 2.0))), area)
-    return image
+def _reduce(image: Image.Image, size: tuple[int, int]) -> None:
+    """Let the JPEG decoder scale by 2, 4 or 8, to no less than a size: far cheaper than scaling afterwards."""
+    image.draft("L" if image.mode == "L" else "RGB", size)
 
 
-def _pixels(box: Sequence[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    if not box or len(box) != 4 or not all(v is not None and math.isfinite(v) for v in box):
-        return 0.0, 0.0, float(size[0]), float(size[1])  # an invalid box could be anywhere: blur the whole image
-    x = sorted(min(max(float(v), 0.0), 1.0) * size[0] for v in (box[0], box[2]))
-    y = sorted(min(max(float(v), 0.0), 1.0) * size[1] for v in (box[1], box[3]))
-    return x[0], y[0], x[1], y[1]
+def _blurred(image: Image.Image, areas: Sequence[Area]) -> Image.Image:
+    return blur(image, areas) if areas else image
 
 
-def _clipped(area: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    left, top, right, bottom = area
-    return max(int(left), 0), max(int(top), 0), min(math.ceil(right), size[0]), min(math.ceil(bottom), size[1])
+def _encoded(image: Image.Image, settings: Decode) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=settings.quality, exif=b"", icc_profile=None, comment=b"")
+    return out.getvalue()

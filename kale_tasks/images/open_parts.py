@@ -21,6 +21,7 @@ from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.spool import Spool
+from kale_tasks.imaging import SNIFFED_BYTES, image_type
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import LANDING, TarWriter, read_image
@@ -122,21 +123,27 @@ class PartOpener:
             part.rows.append(known | {"reason": Reason.NOT_IN_TARS})
 
     def _adopt(self, part: OpenPart, pairs: Sequence[Row]) -> None:
-        for pair, found in zip(pairs, self._pool.threads.map(self._inspected, pairs), strict=True):
+        for pair, found in zip(pairs, self._pool.threads.map(self._adopted_row, pairs), strict=True):
             if isinstance(found, ImageError):
                 part.quarantine.append(Quarantined(pair["uid"], found.reason, found.detail, 0))
-            else:
-                part.rows.append(found)
+                continue
+            row, blurred = found
+            part.rows.append(row)
+            if blurred:
+                part.spool.add(row, blurred)
 
-    def _inspected(self, pair: Row) -> dict[str, Any] | ImageError:
+    def _adopted_row(self, pair: Row) -> tuple[dict[str, Any], bytes] | ImageError:
+        """Return the row of an adopted image, and its bytes if they are stored with faces blurred instead of kept."""
         span, sha256 = self._adopted[pair["uid"]]
         image = read_image(self._run.lake, *span)
+        boxes = pair["face_boxes"] if self._run.settings.images.decode.faces != "off" else None
         try:
-            info, _ = self._pool.decode(image, keep=True)
+            info, blurred = self._pool.decode(image, boxes or (), keep=not boxes)
         except ImageError as error:
             return error
-        row = {"uid": pair["uid"], "split": pair["split"], "status": "ok", "attempts": 0, **span._asdict()}
-        return row | image_columns(info, sha256 or hashlib.sha256(image).hexdigest(), pair["sha256"])
+        row = {"uid": pair["uid"], "split": pair["split"], "status": "ok", "attempts": 0}
+        row |= image_columns(info, sha256 or hashlib.sha256(image).hexdigest(), pair["sha256"])
+        return (row, blurred) if boxes else ({**row, **span._asdict()}, b"")
 
 
 def image_columns(info: ImageInfo, sha256: str, claimed: str | None) -> dict[str, Any]:
@@ -178,12 +185,14 @@ def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> l
 
 
 def _write_shard(path: Path, images: Iterable[tuple[Row, bytes]]) -> dict[str, tuple[int, int]]:
-    """Write `<uid>.jpg` and `<uid>.json` for each image; return the offset and length of each JPEG by uid."""
+    """Write `<uid>.jpg` and `<uid>.json` for each image; return the offset and length of each image by uid."""
     places = {}
     with TarWriter(path) as tar:
         for row, image in images:
-            places[row["uid"]] = tar.add(f"{row['uid']}.jpg", image), len(image)
-            metadata = {name: row[name] for name in _METADATA}
+            mime = image_type(image[:SNIFFED_BYTES]) or ""  # not a JPEG if received bytes are stored
+            extension = "jpg" if mime == "image/jpeg" else mime.removeprefix("image/")
+            places[row["uid"]] = tar.add(f"{row['uid']}.{extension}", image), len(image)
+            metadata = {name: row.get(name) for name in _METADATA}
             tar.add(f"{row['uid']}.json", json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode())
     return places
 

@@ -73,8 +73,14 @@ def _bytes(value: Any) -> bytes:
 
 
 def _boxes(value: Any) -> list[list[float]]:
-    boxes = json.loads(value) if isinstance(value, str | bytes) else value
-    return [[float(edge) for edge in box] for box in boxes]
+    """Convert face boxes; if they cannot be read, return one empty box, for which the whole image is blurred."""
+    try:
+        boxes = json.loads(value) if isinstance(value, str | bytes) else value
+        if isinstance(boxes, list) and len(boxes) == 4 and all(isinstance(edge, int | float) for edge in boxes):
+            boxes = [boxes]  # the only face of an image
+        return [[float(edge) for edge in box] for box in boxes or []]
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return [[]]
 
 
 def _floats(value: Any) -> list[float]:

@@ -1,5 +1,7 @@
 """Settings of the images step: what is fetched, at which rate, and how images are stored."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from kale_tasks.settings.section import Section, neutral, runtime
@@ -32,9 +34,18 @@ class Decode(Section):
     memory_mb: int = runtime("Memory limit of one decode process, in megabytes.", ge=256)
     max_pixels: int = Field(ge=1, description="Maximum number of pixels of a received image.")
     min_side: int = Field(ge=1, description="Minimum length of an image's shorter side.")
-    max_side: int = Field(ge=1, description="Maximum length of a stored image's longer side; larger ones are scaled.")
+    max_side: int = Field(ge=1, description="Maximum length of the side that `resize` names; larger images are scaled.")
+    resize: Literal["longer", "shorter", "none"] = neutral(
+        "longer", "Which side of stored images `max_side` limits; `none` stores images at the size received."
+    )
     quality: int = Field(ge=1, le=100, description="JPEG quality of stored images.")
-    blur_faces: bool = neutral(False, "Blur the faces for which the source gives boxes.")
+    originals: bool = neutral(
+        False, "Store the bytes as they are received, metadata included, unless faces must be blurred."
+    )
+    faces: Literal["given", "off"] = neutral("off", "Whether to blur the faces for which the source gives boxes.")
+    face_boxes: Literal["xyxy", "xywh"] = neutral(
+        "xyxy", "Form of the source's face boxes: left, top, right, bottom, or left, top, width, height."
+    )
 
 
 class Images(Section):

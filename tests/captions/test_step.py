@@ -57,6 +57,13 @@ def test_dense_describes_the_images_of_stage_1_and_counts_the_others(opened: Ope
     )
 
 
+def test_a_recipe_that_asks_for_larger_images_than_are_stored_is_refused(opened: Opener) -> None:
+    lake, settings = opened("caption.recipe=dense-only", "images.decode.max_side=512")
+    give(lake, settings, pairs(3))
+    with pytest.raises(BadConfig, match=r"768 pixels, but images are stored with 512.*images\.decode\.max_side"):
+        plan(Run(Dense(), lake, settings, KEY))
+
+
 def test_each_hostile_alt_text_has_its_own_outcome(opened: Opener) -> None:
     given = [pair for pair in pairs(40) if pair.split == "stage1"]
     poison = {

@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,19 @@ def test_a_changed_tar_is_adopted_again(tmp_path: Path) -> None:
     assert sum(row["status"] == "ok" for row in images(lake, of).values()) == 12
 
 
+def test_adopted_images_with_faces_are_stored_blurred_and_the_others_are_kept(tmp_path: Path) -> None:
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
+    of = settings(tmp_path)
+    lake = lake_with(of, [pair(i) | {"face_boxes": [[0.0, 0.0, 1.0, 1.0]] if i < 3 else []} for i in range(10)])
+    rows = images(lake, of)
+    for i in range(10):
+        row = rows[name(i)]
+        (stored,) = read_images(lake, [Span(row["shard"], row["offset"], row["length"])])
+        assert row["sha256_matches"]
+        assert ("faces_blurred" in row["flags"]) == (not row["shard"].startswith("landing:")) == (i < 3)
+        assert (stored == image(i)) == (i >= 3)
+
+
 @pytest.mark.parametrize("order", [("jpg", "txt", "json"), ("json", "jpg"), ("txt", "json", "png")])
 def test_the_files_of_an_image_may_come_in_any_order(order: tuple[str, ...]) -> None:
     out = io.BytesIO()
@@ -82,7 +96,7 @@ def name(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()[:32]
 
 
-def pair(number: int, source: str = "00000000") -> dict[str, str]:
+def pair(number: int, source: str = "00000000") -> dict[str, Any]:
     """Return a pair as ingest writes it."""
     return {
         "uid": name(number),

@@ -19,11 +19,14 @@ from PIL import Image
 from kale_tasks.images.decode import convert
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import near_duplicates, placeholders
+from kale_tasks.images.jpeg import without_metadata
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.settings import load
 from kale_tasks.settings.images import Decode
 
-DECODE = load(["images.decode.workers=1", "images.decode.seconds=5"], environ={}).settings.images.decode
+DECODE = load(
+    ["images.decode.workers=1", "images.decode.seconds=5", "images.decode.max_side=512"], environ={}
+).settings.images.decode
 
 
 @pytest.fixture(scope="module")
@@ -72,24 +75,50 @@ def test_an_image_is_rotated_upright_and_loses_its_exif_data(orientation: int, c
     assert not dict(stored.getexif())
 
 
-def test_faces_are_blurred_and_nothing_else_is() -> None:
-    noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (200, 200, 3), dtype=np.uint8))
-    raw = _saved(noise, "PNG")
-    checked, stored = convert(raw, [[0.1, 0.1, 0.4, 0.4]], DECODE)
-    pixels = np.asarray(Image.open(io.BytesIO(stored)).convert("L"), float)
-    assert pixels[30:70, 30:70].std() < 12
-    assert pixels[120:, 120:].std() > 40
-    assert checked.flags == ["faces_blurred"]
-    kept = np.asarray(
-        Image.open(io.BytesIO(convert(raw, [[0.1, 0.1, 0.4, 0.4]], _but(blur_faces=False))[1])).convert("L")
-    )
-    assert kept[30:70, 30:70].std() > 40
-
-
 @given(st.lists(st.none() | st.lists(st.none() | st.floats(), max_size=5), min_size=1, max_size=3))
 @hypothesis_settings(max_examples=30)
 def test_invalid_boxes_raise_no_error(boxes: list[list[float]]) -> None:
     assert convert(_saved(_gradient(40, 30)), boxes, DECODE)[0][1:3] == (40, 30)
+
+
+def test_the_pixels_of_a_jpeg_that_needs_no_change_are_copied_without_its_metadata() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    for options in ({}, {"progressive": True}, {"optimize": True}, {"restart_marker_rows": 1}):
+        out = io.BytesIO()
+        _gradient(300, 200).save(out, "JPEG", quality=80, exif=exif, comment=b"a comment", **options)
+        raw = out.getvalue() + b"PK\x03\x04 appended"
+        info, stored = convert(raw, [], DECODE)
+        assert (info.width, info.height) == (300, 200)
+        for secret in (b"camera", b"comment", b"appended"):
+            assert secret in raw
+            assert secret not in stored
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(stored))), np.asarray(Image.open(io.BytesIO(raw))))
+
+
+@given(st.data())
+@hypothesis_settings(max_examples=100)
+def test_a_damaged_jpeg_is_copied_whole_or_not_at_all(data: st.DataObject) -> None:
+    raw = bytearray(_saved(_gradient(60, 40)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(2, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    copied = without_metadata(bytes(raw))
+    assert copied is None or (copied.startswith(b"\xff\xd8") and copied.endswith(b"\xff\xd9"))
+    assert len(copied or b"") <= len(raw) + 20
+
+
+def test_received_bytes_are_kept_if_requested_unless_a_face_is_blurred() -> None:
+    raw = _saved(_gradient(1400, 700), "PNG")
+    info, stored = convert(raw, [], _but(originals=True))
+    assert (stored, info.width, info.height) == (raw, 1400, 700)
+    assert convert(raw, [[0.1, 0.1, 0.4, 0.4]], _but(originals=True))[1] != raw
+
+
+@pytest.mark.parametrize(("resize", "size"), [("longer", (512, 256)), ("shorter", (1024, 512)), ("none", (1400, 700))])
+def test_the_setting_names_the_side_that_is_limited(resize: str, size: tuple[int, int]) -> None:
+    for kind in ("JPEG", "PNG"):
+        info, stored = convert(_saved(_gradient(1400, 700), kind), [], _but(resize=resize))
+        assert Image.open(io.BytesIO(stored)).size == (info.width, info.height) == size
 
 
 def test_the_first_frame_of_an_animation_is_stored() -> None:
@@ -161,7 +190,7 @@ def test_a_worker_inherits_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_the_memory_of_a_worker_is_limited() -> None:
     with DecodePool(_but(memory_mb=384, seconds=60.0)) as pool, pytest.raises(ImageError, match=Reason.TOO_MANY_PIXELS):
-        pool.decode(_saved(Image.new("RGB", (7000, 7000)), "PNG"))
+        pool.decode(_saved(Image.new("RGB", (9900, 9900)), "PNG"))
 
 
 def test_only_a_near_copy_has_a_near_hash() -> None:

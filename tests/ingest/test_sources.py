@@ -16,6 +16,8 @@ import pytest
 import zstandard
 
 from kale_tasks.errors import BadData
+from kale_tasks.ingest.coerce import column
+from kale_tasks.lake.schemas import BOXES
 from kale_tasks.lake.tables import Lake
 from tests.ingest.world import KEY, Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
 
@@ -97,6 +99,17 @@ def test_files_of_one_key_may_differ_in_column_names_and_types(tmp_path: Path) -
     assert [rows[pair(n)["url"]]["width"] for n in (1, 2, 3, 4)] == [640, 640, None, None]
     assert rows[pair(1)["url"]]["clip_b32"] == 0.3
     assert rows[pair(4)["url"]]["face_boxes"] == [[0, 0, 0.5, 1]]
+
+
+@pytest.mark.parametrize("value", ["[[0.1 0.1 0.2 0.2]]", "no list", '[{"x": 1}]', "[[1, 2], [3]]x"])
+def test_face_boxes_that_cannot_be_read_do_not_count_as_no_faces(value: str) -> None:
+    (found,) = column([value], BOXES, 1).to_pylist()
+    assert found == [[]]
+
+
+def test_a_flat_list_of_four_numbers_is_one_face_box() -> None:
+    values = ["[0.1, 0.1, 0.2, 0.2]", "[]", None]
+    assert column(values, BOXES, 3).to_pylist() == [[[0.1, 0.1, 0.2, 0.2]], [], None]
 
 
 def test_a_broken_file_is_quarantined_and_the_others_are_ingested(tmp_path: Path) -> None:
