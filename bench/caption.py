@@ -37,8 +37,10 @@ async def up():
     await asyncio.Event().wait()
 asyncio.run(up())
 """
-TASK = load_recipe("demo").fuse
-MESSAGES = TASK.prompt.messages(alt="Kaldor Tower, Brix, 1889", dense="A red tower is at the left.", image=False)
+TASK = load_recipe("demo").task("fused")
+MESSAGES = TASK.prompt.messages(
+    {"alt": "Kaldor Tower, Brix, 1889", "dense": "A red tower is at the left."}, image=False
+)
 
 
 @contextmanager

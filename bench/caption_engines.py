@@ -26,14 +26,14 @@ from kale_tasks.world.scene import make_scene
 ROOT = Path(__file__).parents[1]
 VLLM = ROOT / ".venv-vllm/bin/python"
 COUNT, BATCH, ROUNDS = 256, 32, 5
-TASK = load_recipe("demo").dense
+TASK = load_recipe("demo").task("dense")
 Round = Callable[[], int]
 
 
 def requests() -> list[Request]:
     """One picture each."""
     rng = Random(0)
-    return [Request(i, TASK.prompt.messages(image=True), jpeg(draw(make_scene(rng)))) for i in range(COUNT)]
+    return [Request(i, TASK.prompt.messages({}, image=True), jpeg(draw(make_scene(rng)))) for i in range(COUNT)]
 
 
 def settings(kind: str) -> Caption:

@@ -1,5 +1,6 @@
 """One chunk of a captioning run: reads its rows, and fills the columns that all captioning steps have in common."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -13,8 +14,10 @@ from kale_tasks.engines.base import IMAGE_BROKEN, Answer, Model, describe
 from kale_tasks.imaging import BrokenImage, fit
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.snapshot import Snapshot
-from kale_tasks.recipes.recipe import Recipe, Task, recipe_name
+from kale_tasks.recipes.parts import Task
+from kale_tasks.recipes.recipe import Recipe, recipe_name
 from kale_tasks.runner.run import Run
+from kale_tasks.text.alttext import injected_words
 from kale_tasks.text.grounding import Grounding
 
 _IMAGE = ["uid", "status", "split", "shard", "offset", "length", "sha256"]
@@ -130,6 +133,12 @@ def answer_flags(row: PendingRow, answer: Answer, cleaned: Cleaned) -> list[str]
         *(["retried"] if row.retries else []),
         *(f"cleaned_{rule}" for rule in cleaned.fired),
     ]
+
+
+def injection_flags(caption: str, cut: str, *sources: str) -> list[str]:
+    """Return the flag of a caption with a word that only the instructions cut off its sources have."""
+    words = injected_words(cut, *sources) if cut else set()
+    return ["injected"] if words and words & {word.lower() for word in re.findall(r"\w+", caption)} else []
 
 
 def result_of(outcome: Row | NoCaption, answer: Answer, cleaned: Cleaned) -> CaptionResult:

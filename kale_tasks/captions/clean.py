@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kale_tasks.recipes.recipe import Clean, Prompt
+from kale_tasks.recipes.parts import Clean, Prompt
 from kale_tasks.text.language import detect_language
 from kale_tasks.text.sentences import is_whole, sentences
 from kale_tasks.text.words import pattern

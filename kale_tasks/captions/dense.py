@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from kale_tasks.captions.chunk import CaptionChunk, answer_flags, result_of
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
-from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.captions.step import CaptionStep, committed_inputs, two_steps
 from kale_tasks.contract.step import Input
 from kale_tasks.engines.base import Answer
 from kale_tasks.lake.tables import Lake
-from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.recipes.recipe import Recipe, load_recipe
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import without_instructions
 
@@ -18,20 +18,25 @@ class Dense(CaptionStep):
     """Describes the images of stage 1, with the alt-text as a hint if the recipe's prompt uses it."""
 
     name: ClassVar[str] = "dense"
+    version: ClassVar[int] = 2
     table: ClassVar[str] = "dense"
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        wants_alt = load_recipe(settings.caption.recipe).dense.prompt.wants_alt
+        wants_alt = "alt" in two_steps(load_recipe(settings.caption.recipe)).dense.prompt.reads
         return committed_inputs(lake, key, "images", *(["pairs"] if wants_alt else []))
+
+    def pass_name(self, recipe: Recipe) -> str | None:
+        """Return the name of the pass that describes the image."""
+        return two_steps(recipe).dense.name
 
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
         """Read the images of a part; rows of other splits are dropped."""
         read, dropped, rows = work.image_rows(number, {"stage1": ""}, "not_stage1")
-        pairs = work.pairs_of([row["uid"] for row in rows]) if work.task.prompt.wants_alt else {}
+        pairs = work.pairs_of([row["uid"] for row in rows]) if "alt" in work.task.prompt.reads else {}
 
         def pending(row: Row, image: bytes) -> PendingRow:
             alt = without_instructions((pairs.get(row["uid"]) or {}).get("alt_text") or "")
-            return PendingRow(row["uid"], work.task.prompt.messages(alt=alt, image=True), image)
+            return PendingRow(row["uid"], work.task.prompt.messages({"alt": alt}, image=True), image)
 
         return PendingPart(number, read, work.with_images(rows, pending), dropped)
 

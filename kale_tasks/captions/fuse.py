@@ -4,14 +4,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from kale_tasks.captions.chunk import CaptionChunk, answer_flags, fact_counts, result_of, source_columns
+from kale_tasks.captions.chunk import (
+    CaptionChunk,
+    answer_flags,
+    fact_counts,
+    injection_flags,
+    result_of,
+    source_columns,
+)
 from kale_tasks.captions.clean import Cleaned
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
-from kale_tasks.captions.step import CaptionStep, committed_inputs
+from kale_tasks.captions.step import CaptionStep, committed_inputs, two_steps
 from kale_tasks.contract.step import Input
 from kale_tasks.engines.base import Answer
 from kale_tasks.lake.tables import Lake
-from kale_tasks.recipes.recipe import recipe_name
+from kale_tasks.recipes.recipe import Recipe, recipe_name
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.grounding import Grounding, ground
@@ -22,11 +29,17 @@ class Fuse(CaptionStep):
     """Adds what the alt-text knows to the dense caption."""
 
     name: ClassVar[str] = "fuse"
+    version: ClassVar[int] = 2
     slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
     source: ClassVar[str] = "dense"
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return committed_inputs(lake, key, "dense", "images", "pairs")
+
+    def pass_name(self, recipe: Recipe) -> str | None:
+        """Return the name of the pass that fuses; None if the dense caption is the caption."""
+        fused = two_steps(recipe).fused
+        return fused.name if fused else None
 
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
         """Read the dense captions of a part with their alt-texts. Rows with nothing to fuse need no request."""
@@ -59,16 +72,19 @@ class Fuse(CaptionStep):
 
 def _pending(work: CaptionChunk, known: Row) -> PendingRow:
     alt = prepare_alt(known["alt_text"])
-    source = {**known, "alt": alt.text, "flags": alt.instruction_flags}
-    if work.recipe.fuse is None:
+    source = {**known, "alt": alt.text, "cut": alt.cut, "flags": alt.instruction_flags}
+    passes = two_steps(work.recipe)
+    if passes.fused is None:
         return PendingRow(known["uid"], outcome=_dense_as_caption(work, source, []))
     if alt.noise:
         return PendingRow(known["uid"], outcome=_dense_as_caption(work, source, alt.noise_flags))
-    messages = work.task.prompt.messages(alt=alt.text, dense=known["text"], image=False)
+    messages = work.task.prompt.messages({"alt": alt.text, passes.dense.name: known["text"]}, image=False)
     return PendingRow(known["uid"], messages, source=source)
 
 
 def _fused(work: CaptionChunk, row: PendingRow, answer: Answer, cleaned: Cleaned, grounding: Grounding) -> Row:
+    source = row.source
+    injected = injection_flags(cleaned.text, source["cut"], source["alt"], source["text"])
     unused = [] if grounding.from_alt - grounding.from_dense else ["alt_unused"]
     return {
         **source_columns(row.source),
@@ -78,7 +94,7 @@ def _fused(work: CaptionChunk, row: PendingRow, answer: Answer, cleaned: Cleaned
         "dense_caption": row.source["text"],
         "caption": cleaned.text,
         "models": [row.source["model"], work.model.name],
-        "flags": [*row.source["flags"], *answer_flags(row, answer, cleaned), *unused],
+        "flags": [*row.source["flags"], *answer_flags(row, answer, cleaned), *injected, *unused],
     }
 
 

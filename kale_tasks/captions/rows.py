@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_tasks.recipes.recipe import Message
+from kale_tasks.recipes.parts import Message
 
 Row = dict[str, Any]
 

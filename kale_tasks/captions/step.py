@@ -1,5 +1,6 @@
 """The common part of the captioning steps: what they depend on, and how their rows reach an engine."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,13 +13,14 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import locate, pinned
-from kale_tasks.recipes.recipe import Task, load_recipe, recipe_name
+from kale_tasks.recipes.parts import Task
+from kale_tasks.recipes.recipe import Recipe, TwoSteps, load_recipe, recipe_name
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
 
 class CaptionStep(RowHandler, Step):
-    """A step that sends the rows of one table to a model. Its name is also the name of its task in the recipe."""
+    """A step that sends the rows of one table to a model, as a pass of the recipe says."""
 
     name: ClassVar[str]
     table: ClassVar[str] = "captions"
@@ -41,10 +43,14 @@ class CaptionStep(RowHandler, Step):
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         recipe = load_recipe(run.settings.caption.recipe)
-        # Without a task of its own, fuse asks no model: it copies the dense captions.
-        model = self.model(run, self._task(run.settings) or recipe.dense)
+        # Without a pass of its own, fuse asks no model: it copies the dense captions.
+        model = self.model(run, self._task(run.settings) or recipe.task(two_steps(recipe).dense.name))
         work = CaptionChunk(run, chunk, recipe, model)
         yield from CaptionStream(work, open_engine(run.settings.caption, model), self).parts(numbers)
+
+    @abstractmethod
+    def pass_name(self, recipe: Recipe) -> str | None:
+        """Return the name of the pass that this step runs, if the recipe has one."""
 
     def model(self, run: Run, task: Task) -> Model:
         """Return the model that answers the requests of this step."""
@@ -52,8 +58,19 @@ class CaptionStep(RowHandler, Step):
         return Model(pinned(task.model), task, lambda: locate(task.model), endpoints)
 
     def _task(self, settings: Settings) -> Task | None:
-        task: Task | None = getattr(load_recipe(settings.caption.recipe), self.name)
-        return task
+        recipe = load_recipe(settings.caption.recipe)
+        name = self.pass_name(recipe)
+        return recipe.task(name) if name else None
+
+
+def two_steps(recipe: Recipe) -> TwoSteps:
+    """Return the passes that the steps `dense` and `fuse` run; BadConfig for a recipe of another shape."""
+    if recipe.two_steps is None:
+        raise BadConfig(
+            "The steps dense and fuse run recipes that describe the image, fuse the description with the alt-text when "
+            "it is useful, and verify the result against both. This recipe has other passes."
+        )
+    return recipe.two_steps
 
 
 def _check_stored_size(settings: Settings, task: Task | None) -> None:

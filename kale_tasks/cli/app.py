@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
-from kale_tasks.cli import airflow, inspect, maintain, models, quality, release, run, sample, takedown
+from kale_tasks.cli import airflow, inspect, maintain, models, quality, recipe, release, run, sample, takedown
 from kale_tasks.errors import BadConfig, KaleError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -40,6 +40,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (quality.report, "kale report --key 2026-11-01 --open"),
         (quality.evaluate, "kale evaluate --key 2026-11-01"),
         (models.app, "kale models list"),
+        (recipe.app, "kale recipe show kale"),
     ],
     "Publish": [
         (release.app, "kale release diff --key all"),
@@ -58,7 +59,12 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (sample.app, "kale sample make --pairs 1000 --out landing"),
     ],
 }
-_GROUP_NAMES = {id(models.app): "models", id(release.app): "release", id(sample.app): "sample"}
+_GROUP_NAMES = {
+    id(models.app): "models",
+    id(recipe.app): "recipe",
+    id(release.app): "release",
+    id(sample.app): "sample",
+}
 
 
 def _print_version(requested: bool) -> None:

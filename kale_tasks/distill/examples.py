@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.lake.shards import Span
-from kale_tasks.recipes.recipe import Message, Recipe
+from kale_tasks.recipes.parts import Lesson, Message
+from kale_tasks.recipes.recipe import Recipe
 
 
 class TrainingExample(NamedTuple):
@@ -31,13 +32,13 @@ class ExampleEncoder:
         size = processor.image_processor.size
         self._patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
 
-    def encode(self, sample: CaptionSample, lesson: str) -> TrainingExample | None:
-        """Encode a caption as one of the lessons of the mixture: `fused`, `alt_free` or `dense`.
+    def encode(self, sample: CaptionSample, lesson: Lesson) -> TrainingExample | None:
+        """Encode a caption as one of the lessons of the recipe.
 
         Returns None if the answer is empty, or if prompt or answer contain the image token as text.
         """
         prompt = self._prompt(self._messages(sample, lesson))
-        answer = self._ids((sample.caption if lesson == "fused" else sample.dense).strip())
+        answer = self._ids((sample.caption if lesson.answer == self._recipe.caption else sample.dense).strip())
         if prompt is None or not answer or self._image_token in answer:
             return None
         return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample)
@@ -46,10 +47,9 @@ class ExampleEncoder:
         """Decode generated ids."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
 
-    def _messages(self, sample: CaptionSample, lesson: str) -> list[Message]:
-        if lesson == "dense":
-            return self._recipe.dense.prompt.messages(alt=sample.alt, image=True)
-        return self._recipe.student.prompt.messages(alt=sample.alt if lesson == "fused" else "", image=True)
+    def _messages(self, sample: CaptionSample, lesson: Lesson) -> list[Message]:
+        alt = "" if "alt" in lesson.without else sample.alt
+        return self._recipe.student.lesson_prompt(lesson).messages({"alt": alt}, image=True)
 
     def _prompt(self, messages: list[Message]) -> list[int] | None:
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -114,7 +114,9 @@ def _evaluate_model(
     if captioned is None:
         examples = example_sampler(run, processor).held_out(settings.gate.rows)
     else:
-        examples = [example for caption in captioned if (example := encoder.encode(caption.sample, "fused"))]
+        examples = [
+            example for caption in captioned if (example := encoder.encode(caption.sample, recipe.own_lesson()))
+        ]
     dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
     model.to(choose_device(settings.train.device))
     max_tokens = recipe.student.sampling.max_tokens

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kale_tasks.distill.dataset import CaptionDataset, CaptionSample, is_held_out
 from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.errors import BadData
-from kale_tasks.settings.distill import Lessons, Mixture, Train
+from kale_tasks.recipes.parts import Lesson
+from kale_tasks.recipes.recipe import Recipe
+from kale_tasks.settings.distill import Lessons, Train
 
-Encode = Callable[[CaptionSample, str], TrainingExample | None]
+Encode = Callable[[CaptionSample, Lesson], TrainingExample | None]
 _LENGTH_STEP = 16  # tokens: examples whose lengths differ by less count as equally long
 
 
@@ -36,8 +38,9 @@ class MicroBatch(NamedTuple):
 class ExampleSampler:
     """Samples the examples of a run. Every process computes the same stream and takes its share of each step."""
 
-    def __init__(self, dataset: CaptionDataset, encode: Encode, lessons: Lessons, train: Train) -> None:
+    def __init__(self, dataset: CaptionDataset, encode: Encode, recipe: Recipe, lessons: Lessons, train: Train) -> None:
         self._dataset, self._encode, self._lessons, self._train = dataset, encode, lessons, train
+        self._taught, self._own = recipe.student.lessons, recipe.own_lesson()
 
     def micro_batches(self, start: StreamPosition, rank: int = 0, world_size: int = 1) -> Iterator[MicroBatch]:
         """Yield the forward passes of one process from a place in the stream on, without end."""
@@ -47,14 +50,14 @@ class ExampleSampler:
                 yield MicroBatch(batch, after, tokens)
 
     def held_out(self, rows: int) -> list[TrainingExample]:
-        """Return up to `rows` `fused` examples that no training uses, the same ones at each call.
+        """Return up to `rows` captions that no training uses, the same ones at each call.
 
         Raises BadData if there is none.
         """
         found: list[TrainingExample] = []
         for (block,) in self._dataset.pools(self._train.seed, 0, 1):
             for sample in self._dataset.read(block):
-                if is_held_out(sample.uid, self._lessons.held_out) and (example := self._encoded(sample, "fused")):
+                if is_held_out(sample.uid, self._lessons.held_out) and (example := self._encoded(sample, self._own)):
                     found.append(example)
             if len(found) >= rows:
                 return found[:rows]
@@ -83,7 +86,7 @@ class ExampleSampler:
             example
             for block in blocks
             for sample in self._dataset.read(block)
-            if self._used(sample) and (example := self._encoded(sample, _draw_lesson(rng, self._lessons.mixture)))
+            if self._used(sample) and (example := self._encoded(sample, _draw_lesson(rng, self._taught)))
         ]
         rng.shuffle(examples)
         examples.sort(key=lambda example: example.tokens // _LENGTH_STEP)
@@ -102,11 +105,10 @@ class ExampleSampler:
             and not set(sample.flags) & set(filters.drop_flags)
         )
 
-    def _encoded(self, sample: CaptionSample, lesson: str) -> TrainingExample | None:
+    def _encoded(self, sample: CaptionSample, lesson: Lesson) -> TrainingExample | None:
         example = self._encode(sample, lesson)
         return example if example and example.tokens <= self._lessons.max_tokens else None
 
 
-def _draw_lesson(rng: Random, mixture: Mixture) -> str:
-    weights: dict[str, Any] = mixture.model_dump()
-    return rng.choices(list(weights), list(weights.values()))[0]
+def _draw_lesson(rng: Random, lessons: Sequence[Lesson]) -> Lesson:
+    return rng.choices(lessons, [lesson.weight for lesson in lessons])[0]

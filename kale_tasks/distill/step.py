@@ -18,7 +18,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.models import students
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.recipe import load_recipe, recipe_name
+from kale_tasks.recipes.recipe import Recipe, load_recipe, recipe_name
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
 
@@ -33,11 +33,11 @@ class Distill(Step):
     def config(self, settings: Settings) -> Mapping[str, Any]:
         recipe = load_recipe(settings.caption.recipe)
         distill = settings.distill
-        prompts = {"student": recipe.student.prompt.hash, "dense": recipe.dense.prompt.hash}
         return {
             **distill.semantic(),
             "base": pinned(distill.base) if distill.base else f"{pinned(distill.vision)} + {pinned(distill.llm)}",
-            "prompts": prompts,
+            "prompt": recipe.student.prompt.hash,
+            "taught": [lesson.semantic() for lesson in recipe.student.lessons],
             "longest": recipe.student.sampling.max_tokens,
         }
 
@@ -49,7 +49,7 @@ class Distill(Step):
         return {**captions, **{IMAGES + found: committed_input(lake, "images", found) for found in keys}}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
-        _check_lessons(run.settings)
+        _check_answers(load_recipe(run.settings.caption.recipe))
         train = run.settings.distill.train
         return [Chunk(index=0, first_part=0, parts=1, stop=train.steps * train.batch * train.accumulate)]
 
@@ -94,11 +94,11 @@ class Distill(Step):
         students.succeed(run.lake, student.version, student.verdict, student.metrics["predecessor"])
 
 
-def _check_lessons(settings: Settings) -> None:
-    """Raise BadConfig if the student would learn to state facts of an alt-text that it does not see."""
-    recipe = settings.caption.recipe
-    if settings.distill.lessons.mixture.alt_free and load_recipe(recipe).dense.prompt.wants_alt:
-        raise BadConfig(
-            f"The dense captions of recipe '{recipe_name(recipe)}' are written with the alt-text, so alt_free lessons "
-            f"would teach the student to make up facts. Set distill.lessons.mixture.alt_free=0."
-        )
+def _check_answers(recipe: Recipe) -> None:
+    """Raise BadConfig if a lesson teaches a text that captions do not carry."""
+    kept = {recipe.caption, *([recipe.two_steps.dense.name] if recipe.two_steps else [])}
+    for lesson in recipe.student.lessons:
+        if lesson.answer not in kept:
+            raise BadConfig(
+                f"A lesson teaches '{lesson.answer}', which captions do not carry: {', '.join(sorted(kept))}."
+            )

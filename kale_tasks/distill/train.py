@@ -117,8 +117,9 @@ def example_sampler(run: Run, processor: Any) -> ExampleSampler:
     settings = run.settings.distill
     keys = caption_keys(run.inputs)
     dataset = CaptionDataset([run.rows(key) for key in keys], [run.rows(IMAGES + key) for key in keys])
-    encoder = ExampleEncoder(processor, load_recipe(run.settings.caption.recipe))
-    return ExampleSampler(dataset, encoder.encode, settings.lessons, settings.train)
+    recipe = load_recipe(run.settings.caption.recipe)
+    encoder = ExampleEncoder(processor, recipe)
+    return ExampleSampler(dataset, encoder.encode, recipe, settings.lessons, settings.train)
 
 
 def train(process: TrainingProcess, run: Run) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kale_tasks.recipes.recipe import Message, Task
+from kale_tasks.recipes.parts import Message, Task
 from kale_tasks.registry import Registry
 from kale_tasks.settings.caption import Caption
 

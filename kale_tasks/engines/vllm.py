@@ -192,7 +192,7 @@ class VllmEngine(Engine):
             "memory": settings.vllm_memory,
             "preparers": settings.preparers,
             "timeout": settings.timeout_s,
-            "warm": {"messages": task.prompt.messages(image=False)},
+            "warm": {"messages": task.prompt.messages({}, image=False)},
         }
 
 

@@ -1,132 +1,128 @@
-"""Recipes: which models make the captions, with which prompts, and how their answers are cleaned and checked."""
+"""Recipes: lists of passes that make a caption, and what a student learns from their texts."""
 
-import json
-import re
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import NamedTuple
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.models.locate import split_source
+from kale_tasks.recipes.parts import AnyPass, AskPass, Grounding, Lesson, ModelSpec, Student, Task, VerifyPass
+from kale_tasks.recipes.read import read_recipe
+from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.resources import resource
-from kale_tasks.settings.section import Section, neutral
-
-Message = dict[str, Any]
-_SLOT = re.compile(r"\{(alt|dense)\}")
-# Fields of a task that no code reads in that place; a recipe that sets one is mistaken about what it does.
-_UNREAD = {"dense": ("grounding",), "fuse": ("image_side",), "student": ("grounding",)}
+from kale_tasks.settings.section import Section
 
 
-class Prompt(Section):
-    """A prompt template. `{alt}` and `{dense}` are replaced once; braces in the inserted texts have no effect."""
+class TwoSteps(NamedTuple):
+    """A recipe as the steps `dense` and `fuse` run it: a description, and what becomes of it and the alt-text."""
 
-    system: str
-    user: str
-    alt_characters: int = Field(default=400, ge=0, description="Maximum length of the alt-text in the prompt.")
-
-    @property
-    def wants_alt(self) -> bool:
-        """Whether the alt-text is part of the prompt."""
-        return "{alt}" in self.user
-
-    @property
-    def hash(self) -> str:
-        """A short hash of the template, stored with each caption."""
-        text = json.dumps(self.semantic(), ensure_ascii=False, separators=(",", ":"))
-        return short_sha256(text, 12)
-
-    def messages(self, *, alt: str = "", dense: str = "", image: bool) -> list[Message]:
-        """Fill in the template for one row and return chat messages. The image, if any, precedes the text."""
-        texts = {"alt": tame(alt)[: self.alt_characters], "dense": dense}
-        user = _SLOT.sub(lambda slot: texts[slot[1]], self.user)
-        content: Any = [{"type": "image"}, {"type": "text", "text": user}] if image else user
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return [*system, {"role": "user", "content": content}]
-
-
-class Sampling(Section):
-    """Sampling parameters. Retries use `retry_temperature` and another seed."""
-
-    max_tokens: int = Field(ge=1)
-    temperature: float = Field(default=0, ge=0)
-    top_p: float = neutral(1, default=1, gt=0, le=1)
-    retry_temperature: float = Field(default=0.7, ge=0)
-    seed: int = neutral(0, "Added to the seed of each row.", default=0)
-
-
-class Clean(Section):
-    """Options of the cleaning rules."""
-
-    intro: bool = neutral(False, "Remove openings such as 'The image shows'.", default=True)
-    languages: list[str] = neutral([], "Allowed languages; empty: any.", default=["en"])
-    min_words: int = neutral(0, default=4, ge=0)
-    max_words: int = Field(default=250, ge=1)
-    lexicon: list[str] = neutral([], "Additional phrases that reveal a leaked prompt.", default=[])
-
-
-class Grounding(Section):
-    """What to do with a fused caption that states facts found in neither the dense caption nor the alt-text."""
-
-    allowed: int | None = neutral(None, "Maximum number of such facts; null: only count them.", default=None, ge=0)
-    otherwise: Literal["cut", "dense"] = Field(
-        default="dense", description="Above it: cut the sentences that state them, or use the dense caption."
-    )
-
-
-class Task(Section):
-    """One model call of a recipe: the model, its prompt, and how its answers are treated."""
-
-    model: str = Field(description="repo@revision, a folder, or sample:NAME; empty in `student`: the promoted student.")
-    dtype: Literal["float32", "bfloat16", "float16"]
-    context: int = Field(ge=16, description="Maximum tokens of prompt, image and answer together.")
-    image_tokens: int = neutral(0, "Maximum tokens of one image; 0: a text-only model.", default=0, ge=0)
-    image_side: int = neutral(0, "Scale larger images down to this many pixels; 0: never.", default=0, ge=0)
-    prompt: Prompt
-    sampling: Sampling
-    clean: Clean = Clean()
-    retries: int = neutral(0, "How often to ask again when cleaning leaves no caption.", default=1, ge=0)
-    grounding: Grounding = Grounding()
-
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _prompt_of_source(cls, value: Any) -> Any:
-        sourced = split_source(value) if isinstance(value, str) else None
-        return sourced[0].prompt(sourced[1]) if sourced else value
+    dense: AskPass
+    fused: AskPass | None
+    verified: VerifyPass | None
 
 
 class Recipe(Section):
-    """One way to make captions; without `fuse` the dense caption becomes the caption."""
+    """One way to make captions."""
 
     about: str
-    dense: Task
-    fuse: Task | None
-    student: Task
+    models: dict[str, ModelSpec]
+    passes: list[AnyPass]
+    caption: str
+    also: list[str] = Field(default_factory=list)
+    student: Student
 
-    @model_validator(mode="after")
-    def _every_field_is_read(self) -> Self:
-        for name, fields in _UNREAD.items():
-            task: Task | None = getattr(self, name)
-            if task is None:
-                continue
-            for field in fields:
-                if field in task.model_fields_set:
-                    raise ValueError(f"{name}.{field} has no effect; remove it")
-            if name != "fuse" and "{dense}" in task.prompt.user:
-                raise ValueError(f"{name}.prompt uses {{dense}}, which only the prompt of `fuse` can")
-        return self
+    def find(self, name: str) -> AnyPass:
+        """The pass of that name; BadConfig if there is none."""
+        for one in self.passes:
+            if one.name == name:
+                return one
+        raise BadConfig(f"The recipe has no pass '{name}'. Passes: {', '.join(one.name for one in self.passes)}.")
+
+    def task(self, name: str) -> Task:
+        """The model call of a pass, or of the student."""
+        if name == "student":
+            known = {field: getattr(self.student, field) for field in Task.model_fields if hasattr(self.student, field)}
+            return Task(model="", **known)
+        asked = self.find(name)
+        if not isinstance(asked, AskPass):
+            raise BadConfig(f"The pass '{name}' asks no model.")
+        model = self.models[asked.ask]
+        known = {field: getattr(model, field) for field in ModelSpec.model_fields}
+        common = {field: getattr(asked, field) for field in ("prompt", "sampling", "clean", "retries")}
+        return Task(**known, **common, grounding=self._grounding(name))
+
+    def with_alt(self, name: str) -> bool:
+        """Whether the alt-text has a part in the text of a pass."""
+        return "alt" in self.sources(name)
+
+    def sources(self, name: str) -> set[str]:
+        """Every column and pass that a text is made from, directly or through other passes; itself included."""
+        if name in COLUMNS:
+            return {name}
+        return {name}.union(*(self.sources(read) for read in self.find(name).reads()))
+
+    @property
+    def two_steps(self) -> TwoSteps | None:
+        """The recipe as the steps `dense` and `fuse` run it; None if it has another shape."""
+        dense, *rest = self.passes
+        verified = rest[-1] if rest and isinstance(rest[-1], VerifyPass) else None
+        rest = rest[:-1] if verified else rest
+        fused = rest.pop() if rest else None
+        if rest or not _describes(dense) or not (fused is None or _fuses(fused, dense.name)):
+            return None
+        last = fused.name if fused else dense.name
+        if verified and (verified.verify != last or fused is None or set(verified.against) != {dense.name, "alt"}):
+            return None
+        published = self.caption == (verified.name if verified else last)
+        return TwoSteps(dense, fused, verified) if published else None  # type: ignore[arg-type]
+
+    def own_lesson(self) -> Lesson:
+        """The lesson in which the student captions as in stage 2."""
+        return Lesson(weight=1, answer=self.caption)
+
+    def _grounding(self, name: str) -> Grounding:
+        shape = self.two_steps
+        if shape is None or shape.verified is None or name != shape.verified.verify:
+            return Grounding()
+        otherwise = "cut" if shape.verified.otherwise == "cut" else "dense"
+        return Grounding(allowed=shape.verified.allowed, otherwise=otherwise)
+
+
+def _describes(one: AnyPass) -> bool:
+    return isinstance(one, AskPass) and one.image is True and _is_plain(one) and one.when is None
+
+
+def _fuses(one: AnyPass, dense: str) -> bool:
+    if not isinstance(one, AskPass) or one.image or not _is_plain(one):
+        return False
+    return one.prompt.reads == {dense, "alt"} and one.when == "alt.useful" and one.otherwise == dense
+
+
+def _is_plain(one: AnyPass) -> bool:
+    return isinstance(one, AskPass) and one.n == one.rounds == 1 and not (one.vary or one.parse or one.for_each)
 
 
 def load_recipe(name: str) -> Recipe:
     """Load the recipe of that name from config/recipes, or from a path that ends in .yaml."""
+    path = recipe_path(name)
+    return _read(path, path.stat().st_mtime_ns)
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a recipe, given its name or path; BadConfig if there is none."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else resource(f"config/recipes/{name}.yaml")
     if not path.exists():
-        known = sorted(p.stem for p in resource("config/recipes").glob("*.yaml"))
-        raise BadConfig(f"There is no recipe '{name}'. Use one of {', '.join(known)}, or the path of a YAML file.")
-    return _read(path, path.stat().st_mtime_ns)
+        raise BadConfig(
+            f"There is no recipe '{name}'. Use one of {', '.join(shipped_recipes())}, or the path of a YAML file."
+        )
+    return path
+
+
+def shipped_recipes() -> list[str]:
+    """The names of the recipes in config/recipes."""
+    return sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
 
 
 def recipe_name(name: str) -> str:
@@ -134,25 +130,45 @@ def recipe_name(name: str) -> str:
     return Path(name).stem
 
 
-def tame(alt: str) -> str:
-    """Make an alt-text safe for a prompt: one line, no invisible characters, no markup with a meaning to a model."""
-    visible = "".join(c if c.isprintable() or c in "\u200d\u200c" else " " for c in alt)
-    return " ".join(_COMMANDS.sub(" ", visible).split())
+def drawing(recipe: Recipe) -> Iterator[str]:
+    """Draw the passes of a recipe as a tree of text: each caption with what it is made from below it."""
+    yield from _branch(recipe, recipe.caption, "", "caption: ")
+    for name in recipe.also:
+        yield from _branch(recipe, name, "", "also: ")
+    for lesson in recipe.student.lessons:
+        slots = sorted(recipe.student.lesson_prompt(lesson).reads - {*lesson.without})
+        shown = " and ".join(["the image", *slots])
+        yield f"student: {lesson.weight:g} of the lessons show {shown}, the answer is {lesson.answer}"
 
 
-# Special tokens of chat templates, image placeholders and the delimiter that our own prompts use.
-_COMMANDS = re.compile(
-    r"<\|[^<>|]{0,40}\|>|</?(?:alt|s|image|img|system|user|assistant)\b[^<>]{0,40}>|\[/?INST\]|<</?SYS>>", re.I
-)
+def _branch(recipe: Recipe, name: str, indent: str, title: str = "") -> Iterator[str]:
+    if name in COLUMNS:
+        yield f"{indent}{title}{name} ({COLUMNS[name]})"
+        return
+    one = recipe.find(name)
+    yield f"{indent}{title}{name} ({_described(recipe, one)})"
+    for read in dict.fromkeys(one.reads()):
+        yield from _branch(recipe, read, f"{indent}  ")
+
+
+def _described(recipe: Recipe, one: AnyPass) -> str:
+    if isinstance(one, AskPass):
+        asked = f"asks {recipe.models[one.ask].model.partition('@')[0]}"
+        extra: Sequence[str] = [
+            *(["about the image"] if one.image is True else ["about a part of the image"] if one.image else []),
+            *([f"for each {one.for_each}"] if one.for_each else []),
+            *([f"{one.n} candidates"] if one.n > 1 else []),
+            *([f"{one.rounds} rounds"] if one.rounds > 1 else []),
+            *([f"when {one.when}"] if one.when else []),
+            *([f"otherwise {one.otherwise}"] if one.otherwise else []),
+        ]
+        return ", ".join([asked, *extra])
+    if isinstance(one, VerifyPass):
+        limit = "facts counted" if one.allowed is None else f"{one.allowed} unsupported facts allowed"
+        return f"verifies {one.verify} against {' and '.join(one.against)}, {limit}, otherwise {one.otherwise}"
+    return f"{one.verb}: {', '.join(dict.fromkeys(one.reads())) or getattr(one, one.verb)}"
 
 
 @cache
 def _read(path: Path, _changed: int) -> Recipe:
-    try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadConfig(f"{path.name}: {where}{': ' if where else ''}{first['msg']}.") from error
-    except yaml.YAMLError as error:
-        raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    return Recipe.model_construct(**read_recipe(path))

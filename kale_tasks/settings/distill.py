@@ -2,33 +2,18 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from kale_tasks.settings.section import Section, neutral, runtime
 
 
-class Mixture(Section):
-    """How often a caption is used as which lesson. Weights need not add up to one."""
-
-    fused: float = neutral(0, "Image and alt-text in, fused caption out.", ge=0)
-    alt_free: float = neutral(0, "Image and an empty alt-text in, dense caption out.", ge=0)
-    dense: float = neutral(0, "Image and the recipe's dense prompt in, dense caption out.", ge=0)
-
-    @model_validator(mode="after")
-    def _some_lesson(self) -> "Mixture":
-        if self.fused + self.alt_free + self.dense <= 0:
-            raise ValueError("at least one weight must be above 0")
-        return self
-
-
 class Lessons(Section):
-    """Which captions a student is trained on, as which lessons, and in which order."""
+    """Which captions a student is trained on, and in which order. The recipe says as which lessons."""
 
     held_out: float = Field(gt=0, lt=1, description="Share of captions kept for evaluation, by a hash of the uid.")
     drop_flags: list[str] = neutral([], "Leave out captions with any of these flags.")
     max_invented: int = Field(ge=0, description="Leave out captions with more invented facts than this.")
     max_tokens: int = Field(ge=16, description="Leave out examples (prompt, image and caption) longer than this.")
-    mixture: Mixture
     pool_rows: int = Field(ge=1, description="Captions that are shuffled and sorted by length together.")
     workers: int = runtime("Processes that read and decode images ahead; 0: the training process itself.", ge=0)
 
@@ -49,7 +34,7 @@ class Train(Section):
     decay: float = neutral(0, "Weight decay.", ge=0)
     clip: float = Field(gt=0, description="Largest norm of the gradient.")
     spike: float = Field(gt=1, description="End the run if the loss stays above this multiple of its running mean.")
-    seed: int = Field(description="Seed of a new student's connector, of the order and of the mixture.")
+    seed: int = Field(description="Seed of a new student's connector, of the order and of the lessons.")
     dtype: Literal["float32", "bfloat16"] = Field(description="Type of the arithmetic; weights are kept in float32.")
     checkpointing: bool = neutral(False, "Recompute activations instead of keeping them: less memory, slower.")
     processes: int = Field(ge=1, description="Processes that share the model (FSDP2), one per GPU.")

@@ -5,9 +5,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from kale_tasks.text.sentences import sentences
-from kale_tasks.text.words import pattern
+from kale_tasks.text.taming import find_orders
+from kale_tasks.text.words import pattern, words
 
 _WORD = re.compile(r"\w+")
+_QUOTED = re.compile(r"[\"'\u2018\u201c]([^\"'\u2019\u201d]{3,80})[\"'\u2019\u201d]")
+# Words with which instructions begin; a caption may have them by itself.
+_COMMON = frozenset(words("order_words"))
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class PromptAlt:
     """An alt-text as prompts and captions use it."""
 
     text: str  # without instructions; may be noise
-    had_instructions: bool
+    cut: str  # the instructions that were cut off
     noise: str  # why the text says nothing about its image, as `alt_noise` returns it; empty: it is useful
 
     @property
@@ -26,7 +30,7 @@ class PromptAlt:
     @property
     def instruction_flags(self) -> list[str]:
         """Caption flag for alt-text that contained instructions."""
-        return ["alt_orders"] if self.had_instructions else []
+        return ["alt_orders"] if self.cut else []
 
     @property
     def noise_flags(self) -> list[str]:
@@ -38,7 +42,7 @@ def prepare_alt(alt: str | None) -> PromptAlt:
     """Cut instructions off an alt-text and judge whether what remains is noise."""
     raw = alt or ""
     text = without_instructions(raw)
-    return PromptAlt(text, text != raw, alt_noise(text))
+    return PromptAlt(text, raw[len(text) :], alt_noise(text))
 
 
 def alt_noise(alt: str) -> str:
@@ -62,13 +66,24 @@ def alt_noise(alt: str) -> str:
 
 
 def without_instructions(alt: str) -> str:
-    """Return the sentences of an alt-text before the first one that gives instructions to a model."""
-    found = pattern("orders").search(alt)
-    if not found:
+    """Return the sentences of a text before the first one that gives instructions to a model."""
+    start = find_orders(alt)
+    if start is None:
         return alt
     kept = ""
     for sentence in sentences(alt):
-        if len(kept) + len(sentence) > found.start():
+        if len(kept) + len(sentence) > start:
             break
         kept += sentence
     return kept.rstrip()
+
+
+def injected_words(cut: str, *sources: str) -> set[str]:
+    """Return the words of cut instructions that would show in a caption that obeyed them.
+
+    These are names, words in capitals and quoted words that none of the sources has.
+    """
+    known = {word.lower() for source in sources for word in _WORD.findall(source)}
+    marked = {word for word in _WORD.findall(cut) if len(word) >= 4 and word[:1].isupper()}
+    quoted = {word for match in _QUOTED.findall(cut) for word in _WORD.findall(match) if len(word) >= 4}
+    return {word.lower() for word in marked | quoted} - known - _COMMON

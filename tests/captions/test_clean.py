@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.captions.clean import RULES, Cleaner
-from kale_tasks.recipes.recipe import Clean, load_recipe
+from kale_tasks.recipes.parts import Clean
+from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.text.sentences import sentences
 from kale_tasks.world.describe import dense
 from kale_tasks.world.scene import make_scene
 
-CLEANER = Cleaner(Clean(), load_recipe("kale").fuse.prompt)  # type: ignore[union-attr]
+CLEANER = Cleaner(Clean(), load_recipe("kale").task("fused").prompt)  # type: ignore[union-attr]
 GOOD = "A red tower stands beside a small house in Kaldor."
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from kale_tasks.captions.dense import Dense
@@ -157,9 +158,10 @@ def test_refused_answers_never_become_captions(opened: Opener) -> None:
 
 def test_without_fusion_the_dense_caption_becomes_the_caption(opened: Opener, tmp_path: Path) -> None:
     plain = tmp_path / "plain.yaml"
-    demo = Path("config/recipes/demo.yaml").read_text()
-    head, tail = demo.partition("fuse:\n")[0], demo.partition("student:\n")[2]
-    plain.write_text(f"{head}fuse: null\nstudent:\n{tail}")
+    demo = yaml.safe_load(Path("config/recipes/demo.yaml").read_text())
+    only = {"models": {"vlm": demo["models"]["vlm"]}, "passes": demo["passes"][:1], "caption": "dense"}
+    lessons = {"lessons": [{"weight": 1, "answer": "dense"}]}
+    plain.write_text(yaml.safe_dump({**demo, **only, "student": {**demo["student"], **lessons}}))
     given = [pair for pair in pairs(20) if pair.split == "stage1"]
     with serving() as server:
         lake, settings = opened(f"caption.recipe={plain}", server=server)

@@ -40,6 +40,10 @@ def names(recipe: str, settings: Settings) -> dict[str, str]:
 
 def widened(value: Any, field: Any) -> Any:
     """A section in which it and all sections below have one more field, `added`."""
+    if isinstance(value, list):
+        return [widened(one, field) for one in value]
+    if isinstance(value, dict):
+        return {name: widened(one, field) for name, one in value.items()}
     if not isinstance(value, Section):
         return value
     values = {name: widened(getattr(value, name), field) for name in type(value).model_fields}

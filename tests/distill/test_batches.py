@@ -11,6 +11,7 @@ from kale_tasks.distill.batches import IGNORED, BatchDataset, decode_pixels, loa
 from kale_tasks.distill.sampler import ExampleSampler, MicroBatch, StreamPosition
 from kale_tasks.errors import BadData
 from kale_tasks.lake.shards import Span
+from kale_tasks.recipes.recipe import load_recipe
 
 PAD, SIDE = 0, 48
 
@@ -18,7 +19,7 @@ PAD, SIDE = 0, 48
 @pytest.fixture(scope="module")
 def micro_batches(dataset, captioned, encoder):
     settings = captioned.settings.distill
-    sampler = ExampleSampler(dataset, encoder.encode, settings.lessons, settings.train)
+    sampler = ExampleSampler(dataset, encoder.encode, load_recipe("demo"), settings.lessons, settings.train)
     return list(islice(sampler.micro_batches(StreamPosition()), 6))
 
 

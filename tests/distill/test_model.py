@@ -58,7 +58,7 @@ def test_the_pretrained_parts_keep_their_weights(parts, built):
 def test_a_new_student_is_trained_in_the_chat_format_of_its_language_model(built):
     model, processor = built
     sample = CaptionSample("0" * 32, "Ubuna, 1844", "A red cup.", "A red cup named Ubuna.", 0, (), Span("s", 0, 1))
-    example = ExampleEncoder(processor, load_recipe("demo")).encode(sample, "fused")
+    example = ExampleEncoder(processor, load_recipe("demo")).encode(sample, load_recipe("demo").own_lesson())
     assert example.prompt.count(model.config.image_token_index) == 16
     ids = torch.tensor([example.prompt + example.answer])
     loss = CaptionLoss(model, processor)(ids, ids, torch.zeros(1, 3, 64, 64, dtype=torch.uint8))

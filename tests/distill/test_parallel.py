@@ -45,7 +45,7 @@ def test_two_processes_train_the_same_model_as_one(shared, lake):
 
 def test_vllm_and_transformers_generate_the_same_captions_with_the_student(shared):
     (student,) = students.versions(shared)
-    task = load_recipe("demo").student
+    task = load_recipe("demo").task("student")
     task = task.model_copy(update={"sampling": task.sampling.model_copy(update={"max_tokens": 12})})
     folder = students.local_copy(shared, student.version)
     model = Model(f"student@{student.version}", task, lambda: folder)
@@ -62,7 +62,7 @@ def generate(engine, task):
         engine.start()
         for number in range(4):
             image = jpeg(draw(make_scene(Random(number))))
-            engine.submit(Request(number, task.prompt.messages(alt=f"Ubuna, {1800 + number}", image=True), image))
+            engine.submit(Request(number, task.prompt.messages({"alt": f"Ubuna, {1800 + number}"}, image=True), image))
         answers = []
         while engine.pending:
             answers += engine.finished()

@@ -12,14 +12,15 @@ from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.distill.sampler import ExampleSampler, StreamPosition
 from kale_tasks.errors import BadData
 from kale_tasks.lake.shards import Span
-from kale_tasks.settings.distill import Mixture
+from kale_tasks.recipes.parts import Lesson
+from kale_tasks.recipes.recipe import load_recipe
 
 
-def make_sampler(dataset, lake, encode=None, lessons=None, **train):
+def make_sampler(dataset, lake, encode=None, recipe=None, held_out=None, **train):
     distill = lake.settings.distill
-    lessons = distill.lessons.model_copy(update={"pool_rows": 256, **(lessons or {})})
+    lessons = distill.lessons.model_copy(update={"pool_rows": 256, "held_out": held_out or distill.lessons.held_out})
     train = distill.train.model_copy(update={"batch": 8, "accumulate": 2, **train})
-    return ExampleSampler(dataset, encode or encode_length, lessons, train)
+    return ExampleSampler(dataset, encode or encode_length, recipe or load_recipe("demo"), lessons, train)
 
 
 def encode_length(sample, lesson):
@@ -104,7 +105,7 @@ def test_flagged_long_and_inventing_captions_are_left_out(captioned):
     def encode(sample, lesson):
         return TrainingExample([1] * (5000 if int(sample.uid, 16) == 3 else 5), [2], sample.span, sample)
 
-    sampler = make_sampler(one_block, captioned, encode, {"held_out": 1e-9})
+    sampler = make_sampler(one_block, captioned, encode, held_out=1e-9)
     seen = uids(islice(sampler.micro_batches(StreamPosition()), 20))
     assert set(seen) == {row.uid for row in rows} - {f"{n:032x}" for n in (1, 2, 3)}
 
@@ -117,14 +118,20 @@ def test_a_dataset_without_usable_captions_raises(captioned):
         empty.held_out(5)
 
 
-def test_lessons_are_drawn_by_the_weights_of_the_mixture(dataset, captioned):
+def test_lessons_are_drawn_by_their_weights(dataset, captioned):
     drawn = []
 
     def encode(sample, lesson):
-        drawn.append(lesson)
+        drawn.append((lesson.answer, lesson.without))
         return encode_length(sample, lesson)
 
-    mixture = Mixture(fused=1, alt_free=1, dense=2)
-    list(islice(make_sampler(dataset, captioned, encode, {"mixture": mixture}).micro_batches(StreamPosition()), 100))
-    assert abs(drawn.count("dense") / len(drawn) - 0.5) < 0.08
-    assert abs(drawn.count("fused") / len(drawn) - 0.25) < 0.08
+    recipe = load_recipe("demo")
+    lessons = [
+        Lesson(weight=1, answer="caption"),
+        Lesson(weight=1, answer="dense", without=["alt"]),
+        Lesson(weight=2, answer="dense", user="Describe."),
+    ]
+    recipe = recipe.model_copy(update={"student": recipe.student.model_copy(update={"lessons": lessons})})
+    list(islice(make_sampler(dataset, captioned, encode, recipe).micro_batches(StreamPosition()), 100))
+    assert abs(drawn.count(("dense", [])) / len(drawn) - 0.5) < 0.08
+    assert abs(drawn.count(("caption", [])) / len(drawn) - 0.25) < 0.08

@@ -5,11 +5,11 @@ import pytest
 from kale_tasks.distill.dataset import caption_keys
 from kale_tasks.distill.step import Distill
 from kale_tasks.distill.train import example_sampler
-from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute, plan
+from kale_tasks.runner.verbs import execute
 from tests.distill import small
 
 LAX = {"facts_carried": 0, "facts_invented": 1, "description": 0}
@@ -95,19 +95,3 @@ def test_a_student_learns_only_from_the_keys_that_its_run_records(lake, processo
     first = {row["uid"] for row in lake.arrow("captions", small.KEY, ["uid"]).to_pylist()}
     assert caption_keys(made.inputs) == [small.KEY]
     assert examples and {example.sample.uid for example in examples} <= first
-
-
-def test_alt_free_lessons_are_refused_for_dense_captions_that_were_written_with_the_alt_text(lake):
-    def planned(alt_free):
-        settings, distill = lake.settings, lake.settings.distill
-        mixture = distill.lessons.mixture.model_copy(update={"alt_free": alt_free})
-        lessons = distill.lessons.model_copy(update={"mixture": mixture})
-        changed = {
-            "caption": settings.caption.model_copy(update={"recipe": "densefusion"}),
-            "distill": distill.model_copy(update={"lessons": lessons}),
-        }
-        return plan(Run(Distill(), lake, settings.model_copy(update=changed), small.KEY))
-
-    with pytest.raises(BadConfig, match=r"densefusion.*distill\.lessons\.mixture\.alt_free=0"):
-        planned(alt_free=0.2)
-    assert planned(alt_free=0).chunks

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine
-from kale_tasks.recipes.recipe import Task, load_recipe
+from kale_tasks.recipes.parts import Task
+from kale_tasks.recipes.recipe import load_recipe
 from tests.captions.world import pairs
 from tests.lakes import settings_of
 
 VLLM = Path(__file__).parents[2] / ".venv-vllm/bin/python"
 RECIPE = load_recipe("demo")
-TASK: Task = RECIPE.dense.model_copy(
-    update={"sampling": RECIPE.dense.sampling.model_copy(update={"max_tokens": 12}), "model": "tiny"}
+TASK: Task = RECIPE.task("dense").model_copy(
+    update={"sampling": RECIPE.task("dense").sampling.model_copy(update={"max_tokens": 12}), "model": "tiny"}
 )
 
 
@@ -39,7 +40,7 @@ def answers(running: Engine, requests: Sequence[Request]) -> dict[int, Answer]:
 
 def requests(count: int, temperature: float = 0.0) -> list[Request]:
     return [
-        Request(i, RECIPE.student.prompt.messages(alt=pair.alt.text, image=True), pair.image, temperature, seed=i)
+        Request(i, RECIPE.student.prompt.messages({"alt": pair.alt.text}, image=True), pair.image, temperature, seed=i)
         for i, pair in enumerate(pairs(10)[:count])
     ]
 

@@ -11,12 +11,13 @@ from aiohttp import web
 
 from kale_tasks.engines.base import Answer, Model, Request, open_engine
 from kale_tasks.errors import BadConfig, Transient
-from kale_tasks.recipes.recipe import Task, load_recipe
+from kale_tasks.recipes.parts import Task
+from kale_tasks.recipes.recipe import load_recipe
 from tests.captions.world import pairs
 from tests.engines.server import Server, completion, prompt_of, serving
 from tests.lakes import settings_of
 
-TASK = load_recipe("demo").dense
+TASK = load_recipe("demo").task("dense")
 
 
 def ask(servers: Sequence[Server], requests: Sequence[Request], *sets: str, task: Task = TASK) -> dict[int, Answer]:

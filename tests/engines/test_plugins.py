@@ -13,7 +13,7 @@ from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.registry import Registry
 from tests.lakes import settings_of
 
-MODEL = Model("tiny@0", load_recipe("demo").dense, lambda: Path("nowhere"))
+MODEL = Model("tiny@0", load_recipe("demo").task("dense"), lambda: Path("nowhere"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from kale_tasks.recipes.recipe import load_recipe
 from tests.engines import scripted_vllm
 from tests.lakes import settings_of
 
-TASK = load_recipe("demo").dense
+TASK = load_recipe("demo").task("dense")
 Opener = Callable[..., Engine]
 
 

@@ -113,7 +113,7 @@ from kale_tasks.settings import load
 
 image = io.BytesIO()
 Image.new("RGB", (64, 48)).save(image, "PNG")
-model = Model("none@0", load_recipe("demo").dense, lambda: Path("nowhere"))
+model = Model("none@0", load_recipe("demo").task("dense"), lambda: Path("nowhere"))
 with open_engine(load(["caption.engine=size"]).settings.caption, model) as engine:
     engine.start()
     engine.submit(Request(7, [], image.getvalue()))

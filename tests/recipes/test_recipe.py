@@ -1,4 +1,4 @@
-"""Recipes name every model by a pinned version, and every field of a recipe has an effect."""
+"""Recipes are lists of passes; whatever is wrong with one is said with its line and the nearest right name."""
 
 from pathlib import Path
 from typing import Any
@@ -8,54 +8,69 @@ import yaml
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.recipe import Task, load_recipe
-from kale_tasks.resources import resource
+from kale_tasks.recipes.parts import AskPass, Task
+from kale_tasks.recipes.read import recipe_problems
+from kale_tasks.recipes.recipe import drawing, load_recipe, shipped_recipes
 from kale_tasks.world.models import CHECKPOINTS
 
-NAMES = sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
+DEMO = Path("config/recipes/demo.yaml").read_text()
 
 
 def tasks(name: str) -> list[Task]:
     recipe = load_recipe(name)
-    return [task for task in (recipe.dense, recipe.fuse, recipe.student) if task]
+    asked = [one.name for one in recipe.passes if isinstance(one, AskPass)]
+    return [recipe.task(one) for one in (*asked, "student")]
 
 
-@pytest.mark.parametrize("name", NAMES)
+def saved(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_pins_its_models_and_delimits_its_alt_text(name: str) -> None:
     for task in tasks(name):
         assert task.model == "" or "@" in pinned(task.model)
-        assert not task.prompt.wants_alt or "<alt>{alt}</alt>" in task.prompt.user
+        assert "alt" not in task.prompt.reads or "<alt>{alt}</alt>" in task.prompt.user
         assert task.sampling.max_tokens + task.image_tokens < task.context
 
 
 def test_the_demo_recipe_uses_the_prompts_that_the_tiny_models_were_trained_on() -> None:
     known = yaml.safe_load(CHECKPOINTS.with_name("prompts.yaml").read_text())
-    dense, fuse, student = tasks("demo")
-    for task, prompt in ((dense, "describe"), (fuse, "fuse"), (student, "student")):
+    for task, prompt in zip(tasks("demo"), ("describe", "fuse", "student"), strict=True):
         assert {"system": task.prompt.system, "user": task.prompt.user} == known[prompt]
         assert task.prompt.alt_characters == known["alt_characters"]
 
 
 def test_a_new_recipe_is_a_new_file(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(Path("config/recipes/demo.yaml").read_text().replace("max_tokens: 160", "max_tokens: 99"))
-    assert load_recipe(str(path)).dense.sampling.max_tokens == 99
+    path = saved(tmp_path, DEMO.replace("max_tokens: 160", "max_tokens: 99"))
+    assert load_recipe(str(path)).task("dense").sampling.max_tokens == 99
 
 
 def test_any_change_of_a_prompt_changes_its_hash() -> None:
-    prompt = load_recipe("kale").dense.prompt
+    prompt = load_recipe("kale").task("dense").prompt
     assert prompt.hash != prompt.model_copy(update={"user": prompt.user + " "}).hash
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("about: x\nfuse: nul", "dense: Field required"), ("about: [", "cannot be read as YAML")],
-)
-def test_an_error_in_a_recipe_names_the_field(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "faulty.yaml"
-    path.write_text(text)
-    with pytest.raises(BadConfig, match=message):
-        load_recipe(str(path))
+def test_a_text_is_made_from_everything_that_its_passes_read() -> None:
+    kale, densefusion = load_recipe("kale"), load_recipe("densefusion")
+    assert kale.sources("caption") == {"caption", "fused", "dense", "alt"}
+    assert not kale.with_alt("dense") and densefusion.with_alt("dense")
+
+
+def test_a_drawing_shows_each_pass_below_what_reads_it() -> None:
+    lines = list(drawing(load_recipe("kale")))
+    assert lines[0].startswith("caption: caption (verifies fused against dense and alt")
+    assert lines[1].startswith("  fused (asks Qwen/Qwen2.5-7B-Instruct, when alt.useful, otherwise dense)")
+    assert lines[2].startswith("    dense (asks Qwen/Qwen3-VL-8B-Instruct, about the image)")
+
+
+def test_a_file_that_is_no_recipe_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="cannot be read as YAML"):
+        load_recipe(str(saved(tmp_path, "about: [")))
+    with pytest.raises(BadConfig, match=r"mine\.yaml:1: the field 'caption' is missing\. \d more: `kale recipe lint"):
+        load_recipe(str(saved(tmp_path, "about: x")))
 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
@@ -64,19 +79,44 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "field", "message"),
+    ("old", "new", "line", "message"),
     [
-        ("dense", {"grounding": {"allowed": 0}}, "dense.grounding has no effect"),
-        ("fuse", {"image_side": 512}, "fuse.image_side has no effect"),
-        ("student", {"grounding": {"otherwise": "cut"}}, "student.grounding has no effect"),
-        ("dense", {"prompt": {"system": "", "user": "Improve: {dense}"}}, "which only the prompt of `fuse` can"),
-        ("dense", {"prompt": "sample:nothing"}, "no prompt 'sample:nothing'. Known: describe, fuse, student"),
+        ("passes:", "pases:", 5, "there is no field 'pases'. Did you mean 'passes'?"),
+        ("ask: vlm", "aks: vlm", 6, "a pass has exactly one of ask, expert, score, pick, verify. Did you mean 'ask'?"),
+        ("ask: vlm", "ask: vml", 7, "there is no model 'vml'. Did you mean 'vlm'?"),
+        ("{max_tokens: 160}", "{max_token: 160}", 10, "no field 'max_token' here. Did you mean 'max_tokens'?"),
+        ("    image: true\n", "    image: true\n    prompts: x\n", 9, "Did you mean 'prompt'?"),
+        ("otherwise: dense\n", "otherwise: dence\n", 14, "there is no column or pass 'dence'. Did you mean 'dense'?"),
+        ("when: alt.useful", "when: alt.usefull", 13, "'usefull' is no figure of a text"),
+        ("when: alt.useful", "when: len(alt) > 3", 13, "may only compare figures"),
+        ("when: alt.useful", "when: caption.empty", 13, "reads 'caption', which comes after it"),
+        ("otherwise: dense\n", "otherwise: fused\n", 14, "the pass 'fused' reads itself"),
+        ("against: [dense, alt]", "against: [dense, atl]", 17, "there is no column or pass 'atl'. Did you mean 'alt'?"),
+        ("caption: caption", "caption: capton", 18, "there is no pass 'capton'. Did you mean 'caption'?"),
+        ("caption: caption\n", "caption: fused\nalso: [fusd]\n", 19, "there is no pass 'fusd'. Did you mean 'fused'?"),
+        ("answer: dense", "answer: dens", 27, "there is no pass 'dens'. Did you mean 'dense'?"),
+        ("answer: dense", "answer: caption", 27, "the student would learn to make up facts"),
+        ("prompt: sample:describe", "prompt: sample:nothing", 9, "no prompt 'sample:nothing'. Known: describe"),
+        ("prompt: sample:describe", "user: Text {alt|tpo:8}", 9, "there is no filter 'tpo'; filters: top"),
+        ("prompt: sample:describe", "user: Text {alt|top:x}", 9, "the filter 'top' takes a number"),
+        ("prompt: sample:describe", "user: Text {orc}", 9, "there is no column or pass 'orc'"),
+        ("image_tokens: 64}", "context: 1024}", 8, "the model 'vlm' takes no images"),
+        ("  llm:", "  spare: {model: x, dtype: float32, context: 99}\n  llm:", 4, "no pass asks the model 'spare'"),
+        ("    image: true\n", "    image: true\n    n: 5\n", 9, "all candidates would be equal"),
     ],
-)
-def test_a_field_that_no_step_reads_is_an_error(tmp_path: Path, task: str, field: dict[str, Any], message: str) -> None:
-    recipe = yaml.safe_load(Path("config/recipes/demo.yaml").read_text())
-    recipe[task] |= field
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    with pytest.raises(BadConfig, match=message):
-        load_recipe(str(path))
+)  # fmt: skip
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
+    assert old in DEMO
+    found = recipe_problems(saved(tmp_path, DEMO.replace(old, new, 1)))
+    assert any(one.startswith(f"mine.yaml:{line}: ") and message in one for one in found), found
+
+
+def test_a_mistake_hides_no_other(tmp_path: Path) -> None:
+    found = recipe_problems(saved(tmp_path, DEMO.replace("max_tokens", "max_token")))
+    assert {one.split(":")[1] for one in found} == {"10", "16", "24"}
+
+
+def test_a_shipped_recipe_has_no_problem() -> None:
+    assert {name: recipe_problems(Path(f"config/recipes/{name}.yaml")) for name in shipped_recipes()} == {
+        name: list[Any]() for name in shipped_recipes()
+    }

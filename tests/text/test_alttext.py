@@ -7,8 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.recipes.recipe import Prompt, tame
+from kale_tasks.recipes.parts import Prompt
 from kale_tasks.text.alttext import alt_noise, prepare_alt, without_instructions
+from kale_tasks.text.taming import tame
 
 PHRASES = yaml.safe_load(files("kale_tasks").joinpath("world/alttext.yaml").read_text())
 PROMPT = Prompt(system="Write.", user="Text: <alt>{alt}</alt> {dense}", alt_characters=50)
@@ -57,10 +58,10 @@ def test_nothing_tamed_is_invisible_or_closes_its_delimiter(text: str) -> None:
 
 @given(st.text(), st.text())
 def test_a_prompt_is_filled_once_whatever_the_texts_contain(alt: str, dense: str) -> None:
-    (_, user) = PROMPT.messages(alt=alt + "{dense}{alt}", dense=dense + "{alt}", image=False)
+    (_, user) = PROMPT.messages({"alt": alt + "{dense}{alt}", "dense": dense + "{alt}"}, image=False)
     inside, _, after = user["content"].removeprefix("Text: <alt>").partition("</alt> ")
     assert len(inside) <= 50
-    assert after == dense + "{alt}"
+    assert after == tame(dense + "{alt}")
 
 
 def test_a_prompt_gets_useful_alt_text_and_a_caption_its_flags() -> None:

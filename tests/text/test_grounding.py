@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.captions.clean import Cleaner
-from kale_tasks.recipes.recipe import Clean, load_recipe
+from kale_tasks.recipes.parts import Clean
+from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.text.facts import facts, find_facts
 from kale_tasks.text.grounding import ground, invented
 from kale_tasks.text.sentences import is_whole
@@ -89,7 +90,7 @@ if REAL.exists():  # real web text, which may not be redistributed
     def test_on_real_captions_most_flags_are_right_and_few_facts_are_missed() -> None:
         rows = [json.loads(line) for line in REAL.read_text(encoding="utf-8").splitlines()]
         judged = yaml.safe_load(JUDGED.read_text())
-        cleaner = Cleaner(Clean(min_words=3), load_recipe("kale").dense.prompt)
+        cleaner = Cleaner(Clean(min_words=3), load_recipe("kale").task("dense").prompt)
 
         def flagged(number: int) -> bool:
             row = rows[number]

@@ -1,0 +1,250 @@
+"""Reads recipe files, and says what is wrong with them: file, line, and the nearest name that would be right."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.recipes.parts import PASSES, AnyPass, AskPass, ModelSpec, PickPass, Prompt, ScorePass, Student
+from kale_tasks.recipes.slots import COLUMNS, filter_problem, slots
+
+_FIELDS = ("about", "models", "passes", "caption", "also", "student")
+_RESERVED = ("student", "image", "item", *COLUMNS)
+Where = tuple[str | int, ...]
+
+
+@dataclass
+class _File:
+    """A recipe file: its plain values, the line of each, and the problems found so far."""
+
+    name: str
+    tree: dict[str, Any]
+    lines: Mapping[Where, int]
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    def report(self, where: Where, text: str) -> None:
+        while where not in self.lines:
+            where = where[:-1]
+        self.problems.append((self.lines[where], text))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read the fields of a recipe; BadConfig with the first problem if there are any."""
+    fields, found = _parsed(path)
+    if found:
+        more = f" {len(found) - 1} more: `kale recipe lint {path}` lists them." if len(found) > 1 else ""
+        raise BadConfig(f"{found[0]}{more}")
+    return fields
+
+
+def recipe_problems(path: Path) -> list[str]:
+    """List what is wrong with a recipe file, in order of lines."""
+    return _parsed(path)[1]
+
+
+def _parsed(path: Path) -> tuple[dict[str, Any], list[str]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        return {}, [f"{path.name}:1: a recipe has the fields {', '.join(_FIELDS)}."]
+    file = _File(path.name, tree, {(): 1, **dict(_lines(node, ()))})
+    fields = _fields(file)
+    return fields, [
+        f"{file.name}:{line}: {text}{'' if text[-1] == '?' else '.'}" for line, text in sorted(file.problems)
+    ]
+
+
+def _lines(node: Any, where: Where) -> Iterator[tuple[Where, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*where, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*where, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*where, index), value.start_mark.line + 1
+            yield from _lines(value, (*where, index))
+
+
+def _fields(file: _File) -> dict[str, Any]:
+    tree = file.tree
+    for name in tree.keys() - set(_FIELDS):
+        file.report((name,), f"there is no field '{name}'{_near(str(name), _FIELDS)}")
+    for name in set(_FIELDS) - {"also"} - tree.keys():
+        file.report((), f"the field '{name}' is missing")
+    specs: dict[str, Any] = tree["models"] if isinstance(tree.get("models"), dict) else {}
+    models = {name: spec for name, block in specs.items() if (spec := _part(file, ModelSpec, block, ("models", name)))}
+    blocks: list[Any] = tree["passes"] if isinstance(tree.get("passes"), list) else []
+    passes = [one for at, block in enumerate(blocks) if (one := _pass(file, block, ("passes", at)))]
+    student: Any = _part(file, Student, tree["student"], ("student",)) if "student" in tree else None
+    also = tree.get("also") or []
+    if not file.problems and not passes:
+        file.report(("passes",), "a recipe needs at least one pass")
+    if not file.problems:
+        _check_names(file, passes, list(models))
+    if not file.problems:
+        _check_published(file, passes, also, student)
+    if not file.problems:
+        _check_lessons(file, passes, student)
+    return {
+        "about": tree.get("about"), "models": models, "passes": passes, "caption": tree.get("caption"), "also": also,
+        "student": student,
+    }  # fmt: skip
+
+
+def _pass(file: _File, block: Any, where: Where) -> AnyPass | None:
+    verbs = [name for name in block if name in PASSES] if isinstance(block, dict) else []
+    if len(verbs) != 1:
+        names = [str(name) for name in block] if isinstance(block, dict) else []
+        near = next((_near(name, tuple(PASSES)) for name in names if difflib.get_close_matches(name, PASSES)), "")
+        file.report(where, f"a pass has exactly one of {', '.join(PASSES)}{near}")
+        return None
+    made: AnyPass | None = _part(file, PASSES[verbs[0]], block, where)
+    return made
+
+
+def _part(file: _File, kind: type[BaseModel], block: Any, where: Where) -> Any:
+    try:
+        return kind.model_validate(block)
+    except ValidationError as error:
+        for found in error.errors(include_url=False, include_context=False):
+            place = tuple(part for part in found["loc"] if part != "prompt" or "prompt" in (block or {}))
+            name = str(place[-1]) if place else ""
+            if found["type"] == "extra_forbidden":
+                text = f"there is no field '{name}' here{_near(name, _names_at(kind, place[:-1]))}"
+            elif found["type"] == "missing":
+                text = f"the field '{'user' if name == 'prompt' else name}' is missing"
+            else:
+                text = f"{'.'.join(map(str, place))}: {found['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+            file.report((*where, *place), text.rstrip("."))
+    except BadConfig as error:  # a prompt of a model source
+        file.report((*where, "prompt"), str(error).rstrip("."))
+    return None
+
+
+def _names_at(kind: Any, place: Where) -> tuple[str, ...]:
+    for part in place:
+        annotation = kind.model_fields[part].annotation if isinstance(part, str) and part in kind.model_fields else kind
+        options = [annotation, *get_args(annotation)]
+        kind = next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), kind)
+    own = [info.alias or name for name, info in kind.model_fields.items()]
+    return (*own, "system", "user") if "prompt" in own else tuple(own)
+
+
+def _check_names(file: _File, passes: Sequence[AnyPass], models: Sequence[str]) -> None:
+    names = [one.name for one in passes]
+    for at, one in enumerate(passes):
+        where: Where = ("passes", at)
+        if one.name in _RESERVED or one.name in names[:at]:
+            file.report((*where, "name"), f"the name '{one.name}' is taken")
+        if isinstance(one, AskPass):
+            _check_ask(file, one, where, models)
+        try:
+            reads = list(one.reads())
+        except BadConfig as error:
+            file.report((*where, "when"), str(error).rstrip("."))
+            continue
+        known = [*COLUMNS, *names[:at]]
+        for read in dict.fromkeys(read for read in reads if read not in known):
+            file.report(_place(file, where, read), _unknown(one, read, names, known))
+        scores = {other.name for other in passes if isinstance(other, ScorePass)}
+        if isinstance(one, PickPass) and one.of and one.of in names and one.of not in scores:
+            file.report((*where, "of"), f"'{one.of}' is no score pass")
+    asked = {one.ask for one in passes if isinstance(one, AskPass)}
+    for name in models:
+        if name not in asked:
+            file.report(("models", name), f"no pass asks the model '{name}'")
+
+
+def _check_ask(file: _File, one: AskPass, where: Where, models: Sequence[str]) -> None:
+    if one.ask not in models:
+        file.report((*where, "ask"), f"there is no model '{one.ask}'{_near(one.ask, models)}")
+    for slot in slots(one.prompt.user):
+        if problem := filter_problem(slot):
+            file.report((*where, "user"), problem)
+    if one.n > 1 and not one.sampling.temperature:
+        file.report((*where, "n"), "at temperature 0 all candidates would be equal: set sampling.temperature")
+    if one.rounds > 1 and not one.follow:
+        file.report((*where, "rounds"), "`rounds` needs `follow`, what is said in each turn after the first")
+    if one.rounds == 1 and one.follow:
+        file.report((*where, "follow"), "without `rounds` above 1 `follow` has no effect")
+    if one.image == "crop" and not one.for_each:
+        file.report((*where, "image"), "`image: crop` needs `for_each`, whose items have boxes")
+    for name in one.vary.keys() - one.prompt.reads:
+        file.report((*where, "vary"), f"the prompt has no slot {{{name}}}")
+    spec = file.tree["models"].get(one.ask, {}) if isinstance(file.tree.get("models"), dict) else {}
+    if one.image and not spec.get("image_tokens"):
+        file.report((*where, "image"), f"the model '{one.ask}' takes no images: give it `image_tokens`")
+
+
+def _unknown(one: AnyPass, read: str, names: Sequence[str], known: Sequence[str]) -> str:
+    if read == one.name:
+        return f"the pass '{read}' reads itself"
+    if read in names:
+        return f"the pass '{one.name}' reads '{read}', which comes after it: a pass reads earlier ones only"
+    return f"there is no column or pass '{read}'{_near(read, known)}"
+
+
+def _place(file: _File, where: Where, read: str) -> Where:
+    """The field of a block that names something."""
+    block: Any = file.tree
+    for part in where:
+        block = block[part]
+    fields = [name for name, value in block.items() if name != "name" and read in str(value)]
+    return (*where, fields[0]) if fields else where
+
+
+def _check_published(file: _File, passes: Sequence[AnyPass], also: Sequence[str], student: Any) -> None:
+    names = [one.name for one in passes]
+    caption = file.tree["caption"]
+    published = [("caption", caption), *((("also", at), name) for at, name in enumerate(also))]
+    for where, name in published:
+        if name not in names:
+            place: Where = where if isinstance(where, tuple) else (where,)
+            file.report(place, f"there is no pass '{name}'{_near(str(name), names)}")
+    read = {name for one in passes for name in one.reads()}
+    read |= {caption, *also, *(lesson.answer for lesson in student.lessons)}
+    for at, one in enumerate(passes):
+        if one.name not in read:
+            file.report(("passes", at), f"nothing reads the pass '{one.name}'")
+
+
+def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> None:
+    by_name = {one.name: one for one in passes}
+
+    def sources(name: str) -> set[str]:
+        return {name}.union(*(sources(read) for read in by_name[name].reads())) if name in by_name else {name}
+
+    prompts: list[tuple[Where, Prompt]] = [(("student",), student.prompt)]
+    for at, lesson in enumerate(student.lessons):
+        where: Where = ("student", "lessons", at)
+        prompt = student.lesson_prompt(lesson)
+        prompts.append((where, prompt))
+        if lesson.answer not in by_name:
+            file.report((*where, "answer"), f"there is no pass '{lesson.answer}'{_near(lesson.answer, list(by_name))}")
+        elif "alt" in sources(lesson.answer) and "alt" not in prompt.reads - set(lesson.without):
+            file.report(
+                where,
+                f"this lesson does not show the alt-text, but '{lesson.answer}' is written with it: the student would "
+                f"learn to make up facts",
+            )
+        for name in set(lesson.without) - prompt.reads:
+            file.report((*where, "without"), f"the prompt has no slot {{{name}}}")
+    for place, prompt in prompts:
+        for name in prompt.reads - COLUMNS.keys():
+            file.report(
+                place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {', '.join(COLUMNS)}"
+            )
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f". Did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}" if known else ""

@@ -1,0 +1,98 @@
+"""Slots of prompts, such as `{alt}`, `{top[0]}` or `{ocr|top:8}`: what they name, and how they are filled."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kale_tasks.text.taming import tame
+
+COLUMNS = {"alt": "alt-text of the pair"}  # names that every row has, besides those of passes
+_SLOT = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)(?:\[(?P<index>\d+)\])?(?P<filters>(?:\|[^{}|]+)*)\}")
+
+
+class SlotText(NamedTuple):
+    """One text that a pass wrote for a row, with its score if it has one."""
+
+    text: str
+    score: float | None = None
+
+
+SlotValue = str | Sequence[SlotText]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot as written: the name it reads, the text it takes of it (None: all), and its filters."""
+
+    written: str
+    name: str
+    index: int | None
+    filters: tuple[tuple[str, str], ...]
+
+    def fill(self, value: SlotValue) -> str:
+        """Return the text for the slot, safe for a prompt."""
+        texts = [SlotText(value)] if isinstance(value, str) else list(value)
+        if self.index is not None:
+            texts = texts[self.index : self.index + 1]
+        joiner, cut = ", ", None
+        for name, argument in self.filters:
+            if name == "join":
+                joiner = argument.strip("\"'")
+            elif name == "cut":
+                cut = int(argument)
+            else:
+                texts = FILTERS[name](texts, argument)
+        return joiner.join(filter(None, (tame(text) for text, _ in texts)))[:cut]
+
+
+def slots(template: str) -> Iterator[Slot]:
+    """Yield the slots of a template in order. Other braces are plain text."""
+    for match in _SLOT.finditer(template):
+        yield _slot(match)
+
+
+def fill(template: str, values: Mapping[str, SlotValue]) -> str:
+    """Replace the slots of a template once; braces in the inserted texts have no effect. A missing value is empty."""
+
+    def text(match: re.Match[str]) -> str:
+        slot = _slot(match)
+        return slot.fill(values.get(slot.name, ""))
+
+    return _SLOT.sub(text, template)
+
+
+def filter_problem(slot: Slot) -> str:
+    """Say what is wrong with the filters of a slot; empty if nothing is."""
+    for name, argument in slot.filters:
+        if name not in (*FILTERS, *_LAST):
+            return f"there is no filter '{name}'; filters: {', '.join((*FILTERS, *_LAST))}"
+        if name in _NUMBERS and not re.fullmatch(r"\d+(\.\d+)?" if name == "least" else r"[1-9]\d*", argument):
+            return f"the filter '{name}' takes a number, as in {{{slot.name}|{name}:{_NUMBERS[name]}}}"
+    return ""
+
+
+def _slot(match: re.Match[str]) -> Slot:
+    parts = [part.partition(":") for part in match["filters"].split("|")[1:]]
+    index = None if match["index"] is None else int(match["index"])
+    return Slot(match[0], match["name"], index, tuple((name.strip(), argument) for name, _, argument in parts))
+
+
+def _top(texts: list[SlotText], argument: str) -> list[SlotText]:
+    return sorted(texts, key=lambda text: -(text.score or 0))[: int(argument)]
+
+
+def _least(texts: list[SlotText], argument: str) -> list[SlotText]:
+    return [text for text in texts if text.score is not None and text.score >= float(argument)]
+
+
+def _counts(texts: list[SlotText], argument: str) -> list[SlotText]:
+    counts = Counter(text.text for text in texts)
+    return [SlotText(f"{count} {text}" if count > 1 else text) for text, count in counts.items()]
+
+
+# Filters that choose among the texts of a slot; `join` and `cut` work on the chosen ones together.
+FILTERS: dict[str, Callable[[list[SlotText], str], list[SlotText]]] = {"top": _top, "least": _least, "counts": _counts}
+_LAST = ("join", "cut")
+_NUMBERS = {"top": "8", "least": "0.5", "cut": "400"}  # filters whose argument is a number, with an example
