@@ -54,6 +54,17 @@ def test_an_accepted_student_is_promoted_once(lake):
     assert len(students.history(lake)) == 1
 
 
+def test_one_seed_gives_the_same_bytes_of_weights_and_another_seed_gives_others(lake, base, tmp_path):
+    def weights(name, **train):
+        other = Lake(small.small_settings(tmp_path / name, base, **train))
+        small.commit_captions(other, small.KEY, 60)
+        run(other, **LAX)
+        return students.versions(other)[0].files["model.safetensors"]
+
+    run(lake, **LAX)
+    assert weights("again") == students.versions(lake)[0].files["model.safetensors"] != weights("other", seed=7)
+
+
 def test_a_student_no_better_than_the_one_in_use_is_not_promoted(lake):
     run(lake, **LAX)
     with pytest.raises(BadData, match="that of the student in use"):
