@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,7 +170,7 @@ def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> l
     new = [row for row in rows if row["status"] == "ok" and not row.get("shard")]
     if not new:
         return []
-    path = Path(f"{part.spool.path}-{os.getpid()}.tar")  # another process may work on the same part
+    path = part.spool.shard_path
     offsets = _write_shard(path, ((row, part.spool.image(row["uid"])) for row in new))
     with path.open("rb") as file:
         name = f"{run.folder}/shard-{part.number:05d}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.tar"

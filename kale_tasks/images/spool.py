@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 _RECORD = struct.Struct("<III")  # checksum, length of the JSON, length of the image
 
@@ -19,15 +19,16 @@ class Spool:
     """An append-only file with the rows and the image bytes of one part; `rows` are those present, by uid."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self.path = path
+        self._file = self._opened()
+        self._shared = True  # with later attempts, which find it at `path`
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another process works on the same part: use a private file; the commit decides between the two.
             self._file.close()
-            self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed by __exit__
-        self.path = path
+            self._file = tempfile.TemporaryFile(dir=path.parent.parent)  # noqa: SIM115 - closed by __exit__
+            self._shared = False
         self._end = 0
         self.rows: dict[str, Mapping[str, Any]] = {}
         self._places: dict[str, tuple[int, int]] = {}
@@ -52,11 +53,24 @@ class Spool:
         offset, length = self._places[uid]
         return os.pread(self._file.fileno(), length, offset)
 
+    @property
+    def shard_path(self) -> Path:
+        """A path for the shard of the part that no other process uses; its folder is never deleted."""
+        return self.path.parent.parent / f"{self.path.parent.name}-{self.path.name}-{os.getpid()}.tar"
+
     def remove(self) -> None:
-        """Delete the file, once the part is written."""
+        """Delete the file, once the part is written, unless it belongs to another process."""
+        if not self._shared:
+            return
         self.path.unlink(missing_ok=True)
         with suppress(OSError):  # the folder may hold the spools of other parts
             self.path.parent.rmdir()
+
+    def _opened(self) -> BinaryIO:
+        while True:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another process has just removed the empty folder
+                return self.path.open("a+b")
 
     def _remember(self, row: Mapping[str, Any], start: int, text_length: int, image_length: int) -> int:
         offset = start + _RECORD.size + text_length

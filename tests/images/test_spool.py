@@ -69,3 +69,20 @@ def test_a_removed_spool_leaves_no_file(tmp_path: Path) -> None:
         spool.add({"uid": "a"}, b"image")
         spool.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_of_another_process_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "part"
+    with Spool(path) as first:
+        first.add({"uid": "a"}, b"first")
+        with Spool(path) as second:
+            second.remove()
+        assert path.exists()
+
+
+def test_a_shard_can_be_written_after_another_process_has_removed_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "part"
+    with Spool(path) as first, Spool(path) as second:
+        first.remove()
+        assert not path.parent.exists()
+        second.shard_path.write_bytes(b"shard")

@@ -1,0 +1,1 @@
+"""Random operations on a small lake by real processes, and the bugs that they must find."""

@@ -1,0 +1,123 @@
+"""The source of the small lake: numbered pairs, their landing files, and a web server that draws their images."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+from PIL import Image
+
+KEYS = ("2026-11-01", "2026-11-02", "2026-11-03")
+NUMBERS = 60
+_SAME_URL = 50  # from here on, a pair has the address of the pair 50 below it, and another text
+_MISSING = 13  # every pair with a number divisible by this has no image
+_BROKEN = 17  # the line of every pair with a number one below a multiple of this is no JSON
+_SIDE, _BLOCK = 4, 8  # blocks per side of an image, and pixels per side of a block
+_FILES = 3
+
+
+def uid(number: int) -> str:
+    """Return the uid of a pair."""
+    return hashlib.sha256(str(number).encode()).hexdigest()[:32]
+
+
+def url(number: int, port: int) -> str:
+    """Return the address of its image."""
+    return f"http://127.0.0.1:{port}/{number % _SAME_URL}.jpg"
+
+
+def text(number: int) -> str:
+    """Return its alt-text, of three to six words."""
+    return " ".join(["Photo", f"n{number}x{number * 7919 % 1000}", "house", "with", "red", "roof"][: 3 + number % 4])
+
+
+def has_image(number: int) -> bool:
+    """Whether the server has an image for a pair."""
+    return number % _SAME_URL % _MISSING != 0
+
+
+def pattern(number: int) -> tuple[bool, ...]:
+    """Return which blocks of its image are white."""
+    digest = hashlib.sha256(f"image {number % _SAME_URL}".encode()).digest()
+    return tuple(bool(byte & 1) for byte in digest[: _SIDE * _SIDE])
+
+
+def seen_pattern(jpeg: bytes) -> tuple[bool, ...]:
+    """Return which blocks of an image are white."""
+    with Image.open(io.BytesIO(jpeg)) as opened:
+        grey = opened.convert("L")
+    middle = _BLOCK // 2
+    return tuple(
+        grey.getpixel((x * _BLOCK + middle, y * _BLOCK + middle)) > 127  # type: ignore[operator]
+        for y in range(_SIDE) for x in range(_SIDE)
+    )  # fmt: skip
+
+
+def land(landing: Path, key: str, numbers: Sequence[int], port: int) -> None:
+    """Replace the landing files of a key, each in one step."""
+    folder = landing / key
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in range(_FILES):
+        temporary, name = folder / ".writing", folder / f"{file}.jsonl"
+        temporary.write_text("".join(f"{_line(n, port)}\n" for n in numbers[file::_FILES]))
+        os.replace(temporary, name)
+
+
+def _line(number: int, port: int) -> str:
+    if number % _BROKEN == _BROKEN - 1:
+        return f'{{"uid": "{uid(number)}", '
+    return json.dumps({"uid": uid(number), "url": url(number, port), "text": text(number)})
+
+
+def lines(landing: Path, key: str) -> int:
+    """Count the rows that the landing files of a key hold."""
+    return sum(len(file.read_text().splitlines()) for file in sorted((landing / key).glob("*.jsonl")))
+
+
+def numbers_by_uid(numbers: Iterable[int] = range(NUMBERS)) -> dict[str, int]:
+    """Return the number of each uid."""
+    return {uid(number): number for number in numbers}
+
+
+@contextmanager
+def image_server() -> Iterator[int]:
+    """Serve the images on a port of this machine, and return it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Images)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Images(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        name = self.path.strip("/").removesuffix(".jpg")
+        if not name.isdigit() or not has_image(int(name)):
+            self.send_error(404)
+            return
+        content = _jpeg(int(name))
+        self.send_response(200)
+        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _jpeg(number: int) -> bytes:
+    image = Image.new("L", (_SIDE * _BLOCK, _SIDE * _BLOCK))
+    for place, white in enumerate(pattern(number)):
+        y, x = divmod(place, _SIDE)
+        image.paste(255 if white else 0, (x * _BLOCK, y * _BLOCK, (x + 1) * _BLOCK, (y + 1) * _BLOCK))
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=95)
+    return sink.getvalue()
