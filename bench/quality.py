@@ -13,7 +13,6 @@ from typing import Any, cast
 import pyarrow as pa
 
 from bench.frame import Page, in_turns, ratio, timed
-from kale_tasks.contract.registry import step_spec
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
@@ -23,7 +22,7 @@ from kale_tasks.quality.check import examine
 from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
 from kale_tasks.quality.frames import ArrowFrames
 from kale_tasks.quality.spark_frames import SparkFrames
-from kale_tasks.quality.suite import Subject, find_suite
+from kale_tasks.quality.suite import Subject
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
@@ -107,7 +106,7 @@ def main() -> None:
         lake = Lake(settings)
         page = Page("quality", "What a check costs", _ABOUT.format(rows=given.rows), ["great-expectations", "pandas"])
         step = timed(lambda: execute(Run(cast("Step", Pairs(given.rows)), lake, settings, KEY)))
-        subject = Subject(lake, settings, step_spec("ingest"), KEY, find_suite("ingest"))
+        subject = Subject.of_committed(lake, settings, "ingest", KEY)
         kinds: list[Kind] = [ArrowFrames] if given.no_spark else [ArrowFrames, SparkFrames]
         rows = [row for kind in kinds for row in measure(page, subject, kind, given.tries)]
     page.table(["engine", "what", "wall s", "CPU s", "machine"], rows)

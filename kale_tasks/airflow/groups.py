@@ -1,23 +1,25 @@
-"""Makes the tasks of a step: plan, work on each chunk, commit, check."""
+"""Makes the tasks of a step: plan, work on each chunk, seal, check, commit."""
 
 from typing import Any
 
 from airflow.sdk import TaskGroup, XComArg
 
 from kale_tasks.airflow.dag_parts import heavy_task, step_asset
-from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator, WorkOperator
+from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator, SealOperator, WorkOperator
 from kale_tasks.contract.registry import step_spec
 
 _DOCS = {
     "plan": "Opens the inputs and divides the remaining work into chunks. None are left if it is committed.",
     "work": "Makes the missing parts of one chunk. A retry makes only those that are still missing.",
-    "commit": "Replaces the rows of the key by the finished parts in one transaction.",
-    "check": "Checks the committed rows. If a critical check fails, no later step starts for this key.",
+    "seal": "Fixes the exact files of the run, once all parts are made.",
+    "check": "Checks the files before anybody reads them. If a critical check fails, the key keeps the rows it had; "
+    "a person accepts the run with `kale check STEP --key K --accept REASON` and clears this task.",
+    "commit": "Replaces the rows of the key by those of the run in one transaction.",
 }
 
 
 def step_group(step: str) -> TaskGroup:
-    """Make the tasks of a step. Its asset, if it has one, is emitted after the checks have passed."""
+    """Make the tasks of a step. Its asset, if it has one, is emitted by the commit, which comes after the checks."""
     spec = step_spec(step)
     outlets = [step_asset(step)] if spec.asset else []
     with TaskGroup(step, tooltip=f"Makes {spec.title}") as group:
@@ -32,11 +34,14 @@ def step_group(step: str) -> TaskGroup:
             **heavy_task(spec.pool),
             **common,
         ).expand(chunk=plan.output)
-        commit = CommitOperator(
-            task_id="commit", fingerprint=fingerprint, base=base, **_texts("commit", step), **common
-        )
-        check = CheckOperator(task_id="check", outlets=outlets, **_texts("check", step), **common)
-        work >> commit >> check
+        common |= {"fingerprint": fingerprint}
+        seal = SealOperator(task_id="seal", **_texts("seal", step), **common)
+        commit = CommitOperator(task_id="commit", base=base, outlets=outlets, **_texts("commit", step), **common)
+        work >> seal
+        if spec.suite:
+            seal >> CheckOperator(task_id="check", **_texts("check", step), **common) >> commit
+        else:
+            seal >> commit
     return group
 
 

@@ -144,20 +144,55 @@ class WorkOperator(CommandOperator):
         return self.kale(context, ["work", self.step, "--fingerprint", self.fingerprint, "--chunk", str(self.chunk)])
 
 
+class SealOperator(CommandOperator):
+    """Fixes the exact files of a run, once all its parts are made."""
+
+    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")
+
+    def __init__(self, *, step: str, fingerprint: Any, **kwargs: Any) -> None:
+        # A plan without chunks skips the work; the later tasks then find the committed run. A skipped plan skips all.
+        super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
+        self.step, self.fingerprint = step, fingerprint
+
+    def execute(self, context: Any) -> Any:
+        """Seal. A run that is sealed or committed already is left as it is."""
+        return self.kale(context, ["seal", self.step, "--fingerprint", self.fingerprint])
+
+
+class CheckOperator(CommandOperator):
+    """Checks a sealed run before it is committed. A failed critical check fails the task; the key keeps its rows."""
+
+    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")
+
+    def __init__(self, *, step: str, fingerprint: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step, self.fingerprint = step, fingerprint
+
+    def execute(self, context: Any) -> Any:
+        """Run the checks. The result names failed checks and warnings; the figures stay in the lake."""
+        result = self.kale(context, ["check", self.step, "--fingerprint", self.fingerprint])
+        return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}
+
+
 class CommitOperator(CommandOperator):
-    """Replaces the rows of a key by the parts of a plan in one transaction."""
+    """Replaces the rows of a key by those of a sealed run in one transaction."""
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "base")
 
     def __init__(self, *, step: str, fingerprint: Any, base: Any, **kwargs: Any) -> None:
-        # A plan without chunks skips the work; the commit then reports the committed run. A skipped plan skips both.
-        super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
+        super().__init__(**kwargs)
         self.step, self.fingerprint, self.base = step, fingerprint, base
 
     def execute(self, context: Any) -> Any:
-        """Commit. A run that is committed already is only reported."""
+        """Commit. A run that is committed already is only reported.
+
+        The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
+        """
         base = ["--base", self.base] if self.base else []
-        return self.kale(context, ["commit", self.step, "--fingerprint", self.fingerprint, *base])
+        result = self.kale(context, ["commit", self.step, "--fingerprint", self.fingerprint, *base])
+        if self.outlets and (self.overrides.get("limit") or self.overrides.get("preview")):
+            raise AirflowSkipException(f"{self.step} {self.key} is a preview: it is not announced to later Dags.")
+        return result
 
 
 class RunOperator(CommandOperator):
@@ -170,23 +205,5 @@ class RunOperator(CommandOperator):
         self.step, self.again = step, again
 
     def execute(self, context: Any) -> Any:
-        """Plan, work and commit on the current inputs."""
+        """Run all verbs on the current inputs."""
         return self.kale(context, ["run", self.step, *again_words(self.again)])
-
-
-class CheckOperator(CommandOperator):
-    """Runs the checks on what was committed. A failed critical check fails the task, so nothing is announced."""
-
-    def __init__(self, *, step: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.step = step
-
-    def execute(self, context: Any) -> Any:
-        """Run the checks. The result names failed checks and warnings; the figures stay in the lake.
-
-        The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
-        """
-        result = self.kale(context, ["check", self.step])
-        if self.outlets and (self.overrides.get("limit") or self.overrides.get("preview")):
-            raise AirflowSkipException(f"{self.step} {self.key} is a preview: it is not announced to later Dags.")
-        return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}

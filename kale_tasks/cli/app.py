@@ -26,6 +26,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (run.run, "kale run ingest --key 2026-11-01"),
         (run.plan, "kale plan ingest --key 2026-11-01 --json"),
         (run.work, "kale work ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123 --chunk 0"),
+        (run.seal, "kale seal ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123"),
         (run.commit, "kale commit ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123"),
     ],
     "Inspect": [

@@ -1,16 +1,19 @@
 """`kale check`, `kale report` and `kale evaluate`."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, say_table, settings, with_preview
-from kale_tasks.contract.registry import checked_steps, step_spec
-from kale_tasks.errors import BadConfig, BadData
+from kale_tasks.cli.run import planned_run
+from kale_tasks.contract.registry import checked_steps
+from kale_tasks.errors import BadConfig, BadData, KaleError
 
 if TYPE_CHECKING:
     from kale_tasks.quality.verdict import CheckResult
+    from kale_tasks.settings import Settings
 
 Step = Annotated[
     str, typer.Argument(help=f"{', '.join(checked_steps())}.", metavar="STEP", autocompletion=checked_steps)
@@ -18,35 +21,61 @@ Step = Annotated[
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. May be repeated.")]
-Accept = Annotated[str | None, typer.Option("--accept", help="Accept rows that failed their checks, with a reason.")]
+Accept = Annotated[
+    str | None,
+    typer.Option("--accept", help="Accept a run that failed its checks, with a reason; `kale run` commits it."),
+]
+Fingerprint = Annotated[str | None, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
 
 
 def check(
     step: Step,
     key: Key,
+    fingerprint: Fingerprint = None,
     accept: Accept = None,
     preview: Preview = None,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
-    """Check what a step committed for a key. Exit code 3: a critical check failed, and later steps refuse the rows."""
-    from kale_tasks.lake import verdicts
-    from kale_tasks.quality.check import check_run
-    from kale_tasks.quality.report import make_report
-    from kale_tasks.quality.suite import find_suite
+    """Check the run that blocks a key, or else the committed rows; with `--fingerprint`, a run before its commit.
+
+    Exit code 3: a critical check failed. A run that is not committed yet then blocks its key, which keeps the rows it
+    had, until a person accepts the run or another one is committed.
+    """
+    from kale_tasks.quality.check import accept_run
 
     of = settings(with_preview(sets, preview))
-    lake = open_lake(of)
-    if accept:
-        find_suite(step)  # raises for a step without checks
-        spec = step_spec(step)
-        verdicts.accept(lake, spec.table, key, spec.slice, accept)
-    try:
-        result = check_run(lake, of, step, key)
-    except BadData:  # the report shows what failed, also before there are captions
-        make_report(lake, of, key)
-        raise
+    if fingerprint:
+        result = _check_planned(step, key, fingerprint, with_preview(sets, preview))
+    elif accept:
+        result = accept_run(open_lake(of), step, key, accept)
+    else:
+        result = _check_again(step, key, of)
     say(result.as_json(), json, _sentence(result))
+
+
+def _check_planned(step: str, key: str, fingerprint: str, sets: Sets) -> "CheckResult":
+    from kale_tasks.quality.check import check_run
+    from kale_tasks.quality.report import check_and_report
+    from kale_tasks.runner.seal import seal
+
+    with planned_run(step, key, sets, fingerprint, None) as (run, made):
+        if made.committed:
+            return check_run(run.lake, run.settings, step, key)
+        return check_and_report(run.lake, run.settings, seal(run, made))
+
+
+def _check_again(step: str, key: str, of: "Settings") -> "CheckResult":
+    from kale_tasks.quality.check import check_run
+    from kale_tasks.quality.report import make_report
+
+    lake = open_lake(of)
+    try:
+        return check_run(lake, of, step, key)
+    except BadData:
+        with suppress(KaleError):  # rows that cannot be read: the verdict says so already
+            make_report(lake, of, key)
+        raise
 
 
 def _sentence(result: "CheckResult") -> str:

@@ -1,8 +1,9 @@
-"""`kale run`, and its three parts for schedulers: `kale plan`, `kale work`, `kale commit`."""
+"""`kale run`, and its verbs for schedulers: `kale plan`, `kale work`, `kale seal`, `kale commit`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from kale_tasks.contract.types import Plan
     from kale_tasks.lake.tables import Committed
     from kale_tasks.runner.run import Run
+    from kale_tasks.runner.seal import SealedRun
 
 Again = Annotated[
     bool,
@@ -43,7 +45,9 @@ def run(  # noqa: PLR0913, PLR0917
     request: Request = "",
     json: AsJson = False,
 ) -> None:
-    """Run a step on a key: plan, work, commit. Does nothing if it is committed already.
+    """Run a step on a key: plan, work, seal, check, commit. Does nothing if it is committed already.
+
+    Exit code 3: a check failed. The key is then blocked and keeps the rows it had.
 
     With --limit or --preview the rows go to a preview: later steps, `kale show`, `kale status` and `kale report` find
     them there if they get the same --preview. The real lake is not changed, and nothing of a preview is released.
@@ -51,14 +55,14 @@ def run(  # noqa: PLR0913, PLR0917
     from kale_tasks.runner.verbs import execute
 
     with _new_run(step, key, with_preview(sets, preview, limit), again, request) as it:
-        committed = execute(it)
+        committed = execute(it, partial(_check, it))
         say(_account(it, committed), json, _sentence(it, committed))
 
 
 def plan(
     step: StepName, key: Key, sets: Sets = None, again: Again = False, request: Request = "", json: AsJson = False
 ) -> None:
-    """Plan a run: print what it would do, and store the plan for `kale work` and `kale commit`."""
+    """Plan a run: print what it would do, and store the plan for the other verbs. Exit code 3: it is blocked."""
     from kale_tasks.runner.verbs import plan as make
 
     with _new_run(step, key, sets, again, request) as it:
@@ -73,21 +77,37 @@ def work(
     """Make the missing parts of one chunk of a plan."""
     from kale_tasks.runner.verbs import work as make
 
-    with _planned_run(step, key, sets, fingerprint, None) as (it, made):
+    with planned_run(step, key, sets, fingerprint, None) as (it, made):
         metas = [] if made.committed else make(it, _chunk(made, chunk))
         done = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
         say(done, json, f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.")
 
 
+def seal(step: StepName, key: Key, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:
+    """Fix the files of a plan whose parts are all made, so that they can be checked and committed."""
+    from kale_tasks.runner.seal import seal as make
+
+    with planned_run(step, key, sets, fingerprint, None) as (it, made):
+        sealed = {} if made.committed else {"seal_id": (found := make(it, made)).seal_id, "rows": found.rows}
+        text = f"is sealed with {sealed['rows']} rows" if sealed else "is committed already"
+        say({"committed": made.committed, **sealed}, json, f"{step} {key} {fingerprint} {text}.")
+
+
 def commit(
     step: StepName, key: Key, fingerprint: Fingerprint, base: Base = None, sets: Sets = None, json: AsJson = False
 ) -> None:
-    """Commit the parts of a plan as the rows of the key, all at once."""
+    """Commit the parts of a plan as the rows of the key, all at once. Exit code 3: they did not pass their checks."""
     from kale_tasks.runner.verbs import commit as make
 
-    with _planned_run(step, key, sets, fingerprint, base) as (it, made):
+    with planned_run(step, key, sets, fingerprint, base) as (it, made):
         committed = make(it, made)
         say(_account(it, committed), json, _sentence(it, committed))
+
+
+def _check(run: "Run", sealed: "SealedRun") -> None:
+    from kale_tasks.quality.report import check_and_report
+
+    check_and_report(run.lake, run.settings, sealed)
 
 
 @contextmanager
@@ -101,7 +121,8 @@ def _new_run(step: str, key: str, sets: Any, again: bool, request: str) -> Itera
 
 
 @contextmanager
-def _planned_run(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
+def planned_run(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
+    """Context manager: open the run and the plan that `kale plan` made."""
     from kale_tasks.contract.registry import find
     from kale_tasks.runner.verbs import reopen
 

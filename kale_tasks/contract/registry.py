@@ -40,6 +40,7 @@ class StepSpec:
         """Import its class and make an instance."""
         module, _, name = self.reference.partition(":")
         step: Step = getattr(import_module(module), name)()
+        step.suite = self.suite
         return step
 
 

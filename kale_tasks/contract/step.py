@@ -9,7 +9,6 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import require_passed
 from kale_tasks.settings.model import Settings
 
 Input = Snapshot | str  # an opened partition, or the content hash of something outside the lake
@@ -23,6 +22,7 @@ class Step(ABC):
     table: ClassVar[str]
     slice: ClassVar[Mapping[str, Any]] = {}
     also: ClassVar[tuple[str, ...]] = ()  # side tables, besides quarantine
+    suite: str | None = None  # dotted name of its check suite; `StepSpec.load` sets it
     keep: ClassVar[bool] = False  # True: a commit adds to the key instead of replacing it (registries)
 
     def partition(self, key: str) -> Partition:
@@ -78,7 +78,5 @@ def part_span(settings: Settings, chunk: Chunk, number: int) -> tuple[int, int]:
 
 
 def committed_input(lake: Lake, table: str, key: str, slice_: Mapping[str, Any] | None = None) -> Snapshot:
-    """Open a committed partition for a step's `inputs`; BadData if its check failed and nobody accepted it."""
-    found = Snapshot.open(lake, Partition.of(table, key, slice_))
-    require_passed(lake, table, key, slice_)
-    return found
+    """Open a committed partition for a step's `inputs`; Conflict if there is none yet."""
+    return Snapshot.open(lake, Partition.of(table, key, slice_))

@@ -47,6 +47,7 @@ class Committed:
     generation: int = 0
     config: str = ""
     request: str = ""  # of the request for this run although its key was committed
+    seal_id: str = ""  # hash of the `run.json` with which it was sealed; names the verdict of its checks
 
     def as_property(self) -> str:
         """Its text in the table's properties."""

@@ -1,11 +1,13 @@
-"""Runs the checks of a step on a committed key and stores the result."""
+"""Runs the checks of a step on a sealed run or on committed rows, and stores the verdict."""
 
 import time
 
 from kale_tasks.contract.registry import step_spec
-from kale_tasks.errors import BadConfig, BadData, KaleError
+from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.times import utc_now
+from kale_tasks.lake.verdicts import BlockedRun, accept, block, blocked_run, unblock
 from kale_tasks.quality import integrity, verdict
 from kale_tasks.quality.drift import drift
 from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
@@ -14,36 +16,88 @@ from kale_tasks.quality.spark_frames import SparkFrames
 from kale_tasks.quality.suite import Subject, find_suite
 from kale_tasks.quality.verdict import CheckResult, Outcome
 from kale_tasks.resources import sql
+from kale_tasks.runner.seal import SealedRun, read_sealed
 from kale_tasks.settings.model import Settings
 
 _ORDER = ["failed", "broken", "passed", "skipped"]
 
 
-def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResult:
-    """Run the checks of a step on what it committed for a key, and store the result.
+def check_sealed(lake: Lake, settings: Settings, run: SealedRun) -> CheckResult:
+    """Check a sealed run before it is committed, and store the verdict.
 
-    Raises BadData if a critical check failed and nobody accepted that, KaleError if a check itself raised an error.
+    Raises BadData if a critical check failed and nobody accepted that; the key is then blocked, and keeps the rows it
+    had. Raises KaleError if a check itself raised an error.
     """
-    suite = find_suite(step)  # raises for a step without checks
-    result = examine(Subject(lake, settings, step_spec(step), key, suite))
-    verdict.store(lake, result)
+    result = _stored(lake, examine(Subject.of_sealed(lake, settings, run)))
+    partition = step_spec(run.step).partition(run.key)
+    if not result.failed or result.accepted:
+        unblock(lake.storage, partition)
+        return result
+    committed = lake.committed(partition.table, partition.key, partition.columns)
+    blocked = BlockedRun(
+        step=run.step,
+        table=partition.table,
+        partition=partition.name,
+        folder=run.folder,
+        fingerprint=run.fingerprint,
+        seal_id=run.seal_id,
+        base=committed.fingerprint if committed else None,
+        again=committed is not None and run.generation > committed.generation,
+        inputs=run.inputs,
+        failed=_failures(result),
+        at=result.at,
+    )
+    block(lake.storage, blocked)
+    raise BadData(blocked.explain())
+
+
+def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResult:
+    """Check the run that blocks a key, or else the committed one, and store the verdict.
+
+    Raises as `check_sealed`. Committed rows that fail stay committed.
+    """
+    find_suite(step)  # raises for a step without checks
+    blocked = blocked_run(lake, step_spec(step).partition(key))
+    if blocked and (run := read_sealed(lake.storage, blocked.folder)):
+        return check_sealed(lake, settings, run)
+    result = _stored(lake, examine(Subject.of_committed(lake, settings, step, key)))
+    if result.failed and not result.accepted:
+        raise BadData(
+            f"The committed rows of {result.table} {result.partition} fail their checks: "
+            f"{'; '.join(_failures(result))}. See `kale report --key {key}`. Run {step} again, or accept the rows: "
+            f"`kale check {step} --key {key} --accept REASON`."
+        )
+    return result
+
+
+def accept_run(lake: Lake, step: str, key: str, why: str) -> CheckResult:
+    """Accept the run that blocks a key, or else the committed one. Raises Conflict if it was never checked."""
+    find_suite(step)
+    partition = step_spec(step).partition(key)
+    blocked = blocked_run(lake, partition)
+    seal_id = blocked.seal_id if blocked else Snapshot.open(lake, partition).committed.seal_id
+    if verdict.read(lake.storage, seal_id) is None:
+        raise Conflict(
+            f"{partition} was not checked, so there is nothing to accept. Run `kale run {step} --key {key}`."
+        )
+    accept(lake.storage, seal_id, why)
+    result = verdict.read(lake.storage, seal_id)
+    assert result
+    return result
+
+
+def _stored(lake: Lake, result: CheckResult) -> CheckResult:
+    verdict.store(lake.storage, result)
     if result.broken:
         raise KaleError(
-            f"Checks of {step} {key} raised an error (the data was not judged): {', '.join(result.broken)} "
-            f"({next(c.detail for c in result.checks if c.detail)})."
+            f"Checks of {result.step} {result.key} raised an error (the data was not judged): "
+            f"{', '.join(result.broken)} ({next(c.detail for c in result.checks if c.detail)})."
         )
-    stored = verdict.read(lake, result.table, key, result.fingerprint)
-    if result.failed and not (stored and stored.accepted):
-        raise BadData(
-            f"{result.table} {result.partition} failed its checks: {'; '.join(_failures(result))}. "
-            f"See `kale report --key {key}`. Then run {step} again, or accept the rows: "
-            f'`kale check {step} --key {key} --accept "reason"`.'
-        )
-    return stored or result
+    return verdict.read(lake.storage, result.seal_id) or result
 
 
 def examine(subject: Subject) -> CheckResult:
-    """Run all checks on a committed partition; nothing is stored."""
+    """Run all checks on the rows of a run; nothing is stored."""
     started, suite, lengths = time.monotonic(), subject.suite, list[int]()
     frames, figures = _frames(subject), integrity.figures(subject)
     if figures["files_torn"]:
@@ -60,10 +114,10 @@ def examine(subject: Subject) -> CheckResult:
     return CheckResult(
         step=subject.spec.name,
         table=subject.spec.table,
-        partition=subject.partition.name,
+        partition=subject.rows.partition.name,
         key=subject.key,
         fingerprint=subject.committed.fingerprint,
-        snapshot_id=subject.committed.snapshot_id,
+        seal_id=subject.committed.seal_id,
         engine=frames.engine,
         rows=subject.committed.rows,
         looked_at=0 if figures["files_torn"] else frames.looked_at,
@@ -71,6 +125,7 @@ def examine(subject: Subject) -> CheckResult:
         at=utc_now(),
         checks=sorted(checks, key=lambda c: (_ORDER.index(c.status), c.severity, c.name)),
         figures=figures,
+        compared=subject.compared,
         lengths=lengths,
     )
 

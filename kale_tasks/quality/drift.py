@@ -48,9 +48,7 @@ def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[d
 
 def beside_teacher(subject: Subject, figures: Figures, lengths: Sequence[int]) -> dict[str, float | None]:
     """Compare stage 2 with stage 1 of this key, or of the latest earlier key that has captions of stage 1."""
-    keys = [key for key in subject.lake.keys("captions") if key <= subject.key]
-    teachers = (subject.comparable(key, {"stage": 1}) for key in reversed(keys))
-    teacher = next((found for found in teachers if found), None)
+    teacher = next(subject.earlier({"stage": 1}), None)
     if teacher is None:
         return dict.fromkeys(("student_alt_gap", "student_invented_gap", "student_length_psi"))
     theirs, n = teacher["figures"], subject.committed.rows

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.experts.encoder import DualEncoder
-from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.pictures import COLUMNS, picture
@@ -26,13 +25,13 @@ _TEXTS = {
 Matched = Mapping[str, Mapping[str, float | None]]
 
 
-def matched(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> Matched:
+def matched(lake: Lake, settings: Settings, images: Snapshot, captions: pa.Table) -> Matched:
     """Return for each kind of text its mean cosine with its own image, and its recall@1 within the sample."""
     encoder, most = DualEncoder(settings.quality.encoder), settings.quality.encoder_rows
     found: dict[str, Mapping[str, float | None]] = {}
     for stage in (1, 2):
         rows = captions.filter(pc.field("stage") == stage).slice(0, most).to_pylist()
-        seen = dict(_images(lake, key, [row["uid"] for row in rows]))
+        seen = dict(_images(lake, images, [row["uid"] for row in rows]))
         shown = [row for row in rows if row["uid"] in seen]
         pictures = encoder.images([seen[row["uid"]] for row in shown]) if shown else None
         for source, (of_stage, column) in _TEXTS.items():
@@ -52,10 +51,10 @@ def _figures(encoder: DualEncoder, pictures: Any, texts: Sequence[str]) -> dict[
     }
 
 
-def _images(lake: Lake, key: str, uids: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _images(lake: Lake, images: Snapshot, uids: Sequence[str]) -> Iterator[tuple[str, Any]]:
     if uids:
         wanted = set(uids)
-        known = Snapshot.open(lake, Partition("images", key)).between(min(uids), max(uids), COLUMNS).to_pylist()
+        known = images.between(min(uids), max(uids), COLUMNS).to_pylist()
         rows = [row for row in known if row["uid"] in wanted]
         with ThreadPoolExecutor(_READERS) as pool:
             for row, found in zip(rows, pool.map(partial(picture, lake), rows), strict=True):

@@ -1,4 +1,4 @@
-"""Checks on a commit and its files that need no text: complete, readable, in order, with known inputs."""
+"""Checks on a run and its files that need no text: complete, readable, in order, with known inputs."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +15,14 @@ from kale_tasks.lake.tombstones import TAKEDOWN
 from kale_tasks.quality.suite import Limit, Subject
 
 LIMITS = [
-    Limit("rows", "critical", "The key has rows", low=1),
+    Limit("emptied", "critical", "A key without rows lost none of them to an error", 0, 0),
     Limit("rows_unexplained", "critical", "Every row read was kept, dropped by a rule or quarantined", 0, 0),
-    Limit("rows_missing", "critical", "The files have as many rows as the commit records", 0, 0),
+    Limit("rows_missing", "critical", "The files have as many rows as the run records", 0, 0),
     Limit("rows_unread", "critical", "Every row of the input was read", 0, 0),
     Limit("files_torn", "critical", "Every file exists and can be read", 0, 0),
     Limit("order_breaks", "critical", "Rows are sorted by unique uid across all files", 0, 0),
     Limit("files_off_schema", "critical", "Every file has the columns and types of the table", 0, 0),
-    Limit("lineage_gaps", "critical", "The commit records its inputs and settings", 0, 0),
+    Limit("lineage_gaps", "critical", "The run records its inputs and settings", 0, 0),
     Limit("inputs_stale", "warning", "No input has changed since the run", 0, 0),
 ]
 
@@ -33,6 +33,7 @@ def figures(subject: Subject) -> dict[str, float | None]:
     torn = sum(schema is None for schema in schemas)
     return {
         "rows": committed.rows,
+        "emptied": 0 if committed.rows else committed.quarantined,
         "rows_unexplained": _unexplained(subject),
         "rows_missing": abs(committed.rows - subject.rows.count),
         "rows_unread": _unread(subject),
@@ -59,9 +60,9 @@ def _unexplained(subject: Subject) -> float:
 def _unread(subject: Subject) -> float | None:
     # Of several inputs, a step maps over one and looks rows up in the others: only that one is read completely.
     lake, committed = subject.lake, subject.committed
-    found = [lake.committed(name, subject.key) for name in committed.inputs if name in TABLES]
-    # Rows that a takedown has removed from the input since then were still read.
-    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one in found if one]
+    found = [(lake.committed(name, subject.key), read) for name, read in committed.inputs.items() if name in TABLES]
+    # An input that has changed since says nothing. Rows that a takedown has removed since were still read.
+    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one, read in found if one and one.content == read]
     if not counts or subject.lake.preview:
         return None
     return min(max(count - committed.rows_in, committed.rows_in - count - taken, 0) for count, taken in counts)

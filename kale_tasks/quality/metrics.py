@@ -1,15 +1,14 @@
 """Measures texts: length, variety, and how much of the alt-text and the dense caption a caption contains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.quality.committed import Found
 from kale_tasks.quality.features import distinct_share, loops, sentences, words
 from kale_tasks.settings.model import Settings
 
@@ -19,16 +18,11 @@ _CLAUSE = (
 _FACTS = ("facts", "facts_from_alt", "facts_from_dense", "facts_invented")
 
 
-def captions_of(lake: Lake, settings: Settings, key: str) -> pa.Table:
-    """Read the captions of a key: of each stage the first `quality.metric_rows` by uid, which is a fair sample."""
+def captions_of(lake: Lake, settings: Settings, found: Sequence[Found]) -> pa.Table:
+    """Read captions of some runs: of each stage the first `quality.metric_rows` by uid, which is a fair sample."""
     columns = ["uid", "stage", "alt_text", "dense_caption", "caption", "recipe", "models", "flags", *_FACTS]
-    tables = [
-        Snapshot.open(lake, Partition.of("captions", key, {"stage": stage})).read(
-            0, settings.quality.metric_rows, columns
-        )
-        for stage in (1, 2)
-        if lake.committed("captions", key, {"stage": stage})
-    ]
+    opened = [one.rows(lake) for one in found if one.table == "captions"]
+    tables = [rows.read(0, settings.quality.metric_rows, columns) for rows in opened]
     return pa.concat_tables(tables) if tables else pa.table({c: [] for c in columns})
 
 

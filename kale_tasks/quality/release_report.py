@@ -83,7 +83,9 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
         known = sorted(set(releases["version"].to_pylist()))
         raise BadConfig(f"There is no release '{version}'. Releases: {', '.join(known) or 'none yet'}.")
     keys = [_released_key(lake, row) for row in queried("reports/release", files=files)]
-    captions = metrics.captions_of(lake, settings, keys[0].key)
+    found = find(lake, keys[0].key)
+    captions = metrics.captions_of(lake, settings, found)
+    images = next((one.rows(lake) for one in found if one.table == "images"), None)
     at = utc_now()
     report = ReleaseReport(
         version=version,
@@ -92,8 +94,8 @@ def make_release_report(lake: Lake, settings: Settings, version: str) -> Release
         status=overall([part.status for part in keys]),
         keys=keys,
         students=list(_students(lake, files)),
-        metrics=measured(lake, settings, keys[0].key, captions),
-        samples=samples(lake, settings, keys[0].key, captions) if captions.num_rows else [],
+        metrics=measured(lake, settings, images, captions),
+        samples=samples(lake, settings, images, captions) if images and captions.num_rows else [],
     )
     page = render("release.html", report=report)
     put_report(lake.storage, f"{RELEASE}{version}", page, report.as_json(), report.summary())

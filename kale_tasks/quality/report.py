@@ -3,19 +3,21 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from kale_tasks.contract.registry import STEPS
-from kale_tasks.errors import Conflict
-from kale_tasks.lake.partition import Partition
+from kale_tasks.errors import BadData, Conflict, KaleError
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.times import utc_now
+from kale_tasks.lake.verdicts import latest
 from kale_tasks.quality import metrics, verdict
+from kale_tasks.quality.check import check_sealed
 from kale_tasks.quality.committed import Found, find
 from kale_tasks.quality.cost import Effort, efforts
 from kale_tasks.quality.encoder import matched
@@ -24,6 +26,7 @@ from kale_tasks.quality.samples import Sample, samples
 from kale_tasks.quality.stored import put_report
 from kale_tasks.quality.verdict import CheckResult
 from kale_tasks.resources import sql
+from kale_tasks.runner.seal import SealedRun
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 
@@ -52,9 +55,9 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for machines, without pictures."""
-        known = {
-            name: value for name, value in asdict(self).items() if name not in ("found", "samples", "dropped_texts")
-        }
+        hidden = ("found", "samples", "dropped_texts")
+        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
+        known |= {"efforts": [asdict(effort) for effort in self.efforts]}
         steps = [{"step": f.step, "table": f.table, "status": f.status, **asdict(f.committed)} for f in self.found]
         checks = [f.result.as_json() for f in self.found if f.result]
         shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
@@ -80,12 +83,22 @@ def make_report(lake: Lake, settings: Settings, key: str) -> Report:
     return report
 
 
+def check_and_report(lake: Lake, settings: Settings, run: SealedRun) -> CheckResult:
+    """Check a sealed run before it is committed. If that fails, make the report on it; raises as `check_sealed`."""
+    try:
+        return check_sealed(lake, settings, run)
+    except BadData:
+        with suppress(KaleError):  # rows that cannot be read: the verdict says so already
+            make_report(lake, settings, run.key)
+        raise
+
+
 def gather(lake: Lake, settings: Settings, key: str) -> Report:
-    """Gather what is known of a key. Raises Conflict if nothing is committed for it."""
-    found = find(lake, key)
+    """Gather what is known of a key; blocked runs in place of committed ones. Raises Conflict if there is no run."""
+    found = find(lake, key, blocked=True)
     if not found:
         raise Conflict(f"Nothing is committed for {key}. Run `kale run ingest --key {key}` first.")
-    captions = metrics.captions_of(lake, settings, key)
+    captions, images = metrics.captions_of(lake, settings, found), _images(lake, found)
     texts = metrics.texts(captions)
     return Report(
         key=key,
@@ -94,26 +107,26 @@ def gather(lake: Lake, settings: Settings, key: str) -> Report:
         funnel=funnel(found),
         found=found,
         efforts=efforts(lake, key, found),
-        image_outcomes=_outcomes(lake, key, found),
-        quarantine=_quarantine(lake, key),
+        image_outcomes=_outcomes(images),
+        quarantine=_quarantine(lake, found),
         dropped_texts=_dropped_texts(lake, key, found),
-        metrics=measured(lake, settings, key, captions),
+        metrics=measured(lake, settings, images, captions),
         fact_shares=metrics.fact_shares(captions, _caption_rows(found)),
         lengths=_lengths(texts),
         trends=_trends(lake, found),
         measured=captions.num_rows,
-        samples=samples(lake, settings, key, captions) if captions.num_rows else [],
+        samples=samples(lake, settings, images, captions) if images and captions.num_rows else [],
     )
 
 
 def overall(statuses: Sequence[str]) -> str:
     """Return the most severe of several check statuses."""
-    severe = ("failed", "broken", "accepted", "warned", "not checked")
+    severe = ("blocked", "failed", "broken", "accepted", "warned", "not checked")
     return next((status for status in severe if status in statuses), "passed")
 
 
 def _caption_rows(found: Sequence[Found]) -> dict[int, int]:
-    """Return the committed captions by stage."""
+    """Return the number of captions by stage."""
     return {STEPS[f.step].slice["stage"]: f.committed.rows for f in found if f.table == "captions"}
 
 
@@ -130,16 +143,19 @@ def funnel(found: Sequence[Found]) -> dict[str, int]:
     return counts
 
 
-def _outcomes(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, int]:
-    if "images" not in [f.step for f in found]:
-        return {}
-    tables = Snapshot.open(lake, Partition("images", key)).batches(["status", "reason"])
-    return _counted("reports/reasons", images=pa.concat_tables(tables))
+def _images(lake: Lake, found: Sequence[Found]) -> Snapshot | None:
+    return next((one.rows(lake) for one in found if one.table == "images"), None)
 
 
-def _quarantine(lake: Lake, key: str) -> dict[str, int]:
-    rows = lake.arrow("quarantine", key, ["step", "reason"])
-    return _counted("reports/quarantine", quarantine=rows) if rows.num_rows else {}
+def _outcomes(images: Snapshot | None) -> dict[str, int]:
+    columns = ["status", "reason"]
+    return _counted("reports/reasons", images=images.read(0, images.count, columns)) if images else {}
+
+
+def _quarantine(lake: Lake, found: Sequence[Found]) -> dict[str, int]:
+    opened = [rows for one in found if (rows := one.quarantine(lake))]
+    tables = [rows.read(0, rows.count, ["step", "reason"]) for rows in opened]
+    return _counted("reports/quarantine", quarantine=pa.concat_tables(tables)) if tables else {}
 
 
 def _dropped_texts(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, list[str]]:
@@ -159,12 +175,12 @@ def _counted(query: str, **views: pa.Table) -> dict[str, int]:
     return {" · ".join(str(v) for k, v in row.items() if k != "n"): row["n"] for row in rows}
 
 
-def measured(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> list[dict[str, Any]]:
+def measured(lake: Lake, settings: Settings, images: Snapshot | None, captions: pa.Table) -> list[dict[str, Any]]:
     """Measure texts: one row of figures for the alt-texts, the dense captions and the captions of each stage."""
     if not captions.num_rows:
         return []
     rows = queried("reports/metrics", texts=metrics.texts(captions))
-    fits = matched(lake, settings, key, captions) if settings.quality.encoder else {}
+    fits = matched(lake, settings, images, captions) if settings.quality.encoder and images else {}
     return [
         {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} | dict(fits.get(row["source"], {}))
         for row in rows
@@ -200,10 +216,11 @@ def _trends(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
 def _results_until(lake: Lake, one: Found) -> list[CheckResult]:
     if one.result is None:
         return []
-    last = Partition.parse(one.table, one.result.partition)
-    known = [(p, c) for p, c in lake.partitions(one.table).items() if p.slice == last.slice and p.key <= last.key]
-    results = (verdict.read(lake, one.table, p.key, c.fingerprint) for p, c in known[-_TREND_KEYS:])
-    return [result for result in results if result]
+    last = one.spec.partition(one.key)
+    known = latest(lake, last, _TREND_KEYS).items()
+    earlier = [c.seal_id for p, c in known if p.slice == last.slice and p.key < last.key]
+    results = (verdict.read(lake.storage, seal_id) for seal_id in reversed(earlier))
+    return [*(result for result in results if result), one.result]
 
 
 _TREND_KEYS = 30

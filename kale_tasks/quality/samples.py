@@ -9,7 +9,6 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.features import words
@@ -35,8 +34,8 @@ class Sample:
     image: str
 
 
-def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> list[Sample]:
-    """Pick samples of a key out of captions that were read already."""
+def samples(lake: Lake, settings: Settings, images: Snapshot, captions: pa.Table) -> list[Sample]:
+    """Pick samples out of captions that were read already; `images` are those of their key."""
     rows = captions.append_column("words", words(captions["caption"]))
     with duckdb.connect() as connection:
         connection.register("samples", rows)
@@ -47,8 +46,7 @@ def samples(lake: Lake, settings: Settings, key: str, captions: pa.Table) -> lis
         reasons.setdefault((uid, stage), why)
     found = rows.filter(pc.is_in(rows["uid"], pa.array([uid for uid, _ in reasons], pa.string()))).to_pylist()
     by_name = {(row["uid"], row["stage"]): row for row in found}
-    pictures = Snapshot.open(lake, Partition("images", key))
-    return [_sample(by_name[name], why, _thumbnail(lake, pictures, name[0])) for name, why in reasons.items()]
+    return [_sample(by_name[name], why, _thumbnail(lake, images, name[0])) for name, why in reasons.items()]
 
 
 def _sample(row: dict[str, Any], why: str, image: str) -> Sample:

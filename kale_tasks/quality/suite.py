@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.contract.registry import STEPS, StepSpec, checked_steps
-from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.contract.registry import STEPS, StepSpec, checked_steps, step_spec
+from kale_tasks.errors import BadConfig
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import accepted_path, check_path, read_mark
+from kale_tasks.lake.verdicts import CLEARED, comparison_set, read_acceptance, read_verdict
 from kale_tasks.registry import Registry
+from kale_tasks.runner.seal import SealedRun
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.quality import Limits
 
@@ -37,7 +37,7 @@ class Limit:
 
 
 class Suite:
-    """Checks on the rows that a step commits.
+    """Checks on the rows that a step makes.
 
     A subclass overrides what it needs. All suites of a step run together: they read the rows once.
     """
@@ -45,7 +45,7 @@ class Suite:
     steps: ClassVar[Sequence[str]] = ()  # for suites of other packages: the steps whose rows they check
     columns: ClassVar[Sequence[str]] = ()  # columns of the step's table that it reads
     tables: ClassVar[Mapping[str, Sequence[str]]] = {}  # other tables that its queries read, and their columns
-    inputs: ClassVar[Sequence[str]] = ()  # tables that a commit must name as its inputs
+    inputs: ClassVar[Sequence[str]] = ()  # tables that a run must name as its inputs
     text: ClassVar[bool] = False  # derives `words`, whose distribution is compared with that of earlier keys
 
     def features(self, rows: pa.Table) -> Mapping[str, Any]:
@@ -104,52 +104,57 @@ class JoinedSuite(Suite):
 
 @dataclass(frozen=True)
 class Subject:
-    """The committed rows of a step and key that a suite checks."""
+    """The rows of one run, sealed or committed, that a suite checks."""
 
     lake: Lake
     settings: Settings
     spec: StepSpec
-    key: str
     suite: Suite
+    rows: Snapshot
+    compared: Mapping[str, str]  # partitions to compare with, by name, and the seal id of each
+
+    @classmethod
+    def of_sealed(cls, lake: Lake, settings: Settings, run: SealedRun) -> "Subject":
+        """The rows of a run that is not committed yet."""
+        spec = step_spec(run.step)
+        rows = run.snapshot(lake.storage, spec.partition(run.key))
+        return cls(lake, settings, spec, find_suite(run.step), rows, run.compared)
+
+    @classmethod
+    def of_committed(cls, lake: Lake, settings: Settings, step: str, key: str) -> "Subject":
+        """The committed rows of a step and key; raises Conflict if there are none."""
+        suite, spec = find_suite(step), step_spec(step)  # raises for a step without checks
+        rows = Snapshot.open(lake, spec.partition(key))
+        verdict = read_verdict(lake.storage, rows.committed.seal_id)
+        compared = verdict["compared"] if verdict else comparison_set(lake, rows.partition, settings.quality.drift.keys)
+        return cls(lake, settings, spec, suite, rows, compared)
 
     @property
-    def partition(self) -> Partition:
-        """The partition that the step writes."""
-        return self.spec.partition(self.key)
+    def key(self) -> str:
+        """The key of the rows."""
+        return self.rows.partition.key
 
-    @cached_property
+    @property
     def committed(self) -> Committed:
-        """The committed run; raises Conflict when there is none."""
-        found = self.lake.committed(self.spec.table, self.key, self.spec.slice)
-        if found is None:
-            raise Conflict(f"{self.partition} has nothing committed. Run {self.spec.name} first.")
-        return found
-
-    @cached_property
-    def rows(self) -> Snapshot:
-        """Its rows, pinned to one snapshot."""
-        return Snapshot.open(self.lake, self.partition)
+        """The account of the run."""
+        return self.rows.committed
 
     @property
     def limit(self) -> Limits:
         """The configured thresholds."""
         return self.settings.quality.limits
 
-    def comparable(self, key: str, slice_: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-        """Read the check result of another committed partition, or None if it failed and nobody accepted that."""
-        committed = self.lake.committed(self.spec.table, key, self.spec.slice if slice_ is None else slice_)
-        if committed is None:
-            return None
-        found = read_mark(self.lake, check_path(self.spec.table, key, committed.fingerprint))
-        if found and found["status"] == "failed":
-            return found if read_mark(self.lake, accepted_path(self.spec.table, key, committed.fingerprint)) else None
-        return found
+    def earlier(self, slice_: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the check results that rows of a slice are compared with, the latest first; by default of its own.
 
-    def earlier(self) -> Iterator[dict[str, Any]]:
-        """Yield the check results of the latest `quality.drift.keys` keys before this one, the latest first."""
-        keys = [key for key in self.lake.keys(self.spec.table) if key < self.key]
-        found = (self.comparable(key) for key in reversed(keys[-self.settings.quality.drift.keys :]))
-        return (result for result in found if result)
+        Results of runs that failed and were not accepted are left out.
+        """
+        wanted = self.spec.slice if slice_ is None else slice_
+        for name, seal_id in sorted(self.compared.items(), reverse=True):
+            if Partition.parse(self.spec.table, name).within(wanted):
+                found = read_verdict(self.lake.storage, seal_id)
+                if found and (found["status"] in CLEARED or read_acceptance(self.lake.storage, seal_id)):
+                    yield found
 
 
 CHECKS: Registry[type[Suite]] = Registry("suite of checks", "kale.checks", {})  # those of other packages

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import accepted_path, check_path, read_mark
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.verdicts import read_acceptance, read_verdict, verdict_path
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Results of all checks of one committed run."""
+    """Results of all checks of one sealed run."""
 
     step: str
     table: str
     partition: str
     key: str
     fingerprint: str
-    snapshot_id: int
+    seal_id: str
     engine: str
     rows: int
     looked_at: int
@@ -39,6 +39,7 @@ class CheckResult:
     at: str
     checks: Sequence[Outcome]
     figures: Mapping[str, float | None]
+    compared: Mapping[str, str]  # partitions that it was compared with, and the seal id of each
     lengths: Sequence[int] = ()
     accepted: Mapping[str, str] | None = None  # why and when a person took the run all the same
 
@@ -69,17 +70,17 @@ class CheckResult:
         return {"status": self.status, **lists, **asdict(self)}
 
 
-def store(lake: Lake, result: CheckResult) -> None:
-    """Store the result, replacing an earlier one of the same run."""
+def store(storage: Storage, result: CheckResult) -> None:
+    """Store the result, replacing an earlier one of the same sealed run."""
     text = json.dumps(result.as_json(), indent=1, ensure_ascii=False)
-    lake.storage.put(check_path(result.table, result.key, result.fingerprint), text.encode())
+    storage.put(verdict_path(result.seal_id), text.encode())
 
 
-def read(lake: Lake, table: str, key: str, fingerprint: str) -> CheckResult | None:
-    """Read the stored result of a run with its acceptance, or None if it was never checked."""
-    found = read_mark(lake, check_path(table, key, fingerprint))
+def read(storage: Storage, seal_id: str) -> CheckResult | None:
+    """Read the stored result of a sealed run with its acceptance, or None if it was never checked."""
+    found = read_verdict(storage, seal_id)
     if found is None:
         return None
     known = {name: found[name] for name in CheckResult.__dataclass_fields__}
-    accepted = read_mark(lake, accepted_path(table, key, fingerprint))
-    return CheckResult(**{**known, "checks": [Outcome(**check) for check in found["checks"]], "accepted": accepted})
+    known |= {"checks": [Outcome(**check) for check in found["checks"]], "accepted": read_acceptance(storage, seal_id)}
+    return CheckResult(**known)

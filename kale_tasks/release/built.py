@@ -8,7 +8,7 @@ from functools import cached_property
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import check_path, read_mark
+from kale_tasks.lake.verdicts import read_acceptance, read_verdict
 from kale_tasks.release.files import ReleaseFile
 from kale_tasks.release.formats.base import Format
 from kale_tasks.release.registry import FORMATS, find_format
@@ -24,6 +24,7 @@ class PartitionCheck:
     status: str
     failed: Sequence[str]
     warnings: Sequence[str]
+    accepted: str = ""  # why a person accepted it although it failed
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,10 @@ def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
     partitions = lake.partitions("captions")
     for name in sorted(n.removeprefix(CAPTIONS) for n in inputs if n.startswith(CAPTIONS)):
         partition = Partition.parse("captions", name)
-        if (committed := partitions.get(partition)) and committed.content == inputs[CAPTIONS + name]:
-            found = read_mark(lake, check_path("captions", partition.key, committed.fingerprint))
-            if found:
-                yield PartitionCheck(name, str(found["status"]), found["failed"], found["warnings"])
+        committed = partitions.get(partition)
+        if committed is None or committed.content != inputs[CAPTIONS + name]:
+            continue
+        if found := read_verdict(lake.storage, committed.seal_id):
+            accepted = read_acceptance(lake.storage, committed.seal_id)
+            status = "accepted" if accepted and found["status"] == "failed" else str(found["status"])
+            yield PartitionCheck(name, status, found["failed"], found["warnings"], accepted["why"] if accepted else "")

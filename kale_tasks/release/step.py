@@ -14,7 +14,6 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import no_preview
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import require_passed
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.registry import formats_of
 from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
@@ -40,8 +39,6 @@ class Release(Step):
         if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
         sources = {partition.key for partition in captions}
-        for source in sorted(sources):
-            require_passed(lake, "captions", source)
         found: dict[str, Input] = {CAPTIONS + partition.name: snapshot for partition, snapshot in captions.items()}
         if any(form.images for form in formats_of(settings)):
             images = Snapshot.open_all(lake, "images")

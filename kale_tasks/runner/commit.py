@@ -1,6 +1,5 @@
 """Committing: one swap of the main table decides which run counts; the side tables follow it."""
 
-import json
 from dataclasses import replace
 
 from kale_tasks.contract.step import Step
@@ -10,16 +9,15 @@ from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner.ledger import fold_ledger, write_line
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.seal import SealedRun, read_sealed, seal
+from kale_tasks.runner.seal import SealedRun, read_sealed
 from kale_tasks.runner.writer import run_folder
 
 _TRIES = 5
 
 
-def commit_rows(run: Run, made: Plan) -> Committed:
-    """Seal the run and swap the rows of its main table; Conflict if another run was committed since the plan."""
-    step, sealed = run.step, seal(run, made)
-    new = _committed(sealed)
+def commit_rows(run: Run, made: Plan, sealed: SealedRun) -> Committed:
+    """Swap the rows of the main table for those of a sealed run; Conflict if another was committed since the plan."""
+    step, new = run.step, sealed.record()
     paths = sealed.paths(step.table)
     swap(run.lake, Swap(step.table, run.key, step.slice, step.name, paths, made.base, new, keep=step.keep))
     write_line(run, "commit", [receipt.meta for receipt in run.receipts().values()])
@@ -56,24 +54,6 @@ def _swap_side(lake: Lake, step: Step, key: str, name: str) -> None:
     sealed = read_sealed(lake.storage, run_folder(step.table, key, main.fingerprint))
     if sealed is None or not (current or sealed.paths(name)):
         return
-    new = replace(_committed(sealed), rows=sealed.rows_of(name))
+    new = replace(sealed.record(), rows=sealed.rows_of(name))
     base = current.fingerprint if current else None
     swap(lake, Swap(name, key, slice_, step.name, sealed.paths(name), base, new))
-
-
-def _committed(sealed: SealedRun) -> Committed:
-    return Committed(
-        fingerprint=sealed.fingerprint,
-        content=sealed.content,
-        rows=sealed.rows,
-        parts=sealed.parts,
-        snapshot_id=0,
-        at="",
-        rows_in=sealed.rows_in,
-        dropped=sealed.dropped,
-        quarantined=sealed.quarantined,
-        inputs=sealed.inputs,
-        generation=sealed.generation,
-        request=sealed.request,
-        config=json.dumps(sealed.config, sort_keys=True),
-    )

@@ -10,7 +10,7 @@ from kale_tasks.errors import BadConfig, KaleError
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import failed_check
+from kale_tasks.lake.verdicts import blocked_run
 from kale_tasks.progress import Progress, Silent
 from kale_tasks.runner.ledger import Meter
 from kale_tasks.runner.receipts import Receipt, receipts
@@ -86,17 +86,17 @@ class Run:
 def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
     """One cell of the status table."""
     committed = lake.committed(step.table, key, step.slice)
+    blocked = blocked_run(lake, step.partition(key)) if step.suite else None
     row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
     if committed is None:
-        return row
+        return {**row, "state": "blocked", "fingerprint": blocked.fingerprint} if blocked else row
     try:
         fresh = Run(step, lake, settings, key).fingerprint == committed.fingerprint
     except KaleError:
         fresh = False  # an input no longer exists
     age = _age(datetime.now(UTC) - datetime.fromisoformat(committed.at))
     known = {"rows": committed.rows, "age": age, "fingerprint": committed.fingerprint}
-    failed = failed_check(lake, step.table, key, step.slice)
-    return {**row, **known, "state": "stale" if not fresh else "failed" if failed else "committed"}
+    return {**row, **known, "state": "blocked" if blocked else "committed" if fresh else "stale"}
 
 
 def _age(since: Any) -> str:

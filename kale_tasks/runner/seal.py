@@ -1,16 +1,21 @@
 """Sealing: fixes the exact files and the account of a run in `run.json`, once all its parts are made."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartFile
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.tables import Committed, DataFile
+from kale_tasks.lake.verdicts import comparison_set
 from kale_tasks.runner.receipts import Receipt, withdraw
 from kale_tasks.runner.run import Run
 
@@ -37,6 +42,9 @@ class SealedRun(BaseModel):
     quarantined: int
     files: dict[str, list[PartFile]]
     shards: list[str]
+    compared: dict[str, str] = {}  # partitions that its checks compare it with, and the seal id of each
+    folder: str = Field("", exclude=True)  # where its `run.json` is
+    seal_id: str = Field("", exclude=True)  # hash of its first `run.json`, which names its verdict
 
     def paths(self, table: str) -> list[str]:
         """The paths of its files in a table, in row order."""
@@ -46,13 +54,39 @@ class SealedRun(BaseModel):
         """The number of its rows in a table."""
         return sum(file.rows for file in self.files.get(table, ()))
 
+    def record(self) -> Committed:
+        """What its table records of it when it is committed."""
+        return Committed(
+            fingerprint=self.fingerprint,
+            content=self.content,
+            rows=self.rows,
+            parts=self.parts,
+            snapshot_id=0,
+            at="",
+            rows_in=self.rows_in,
+            dropped=self.dropped,
+            quarantined=self.quarantined,
+            inputs=self.inputs,
+            generation=self.generation,
+            request=self.request,
+            config=json.dumps(self.config, sort_keys=True),
+            seal_id=self.seal_id,
+        )
+
+    def snapshot(self, storage: Storage, partition: Partition) -> Snapshot:
+        """Open its rows in a table before they are committed."""
+        # Without bounds on uids, a lookup by uid reads every file.
+        files = tuple(DataFile(file.path, file.rows, "", "") for file in self.files.get(partition.table, ()))
+        return Snapshot(storage, partition, self.record(), files)
+
 
 def read_sealed(storage: Storage, folder: str) -> SealedRun | None:
     """The sealed run of a folder, if it was sealed."""
     try:
-        return SealedRun.model_validate_json(storage.read(f"{folder}/run.json"))
+        text = storage.read(f"{folder}/run.json")
     except FileNotFoundError:
         return None
+    return SealedRun.model_validate_json(text).model_copy(update={"folder": folder, "seal_id": short_sha256(text)})
 
 
 def seal(run: Run, plan: Plan) -> SealedRun:
@@ -63,6 +97,9 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     for part in run.step.finalize(run, found):
         found[part.number] = run.writer.store(part)
     sealed = _sealed(run, [found[number] for number in sorted(found)])
+    if run.step.suite:
+        compared = comparison_set(run.lake, run.step.partition(run.key), run.settings.quality.drift.keys)
+        sealed = sealed.model_copy(update={"compared": compared})
     run.lake.storage.put_if(f"{run.folder}/run.json", sealed.model_dump_json().encode(), None)
     return read_sealed(run.lake.storage, run.folder) or sealed
 

@@ -1,8 +1,11 @@
-"""The verbs of a run, the same for every step: plan, work, seal and commit, each in a process of its own if wanted."""
+"""The verbs of a run, the same for every step: plan, work, seal, check, commit. Each can run in its own process."""
+
+from collections.abc import Callable
 
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.errors import BadData, Conflict
+from kale_tasks.lake import verdicts
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
@@ -11,12 +14,19 @@ from kale_tasks.runner.commit import commit_rows, finish_sides
 from kale_tasks.runner.ledger import write_line
 from kale_tasks.runner.receipts import receipts
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import SealedRun, seal
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 
 
 def plan(run: Run) -> Plan:
-    """Write `plan.json` with what there is to do; nothing if this very run is committed."""
+    """Write `plan.json` with what there is to do; nothing if this very run is committed.
+
+    Raises BadData if this very run is blocked, because its checks failed and nobody accepted it.
+    """
+    blocked = verdicts.blocked_run(run.lake, run.step.partition(run.key)) if run.step.suite else None
+    if blocked and blocked.fingerprint == run.fingerprint:
+        raise BadData(blocked.explain())
     made = Plan(
         step=run.step.name,
         key=run.key,
@@ -74,16 +84,31 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
 
 
 def commit(run: Run, made: Plan) -> Committed:
-    """Make the parts of a plan the rows of the key, then let the step act on that."""
-    committed = run.previous if made.committed and run.previous else commit_rows(run, made)
+    """Make the parts of a plan the rows of the key, then let the step act on that.
+
+    A run of a step with checks must have passed them, or a person must have accepted it: otherwise BadData, or Conflict
+    if it was not checked.
+    """
+    committed = run.previous if made.committed and run.previous else _commit(run, made)
     finish_sides(run.lake, run.step, run.key)
     run.step.after_commit(run, committed)
     return committed
 
 
-def execute(run: Run) -> Committed:
-    """Run all verbs in this process."""
+def _commit(run: Run, made: Plan) -> Committed:
+    sealed = seal(run, made)
+    if run.step.suite:
+        verdicts.require_verdict(run.lake.storage, sealed.step, sealed.key, sealed.seal_id)
+    committed = commit_rows(run, made, sealed)
+    verdicts.unblock(run.lake.storage, run.step.partition(run.key))
+    return committed
+
+
+def execute(run: Run, check: Callable[[SealedRun], object] | None = None) -> Committed:
+    """Run all verbs in this process. `check` judges the sealed run of a step with checks; it raises if that failed."""
     made = plan(run)
     for chunk in made.chunks:
         work(run, chunk)
+    if run.step.suite and check and not made.committed:
+        check(seal(run, made))
     return commit(run, made)

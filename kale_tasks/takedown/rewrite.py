@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.contract.step import Step
-from kale_tasks.lake import parts, verdicts
+from kale_tasks.lake import parts
 from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.parts import PartMeta
@@ -50,10 +50,7 @@ class Rewrite:
     removed: Removed
 
     def carry_out(self) -> None:
-        """Rewrite the side tables, then the main table. Check results are stored under the new fingerprint before."""
-        committed = self.lake.committed(self.step.table, self.key, self.step.slice)
-        if committed and committed.fingerprint != self.stamp.fingerprint:
-            verdicts.carry(self.lake, self.step.table, self.key, committed.fingerprint, self.stamp.fingerprint)
+        """Rewrite the side tables, then the main table. The verdict stays that of the run as it was sealed."""
         for table in (*self.step.also, "quarantine"):
             self._partition(table, {"step": self.step.name} if table == "quarantine" else {})
         self._partition(self.step.table, self.step.slice)

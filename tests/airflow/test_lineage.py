@@ -56,7 +56,7 @@ def test_a_commit_reports_its_inputs_and_its_rows(lake: Lake) -> None:
 def test_a_check_reports_an_assertion_per_failed_check(lake: Lake) -> None:
     sets = [f"warehouse={lake.settings.warehouse}", f"landing={lake.settings.landing}"]
     result = kale("check", "images", "--key", KEY, "--json", sets=sets).json
-    found = lineage(CheckOperator(task_id="check", step="images", key=KEY), result)
+    found = lineage(CheckOperator(task_id="check", step="images", fingerprint="f", key=KEY), result)
     assert found and not found.outputs
     (checked,) = found.inputs
     assert (checked.namespace, checked.name) == ("kale", f"images/key={KEY}")
@@ -66,7 +66,7 @@ def test_a_check_reports_an_assertion_per_failed_check(lake: Lake) -> None:
 
 def test_a_failed_check_is_reported_as_failed() -> None:
     result = {"table": "pairs", "status": "failed", "failed": ["uid_unique"], "warnings": []}
-    found = lineage(CheckOperator(task_id="check", step="ingest", key=KEY), result)
+    found = lineage(CheckOperator(task_id="check", step="ingest", fingerprint="f", key=KEY), result)
     assert found
     assertions = found.inputs[0].inputFacets["dataQualityAssertions"].assertions
     assert {a.assertion: a.success for a in assertions} == {"check": False, "uid_unique": False}
@@ -89,7 +89,8 @@ def test_other_tasks_report_nothing(result: Any) -> None:
     ],
 )
 def test_a_link_leads_to_the_page_of_the_key(link: BaseOperatorLink, key: str | None, address: str) -> None:
-    assert link.get_link(CheckOperator(task_id="check", step="images", key=key), ti_key=None) == address
+    task = CheckOperator(task_id="check", step="images", fingerprint="f", key=key)
+    assert link.get_link(task, ti_key=None) == address
 
 
 def test_airflow_knows_every_link_of_the_operators() -> None:

@@ -6,29 +6,28 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kale_tasks.airflow.dag_parts import step_asset
-from kale_tasks.airflow.operators import CheckOperator
+from kale_tasks.airflow.operators import CommitOperator
 
-RESULT = {"status": "passed", "failed": [], "warnings": [], "rows": 5, "table": "pairs", "seconds": 0.1}
+RESULT = {"rows": 5, "table": "pairs", "inputs": {}}
 
 
-class Checked(CheckOperator):
-    """The check of a key that has passed."""
+class Committed(CommitOperator):
+    """The commit of a key that succeeds."""
 
     def kale(self, context: Any, arguments: Any) -> Any:
         return RESULT
 
 
-def check(**overrides: str) -> CheckOperator:
-    return Checked(
-        task_id="check", step="ingest", key="2026-11-01", overrides=overrides, outlets=[step_asset("ingest")]
-    )
+def commit(**overrides: str) -> CommitOperator:
+    known = {"fingerprint": "f", "base": "", "key": "2026-11-01", "overrides": overrides}
+    return Committed(task_id="commit", step="ingest", outlets=[step_asset("ingest")], **known)
 
 
 @pytest.mark.parametrize("overrides", [{"limit": "10"}, {"preview": "mine"}])
-def test_the_check_of_a_preview_is_skipped_so_that_its_asset_is_not_emitted(overrides: dict[str, str]) -> None:
+def test_the_commit_of_a_preview_is_skipped_so_that_its_asset_is_not_emitted(overrides: dict[str, str]) -> None:
     with pytest.raises(AirflowSkipException, match="is not announced"):
-        check(**overrides).execute({})
+        commit(**overrides).execute({})
 
 
-def test_the_check_of_the_real_lake_succeeds_and_emits_its_asset() -> None:
-    assert check(limit="", preview="").execute({}) == RESULT
+def test_the_commit_in_the_real_lake_succeeds_and_emits_its_asset() -> None:
+    assert commit(limit="", preview="").execute({}) == RESULT

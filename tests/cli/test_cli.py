@@ -46,7 +46,9 @@ def sets(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The settings of an empty lake whose ingest is the small test step."""
-    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers"))
+    monkeypatch.setitem(
+        steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers", suite=None)
+    )
     return lake_sets("folder", tmp_path)
 
 
@@ -113,7 +115,9 @@ def test_history_and_diff_show_what_a_new_run_changed(small: list[str], monkeypa
 
 
 def test_control_characters_and_markup_are_shown_escaped(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.cli.test_cli:Strange"))
+    monkeypatch.setitem(
+        steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.cli.test_cli:Strange", suite=None)
+    )
     kale("run", "ingest", "--key", KEY, sets=small)
     shown = kale("show", "pairs", "--key", KEY, sets=small).out
     assert "[/bold][red]" in shown and "\\x1b[2J" in shown and "\x1b" not in shown

@@ -53,7 +53,7 @@ def test_airflow_gives_an_added_step_its_asset_and_pool(added: StepSpec) -> None
     with DAG("kale_polish", schedule=None) as dag:
         step_group("polish")
     outlets = {task.task_id: [(asset.name, asset.uri) for asset in task.outlets] for task in dag.tasks}
-    assert outlets["polish.check"] == [("polished", "kale://polished/")]
+    assert outlets["polish.commit"] == [("polished", "kale://polished/")]
     assert dag.get_task("polish.work").pool == "polishers"
 
 
@@ -80,7 +80,7 @@ def test_checks_of_an_added_step_are_found_by_its_specification(added: StepSpec)
 def test_status_shows_an_added_step_and_a_dash_where_a_step_does_not_apply(
     added: StepSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(STEPS, "ingest", replace(STEPS["ingest"], reference="tests.steps:Numbers"))  # type: ignore[arg-type]
+    monkeypatch.setitem(STEPS, "ingest", replace(STEPS["ingest"], reference="tests.steps:Numbers", suite=None))  # type: ignore[arg-type]
     sets = lake_sets("folder", tmp_path)
     assert kale("run", "ingest", "--key", "2026-11-01", sets=sets).code == 0
     assert kale("run", "ingest", "--key", ALL_KEYS, sets=sets).code == 0
@@ -113,5 +113,5 @@ def test_a_report_titles_an_added_step(added: StepSpec) -> None:
     from kale_tasks.quality.report import funnel
 
     committed = Committed("f", "c", rows=8, parts=1, snapshot_id=1, at="", rows_in=9)
-    found = [Found(spec.name, spec.table, committed, None) for spec in (STEPS["ingest"], STEPS["images"], added)]
+    found = [Found(spec, "k", committed, None) for spec in (STEPS["ingest"], STEPS["images"], added)]
     assert funnel(found) == {"landing rows": 9, "pairs": 8, "images tried": 8, "polished captions": 8}

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,18 @@ def test_a_dag_survives_serialization(dags: dict[str, Any]) -> None:
         }
 
 
-def test_the_event_of_a_step_comes_after_its_checks(dags: dict[str, Any]) -> None:
+def test_rows_are_committed_after_their_checks_and_announced_by_the_commit(dags: dict[str, Any]) -> None:
+    for dag, step in (("kale_ingest", "ingest"), ("kale_stage1", "dense"), ("kale_stage1", "fuse")):
+        order = [dags[dag].get_task(f"{step}.{verb}") for verb in ("plan", "work", "seal", "check", "commit")]
+        for task, after in pairwise(order):
+            assert after.task_id in task.downstream_task_ids
     emitting = {(dag.dag_id, t.task_id) for dag in dags.values() for t in dag.tasks if t.outlets}
-    checks = {(dag, task) for dag, task in emitting if not task.startswith("announce") and task != "tick"}
-    assert checks == {
-        ("kale_ingest", "ingest.check"),
-        ("kale_images", "images.check"),
-        ("kale_stage1", "fuse.check"),
-        ("kale_stage2", "student.check"),
+    commits = {(dag, task) for dag, task in emitting if not task.startswith("announce") and task != "tick"}
+    assert commits == {
+        ("kale_ingest", "ingest.commit"),
+        ("kale_images", "images.commit"),
+        ("kale_stage1", "fuse.commit"),
+        ("kale_stage2", "student.commit"),
     }
 
 

@@ -52,7 +52,7 @@ def main(how: str, folder: str) -> None:
     next(room)
     sets = lake_sets("folder", Path(folder))
     for step in ("tests.steps:Numbers", "tests.faults.cramped:New"):
-        steps.STEPS["ingest"] = replace(steps.STEPS["ingest"], reference=step)
+        steps.STEPS["ingest"] = replace(steps.STEPS["ingest"], reference=step, suite=None)
         done = False
         while not done:
             if step.endswith("New"):

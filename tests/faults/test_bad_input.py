@@ -30,7 +30,9 @@ BAD_CONFIG, BAD_DATA, TRANSIENT = 2, 3, 4
 @pytest.fixture(autouse=True)
 def small_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """`kale run ingest` runs the small test step."""
-    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers"))
+    monkeypatch.setitem(
+        steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers", suite=None)
+    )
 
 
 @pytest.fixture

@@ -5,13 +5,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError
-from kale_tasks.lake.verdicts import accept, failed_check
 from kale_tasks.quality.check import check_run, examine
 from kale_tasks.quality.expectations import check_figures
 from kale_tasks.quality.stored import read_report
-from kale_tasks.quality.suite import Limit, Subject, find_suite
+from kale_tasks.quality.suite import Limit, Subject
 from tests.kale import kale
 from tests.quality.defects import each, failed, failing, first_twice, share, stored
 from tests.quality.world import STEPS, World, commit, commit_all, open_world
@@ -108,37 +106,6 @@ def test_a_torn_encoding_is_counted_and_not_raised(tmp_path: Path) -> None:
     assert "mojibake_share" in failed(lake, "ingest", "k").failed
 
 
-def test_a_failed_check_blocks_the_key_until_it_is_accepted_or_the_rows_are_replaced(tmp_path: Path) -> None:
-    lake, world = open_world(tmp_path), World("k")
-    commit(lake, world, "ingest", each(dup_count=0))
-    assert failed_check(lake, "pairs", "k") is None
-    failed(lake, "ingest", "k")
-    assert failed_check(lake, "pairs", "k") == (
-        "pairs k failed its checks: dup_count_range. Run ingest again, or accept the rows: "
-        '`kale check ingest --key k --accept "reason"`.'
-    )
-    assert failed_check(lake, "pairs", "another") is None
-    accept(lake, "pairs", "k", {}, "counted elsewhere")
-    assert failed_check(lake, "pairs", "k") is None
-    accepted = check_run(lake, lake.settings, "ingest", "k").accepted
-    assert accepted and accepted["why"] == "counted elsewhere"
-    commit(lake, world, "ingest", each(dup_count=-1))
-    failed(lake, "ingest", "k")
-    assert failed_check(lake, "pairs", "k"), "an acceptance is for one run, not for the next"
-    commit(lake, world, "ingest")
-    assert failed_check(lake, "pairs", "k") is None
-
-
-def test_a_mark_on_one_stage_does_not_stop_the_other(tmp_path: Path) -> None:
-    lake, world = open_world(tmp_path), World("k")
-    commit_all(lake, world)
-    commit(lake, world, "fuse", each(caption=None))
-    failed(lake, "fuse", "k")
-    assert failed_check(lake, "captions", "k", {"stage": 1})
-    assert failed_check(lake, "captions", "k", {"stage": 2}) is None
-    assert failed_check(lake, "captions", "k")
-
-
 def test_a_check_that_raises_is_an_error_and_no_verdict_on_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +122,6 @@ def test_a_check_that_raises_is_an_error_and_no_verdict_on_the_data(
         check_run(lake, lake.settings, "ingest", "k")
     assert not isinstance(error.value, BadData)
     assert stored(lake, "ingest", "k").status == "broken"
-    assert failed_check(lake, "pairs", "k") is None
 
 
 def test_a_verdict_holds_no_row(tmp_path: Path) -> None:
@@ -180,7 +146,7 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     on_spark = failed(lake, "dense", "k")
     quality = lake.settings.quality.model_copy(update={"engine": "pandas"})
     settings = lake.settings.model_copy(update={"quality": quality})
-    on_pandas = examine(Subject(lake, settings, step_spec("dense"), "k", find_suite("dense")))
+    on_pandas = examine(Subject.of_committed(lake, settings, "dense", "k"))
     assert (on_spark.engine, on_pandas.engine) == ("spark", "pandas")
     assert on_spark.figures == pytest.approx(on_pandas.figures)
     assert on_spark.lengths == on_pandas.lengths
@@ -191,7 +157,7 @@ def test_an_unknown_step_or_an_empty_key_says_what_to_do(tmp_path: Path) -> None
     lake = open_world(tmp_path)
     with pytest.raises(BadConfig, match="Steps with checks: ingest, images"):
         check_run(lake, lake.settings, "cook", "k")
-    with pytest.raises(Conflict, match="Run ingest first"):
+    with pytest.raises(Conflict, match="pairs nothing is not committed yet"):
         check_run(lake, lake.settings, "ingest", "nothing")
 
 

@@ -33,7 +33,7 @@ DEFECTS: dict[str, tuple[str, Spoil, str]] = {
     "mojibake": ("ingest", share(0.1, text="CafÃ© de la gare Ã  Genève"), "mojibake_share"),
     "one alt-text for many": ("ingest", share(0.2, text="buy cheap shoes online"), "text_copies"),
     "nearly all rows dropped": ("ingest", lambda rows: rows[:1], "kept_share"),
-    "no row at all": ("ingest", lambda rows: [], "rows"),
+    "no row at all": ("ingest", lambda rows: [], "kept_share"),
     "clip scores in percent": ("ingest", each(clip_b32=lambda r: r["clip_b32"] * 100), "clip_b32_range"),
     "dead resolver": ("images", failing(0.4, "dns"), "dns_share"),
     "dead network": ("images", failing(0.05, "unreachable"), "unreachable_share"),

@@ -215,10 +215,8 @@ def open_world(folder: Path, **settings: Any) -> Lake:
     return Lake(load([f"{name}={value}" for name, value in names.items()], environ={}).settings)
 
 
-def commit(
-    lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **given: Any
-) -> None:
-    """Commit the rows of one step after `spoil` has changed them."""
+def given(lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **what: Any) -> Given:
+    """Make a step that commits the rows of a world after `spoil` has changed them."""
     inputs: dict[str, list[tuple[str, Mapping[str, Any]]]] = {
         "ingest": [],
         "images": [("pairs", {})],
@@ -232,8 +230,13 @@ def commit(
         lake.storage.put(shard_path(world.key), pictures)
     read = {"ingest": len(rows) + 40, "images": len(world.pairs), "dense": len(world.images)}
     read |= {"fuse": len(world.dense), "student": len(world.images)}
-    what = {"built_on": inputs[step], "dropped": max(0, read[step] - len(rows)), **given}
-    execute(Run(cast("Step", Given(step, rows, **what)), lake, lake.settings, world.key))
+    known = {"built_on": inputs[step], "dropped": max(0, read[step] - len(rows)), **what}
+    return Given(step, rows, **known)
+
+
+def commit(lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = lambda rows: rows, **what: Any) -> None:
+    """Commit the rows of one step after `spoil` has changed them; they are not checked."""
+    execute(Run(cast("Step", given(lake, world, step, spoil, **what)), lake, lake.settings, world.key))
 
 
 def commit_student(lake: Lake) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from kale_tasks.lake.verdicts import check_path
+from kale_tasks.lake.verdicts import acceptance_path, verdict_path
 from kale_tasks.quality.stored import report_path
 from kale_tasks.release.built import Built, read
 from kale_tasks.release.card import notes, pages
@@ -63,12 +63,14 @@ def test_the_card_names_models_figures_contact_and_citation(it: World, built: Bu
 def test_the_card_shows_the_results_of_the_checks(it: World) -> None:
     committed = it.lake.committed("captions", "a", {"stage": 1})
     assert committed
-    verdict = {"status": "warned", "failed": [], "warnings": ["captions_are_long"]}
-    path = check_path("captions", "a", committed.fingerprint)
-    it.lake.storage.put(path, json.dumps(verdict).encode())
+    verdict = {"status": "failed", "failed": ["captions_are_short"], "warnings": ["captions_are_long"]}
+    paths = verdict_path(committed.seal_id), acceptance_path(committed.seal_id)
+    for path, content in zip(paths, (verdict, {"why": "a short day", "at": "2026-11-01"}), strict=True):
+        it.lake.storage.put(path, json.dumps(content).encode())
     card = pages(read(it.lake, "a"), it.settings.publish)["README.md"].decode()
-    it.lake.storage.delete(path)
-    assert "| a/stage=1 | warned |  | captions_are_long |" in card
+    for path in paths:
+        it.lake.storage.delete(path)
+    assert "| a/stage=1 | accepted: a short day | captions_are_short | captions_are_long |" in card
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r")).map(str.strip))

@@ -1,7 +1,6 @@
 """The files of a release."""
 
 import io
-import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks.errors import BadConfig, BadData, Conflict
-from kale_tasks.lake.verdicts import check_path
+from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.release.built import manifest, read
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.formats.base import CAPTION_COLUMNS
@@ -106,17 +104,6 @@ def test_images_are_released_with_their_captions(both: World) -> None:
 def test_a_release_needs_captions(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with pytest.raises(Conflict, match="Run fuse first"):
         world("folder", tmp_path, request).release("a")
-
-
-def test_captions_that_failed_their_checks_are_not_released(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    it = world("folder", tmp_path, request)
-    it.fill("a", rows=20)
-    committed = it.lake.committed("captions", "a", {"stage": 1})
-    assert committed
-    path = check_path("captions", "a", committed.fingerprint)
-    it.lake.storage.put(path, json.dumps({"step": "fuse", "status": "failed", "failed": ["loops"]}).encode())
-    with pytest.raises(BadData, match="loops"):
-        it.release("a")
 
 
 def test_an_interrupted_release_is_resumed(

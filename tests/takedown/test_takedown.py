@@ -11,9 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig, BadData, Conflict
-from kale_tasks.lake import commit, verdicts
+from kale_tasks.lake import commit
 from kale_tasks.lake.commit import Swap
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -21,7 +20,7 @@ from kale_tasks.lake.tombstones import Matcher, digest
 from kale_tasks.progress import Silent
 from kale_tasks.quality import integrity
 from kale_tasks.quality.committed import find as find_committed
-from kale_tasks.quality.suite import Subject, find_suite
+from kale_tasks.quality.suite import Subject
 from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import target
@@ -131,7 +130,7 @@ def test_remaining_rows_are_sorted_and_accounted_for(tmp_path: Path, request: py
     take(it, uid=names[40 * part : 40 * part + 3])
     left = [*names[: 40 * part], *names[40 * part + 3 :]]
     for step in (found.step for found in find_committed(it.lake, "b")):
-        figures = integrity.figures(Subject(it.lake, it.settings, step_spec(step), "b", find_suite(step)))
+        figures = integrity.figures(Subject.of_committed(it.lake, it.settings, step, "b"))
         broken = {name: figures[name] for name in ("order_breaks", "rows_unread", "rows_unexplained", "rows_missing")}
         assert not any(broken.values()), (step, broken)
     rows = Snapshot.open(it.lake, Partition("images", "b"))
@@ -145,17 +144,12 @@ def test_a_takedown_makes_no_run_stale(it: World) -> None:
             assert plan(Run(step, it.lake, it.settings, key)).committed, (step.name, key)
 
 
-def test_check_results_and_acceptances_are_kept(it: World) -> None:
-    failed = {"step": "images", "status": "failed", "failed": ["yield_min"]}
-    for key in "ab":
-        committed = it.lake.committed("images", key)
-        assert committed
-        it.lake.storage.put(verdicts.check_path("images", key, committed.fingerprint), json.dumps(failed).encode())
-    verdicts.accept(it.lake, "images", "b", {}, "a day of storms")
+def test_a_committed_run_keeps_its_verdict_and_its_acceptance(it: World) -> None:
+    before = it.lake.committed("images", "a")
+    assert before and before.seal_id
     take(it, **REQUEST)
-    why = verdicts.failed_check(it.lake, "images", "a")
-    assert why and why.startswith("images a failed its checks: yield_min. Run images again")
-    assert verdicts.failed_check(it.lake, "images", "b") is None
+    after = it.lake.committed("images", "a")
+    assert after and (after.rows, after.seal_id) == (before.rows - len(REQUEST["uid"]), before.seal_id)
 
 
 def test_removed_rows_do_not_come_back(one: World) -> None:

@@ -50,7 +50,7 @@ class PairsSuite(Suite):
     def figures(self, subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
         committed, split = subject.committed, subject.settings.ingest.split
         return {
-            "kept_share": committed.rows / committed.rows_in if committed.rows_in else 0.0,
+            "kept_share": committed.rows / committed.rows_in if committed.rows_in else None,
             "stage1_gap": _gap(figures["stage1_share"], split.stage1, committed.rows),
             "holdout_gap": _gap(figures["holdout_share"], split.holdout, committed.rows),
         }
