@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
-from kale_tasks.cli import airflow, inspect, maintain, models, quality, recipe, release, run, sample, takedown
+from kale_tasks.cli import airflow, inspect, maintain, models, quality, recipe, release, repair, run, sample, takedown
 from kale_tasks.errors import BadConfig, KaleError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -52,6 +52,8 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (maintain.init, "kale init"),
         (maintain.config, "kale config"),
         (maintain.maintain, "kale maintain --dry-run"),
+        (repair.verify, "kale verify --sample 0.1"),
+        (repair.repair, "kale repair --key 2026-11-01"),
         (maintain.relocate, "kale relocate --set warehouse=/data/copy"),
         (maintain.doctor, "kale doctor"),
         (airflow.demo, "kale demo --keys 1 --pairs 100"),

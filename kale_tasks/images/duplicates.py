@@ -150,7 +150,7 @@ def _read_part(run: Run, table: str, receipt: Receipt) -> pa.Table:
     if table not in receipt.files:
         return TABLES[table].arrow.empty_table()
     with run.lake.storage.arrow.open_input_file(receipt.files[table].path) as file:
-        return pq.read_table(file)
+        return pq.read_table(file, page_checksum_verification=True)
 
 
 def _prefixes(hashes: list[str | None]) -> Hashes:

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from kale_tasks.contract.step import part_span
 from kale_tasks.contract.types import Chunk, Part, Quarantined
+from kale_tasks.errors import BadData
 from kale_tasks.images.adopt import AdoptedImage, TarIndex, tar_files
 from kale_tasks.images.decode import ImageInfo
 from kale_tasks.images.decode_pool import DecodePool
@@ -23,7 +25,7 @@ from kale_tasks.images.spool import Spool
 from kale_tasks.imaging import SNIFFED_BYTES, image_type
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.shards import LANDING, TarWriter, read_image
+from kale_tasks.lake.shards import LANDING, TarWriter, content_name, read_image
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
 
@@ -89,16 +91,34 @@ class PartOpener:
         run = self._run
         if run.previous is None or run.previous.config != json.dumps(run.config, sort_keys=True):
             return {}, {}
-        rows = (
-            Snapshot.open(run.lake, Partition("images", run.key)).between(first, last).drop_columns(["key"]).to_pylist()
-        )
+        rows = self._readable(first, last)
         fetched = {row["uid"]: row for row in rows if not (row["shard"] or "").startswith(LANDING)}
         return fetched, {q.uid: q for q in self._placeholders if first <= q.uid <= last}
+
+    def _readable(self, first: str, last: str) -> list[Row]:
+        """Return the committed rows between two uids, without those in damaged files or of missing shards."""
+        found: list[Row] = []
+        for file in self._committed_files:
+            with suppress(BadData):
+                found += file.between(first, last).drop_columns(["key"]).to_pylist()
+        return [row for row in found if not row["shard"] or self._has_shard(row["shard"])]
+
+    @cached_property
+    def _committed_files(self) -> Sequence[Snapshot]:
+        snapshot = Snapshot.open(self._run.lake, Partition("images", self._run.key))
+        return [replace(snapshot, files=(file,)) for file in snapshot.files]
+
+    @cache  # noqa: B019 - one opener per chunk
+    def _has_shard(self, shard: str) -> bool:
+        return shard.startswith(LANDING) or self._run.lake.storage.exists(shard)
 
     @cached_property
     def _placeholders(self) -> list[Quarantined]:
         where = f"reason == '{Reason.PLACEHOLDER}'"
-        rows = self._run.lake.arrow("quarantine", self._run.key, where=where, slice_={"step": self._run.step.name})
+        try:
+            rows = self._run.lake.arrow("quarantine", self._run.key, where=where, slice_={"step": self._run.step.name})
+        except BadData:  # damaged: these addresses are fetched again
+            return []
         return [Quarantined(r["uid"], r["reason"], r["detail"], r["attempts"]) for r in rows.to_pylist()]
 
     @cached_property
@@ -172,8 +192,7 @@ def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> l
         return []
     path = part.spool.shard_path
     offsets = _write_shard(path, ((row, part.spool.image(row["uid"])) for row in new))
-    with path.open("rb") as file:
-        name = f"{run.folder}/shard-{part.number:05d}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}.tar"
+    name = f"{run.folder}/{content_name(f'shard-{part.number:05d}', path)}"
     run.measure("bytes", path.stat().st_size)
     run.lake.storage.put(name, path)
     path.unlink()

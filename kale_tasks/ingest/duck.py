@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 from kale_tasks.ingest.engine import PARAMETER, Consume, Query
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
-from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.parts import CHECKED_PARQUET, PartMeta
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.process import exit_with_parent
 from kale_tasks.settings.ingest import Ingest
@@ -46,7 +46,8 @@ class DuckEngine:
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Register files as a table. DuckDB reads only the columns and rows it needs, from S3 as well."""
         self._db.register(
-            name, ds.dataset(list(paths), schema, "parquet", self._storage.arrow) if paths else schema.empty_table()
+            name,
+            ds.dataset(list(paths), schema, CHECKED_PARQUET, self._storage.arrow) if paths else schema.empty_table(),
         )
 
     def create_view(self, name: str, query: Query) -> None:

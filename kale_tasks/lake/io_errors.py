@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
+from kale_tasks.lake.damage import advice
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -48,14 +49,14 @@ def explained(place: object) -> Iterator[None]:
 def reading(*place: str | None) -> Iterator[None]:
     """Around reading what the lake says is there: a file that is gone or damaged is named."""
     name = " ".join(part for part in place if part)
-    advice = "Bring it back from a copy, or make the key again: kale run STEP --key K --again."
+    do = advice(next((part for part in reversed(place) if part), ""))
     try:
         yield
     except FileNotFoundError as error:
-        raise BadData(f"A file of {name} is gone: {_said(error)}. {advice}") from error
+        raise BadData(f"A file of {name} is gone: {_said(error)}. {do}") from error
     except (pa.ArrowInvalid, OSError) as error:
         known = explain(error) if isinstance(error, OSError) else None
-        raise known or BadData(f"A file of {name} is damaged: {_said(error)}. {advice}") from error
+        raise known or BadData(f"A file of {name} is damaged: {_said(error)}. {do}") from error
 
 
 def _said(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from kale_tasks.lake.io_errors import explain
@@ -14,6 +15,10 @@ from kale_tasks.lake.schemas import fill_columns
 from kale_tasks.lake.storage.base import Storage
 
 _META = "kale"
+# Reads files as a dataset and compares the checksum of every page.
+CHECKED_PARQUET = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ class PartFile:
 def write(storage: Storage, folder: str, meta: PartMeta, rows: pa.Table) -> PartFile:
     """Put one part file. Equal rows give an equal file of an equal name; other rows never overwrite it."""
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, rows.schema, compression="zstd", store_schema=False) as writer:
+    with pq.ParquetWriter(
+        buffer, rows.schema, compression="zstd", store_schema=False, write_page_checksum=True
+    ) as writer:
         writer.write_table(rows.combine_chunks())  # the bytes must not depend on how the table was put together
         writer.add_key_value_metadata({_META: json.dumps(asdict(meta), sort_keys=True)})
     data = buffer.getvalue()
@@ -99,6 +106,6 @@ class _Hashing(io.RawIOBase):
 def read_columns(storage: Storage, path: str, schema: pa.Schema) -> pa.Table:
     """Read the columns of a schema from one file. Columns that a file of an older version lacks are null."""
     with storage.arrow.open_input_file(path) as source:
-        parquet = pq.ParquetFile(source)
+        parquet = pq.ParquetFile(source, page_checksum_verification=True)
         stored = parquet.read([name for name in schema.names if name in parquet.schema_arrow.names])
     return fill_columns(stored, schema)

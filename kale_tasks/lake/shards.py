@@ -1,7 +1,9 @@
 """Image bytes: read from tar shards of the warehouse or from adopted tars of the landing; written as tars."""
 
 import functools
+import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kale_tasks.errors import BadData
+from kale_tasks.lake.damage import advice
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
@@ -52,6 +55,13 @@ class TarWriter:
         self._tar.close()
 
 
+def content_name(stem: str, tar: Path) -> str:
+    """Return the name of a tar that ends with the start of its SHA-256, in place of one that the stem may end with."""
+    with tar.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return f"{re.sub('-[0-9a-f]{16}$', '', stem)}-{sha256}.tar"
+
+
 def read_image(lake: Lake, shard: str, offset: int, length: int) -> bytes:
     """Return the bytes of one image; raises BadData if its shard is missing or too short."""
     return read_images(lake, [Span(shard, offset, length)])[0]
@@ -76,6 +86,10 @@ def _locate(lake: Lake, shard: str) -> tuple[Storage, str]:
 @functools.lru_cache(maxsize=8)
 def _landing_storage(root: str, s3: S3) -> Storage:
     return open_storage(root, s3)
+
+
+def _advice(span: Span) -> str:
+    return "Deliver it again." if span.shard.startswith(LANDING) else advice(span.shard)
 
 
 def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
@@ -105,8 +119,8 @@ def _read_group(lake: Lake, group: Sequence[Span]) -> bytes:
         data = storage.read(path, start, stop - start)
     except FileNotFoundError as error:
         raise BadData(
-            f"{storage.uri(path)} is missing, but rows of `images` refer to it. Restore it or run images again."
+            f"{storage.uri(path)} is missing, but rows of `images` refer to it. {_advice(group[0])}"
         ) from error
     if len(data) < stop - start:
-        raise BadData(f"{storage.uri(path)} is shorter than rows of `images` say. Restore it or run images again.")
+        raise BadData(f"{storage.uri(path)} is shorter than rows of `images` say. {_advice(group[0])}")
     return data

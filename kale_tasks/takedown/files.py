@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.io_errors import explain
-from kale_tasks.lake.shards import TarWriter
+from kale_tasks.lake.shards import TarWriter, content_name
 from kale_tasks.lake.tables import Lake
 
 _BLOCK = 1 << 26
@@ -36,7 +36,7 @@ def named_if_unreadable(path: str, key: str = "") -> Iterator[None]:
 def read_columns(lake: Lake, path: str, key: str, columns: list[str] | None = None) -> pa.Table:
     """Read columns of a Parquet file (default: all); BadData if it is missing or damaged."""
     with named_if_unreadable(path, key), lake.storage.arrow.open_input_file(path) as file:
-        return pq.ParquetFile(file).read(columns)
+        return pq.ParquetFile(file, page_checksum_verification=True).read(columns)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def rewrite_shard(lake: Lake, shard: str, removed: set[int], folder: str) -> Rew
                 if PurePosixPath(member.name).stem not in stems:
                     data.seek(member.offset_data)
                     offsets[member.offset_data] = target.add(member.name, data.read(member.size))
-        path = f"{folder}/{PurePosixPath(shard).name}"
+        path = f"{folder}/{content_name(PurePosixPath(shard).stem, new)}"
         lake.storage.put(path, new)
     return RewrittenShard(path, offsets)
 

@@ -84,6 +84,10 @@ class S3Storage(Storage):
                 return bytes(self.client.get_object(Bucket=self.bucket, Key=self._key(path), **ranged)["Body"].read())
             except self.client.exceptions.NoSuchKey as error:
                 raise FileNotFoundError(self.uri(path)) from error
+            except self.client.exceptions.ClientError as error:
+                if error.response["Error"].get("Code") == "InvalidRange":  # at or after the end of the file
+                    return b""
+                raise
 
     def entries(self, prefix: str) -> Iterator[Entry]:
         pages = self.client.get_paginator("list_objects_v2")

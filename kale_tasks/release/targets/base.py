@@ -1,5 +1,6 @@
 """Where releases go: what a folder, an S3 prefix and the Hub have in common."""
 
+import hashlib
 import json
 import tempfile
 from abc import ABC, abstractmethod
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kale_tasks.errors import BadData
+from kale_tasks.lake.damage import file_problem
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.progress import Progress
@@ -99,24 +101,29 @@ def manifest_of(text: bytes | None) -> dict[str, Any]:
 def local_file(storage: Storage, file: Published) -> Iterator[Path]:
     """Context manager: a file of the warehouse as a local path, downloaded only if needed.
 
-    Raises BadData if its size is not the recorded one.
+    Raises BadData if its bytes are not those that were recorded.
     """
     if isinstance(storage, FolderStorage):
-        path = Path(storage.root, file.path)
-        _check_size(file, path.stat().st_size if path.exists() else 0)
-        yield path
+        _check(file, file_problem(storage, file.path, file.sha256, file.bytes))
+        yield Path(storage.root, file.path)
         return
+    found = hashlib.sha256()
     with tempfile.NamedTemporaryFile() as copy:
         for offset in range(0, file.bytes, _BLOCK):
-            copy.write(storage.read(file.path, offset, min(_BLOCK, file.bytes - offset)))
+            try:
+                block = storage.read(file.path, offset, min(_BLOCK, file.bytes - offset))
+            except FileNotFoundError:
+                _check(file, "is missing")
+                raise
+            found.update(block)
+            copy.write(block)
         copy.flush()
-        _check_size(file, copy.tell())
+        _check(file, "" if found.hexdigest() == file.sha256 else "has other bytes than were written")
         yield Path(copy.name)
 
 
-def _check_size(file: Published, size: int) -> None:
-    if size != file.bytes:
+def _check(file: Published, problem: str) -> None:
+    if problem:
         raise BadData(
-            f"Size mismatch: {file.path} has {size} bytes, expected {file.bytes}. "
-            f"Delete it and run release with --again: it is written again."
+            f"{file.path} {problem}. Run `kale repair`, which makes it again, or restore the file from a backup."
         )

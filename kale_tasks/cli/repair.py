@@ -1,0 +1,61 @@
+"""`kale verify` and `kale repair`: damage of files, and what was committed by mistake."""
+
+from typing import Annotated
+
+import typer
+
+from kale_tasks.cli.options import AsJson, Sets, opened, real_lake, say, say_table, settings
+from kale_tasks.contract.registry import step_spec
+from kale_tasks.errors import BadData
+from kale_tasks.lake.keys import check_key
+
+OneKey = Annotated[
+    str | None, typer.Option("--key", callback=lambda key: key and check_key(key), help="Only this key.")
+]
+OneStep = Annotated[
+    str | None, typer.Option("--step", callback=lambda step: step and step_spec(step).name, help="Only this step.")
+]
+_SHOWN = 3  # damaged files in a message
+
+
+def verify(
+    key: OneKey = None,
+    step: OneStep = None,
+    sample: Annotated[float, typer.Option(help="Share of the files to read, taken at random.", min=0, max=1)] = 1,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Compare every committed file with the hash that was recorded when it was written. Exit code 3: some differ."""
+    from kale_tasks.runner.verify import verify as compare
+
+    found = compare(real_lake(settings(sets), "Verification"), key=key or "", step=step or "", sample=sample)
+    rows = [damage.as_row() for damage in found.damaged]
+    if json:
+        say({"files": found.files, "damaged": rows}, True)
+    elif rows:
+        say_table(rows, False, "Damaged files")
+    else:
+        print(f"{found.files} files are as they were written.")
+    if rows:
+        named = "; ".join(map(str, found.damaged[:_SHOWN]))
+        which = f" --key {found.damaged[0].key}" if len({damage.key for damage in found.damaged}) == 1 else ""
+        raise BadData(
+            f"{len(rows)} files are damaged or missing: {named}. Run `kale repair{which}`, which makes them again, or "
+            f"restore them from a backup."
+        )
+
+
+def repair(key: OneKey = None, step: OneStep = None, sets: Sets = None, json: AsJson = False) -> None:
+    """Find damaged files, move them to `damaged/`, and make their keys again. Exit code 3: something is damaged still.
+
+    Later steps become stale only if the rows of a key differ from before.
+    """
+    from kale_tasks.runner.repair import repair as heal
+
+    with opened(sets, real="A repair") as (lake, of, progress):
+        done = heal(lake, of, progress, key=key or "", step=step or "")
+    answer = {"damaged": [d.as_row() for d in done.damaged], "made": dict(done.made), "left": dict(done.left)}
+    text = f"{len(done.damaged)} files were damaged or missing. Made again: {', '.join(done.made) or 'nothing'}."
+    say(answer, json, text)
+    if done.left:
+        raise BadData("Not repaired: " + "; ".join(f"{name}: {why}" for name, why in done.left.items()))
