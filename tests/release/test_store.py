@@ -15,10 +15,8 @@ from kale_tasks.release.built import read
 from kale_tasks.release.card import pages
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import publish, target
-from kale_tasks.release.step import Release
 from kale_tasks.release.targets.base import Publication
-from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute
+from kale_tasks.runner.repair import repair
 from tests.kale import kale
 from tests.lakes import KINDS, lake_sets
 from tests.release.conftest import World, world
@@ -141,10 +139,9 @@ def test_a_release_by_somebody_else_is_a_conflict_and_stays(it: World) -> None:
 def test_a_truncated_file_is_not_published_and_the_advice_works(plain: World) -> None:
     file = read(plain.lake, "b").files[0]
     plain.lake.storage.put(file.path, b"torn")
-    with pytest.raises(BadData, match=r"has 4 bytes, expected .* Delete it and run release with --again"):
+    with pytest.raises(BadData, match=r"has 4 bytes instead of .* Run `kale repair`"):
         plain.publish("b")
-    plain.lake.storage.delete(file.path)
-    execute(Run(Release(), plain.lake, plain.settings, "b", again=True))
+    assert repair(plain.lake, plain.settings, Silent()).left == {}
     assert plain.publish("b") and reader(outside(plain)) == names(plain, "b")
 
 
