@@ -231,7 +231,7 @@ def _tried(urls: Sequence[str]) -> dict[str, str]:
             process.wait()
             return dict.fromkeys(urls, "still busy after 60 s")
         rows = [row for path in Path(folder, "out").glob("*.parquet") for row in pq.read_table(path).to_pylist()]
-        return {row["url"]: _told(row) for row in rows}
+        return {row["url"]: _outcome(row) for row in rows}
 
 
 def _fine(right: tuple[str, ...], said: str) -> bool:
@@ -240,7 +240,7 @@ def _fine(right: tuple[str, ...], said: str) -> bool:
     return said.startswith("failed")
 
 
-def _told(row: dict[str, Any]) -> str:
+def _outcome(row: dict[str, Any]) -> str:
     if row["status"] == "success":
         return "ok"
     return f"failed: {(row['error_message'] or row['status'])[:60]}".replace("|", "/").replace("\n", " ")

@@ -66,7 +66,7 @@ def test_every_variable_is_in_the_file_that_make_env_writes(dotenv: dict[str, st
     assert all(len(dotenv[name]) >= 32 for name in dotenv if re.search("PASSWORD|SECRET|FERNET", name))
 
 
-def test_no_secret_stands_in_the_file_itself(compose: dict[str, Any]) -> None:
+def test_the_file_itself_contains_no_secret(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
         for name, value in service.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|TOKEN|FERNET|CONN$|BACKEND|CATALOG", name) and "FILE" not in name:

@@ -29,7 +29,7 @@ def test_a_fused_example_shows_image_and_alt_text_and_ends_with_the_end_token(en
     assert example.answer[-1] == processor.tokenizer.eos_token_id
 
 
-def test_an_alt_free_example_answers_with_the_dense_caption(encoder, processor):
+def test_the_answer_of_an_alt_free_example_is_the_dense_caption(encoder, processor):
     example = encoder.encode(sample("Ubuna, 1844"), ALT_FREE)
     assert "<alt></alt>" in processor.tokenizer.decode(example.prompt)
     assert encoder.decode(example.answer) == "A red cup."

@@ -102,7 +102,7 @@ def python(environment: Mapping[str, str], code: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_engine_answers_with_the_size_of_each_image(environment: dict[str, str]) -> None:
+def test_the_engine_returns_the_size_of_each_image(environment: dict[str, str]) -> None:
     code = """
 import io
 from pathlib import Path

@@ -86,7 +86,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_an_unreadable_catalog_is_told_and_its_lake_left_alone(how: str, sets: list[str], tmp_path: Path) -> None:
+def test_an_unreadable_catalog_is_named_and_its_lake_is_not_changed(how: str, sets: list[str], tmp_path: Path) -> None:
     catalog = tmp_path / "warehouse" / "catalog.db"
     whole = catalog.read_bytes()
     catalog.write_bytes(BROKEN[how](whole))
@@ -108,7 +108,7 @@ METADATA: dict[str, Callable[[bytes], bytes | None]] = {
 
 
 @pytest.mark.parametrize("how", METADATA)
-def test_metadata_that_cannot_be_read_is_told(how: str, sets: list[str]) -> None:
+def test_metadata_that_cannot_be_read_is_named(how: str, sets: list[str]) -> None:
     path = Path(lake_of(sets)[0].table("pairs").metadata_location)
     whole = path.read_bytes()
     bad = METADATA[how](whole)
@@ -132,7 +132,7 @@ def test_a_lake_that_a_newer_version_committed_to_is_left_alone(sets: list[str])
 
 
 @pytest.mark.parametrize("bad", [b"PAR1 no more", None])
-def test_a_damaged_data_file_is_told_and_made_again(bad: bytes | None, sets: list[str], tmp_path: Path) -> None:
+def test_a_damaged_data_file_is_named_and_made_again(bad: bytes | None, sets: list[str], tmp_path: Path) -> None:
     path = next(tmp_path.glob(f"warehouse/pairs/key={KEY}/*/part-00001-*.parquet"))
     path.unlink() if bad is None else path.write_bytes(bad)
     out = tmp_path / "out.parquet"
@@ -185,7 +185,7 @@ def without(sets: list[str], *names: str) -> list[str]:
     return [text for text in sets if not text.startswith(names)]
 
 
-def test_wrong_credentials_are_told_and_never_shown(s3_sets: list[str]) -> None:
+def test_wrong_credentials_are_an_error_that_does_not_show_them(s3_sets: list[str]) -> None:
     secret = [*without(s3_sets, "s3.secret"), "s3.secret_access_key=not-the-secret"]
     database = next(text for text in s3_sets if text.startswith("catalog="))
     password = [*s3_sets, database.replace(f":{PASSWORD}@", ":not-the-secret@")]

@@ -207,7 +207,7 @@ def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
         run.writer.write(Part(number=0, rows=rows, rows_in=1))
 
 
-def test_asking_again_makes_a_new_generation_that_then_stands(lake: Opened) -> None:
+def test_a_repeated_request_makes_a_new_generation_that_stays_current(lake: Opened) -> None:
     first = execute(Run(Numbers(20), *lake, KEY))
     again = execute(Run(Numbers(20), *lake, KEY, again=True))
     assert (again.generation, again.content) == (1, first.content)
