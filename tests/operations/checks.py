@@ -21,7 +21,7 @@ from tests.operations import source
 # Columns that any way to the same landing files, settings and takedowns must give.
 COLUMNS = {
     "pairs": ("uid", "key", "url", "alt_text", "text", "source", "split", "dup_count", "flags"),
-    "dedup_index": ("uid", "key", "kind", "hash"),
+    "dedup_index": ("uid", "key", "kind", "hash", "owner"),
     "quarantine": ("uid", "key", "step", "reason"),
     "images": ("uid", "key", "status", "reason", "sha256", "width", "height", "final_url", "split", "flags"),
 }
@@ -179,7 +179,7 @@ def _key_problems(lake: Lake, taken: set[str]) -> Iterator[str]:
             yield f"{table}: {len(visible)} rows that were taken down"
     for key in source.KEYS:
         pairs = set(lake.arrow("pairs", key, ["uid"])["uid"].to_pylist())
-        index = set(lake.arrow("dedup_index", key, ["uid"], "kind = 'uid'")["uid"].to_pylist())
+        index = set(lake.arrow("dedup_index", key, ["uid"], "kind = 'uid' and owner is null")["uid"].to_pylist())
         if pairs != index:
             yield f"dedup_index {key}: {len(index - pairs)} uids of other rows, {len(pairs - index)} missing"
         committed = lake.committed("pairs", key)
