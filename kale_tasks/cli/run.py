@@ -149,7 +149,8 @@ def _sentence(run: "Run", committed: "Committed") -> str:
     name = run.lake.preview
     show = f"kale show {run.step.table} --key {run.key} --preview {name}"
     where = f" The rows are in the preview '{name}' only: {show}" if name else ""
+    summary = run.step.summary(run)
     return (
         f"{run.step.name} {run.key} {committed.fingerprint}: {committed.rows_in} in, {committed.rows} kept"
-        f"{dropped}, {committed.quarantined} quarantined.{where}"
+        f"{dropped}, {committed.quarantined} quarantined{summary and f'; {summary}'}.{where}"
     )

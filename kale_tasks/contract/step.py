@@ -49,6 +49,10 @@ class Step(ABC):
         """Yield parts that must be rewritten once all parts exist. Must be deterministic."""
         yield from ()
 
+    def summary(self, run: Any) -> str:
+        """Say in one phrase what the number of rows does not tell about a committed run."""
+        return ""
+
     def after_commit(self, run: Any, committed: Committed) -> None:  # noqa: B027 - most steps have nothing to do
         """Act on a commit. Called after each commit, also a repeated one: must be idempotent."""
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -18,7 +19,12 @@ from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
 
 _BROKEN = "broken"
-_INDEX = pa.schema({"uid": pa.string(), "offset": pa.int64(), "length": pa.int64(), "sha256": pa.string()})
+_INDEX = pa.schema(
+    {"uid": pa.string(), "url": pa.string(), "offset": pa.int64(), "length": pa.int64(), "sha256": pa.string()}
+)  # `uid` if the JSON has one that ingest accepts, otherwise `url`, hashed
+_UID = re.compile(r"[0-9a-f]{32}")
+_URLS = ("url", "URL", "image_url", "original_url")
+_IMAGES = {"jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"}
 _BUFFER = 1 << 20
 _MAX_JSON = 1 << 20
 
@@ -40,12 +46,7 @@ class TarMember(NamedTuple):
 
 def tar_files(lake: Lake, key: str) -> list[Entry]:
     """List the tars of a key, by name."""
-    return [entry for entry in landing_files(lake.settings, key) if entry.path.endswith(".tar")]
-
-
-def tars_content(entries: list[Entry]) -> str:
-    """Return a hash of the names and sizes of tars."""
-    return short_sha256(json.dumps([[e.path, e.size] for e in entries]))
+    return [entry for entry in landing_files(lake.settings, key) if entry.path.lower().endswith(".tar")]
 
 
 class TarIndex:
@@ -53,6 +54,11 @@ class TarIndex:
 
     def __init__(self, lake: Lake, folder: str, entries: list[Entry]) -> None:
         self._lake, self._folder, self._entries = lake, folder, entries
+
+    @property
+    def empty(self) -> bool:
+        """Whether the key has no tars."""
+        return not self._entries
 
     def build(self, first: int) -> None:
         """Index the tars that have no index yet, beginning with number `first`: concurrent tasks share the work."""
@@ -62,15 +68,23 @@ class TarIndex:
             if not self._lake.storage.exists(path):
                 self._lake.storage.put(path, self._index(self._entries[number]))
 
-    def between(self, first: str, last: str) -> dict[str, AdoptedImage]:
-        """Return the images with uids from first to last; of several with one uid, the one in the first tar."""
+    def find(self, urls: Mapping[str, str | None]) -> dict[str, AdoptedImage]:
+        """Return the images of pairs, by uid, given their URLs by uid; of several, the one in the first tar.
+
+        A tar that records no uid, or one that ingest does not accept, is searched by URL.
+        """
+        first, last = min(urls), max(urls)
+        by_url = {_hashed(url): uid for uid, url in urls.items() if url}
+        wanted = (pc.field("uid") >= first) & (pc.field("uid") <= last)
         found: dict[str, AdoptedImage] = {}
         for number, entry in enumerate(self._entries):
             with self._lake.storage.arrow.open_input_file(self._path(number)) as file:
-                rows = pq.read_table(file, filters=(pc.field("uid") >= first) & (pc.field("uid") <= last))
+                rows = pq.read_table(file, filters=wanted | pc.field("url").isin(pa.array(by_url, pa.string())))
             for row in rows.to_pylist():
                 span = Span(LANDING + entry.path, row["offset"], row["length"])
-                found.setdefault(row["uid"], AdoptedImage(span, row["sha256"] or None))
+                uid = row["uid"] or by_url[row["url"]]
+                if uid in urls:
+                    found.setdefault(uid, AdoptedImage(span, row["sha256"] or None))
         return found
 
     def broken(self) -> dict[str, str]:
@@ -91,9 +105,9 @@ class TarIndex:
         with landing_storage(self._lake.settings).arrow.open_input_file(entry.path) as source:
             try:
                 for member in read_tar(io.BufferedReader(source, _BUFFER)):
-                    uid = _uid(member.metadata)
-                    if uid and member.offset + member.length <= entry.size:
-                        rows.append((uid, member.offset, member.length, _sha256(member.metadata) or ""))
+                    uid, url = _identity(member.metadata)
+                    if (uid or url) and member.offset + member.length <= entry.size:
+                        rows.append((uid, url, member.offset, member.length, _sha256(member.metadata) or ""))
             except (tarfile.TarError, OSError, EOFError, ValueError) as error:
                 broken = f"{type(error).__name__}: {error}"[:120]
         table = pa.Table.from_pylist([dict(zip(_INDEX.names, row, strict=True)) for row in sorted(rows)], schema=_INDEX)
@@ -108,9 +122,10 @@ def read_tar(file: BinaryIO) -> Iterator[TarMember]:
     with tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             name, _, suffix = member.name.rpartition(".")
+            suffix = suffix.lower()
             if name != stem:
                 stem, place, metadata = name, None, None
-            if suffix in ("jpg", "jpeg", "png", "webp") and member.isreg():
+            if suffix in _IMAGES and member.isreg():
                 place = (member.offset_data, member.size)
             elif suffix == "json" and member.size <= _MAX_JSON and (content := tar.extractfile(member)):
                 metadata = _metadata(content.read())
@@ -130,11 +145,19 @@ def _metadata(text: bytes) -> Mapping[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _uid(metadata: Mapping[str, Any]) -> str | None:
+def _identity(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the uid that ingest gives to a row, or the hashed URL if that depends on more than the recorded uid."""
     uid = metadata.get("uid")
-    return uid if isinstance(uid, str) and uid else None
+    if isinstance(uid, str) and _UID.fullmatch(uid.lower()):
+        return uid.lower(), ""
+    url = next((metadata[name] for name in _URLS if isinstance(metadata.get(name), str)), None)
+    return "", _hashed(url) if url else ""
+
+
+def _hashed(url: str) -> str:
+    return short_sha256(url.strip(), 32)
 
 
 def _sha256(metadata: Mapping[str, Any]) -> str | None:
     value = metadata.get("sha256")
-    return value if isinstance(value, str) and len(value) == 64 else None
+    return value.lower() if isinstance(value, str) and len(value) == 64 else None

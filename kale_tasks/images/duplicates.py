@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode_pool import DecodePool
+from kale_tasks.images.outcomes import outcome_counts
 from kale_tasks.images.reasons import ImageError, Reason
-from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.lake.landing import landing_storage
+from kale_tasks.lake.landing import landing_storage, sampled_content
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
@@ -43,9 +43,9 @@ class EvaluationSet:
 
 
 def evaluation_content(lake: Lake) -> str | None:
-    """Return a hash of the names and sizes of the evaluation set's files; None without an evaluation set."""
+    """Return a hash of the evaluation set's files; None without an evaluation set."""
     files = _evaluation_files(lake)
-    return short_sha256(repr([(e.path, e.size) for e in files])) if files else None
+    return sampled_content(landing_storage(lake.settings), files) if files else None
 
 
 def placeholders(sha256: Hashes, count: int) -> _Mask:
@@ -135,10 +135,8 @@ def _changed_part(run: Run, receipt: Receipt, placeholder: _Mask, near: _Mask) -
     new_uids = {q.uid for q in new}
     earlier = [q for q in _quarantined(run, receipt) if q.uid not in new_uids]
     kept = rows.filter(pa.array(~placeholder))
-    meta = receipt.meta
-    return Part(
-        meta.number, kept, meta.rows_in, quarantine=[*earlier, *new], metrics=meta.metrics, shards=receipt.shards
-    )
+    meta, counts = receipt.meta, outcome_counts(kept.select(["status", "reason"]).to_pylist())
+    return Part(meta.number, kept, meta.rows_in, quarantine=[*earlier, *new], metrics=counts, shards=receipt.shards)
 
 
 def _quarantined(run: Run, receipt: Receipt) -> list[Quarantined]:

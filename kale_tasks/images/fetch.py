@@ -1,6 +1,7 @@
 """Fetches images: within the limits of host and site, with a few attempts where another may succeed."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,7 +22,6 @@ from kale_tasks.settings.images import Fetch
 
 _SITE_FAILURE_SECONDS = 2.0  # how long a failure to get the rules of a site is remembered
 _UNKNOWN_LENGTH_BYTES = 1 << 20  # held for a body whose length is not known
-_ODD_HOSTS, _ODD_SHARE = 20, 0.05  # more hosts than these whose responses raise unexpected errors stop the run
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REASONS = {
     401: Reason.FORBIDDEN,
@@ -65,7 +65,6 @@ class ImageFetcher:
         self._sites: dict[URL, asyncio.Task[SiteRules]] = {}
         self._open = asyncio.Semaphore(settings.concurrency)
         self._bytes = ByteBudget(settings.memory_mb << 20)
-        self._odd_hosts: set[str] = set()
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Response]:
@@ -78,7 +77,8 @@ class ImageFetcher:
                 except ImageError as error:
                     failure = error
                 except Exception as error:  # a response that trips a library: it must cost this image only
-                    failure = self._unexpected(url, error)
+                    self._measure("unexpected_errors", 1)
+                    failure = ImageError(Reason.BAD_RESPONSE, f"{type(error).__name__}: {error}"[:120])
                 else:
                     yield Response(number, body, http_status=attempt.status, final_url=attempt.url)
                     return
@@ -101,14 +101,6 @@ class ImageFetcher:
             return False
         except ImageError as error:
             return not error.reason.unanswered
-
-    def _unexpected(self, url: str, error: Exception) -> ImageError:
-        """Turn an unexpected error into a reason; raise it if many hosts cause one, since the fault is then ours."""
-        self._measure("unexpected_errors", 1)
-        self._odd_hosts.add(url.partition("://")[2].partition("/")[0])
-        if len(self._odd_hosts) > max(_ODD_HOSTS, _ODD_SHARE * len(self._hosts)):
-            raise error
-        return ImageError(Reason.BAD_RESPONSE, f"{type(error).__name__}: {error}"[:120])
 
     async def _follow(self, address: str, attempt: _Attempt) -> bytes:
         """Return the body of an image, following redirects."""
@@ -207,10 +199,10 @@ def _retry_after(value: str | None) -> float | None:
     """Parse a Retry-After header, in seconds or as a date, to seconds from now; None if absent or invalid."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         return float(value)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, IndexError):  # the parser fails on some malformed dates
         return None
     return max((at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 0.0)

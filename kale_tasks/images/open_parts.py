@@ -20,6 +20,7 @@ from kale_tasks.images.adopt import AdoptedImage, TarIndex, tar_files
 from kale_tasks.images.decode import ImageInfo
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
+from kale_tasks.images.outcomes import outcome_counts
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.spool import Spool
 from kale_tasks.imaging import SNIFFED_BYTES, image_type
@@ -123,10 +124,10 @@ class PartOpener:
 
     @cached_property
     def _adopted(self) -> Mapping[str, AdoptedImage]:
-        ends = [
-            self._pairs.read(i, i + 1, ["uid"])["uid"][0].as_py() for i in (self._chunk.start, self._chunk.stop - 1)
-        ]
-        return self._tars.between(*ends)
+        if self._tars.empty:
+            return {}
+        pairs = self._pairs.read(self._chunk.start, self._chunk.stop, ["uid", "url"])
+        return self._tars.find(dict(zip(pairs["uid"].to_pylist(), pairs["url"].to_pylist(), strict=True)))
 
     @cached_property
     def _broken_tars(self) -> Mapping[str, str]:
@@ -182,7 +183,9 @@ def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet) -> Part:
         if row["status"] == "ok" and evaluation.contains(row["phash"]) and EVALUATION_IMAGE not in row["flags"]:
             row["flags"] = [*row["flags"], EVALUATION_IMAGE]
     table = pa.Table.from_pylist(rows, schema=TABLES["images"].arrow)
-    return Part(part.number, table, part.rows_in, quarantine=part.quarantine, shards=shards)
+    return Part(
+        part.number, table, part.rows_in, quarantine=part.quarantine, shards=shards, metrics=outcome_counts(rows)
+    )
 
 
 def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> list[str]:

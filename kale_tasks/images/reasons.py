@@ -57,6 +57,11 @@ class Reason(StrEnum):
         return self in _RETRIED_AT_ONCE
 
     @property
+    def unavailable(self) -> bool:
+        """Whether no server gave the image; opt-outs, refused URLs and images that cannot be used are not meant."""
+        return self in _UNAVAILABLE
+
+    @property
     def unanswered(self) -> bool:
         """Whether no server was reached; if this holds for every image, the network is down."""
         return self in _UNANSWERED
@@ -70,6 +75,9 @@ _UNANSWERED = {
     Reason.CONNECT_FAILED,
     Reason.TIMED_OUT,
 }
+_UNAVAILABLE = (
+    _RETRIED_AT_ONCE | _UNANSWERED | {Reason.NOT_FOUND, Reason.FORBIDDEN, Reason.REJECTED, Reason.TLS_FAILED}
+) - {Reason.ROBOTS_UNREADABLE}
 _TRANSIENT = _RETRIED_AT_ONCE | _UNANSWERED
 
 
@@ -80,5 +88,6 @@ class ImageError(Exception):
     """
 
     def __init__(self, reason: Reason, detail: str = "", retry_after: float | None = None) -> None:
+        detail = detail.encode("utf-8", "backslashreplace").decode()  # headers may hold bytes that are not text
         super().__init__(reason, detail)
         self.reason, self.detail, self.retry_after = reason, detail, retry_after

@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.images.adopt import tar_files, tars_content
+from kale_tasks.images.adopt import tar_files
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet, evaluation_content, finalize
 from kale_tasks.images.fetch_loop import fetch_parts
 from kale_tasks.images.open_parts import PartOpener, close_part
+from kale_tasks.images.outcomes import require_images, summary
+from kale_tasks.lake.landing import landing_storage, sampled_content
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.receipts import Receipt
@@ -29,11 +31,11 @@ class Images(Step):
         return {**settings.images.semantic(), "part_rows": settings.parts.part_rows, "limit": settings.limit}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        """Return the content of the pairs, of the tars and of the evaluation set (the latter two by name and size)."""
+        """Return the content of the pairs, of the tars and of the evaluation set."""
         tars, evaluation = tar_files(lake, key), evaluation_content(lake)
         return {
             "pairs": committed_input(lake, "pairs", key),
-            **({"tars": tars_content(tars)} if tars else {}),
+            **({"tars": sampled_content(landing_storage(settings), tars)} if tars else {}),
             **({"evaluation": evaluation} if evaluation else {}),
         }
 
@@ -53,5 +55,10 @@ class Images(Step):
                     part.spool.remove()
 
     def finalize(self, run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:
-        """Quarantine placeholders and flag near duplicates, which takes all parts of the key."""
+        """Quarantine placeholders and flag near duplicates of the whole key; a key without any image is an error."""
+        require_images(receipts.values())
         return finalize(run, receipts)
+
+    def summary(self, run: Run) -> str:
+        """Say how many images are stored: a row of a failed image is kept, so the number of rows does not."""
+        return summary(run.receipts().values())

@@ -1,9 +1,17 @@
 """The landing area: source files delivered from outside, in one folder (or prefix) per key."""
 
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.storage.base import Entry, Storage
+from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.settings.model import Settings
+
+_SAMPLES, _SAMPLE_BYTES = 64, 1 << 12
 
 
 def landing_storage(settings: Settings) -> Storage:
@@ -32,3 +40,22 @@ def is_hidden(path: str) -> bool:
     Writers use such names for work in progress, markers and caches, never for finished data.
     """
     return any(name.startswith(("_", ".")) for name in path.split("/"))
+
+
+def sampled_content(landing: Storage, entries: Sequence[Entry]) -> str:
+    """Return a hash of files that are too large to be read whole each time: it changes when one of them is replaced.
+
+    S3 knows a hash of each content. In a folder, the size, the time of the last change and samples of each file count.
+    """
+    with ThreadPoolExecutor(8) as pool:
+        known = list(pool.map(lambda entry: [entry.path, entry.size, _sampled(landing, entry)], entries))
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:20]
+
+
+def _sampled(landing: Storage, entry: Entry) -> str:
+    if not isinstance(landing, FolderStorage):
+        return str(landing.tag(entry.path))
+    known = hashlib.sha256(entry.modified.isoformat().encode())
+    for number in range(_SAMPLES):
+        known.update(landing.read(entry.path, entry.size * number // _SAMPLES, _SAMPLE_BYTES))
+    return known.hexdigest()

@@ -67,6 +67,41 @@ def test_a_changed_tar_is_adopted_again(tmp_path: Path) -> None:
     assert sum(row["status"] == "ok" for row in images(lake, of).values()) == 12
 
 
+@pytest.mark.parametrize("kind", ["no uid", "integer id", "upper-case uid", "upper-case extension", "datacomp"])
+def test_archives_of_other_shapes_are_adopted(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "landing" / KEY / "00000.tar"
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w") as tar:
+        for number in range(10):
+            known: dict[str, Any] = {"url": f"http://gone.test/{number}", "caption": "text", "status": "success"}
+            known |= {"integer id": {"uid": number}, "upper-case uid": {"uid": name(number).upper()}}.get(kind, {})
+            known |= {"datacomp": {"uid": name(number), "face_bboxes": [], "sha256": f"{number:x}" * 64}}.get(kind, {})
+            _add(tar, f"{number:09}.{'JPG' if kind == 'upper-case extension' else 'jpg'}", image(number))
+            _add(tar, f"{number:09}.txt", b"text")
+            _add(tar, f"{number:09}.json", json.dumps(known).encode())
+    of = settings(tmp_path)
+    rows = images(lake_with(of, [pair(i) for i in range(12)]), of)
+    assert {rows[name(i)]["status"] for i in range(10)} == {"ok"}
+    assert {rows[name(i)]["reason"] for i in (10, 11)} == {"not_in_tars"}
+
+
+def test_a_replaced_tar_of_the_same_size_is_adopted_again(tmp_path: Path) -> None:
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
+    of = settings(tmp_path)
+    lake = lake_with(of, [pair(i) for i in range(10)])
+    first = images(lake, of)
+    path = tmp_path / "landing" / KEY / "00000000.tar"
+    size = path.stat().st_size
+    write_tar(tmp_path, "00000000", {i: image(i + 100) for i in range(10)})
+    assert path.stat().st_size == size, "tars are padded"
+    second = images(lake, of)
+    for number in range(10):
+        row = second[name(number)]
+        (found,) = read_images(lake, [Span(row["shard"], row["offset"], row["length"])])
+        assert found == image(number + 100)
+        assert row["phash"] != first[name(number)]["phash"]
+
+
 def test_adopted_images_with_faces_are_stored_blurred_and_the_others_are_kept(tmp_path: Path) -> None:
     write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
     of = settings(tmp_path)

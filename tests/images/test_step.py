@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.errors import BadConfig, BadData, Transient
 from kale_tasks.images.step import Images
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
@@ -146,6 +146,22 @@ def test_a_run_without_a_resolver_fails(tmp_path: Path) -> None:
         with pytest.raises(Transient, match=r"network seems to be down.*dns_failed"):
             images(lake, of)
         assert lake.committed("images", KEY) is None
+
+
+def test_the_summary_counts_images_and_names_the_reasons_of_failures(tmp_path: Path, server: Plain) -> None:
+    of = settings(tmp_path)
+    lake = lake_with(of, pairs_of([server.url(i) for i in range(20)] + [server.url(i, "gone") for i in range(3)]))
+    run = Run(Images(), lake, of, KEY)
+    execute(run)
+    assert Images().summary(run) == "20 of 23 images stored, failed: not_found 3"
+
+
+def test_a_run_without_any_image_is_no_success(tmp_path: Path, server: Plain) -> None:
+    of = settings(tmp_path)
+    lake = lake_with(of, pairs_of([server.url(i, "gone") for i in range(5)]))
+    with pytest.raises(BadData, match="None of 5 images could be fetched"):
+        images(lake, of)
+    assert lake.committed("images", KEY) is None
 
 
 def test_a_run_stops_when_the_network_goes_down(tmp_path: Path) -> None:
