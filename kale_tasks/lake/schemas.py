@@ -167,7 +167,7 @@ QUARANTINE = TableSpec(
 
 DEDUP_INDEX = TableSpec(
     "dedup_index",
-    "one hash under which a pair can be found again: a kept pair, or one lost to an earlier key",
+    "one hash of a pair: a kept pair, or one lost to an earlier key",
     [
         _UID,
         _KEY,
