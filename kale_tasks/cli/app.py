@@ -54,6 +54,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (maintain.maintain, "kale maintain --dry-run"),
         (repair.verify, "kale verify --sample 0.1"),
         (repair.repair, "kale repair --key 2026-11-01"),
+        (repair.rollback, 'kale rollback ingest --key 2026-11-01 --to 0123456789abcdef0123 --because "wrong list"'),
         (maintain.relocate, "kale relocate --set warehouse=/data/copy"),
         (maintain.doctor, "kale doctor"),
         (airflow.demo, "kale demo --keys 1 --pairs 100"),

@@ -131,10 +131,12 @@ def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
 
 
 def _marked(lake: "Lake", spec: "StepSpec", cell: dict[str, Any]) -> dict[str, Any]:
+    from kale_tasks.lake.holds import read_hold
     from kale_tasks.lake.preview import PreviewLake
 
-    own = isinstance(lake, PreviewLake) and lake.has(spec.partition(cell["key"]))
-    return {**cell, "state": "preview"} if own else cell
+    if isinstance(lake, PreviewLake) and lake.has(spec.partition(cell["key"])):
+        return {**cell, "state": "preview"}
+    return {**cell, "state": "held"} if read_hold(lake.storage, spec.partition(cell["key"])) else cell
 
 
 def _first(lake: "Lake", table: str, key: str, rows: int) -> list[dict[str, Any]]:

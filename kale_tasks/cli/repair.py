@@ -1,12 +1,14 @@
-"""`kale verify` and `kale repair`: damage of files, and what was committed by mistake."""
+"""`kale verify` and `kale repair`, for damaged files, and `kale rollback`, for what was committed by mistake."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, opened, real_lake, say, say_table, settings
-from kale_tasks.contract.registry import step_spec
-from kale_tasks.errors import BadData
+from kale_tasks.cli.options import AsJson, Key, Sets, StepName, opened, real_lake, say, say_table, settings
+from kale_tasks.cli.run import check_run
+from kale_tasks.contract.registry import find, step_spec
+from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.keys import check_key
 
 OneKey = Annotated[
@@ -53,9 +55,39 @@ def repair(key: OneKey = None, step: OneStep = None, sets: Sets = None, json: As
     from kale_tasks.runner.repair import repair as heal
 
     with opened(sets, real="A repair") as (lake, of, progress):
-        done = heal(lake, of, progress, key=key or "", step=step or "")
+        done = heal(lake, of, progress, check_run, key=key or "", step=step or "")
     answer = {"damaged": [d.as_row() for d in done.damaged], "made": dict(done.made), "left": dict(done.left)}
     text = f"{len(done.damaged)} files were damaged or missing. Made again: {', '.join(done.made) or 'nothing'}."
     say(answer, json, text)
     if done.left:
         raise BadData("Not repaired: " + "; ".join(f"{name}: {why}" for name, why in done.left.items()))
+
+
+def rollback(
+    step: StepName,
+    key: Key,
+    to: Annotated[str | None, typer.Option(help="The run to commit again; without it, the runs are listed.")] = None,
+    because: Annotated[str | None, typer.Option(help="The reason, which is kept with the key.")] = None,
+    release_hold: Annotated[bool, typer.Option("--release-hold", help="Let runs replace the key again.")] = False,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Commit an earlier run of a key again and hold the key there: no run replaces it until --release-hold."""
+    from kale_tasks.lake import holds
+    from kale_tasks.runner.rollback import candidates, roll_back
+
+    found = find(step)
+    if bool(to) != bool(because):
+        raise BadConfig("A rollback needs both the run (--to RUN; without options the runs are listed) and --because.")
+    with opened(sets, real="A rollback") as (lake, of, _):
+        if release_hold:
+            holds.release_hold(lake.storage, found.partition(key))
+            say(
+                {"held": False}, json, f"{step} {key} is not held any more: the next run makes it again if it is stale."
+            )
+        elif to and because:
+            done = roll_back(lake, of, found, key, to, because)
+            text = f"{step} {key} is at run {to} again ({done.rows} rows) and held there. Later steps may be stale now."
+            say({"run": to, "rows": done.rows, "held": True}, json, text)
+        else:
+            say_table([asdict(one) for one in candidates(lake, found, key)], json, f"Runs of {step} {key}")

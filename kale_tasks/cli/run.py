@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913, PLR0917
     from kale_tasks.runner.verbs import execute
 
     with _new_run(step, key, with_preview(sets, preview, limit), again, request) as it:
-        committed = execute(it, partial(_check, it))
+        committed = execute(it, partial(check_run, it))
         say(_account(it, committed), json, _sentence(it, committed))
 
 
@@ -104,7 +104,8 @@ def commit(
         say(_account(it, committed), json, _sentence(it, committed))
 
 
-def _check(run: "Run", sealed: "SealedRun") -> None:
+def check_run(run: "Run", sealed: "SealedRun") -> None:
+    """Check a sealed run and report on its key; BadData if that failed."""
     from kale_tasks.quality.report import check_and_report
 
     check_and_report(run.lake, run.settings, sealed)

@@ -1,7 +1,8 @@
 """Repairs damage: sets damaged files aside and makes their keys again, from what can still be read."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pyiceberg.exceptions import CommitFailedException
@@ -14,10 +15,12 @@ from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import SealedRun
 from kale_tasks.runner.verbs import execute
 from kale_tasks.runner.verify import Damage, verify
 from kale_tasks.settings.model import Settings
 
+Check = Callable[[Run, SealedRun], object]
 _ASIDE = "damaged"
 # Tables to whose partitions commits only add: no run makes all their rows, so damaged files are taken out of them.
 _ADDED_TO = ("models", "releases", "runs")
@@ -32,11 +35,14 @@ class Repaired:
     left: Mapping[str, str]  # file, or step and key, to the reason
 
 
-def repair(lake: Lake, settings: Settings, progress: Progress, *, key: str = "", step: str = "") -> Repaired:
+def repair(
+    lake: Lake, settings: Settings, progress: Progress, check: Check | None = None, *, key: str = "", step: str = ""
+) -> Repaired:
     """Verify all files (of a key, of a step), then make every key again that has a damaged one, in order of the steps.
 
     Damaged files are moved to `damaged/` first, so that no step carries over rows or images from them. The keys are
-    made with today's settings. Repeating it goes on where it stopped.
+    made with today's settings; `check` judges those of steps with checks, as in `execute`. Repeating it goes on where
+    it stopped.
     """
     damaged = verify(lake, key=key, step=step).damaged
     for one in damaged:
@@ -54,7 +60,7 @@ def repair(lake: Lake, settings: Settings, progress: Progress, *, key: str = "",
                 continue
             try:
                 run = Run(spec.load(), lake, settings, of_key, again=_request(mine), progress=progress)
-                made[f"{spec.name} {of_key}"] = execute(run).fingerprint
+                made[f"{spec.name} {of_key}"] = execute(run, check and partial(check, run)).fingerprint
             except KaleError as error:
                 left[f"{spec.name} {of_key}"] = str(error)
     if made:

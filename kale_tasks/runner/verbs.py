@@ -6,6 +6,7 @@ from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake import verdicts
+from kale_tasks.lake.holds import require_no_hold
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
@@ -22,8 +23,11 @@ from kale_tasks.settings.model import Settings
 def plan(run: Run) -> Plan:
     """Write `plan.json` with what there is to do; nothing if this very run is committed.
 
-    Raises BadData if this very run is blocked, because its checks failed and nobody accepted it.
+    Raises BadData if a person holds the key at another run, and if this very run is blocked, because its checks failed
+    and nobody accepted it.
     """
+    if not run.committed and not run.lake.preview:
+        require_no_hold(run.lake.storage, run.step.partition(run.key), run.step.name)
     blocked = verdicts.blocked_run(run.lake, run.step.partition(run.key)) if run.step.suite else None
     if blocked and blocked.fingerprint == run.fingerprint:
         raise BadData(blocked.explain())

@@ -25,7 +25,9 @@ KEY, OTHER = "2026-11-01", "2026-11-02"
 @pytest.fixture
 def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A lake with two keys of the small test step."""
-    monkeypatch.setitem(steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers"))
+    monkeypatch.setitem(
+        steps.STEPS, "ingest", replace(steps.STEPS["ingest"], reference="tests.steps:Numbers", suite=None)
+    )
     sets = lake_sets("folder", tmp_path)
     lake, settings = lake_of(sets)
     for key in (KEY, OTHER):
