@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from kale_tasks.errors import BadData
 from kale_tasks.ingest import minhash
 from kale_tasks.ingest.blocklists import Blocklists
+from kale_tasks.ingest.facts import facts_of
 from kale_tasks.ingest.normalize import fold, hash64, repair
 from kale_tasks.ingest.pieces import DataFile
 from kale_tasks.ingest.rules import PairRow, PersonalData, Rule
@@ -110,13 +111,17 @@ class RowCleaner:
             "flags": ["pii"] if masked != text else [],
             "url_hash": hash64(normal[1].encode()) if normal else None,
             "picture_hash": hash64(sha256.encode()) if sha256 else None,
-            "text_hash": hash64(folded.encode()),
+            "text_hash": hash64(self._compared(text, folded, normal[0] if normal else "").encode()),
             "words": len(text.split()),
             "chars": len(text),
             "repetition": 1 - len(set(words)) / len(words) if words else 0.0,
             "row_rule": rule,
             "folded": folded,
         }
+
+    def _compared(self, text: str, folded: str, host: str) -> str:
+        dedup = self.settings.dedup
+        return facts_of(text, host, strict=dedup.policy == "strict") if dedup.near and dedup.policy != "off" else folded
 
     def _dropping_rule(self, row: PairRow) -> str | None:
         for name, drops in self._made_rules.items():
@@ -136,7 +141,7 @@ class RowCleaner:
 
     def _sketches(self, folded: list[str], embeddings: pa.Array) -> dict[str, Any]:
         dedup, found = self.settings.dedup, dict[str, Any]()
-        if dedup.near and folded:
+        if dedup.near and dedup.policy == "off" and folded:
             found |= _columns("text", *minhash.text_sketches(folded, dedup), np.ones(len(folded), bool))
         if dedup.embedding_similarity is not None and (sketches := minhash.embedding_sketches(embeddings)):
             found |= _columns("meaning", *sketches)

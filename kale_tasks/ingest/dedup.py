@@ -48,6 +48,8 @@ def decide(engine: Engine, settings: Ingest) -> None:
         engine.create_view("decisions", query("drop_shared_text", {"limit": rules.max_text_urls}))
     engine.create_table("decisions", Query("SELECT *, CAST(0 AS BIGINT) AS better FROM decisions"))
     engine.create_table("lost", query("lost_exact"))
+    if settings.dedup.near and settings.dedup.policy != "off":
+        _drop_copies(engine, settings)
     for match in near_matches(settings):
         _drop_near(engine, match)
     engine.create_table("lost", query("lost_first"))
@@ -57,11 +59,19 @@ def decide(engine: Engine, settings: Ingest) -> None:
 def near_matches(settings: Ingest) -> list[NearMatch]:
     """Return the near matches that the settings enable."""
     dedup, found = settings.dedup, list[NearMatch]()
-    if dedup.near:
+    if dedup.near and dedup.policy == "off":
         found.append(NearMatch("text", "text_hash", "near_duplicate", text_bits(dedup.similarity), dedup.keep))
     if dedup.embedding_similarity is not None:
         found.append(NearMatch("meaning", "id", "semantic_duplicate", embedding_bits(dedup.embedding_similarity), 1))
     return found
+
+
+def _drop_copies(engine: Engine, settings: Ingest) -> None:
+    dedup = settings.dedup
+    values: dict[str, Value] = {"keep": dedup.keep, "other_pictures": int(dedup.other_pictures), "priority": 4}
+    engine.create_table("decisions", query("drop_copies", values))
+    engine.create_table("earlier_near", query("earlier_copies", values))
+    engine.create_table("lost", query("lost_near", {**values, "kind": "facts", "earlier_rule": "earlier_text"}))
 
 
 def _drop_near(engine: Engine, match: NearMatch) -> None:
@@ -77,7 +87,7 @@ def _drop_near(engine: Engine, match: NearMatch) -> None:
     engine.create_table("candidates", query("candidates"))
     engine.create_table("links", query("links", values, kind=match.kind))
     settle_links(engine)
-    engine.create_table("decisions", query("drop_near", values, exact=match.exact))
+    engine.create_table("decisions", query("drop_near", values, kind=match.kind, exact=match.exact))
     engine.create_table("bands", query("bands", kind=match.kind, exact="id"))  # of what is left
     engine.create_table("earlier_near", query("earlier_near", values, kind=match.kind))
     engine.create_table("lost", query("lost_near", values))

@@ -32,7 +32,7 @@ class Ingest(Step):
     """Cleans the rows of a key, drops duplicates and evaluation items, and assigns each kept row to a split."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     table: ClassVar[str] = "pairs"
     also: ClassVar[tuple[str, ...]] = (INDEX,)
 
@@ -72,7 +72,8 @@ class Ingest(Step):
             settings, lists, configured_rules(settings, lists), matcher(run.lake), run.key, chunk.parts
         )
         scan = Scan(landing, storage, folder, cleaner, run.settings.limit)
-        write = PartWriter(run.writer, frozenset(numbers), PersonalData(lists.patterns["pii"]), settings.samples)
+        masks, facts = PersonalData(lists.patterns["pii"]), settings.dedup.near and settings.dedup.policy != "off"
+        write = PartWriter(run.writer, frozenset(numbers), masks, settings.samples, facts)
         with closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
             _load(engine, run, scan)
             decide(engine, settings)

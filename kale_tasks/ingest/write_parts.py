@@ -19,7 +19,7 @@ from kale_tasks.runner.writer import Writer
 
 _PAIRS = TABLES["pairs"].arrow
 _INDEX = TABLES[INDEX].arrow
-_SINGLE_HASHES = {"uid": "uid_hash", "url": "url_hash", "sha256": "picture_hash"}
+_HASHES = {"uid": "uid_hash", "url": "url_hash", "sha256": "picture_hash"}
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,14 @@ class PartWriter:
     wanted: frozenset[int]
     personal_data: PersonalData
     samples: int
+    facts: bool  # whether copies of texts are found by equal facts
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[PartMeta]:
         """Write each wanted part in the stream and yield its metadata."""
         for number, rows in _by_part(batches):
             if number in self.wanted:
                 self._write_samples(number, rows)
-                yield self.writer.write(part_of(number, rows))
+                yield self.writer.write(part_of(number, rows, facts=self.facts))
 
     def _write_samples(self, number: int, rows: pa.Table) -> None:
         """Write a few dropped rows of each rule for the report, masked, and none that was taken down."""
@@ -51,7 +52,7 @@ class PartWriter:
         self.writer.storage.put(f"{folder}/dropped/{number:05d}.json", text.encode())
 
 
-def part_of(number: int, rows: pa.Table) -> Part:
+def part_of(number: int, rows: pa.Table, *, facts: bool) -> Part:
     """Build a part from its rows: each is kept, dropped under a rule, or quarantined for a reason."""
     unreadable = rows.filter(pc.is_valid(rows["reason"]))
     readable = rows.filter(pc.is_null(rows["reason"]))
@@ -66,13 +67,14 @@ def part_of(number: int, rows: pa.Table) -> Part:
             Quarantined(*values)
             for values in zip(*(unreadable[n].to_pylist() for n in ("uid", "reason", "detail")), strict=True)
         ],
-        also={INDEX: index_of(kept, rows.filter(pc.is_valid(rows["lost_kind"])))},
+        also={INDEX: index_of(kept, rows.filter(pc.is_valid(rows["lost_kind"])), facts=facts)},
     )
 
 
-def index_of(kept: pa.Table, lost: pa.Table) -> pa.Table:
+def index_of(kept: pa.Table, lost: pa.Table, *, facts: bool) -> pa.Table:
     """Return the index entries of kept rows, and those by which rows were lost to earlier keys."""
-    entries = [_entries(kept, kind, kept[name]) for kind, name in _SINGLE_HASHES.items()]
+    hashes = {**_HASHES, "facts": "text_hash"} if facts else _HASHES
+    entries = [_entries(kept, kind, kept[name]) for kind, name in hashes.items()]
     for kind in SKETCHES:
         bands = kept[f"{kind}_bands"].combine_chunks()
         owners = kept.take(pc.list_parent_indices(bands))

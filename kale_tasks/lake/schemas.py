@@ -171,7 +171,7 @@ DEDUP_INDEX = TableSpec(
     [
         _UID,
         _KEY,
-        Column("kind", STRING, "uid, url, sha256, text or meaning.", required=True),
+        Column("kind", STRING, "uid, url, sha256, facts, text or meaning.", required=True),
         Column("hash", LONG, "64-bit hash of the value.", required=True),
         Column("sketch_a", LONG, "Of text and meaning: first half of the 128 bits by which two rows are compared."),
         Column("sketch_b", LONG, "Second half."),

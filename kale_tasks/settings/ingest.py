@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kale_tasks.settings.section import Section, neutral, runtime
 
@@ -58,15 +58,30 @@ class Lists(Section):
 class Dedup(Section):
     """What counts as a duplicate, and how many near duplicates are kept."""
 
-    near: bool = neutral(False, "Also find nearly equal alt-texts (MinHash-LSH).")
-    keep: int = Field(ge=1, description="Pairs that are kept of a cluster of near texts (1: strict, 10: as in ALIGN).")
-    similarity: float = Field(gt=0, lt=1, description="Lowest estimated Jaccard similarity of near texts.")
+    near: bool = neutral(False, "Also find copies of alt-texts that are not quite equal.")
+    policy: Literal["strict", "facts", "off"] = Field(
+        description="Which texts are copies. strict: all words, numbers, signs and units are equal. facts: they are "
+        "equal apart from boilerplate, such as site names and `stock photo`. off: the texts are similar (MinHash-LSH), "
+        "whatever their facts."
+    )
+    other_pictures: bool = neutral(
+        False, "Also drop copies of a text whose source claims a sha256, that is, of another picture."
+    )
+    keep: int = Field(ge=1, description="Pairs that are kept of the copies of a text (10: as in ALIGN).")
+    similarity: float = Field(
+        gt=0, lt=1, description="Lowest estimated Jaccard similarity of near texts, for policy off."
+    )
     shingle: int = Field(ge=1, description="Bytes per shingle of the folded text.")
     bands: int = Field(ge=1, description="Bands of the LSH index: more bands find more near texts.")
     band_rows: int = Field(ge=1, description="MinHashes per band: more of them find fewer near texts.")
     embedding_similarity: float | None = neutral(
         None, "Lowest cosine at which landed CLIP embeddings are semantic duplicates; null: off.", ge=0, lt=1
     )
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _name(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare `off` as false
 
 
 class Split(Section):

@@ -24,6 +24,8 @@ _ROLES = {
 }  # fmt: skip
 _EXPECTED = {
     "original": "kept",
+    "near": "kept",  # a picture with a digest of its own
+    "across near": "kept",
     "placeholder": "placeholder",
     "evaluation": "evaluation",
     "evaluation near": "evaluation",

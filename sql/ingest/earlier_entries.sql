@@ -4,6 +4,7 @@ WHERE owner IS NULL AND hash IN (
     SELECT uid_hash FROM rows
     UNION ALL SELECT url_hash FROM rows
     UNION ALL SELECT picture_hash FROM rows
+    UNION ALL SELECT text_hash FROM rows
     UNION ALL SELECT explode(text_bands) FROM text
     UNION ALL SELECT explode(meaning_bands) FROM meaning
 )

@@ -170,3 +170,36 @@ def test_links_that_do_not_settle_are_an_error(tmp_path: Path) -> None:
             settle_links(engine, max_rounds=2)
         settle_links(engine)
         assert engine.fetch_number(Query("SELECT count(*) FROM links WHERE b = 0")) == 40
+
+
+@pytest.mark.parametrize(("policy", "left"), [("strict", [0, 2, 3]), ("facts", [0, 3]), ("off", [0])])
+def test_the_policy_decides_which_texts_are_copies(tmp_path: Path, policy: str, left: list[int]) -> None:
+    texts = [LONG, LONG.upper() + "!", f"{LONG} - Stock Photo", LONG.replace("2004", "2005")]
+    land(tmp_path / "landing", [pair(n, text=text) for n, text in enumerate(texts)])
+    settings = settings_for(tmp_path, f"ingest.dedup.policy={policy}")
+    ingest(settings)
+    assert numbers(kept(settings)) == left
+
+
+@pytest.mark.parametrize(("other_pictures", "left"), [("false", [1, 2]), ("true", [1])])
+def test_other_pictures_of_a_text_are_dropped_only_if_asked_for(
+    tmp_path: Path, other_pictures: str, left: list[int]
+) -> None:
+    known = [pair(n, text=LONG, sha256=f"{n:064x}", similarity=1 - n / 10) for n in (1, 2)]
+    land(tmp_path / "landing", [pair(0, text=LONG, similarity=0.1), *known], "k1")
+    land(tmp_path / "landing", [pair(3, text=LONG), pair(4, text=LONG, sha256=f"{4:064x}")], "k2")
+    settings = settings_for(tmp_path, f"ingest.dedup.other_pictures={other_pictures}")
+    _, second = ingest(settings, "k1", "k2")
+    assert numbers(kept(settings, "k1")) == left
+    assert sum(row["dup_count"] for row in kept(settings, "k1")) == 3
+    assert second.rows == (1 if other_pictures == "false" else 0)
+
+
+def test_a_chain_of_similar_texts_does_not_merge_its_ends(tmp_path: Path) -> None:
+    words = [f"word{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(60)]
+    chain = [" ".join(words[n : n + 30]) for n in range(0, 31, 2)]
+    land(tmp_path / "landing", [pair(n, text=text) for n, text in enumerate(chain)])
+    settings = settings_for(tmp_path, "ingest.dedup.policy=off", "ingest.rules.languages=[]")
+    ingest(settings)
+    found = numbers(kept(settings))
+    assert {0, 15} <= set(found) and len(found) < len(chain)
