@@ -1,5 +1,6 @@
 """`kale run`, and its verbs for schedulers: `kale plan`, `kale work`, `kale seal`, `kale commit`."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -31,7 +32,7 @@ Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Take only this many rows, in a preview (default: `default`).")
 ]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
-Base = Annotated[str | None, typer.Option("--base", help="Fingerprint that the run replaces, from `kale plan`.")]
+Base = Annotated[str | None, typer.Option("--base", help="Origin of the run that this one replaces, from `kale plan`.")]
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
@@ -118,7 +119,8 @@ def _new_run(step: str, key: str, sets: Any, again: bool, request: str) -> Itera
 
     found = find(step)
     with opened(sets) as (lake, settings, progress):
-        yield Run(found, lake, settings, key, again=again and (request or True), progress=progress)
+        name = request or f"again-{uuid.uuid4().hex[:12]}"
+        yield Run(found, lake, settings, key, again=name if again else "", progress=progress)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The fingerprint that names a run, and the table that keeps it stable when settings are renamed or removed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +32,10 @@ class Retired:
 RETIRED: dict[str, Retired] = {}
 
 
-def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str], generation: int = 0) -> str:
-    """Name a run: the same step, settings and inputs have the same name on any machine."""
+def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str], because: Collection[str] = ()) -> str:
+    """Name a run: the same step, settings, inputs and answered marks have the same name on any machine."""
     hashed = _with_former_names(step.name, config)
-    known = [step.name, step.version, hashed, inputs, *([generation] if generation else [])]
+    known = [step.name, step.version, hashed, inputs, *([sorted(because)] if because else [])]
     text = json.dumps(known, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return short_sha256(f"{ALGORITHM}:{text}")
 

@@ -23,6 +23,7 @@ class Step(ABC):
     slice: ClassVar[Mapping[str, Any]] = {}
     also: ClassVar[tuple[str, ...]] = ()  # side tables, besides quarantine
     suite: str | None = None  # dotted name of its check suite; `StepSpec.load` sets it
+    as_made: ClassVar[bool] = True  # False: a takedown in an input makes the step's rows stale
     keep: ClassVar[bool] = False  # True: a commit adds to the key instead of replacing it (registries)
 
     def partition(self, key: str) -> Partition:
@@ -36,6 +37,10 @@ class Step(ABC):
     @abstractmethod
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Open the inputs by name; raises Conflict if one does not exist yet."""
+
+    def reads(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
+        """Open what the rows depend on through marks instead of the fingerprint, by name."""
+        return {}
 
     @abstractmethod
     def chunks(self, run: Any) -> Sequence[Chunk]:
@@ -57,9 +62,12 @@ class Step(ABC):
         """Act on a commit. Called after each commit, also a repeated one: must be idempotent."""
 
 
-def contents(inputs: Mapping[str, Input]) -> dict[str, str]:
-    """The content hash of each input."""
-    return {name: found if isinstance(found, str) else found.content for name, found in inputs.items()}
+def contents(inputs: Mapping[str, Input], *, as_made: bool = True) -> dict[str, str]:
+    """The content hash of each input: as its run made it, or as it is now, after takedowns."""
+    return {
+        name: found if isinstance(found, str) else found.identity if as_made else found.content
+        for name, found in inputs.items()
+    }
 
 
 def row_chunks(settings: Settings, rows: int) -> list[Chunk]:

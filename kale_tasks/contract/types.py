@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
+
+from kale_tasks.lake.tables import Committed, DataFile
 
 
 class Chunk(BaseModel):
@@ -24,18 +27,33 @@ class Chunk(BaseModel):
         return range(self.first_part, self.first_part + self.parts)
 
 
+class Pin(BaseModel):
+    """An input as the plan opened it: the exact files that every later process reads."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    name: str  # of the partition, without the table
+    committed: Committed
+    files: tuple[DataFile, ...]
+
+
 class Plan(BaseModel):
-    """What a run will do: its fingerprint, the run it replaces, its inputs and chunks; no chunks if it is committed."""
+    """What a run will do. Later processes take settings and inputs from it, never from the lake as it is by then."""
 
     model_config = ConfigDict(frozen=True)
 
     step: str
+    version: str  # of this package and of the step
     key: str
     fingerprint: str
-    generation: int = 0
-    request: str = ""
-    base: str | None = None
+    because: tuple[str, ...] = ()  # names of the marks that this run and those before it have answered
+    base: str | None = None  # origin of the run that this one replaces
+    settings: dict[str, Any] = {}  # every setting that can change rows
+    config: dict[str, Any] = {}  # what the step hashes of them, with the contents of recipes and lists
     inputs: dict[str, str] = {}
+    pins: dict[str, Pin] = {}
+    reads: dict[str, Pin] = {}  # not part of the fingerprint
     committed: bool = False
     chunks: list[Chunk] = []
 

@@ -6,13 +6,9 @@ from what earlier keys keep, and only its kept and its lost rows have to be look
 
 from dataclasses import dataclass
 
-from pyiceberg.expressions import LessThan
-
 from kale_tasks.errors import BadData
 from kale_tasks.ingest.engine import Engine, Query, Value, query
 from kale_tasks.ingest.minhash import embedding_bits, text_bits
-from kale_tasks.lake.index import INDEX
-from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.ingest import Ingest
 
 _MAX_ROUNDS = 50  # a chain of n links needs about log n
@@ -108,15 +104,3 @@ def settle_links(engine: Engine, max_rounds: int = _MAX_ROUNDS) -> None:
         engine.create_table("links", query("large_star"))
         engine.create_table("links", query("small_star"))
         rounds += 1
-
-
-def unfinished_keys(lake: Lake, key: str) -> list[str]:
-    """List the earlier keys whose commit was interrupted before their index was written."""
-    index = {partition.key: committed.fingerprint for partition, committed in lake.partitions(INDEX).items()}
-    pairs = lake.partitions("pairs")
-    return [p.key for p, c in pairs.items() if p.key < key and c.rows and index.get(p.key) != c.fingerprint]
-
-
-def earlier_files(lake: Lake, key: str) -> list[str]:
-    """List the index files of all earlier keys, as paths in the warehouse."""
-    return sorted(file.path for file in lake.files(INDEX, where=LessThan(term="key", value=key)))

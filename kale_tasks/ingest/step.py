@@ -11,19 +11,21 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
-from kale_tasks.ingest.dedup import decide, earlier_files, unfinished_keys
+from kale_tasks.ingest.dedup import decide
 from kale_tasks.ingest.engine import Engine, open_engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.ingest.write_parts import PartWriter
-from kale_tasks.lake.index import INDEX, earlier_content
+from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
-from kale_tasks.runner.commit import finish_sides
+from kale_tasks.runner.commit import finish
+from kale_tasks.runner.order import unfinished_keys
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
@@ -44,14 +46,14 @@ class Ingest(Step):
         return {**known, "rule_versions": versions} if versions else known
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        """Return the content of the landing files, of what earlier keys have kept, and of the takedowns."""
-        for unfinished in unfinished_keys(lake, key):
-            finish_sides(lake, self, unfinished)
-        return {
-            "landing": content_of(landing_storage(settings), data_files(settings, key)),
-            "earlier_keys": earlier_content(lake, key),
-            "takedowns": matcher(lake).content,
-        }
+        """Return the content of the landing files."""
+        return {"landing": content_of(landing_storage(settings), data_files(settings, key))}
+
+    def reads(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
+        """Open the index of each earlier key, by key."""
+        for unfinished in unfinished_keys(lake, self):
+            finish(lake, self, unfinished)
+        return {p.key: snapshot for p, snapshot in Snapshot.open_all(lake, INDEX).items() if p.key < key}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         """Plan a single chunk: all rows of a key are compared with each other, and the engine distributes that."""
@@ -88,10 +90,12 @@ class Ingest(Step):
 
 def _load(engine: Engine, run: Run, scan: Scan) -> None:
     """Register the tables that the queries read: the index of earlier keys, and the cleaned rows of this key."""
-    engine.read("earlier", earlier_files(run.lake, run.key), TABLES[INDEX].arrow)
-    if earlier_content(run.lake, run.key) != run.inputs["earlier_keys"]:
-        raise Conflict(f"An earlier key was committed again after {run.key} had been planned. Run {run.key} again.")
+    earlier = [file.path for index in run.read_along.values() for file in index.files]
+    engine.read("earlier", sorted(earlier), TABLES[INDEX].arrow)
     files = list(engine.scan(scan, _pieces(run)))
+    landed = content_of(scan.landing, data_files(run.settings, run.key))
+    if landed != run.inputs["landing"]:
+        raise Conflict(f"The landing files of {run.key} have changed since it was planned. Run {run.key} again.")
     engine.read("landed", files, CLEAN)
     for kind, schema in SKETCHES.items():
         engine.read(kind, files, schema)

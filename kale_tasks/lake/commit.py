@@ -3,7 +3,8 @@
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,50 +27,82 @@ from kale_tasks.lake.tables import COMMITTED, Committed, Lake
 from kale_tasks.lake.times import utc_now
 
 _TRIES = 60
+_EPOCH = "kale.epoch"
+
+
+class Moved(Conflict):
+    """The partition or the epoch of its table changed after they had been read."""
 
 
 @dataclass(frozen=True)
 class Swap:
-    """Request to replace a partition's files if its current fingerprint is still `base`."""
+    """Request to replace a partition's files if nothing was committed to it, and nothing taken away, since `base`."""
 
     table: str
     key: str
     slice: Mapping[str, Any]
     step: str
-    paths: Sequence[str] | None  # None: keep the files and change only the recorded commit
-    base: str | None
+    paths: Sequence[str]
+    base: Committed | None  # as it was read before everything that the request relies on
     new: Committed
     keep: bool = False  # add the files to the partition instead of replacing it (registries and ledgers)
-    rewrites: str | None = None  # the content that is replaced when the same run is committed with fewer rows
+    epoch: str | None = None  # of the table, read together with `base`; None: takedowns do not matter
     note: str = ""  # a remark for readers of the table's history
 
 
-def swap(lake: Lake, request: Swap) -> bool:
-    """Commit a request; return False if the same run is committed already.
+def swap(lake: Lake, request: Swap) -> Committed:
+    """Carry out a request and return what is recorded now.
 
-    Concurrent commits to other partitions are retried. Raises Conflict if another run committed to this partition.
+    Concurrent commits to other partitions are retried. Raises Moved if this partition or the epoch changed.
     """
+    new = replace(request.new, commit=uuid.uuid4().hex[:12])
+    new = new if new.origin else replace(new, origin=new.commit)
     added: list[IcebergFile] | None = None
     for attempt in range(_TRIES):
         table = lake.table(request.table)
         current = lake.committed_at(table, request.table, request.key, request.slice)
-        if current and current.fingerprint == request.new.fingerprint and request.rewrites is None:
-            return False
-        moved = request.rewrites is not None and (current is None or current.content != request.rewrites)
-        if moved or (current.fingerprint if current else None) != request.base:
-            raise Conflict(
+        if current and current.commit == new.commit:
+            return current  # the answer to an earlier try was lost
+        if (current and current.commit) != (request.base and request.base.commit):
+            raise Moved(
                 f"Another run committed {Partition.of(request.table, request.key, request.slice)} since this one "
                 f"planned. Its work is kept; run the step again to build on the current rows."
             )
-        added = added or _data_files(lake, table, request.paths or ())
+        if request.epoch is not None and epoch_in(table) != request.epoch:
+            raise Moved("Rows were taken down or files were deleted at the same time. Run the step again.")
+        added = added or _data_files(lake, table, request.paths)
         try:
-            answered(lambda t=table, a=added: _replace(lake, t, request, a), lake.catalog_uri)  # type: ignore[misc]
-            return True
+            return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
         except CommitFailedException:
             time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
     raise Conflict(
         f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
     )
+
+
+def move_epoch(lake: Lake, names: Iterable[str]) -> None:
+    """Change the epoch of tables, so that commits are refused that have read the lake before this call."""
+    for name in names:
+        for attempt in range(_TRIES):
+            table = lake.table(name)
+            try:
+                answered(lambda t=table: _set_properties(t, {_EPOCH: uuid.uuid4().hex[:12]}), lake.catalog_uri)  # type: ignore[misc]
+                break
+            except CommitFailedException:
+                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
+        else:
+            raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
+
+
+def read_base(lake: Lake, partition: Partition) -> tuple[Committed | None, str]:
+    """Return what is committed for a partition and the epoch of its table, from one version of the table."""
+    table = lake.table(partition.table)
+    return lake.committed_at(table, partition.table, partition.key, partition.columns), epoch_in(table)
+
+
+def epoch_in(table: Table) -> str:
+    """The epoch of this very version of a table; it changes when rows or files are taken away."""
+    return str(table.properties.get(_EPOCH, ""))
 
 
 def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergFile]:
@@ -94,22 +127,24 @@ def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergF
         return list(pool.map(described, paths))
 
 
-def _replace(lake: Lake, table: Table, request: Swap, added: Sequence[IcebergFile]) -> None:
+def _replace(lake: Lake, table: Table, request: Swap, new: Committed, added: Sequence[IcebergFile]) -> Committed:
     name = COMMITTED + Partition.of(request.table, request.key, request.slice).name
-    if request.paths is None:
-        with table.transaction() as change:
-            change.set_properties({name: request.new.as_property()})
-        return
     removed = [] if request.keep or table.current_snapshot() is None else _current_files(table, request)
     with table.transaction() as change:
         producer = change.update_snapshot(snapshot_properties=_summary(request)).overwrite()
-        new = replace(request.new, snapshot_id=producer.snapshot_id, at=utc_now())
+        new = replace(new, snapshot_id=producer.snapshot_id, at=utc_now())
         change.set_properties({name: new.as_property()})
         with producer:
             for file in removed:
                 producer.delete_data_file(file)
             for file in added:
                 producer.append_data_file(file)
+    return new
+
+
+def _set_properties(table: Table, properties: Mapping[str, str]) -> None:
+    with table.transaction() as change:
+        change.set_properties(dict(properties))
 
 
 def _current_files(table: Table, request: Swap) -> list[IcebergFile]:

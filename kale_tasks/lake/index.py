@@ -3,23 +3,21 @@
 An entry that meets an entry of another key belongs to the earlier key, whatever the order of commits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
-from kale_tasks.lake.tables import Lake
 
 INDEX = "dedup_index"
 _ENTRY = ["uid", "kind", "hash", "sketch_a", "sketch_b"]
 _MATCHED = ["kind", "hash"]
 
 
-def keys_touched(lake: Lake, key: str, before: Snapshot | None, after: Snapshot | None) -> set[str]:
-    """Return the later keys whose rows may be others because `key` keeps other entries than before.
+def keys_touched(key: str, before: Snapshot | None, after: Snapshot | None, later: Mapping[str, Snapshot]) -> set[str]:
+    """Return those of the later keys whose rows may be others because `key` keeps other entries than before.
 
     These are the later keys that keep an entry which `key` keeps now and did not before, and those that lost an entry
     to `key` which it no longer keeps. `before` and `after` are the index of `key`; None: nothing was committed, or the
@@ -31,14 +29,18 @@ def keys_touched(lake: Lake, key: str, before: Snapshot | None, after: Snapshot 
     gained, gone = _without(new, old), _without(old, new)
     if not gained.num_rows and not gone.num_rows:
         return set()
-    later = {p.key: found for p, found in Snapshot.open_all(lake, INDEX).items() if p.key > key}
     return {name for name, index in later.items() if any(_touches(part, key, gained, gone) for part in _read(index))}
 
 
-def earlier_content(lake: Lake, key: str) -> str:
-    """Hash what all earlier keys have kept. Committing another content for one of them changes the hash."""
-    known = "".join(f"{p.key}={c.content}\n" for p, c in lake.partitions(INDEX).items() if p.key < key)
-    return short_sha256(known)
+def overtaken(later: Snapshot, key: str, earlier: Snapshot | None) -> bool:
+    """Whether rows of a later key may be others because of what `key` keeps now, which it was not compared with."""
+    kept = _kept(earlier).select(_MATCHED)
+    for part in _read(later):
+        lost = part.filter(pc.equal(part["owner"], key)).select(_MATCHED)
+        gone = lost.join(kept, _MATCHED, join_type="left anti")
+        if gone.num_rows or _meet(part.filter(pc.is_null(part["owner"])), kept):
+            return True
+    return False
 
 
 def _read(index: Snapshot) -> Iterator[pa.Table]:

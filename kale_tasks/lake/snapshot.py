@@ -42,8 +42,13 @@ class Snapshot:
 
     @property
     def content(self) -> str:
-        """The hash of its rows."""
+        """The hash of its rows as they are now."""
         return self.committed.content
+
+    @property
+    def identity(self) -> str:
+        """The hash of its rows as their run made them; a takedown leaves it alone."""
+        return self.committed.identity or self.committed.content
 
     @property
     def count(self) -> int:

@@ -44,9 +44,12 @@ class Committed:
     dropped: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
     inputs: Mapping[str, str] = field(default_factory=dict)
-    generation: int = 0
     config: str = ""
-    request: str = ""  # of the request for this run although its key was committed
+    because: tuple[str, ...] = ()  # names of the marks that this run and those before it have answered
+    identity: str = ""  # the content as the run made it; `content` is without the rows that were taken down since
+    origin: str = ""  # new when another run replaces this one
+    commit: str = ""  # new with every change of the partition, takedowns included
+    revision: str = ""  # of `run.json`, if rows were taken down
     seal_id: str = ""  # hash of the `run.json` with which it was sealed; names the verdict of its checks
 
     def as_property(self) -> str:
@@ -57,7 +60,8 @@ class Committed:
     def from_property(cls, text: str) -> "Committed":
         """The same from that text."""
         try:
-            return cls(**json.loads(text))
+            known = json.loads(text)
+            return cls(**{**known, "because": tuple(known.get("because", ()))})
         except TypeError as error:
             raise BadData("A newer version of KALE committed to this lake. Upgrade this one.") from error
 

@@ -42,15 +42,29 @@ class Matcher:
 
 
 def matcher(lake: Lake) -> Matcher:
-    """Everything that was ever taken down in this lake."""
-    found = [e.path for e in lake.storage.entries(FOLDER) if e.path.endswith("/list.json")]
-    lists = [json.loads(lake.storage.read(path)) for path in sorted(found)]
+    """Everything that was ever taken down in this lake: what the lists name, and the uids found by them."""
+    paths = sorted(entry.path for entry in lake.storage.entries(FOLDER))
+    names = [path for path in paths if path.endswith("/list.json")]
+    lists = [json.loads(lake.storage.read(path)) for path in names]
     if not lists:
         return Matcher()
-    digests = {kind: frozenset(d for one in lists for d in one["digests"].get(kind, ())) for kind in _COLUMNS}
+    digests = {kind: {d for one in lists for d in one["digests"].get(kind, ())} for kind in _COLUMNS}
+    for path in paths:
+        if "/uids/" in path:
+            digests["uid"].update(json.loads(lake.storage.read(path)))
     patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
-    content = short_sha256("".join(sorted(found)))
-    return Matcher(content, digests, patterns)
+    return Matcher(short_sha256("".join(names)), {kind: frozenset(found) for kind, found in digests.items()}, patterns)
+
+
+def record_uids(lake: Lake, name: str, key: str, uids: Iterable[str]) -> None:
+    """Record the uids that a takedown finds in a key, before any of its rows is removed.
+
+    A commit of another table must find them too, when the row that has the URL or the bytes is gone.
+    """
+    path = f"{FOLDER}/{name}/uids/{key}.json"
+    known = set(json.loads(lake.storage.read(path))) if lake.storage.exists(path) else set()
+    if found := {digest("uid", uid) for uid in uids} - known:
+        lake.storage.put(path, json.dumps(sorted(known | found)).encode())
 
 
 def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:

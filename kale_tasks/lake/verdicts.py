@@ -25,8 +25,8 @@ class BlockedRun:
     folder: str  # where its `run.json` is
     fingerprint: str
     seal_id: str
-    base: str | None  # fingerprint of the run that it would replace
-    again: bool  # whether it was requested although its key was committed
+    base: str | None  # origin of the run that it would replace
+    again: str  # name of the request to run again that it answers, if it does
     inputs: dict[str, str]
     failed: list[str]
     at: str
@@ -38,7 +38,7 @@ class BlockedRun:
 
     def explain(self) -> str:
         """Say what is wrong and what a person can do."""
-        again = " --again" if self.again else ""
+        again = f" --again --request {self.again}" if self.again else ""
         return (
             f"{self.table} {self.partition} is blocked: run {self.fingerprint} of {self.step} failed its checks "
             f"({'; '.join(self.failed)}), and the key keeps the rows it had. See `kale report --key {self.key}`. "
@@ -112,7 +112,7 @@ def blocked_runs(lake: Lake) -> dict[Partition, BlockedRun]:
 
 def _current(lake: Lake, partition: Partition, run: BlockedRun) -> BlockedRun | None:
     committed = lake.committed(partition.table, partition.key, partition.columns)
-    moved = (committed.fingerprint if committed else None) != run.base
+    moved = (committed.origin if committed else None) != run.base
     return None if moved or read_acceptance(lake.storage, run.seal_id) else run
 
 

@@ -14,6 +14,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import no_preview
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tombstones import matcher
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.registry import formats_of
 from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
@@ -26,6 +27,7 @@ class Release(Step):
 
     name: ClassVar[str] = "release"
     table: ClassVar[str] = "releases"
+    as_made: ClassVar[bool] = False
     keep: ClassVar[bool] = True
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
@@ -43,6 +45,8 @@ class Release(Step):
         if any(form.images for form in formats_of(settings)):
             images = Snapshot.open_all(lake, "images")
             found |= {IMAGES + p.name: snapshot for p, snapshot in images.items() if p.key in sources}
+        if removal := matcher(lake).content:
+            found["takedowns"] = removal  # a takedown while the release is built refuses its commit
         return found
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

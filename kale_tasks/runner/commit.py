@@ -5,33 +5,85 @@ from dataclasses import replace
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.commit import Swap, swap
+from kale_tasks.lake.commit import Moved, Swap, read_base, swap
+from kale_tasks.lake.index import INDEX
+from kale_tasks.lake.marks import delete_mark, marks
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.lake.tombstones import matcher
 from kale_tasks.runner.ledger import fold_ledger, write_line
+from kale_tasks.runner.order import mark_keys
+from kale_tasks.runner.removal import Removed, matching_uids, remove_rows
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.seal import SealedRun, read_sealed
-from kale_tasks.runner.writer import run_folder
+from kale_tasks.runner.seal import SealedRun, read_sealed, write_revision
+from kale_tasks.runner.writer import is_withdrawn, run_folder
 
 _TRIES = 5
 
 
 def commit_rows(run: Run, made: Plan, sealed: SealedRun) -> Committed:
-    """Swap the rows of the main table for those of a sealed run; Conflict if another was committed since the plan."""
-    step, new = run.step, sealed.record()
-    paths = sealed.paths(step.table)
-    swap(run.lake, Swap(step.table, run.key, step.slice, step.name, paths, made.base, new, keep=step.keep))
+    """Swap the rows of the main table; Conflict if another run was committed since the plan."""
+    for attempt in range(_TRIES):
+        try:
+            committed = _commit_once(run, made, sealed)
+            break
+        except Moved:
+            if attempt == _TRIES - 1:
+                raise
     write_line(run, "commit", [receipt.meta for receipt in run.receipts().values()])
     fold_ledger(run)
-    return run.lake.committed(step.table, run.key, step.slice) or new
+    return committed
 
 
-def finish_sides(lake: Lake, step: Step, key: str) -> None:
-    """Give the side tables the rows of the run that the main table names.
+def _commit_once(run: Run, made: Plan, sealed: SealedRun) -> Committed:
+    # The base first: whoever takes rows or files away changes its epoch after having announced it, so that this commit
+    # either sees the announcement below or is refused by the swap.
+    step, base = run.step, read_base(run.lake, run.partition)
+    previous, epoch = base
+    if previous and previous.fingerprint == run.fingerprint:
+        return previous
+    if (previous.origin if previous else None) != made.base:
+        raise Conflict(
+            f"Another run committed {run.partition} since this one planned. Its work is kept; run the step again to "
+            f"build on the current rows."
+        )
+    if is_withdrawn(run.lake.storage, run.folder):
+        raise Conflict(f"The files of {run.partition} {run.fingerprint} were deleted as unused. Run the step again.")
+    current, revision = _without_removed_rows(run, sealed)
+    new = replace(current.record(), revision=revision)
+    paths = current.paths(step.table)
+    return swap(
+        run.lake,
+        Swap(step.table, run.key, step.slice, step.name, paths, previous, new, keep=step.keep, epoch=epoch),
+    )
 
-    Anyone may call this, at any time: whoever died between the main table and a side table is finished by the next.
+
+def _without_removed_rows(run: Run, sealed: SealedRun) -> tuple[SealedRun, str]:
+    """Return the sealed run without rows that were taken down since it was made, and the name of that revision."""
+    removal = matcher(run.lake)
+    if run.inputs.get("takedowns", removal.content) != removal.content:
+        raise Conflict(f"Rows were taken down since {run.partition} was planned. Run {run.step.name} again.")
+    if not removal.content or run.step.keep:
+        return sealed, ""
+    uids = matching_uids(run.lake, run.key, removal, sealed)
+    revised = remove_rows(run.lake, run.step, sealed, uids, Removed()) if len(uids) else sealed
+    if revised == sealed:
+        return sealed, ""
+    return revised, write_revision(run.lake.storage, run.folder, revised)
+
+
+def finish(lake: Lake, step: Step, key: str) -> None:
+    """Do what follows from the run that the main table names: side tables, and marks that it has answered.
+
+    Anyone may call this, at any time: whoever died after the swap of the main table is finished by the next.
     """
     for name in (*step.also, "quarantine"):
         _finish_side(lake, step, key, name)
+    committed = lake.committed(step.table, key, step.slice)
+    partition = step.partition(key)
+    for mark in marks(lake.storage, partition):
+        if committed and mark.name in committed.because:
+            delete_mark(lake.storage, partition, mark.name)
 
 
 def _finish_side(lake: Lake, step: Step, key: str, name: str) -> None:
@@ -39,21 +91,26 @@ def _finish_side(lake: Lake, step: Step, key: str, name: str) -> None:
         try:
             _swap_side(lake, step, key, name)
             return
-        except Conflict:  # somebody else is finishing it too, for this run or for a newer one
+        except Moved:  # somebody else is finishing it too, for this run or for a newer one
             if attempt == _TRIES - 1:
                 raise
 
 
 def _swap_side(lake: Lake, step: Step, key: str, name: str) -> None:
-    slice_ = {"step": step.name} if name == "quarantine" else {}
+    side = Partition.of(name, key, {"step": step.name} if name == "quarantine" else {})
     # The side table first: if it changes after this, the swap below is refused.
-    current = lake.committed(name, key, slice_)
+    current, _ = read_base(lake, side)
     main = lake.committed(step.table, key, step.slice)
-    if main is None or (current and current.fingerprint == main.fingerprint):
+    if main is None or (current and _run_of(current) == _run_of(main)):
         return
-    sealed = read_sealed(lake.storage, run_folder(step.table, key, main.fingerprint))
+    sealed = read_sealed(lake.storage, run_folder(step.table, key, main.fingerprint), main.revision)
     if sealed is None or not (current or sealed.paths(name)):
         return
-    new = replace(sealed.record(), rows=sealed.rows_of(name))
-    base = current.fingerprint if current else None
-    swap(lake, Swap(name, key, slice_, step.name, sealed.paths(name), base, new))
+    if name == INDEX:
+        mark_keys(lake, step, key, main, sealed)
+    new = replace(sealed.record(), rows=sealed.rows_of(name), revision=main.revision)
+    swap(lake, Swap(name, key, side.columns, step.name, sealed.paths(name), current, new))
+
+
+def _run_of(committed: Committed) -> tuple[str, str]:
+    return committed.fingerprint, committed.revision

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from kale_tasks import __version__
 from kale_tasks.lake import parts
 from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.parts import PartMeta
@@ -68,7 +67,7 @@ def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | No
         "metrics": json.dumps(figures, sort_keys=True),
         "inputs": json.dumps(run.inputs, sort_keys=True),
         "config": json.dumps(run.config, sort_keys=True, default=str),
-        "code": f"{__version__}/{run.step.name}-{run.step.version}",
+        "code": run.version,
         "bytes": int(figures.get("bytes", 0)),
         **run.meter.spent(),
     }
@@ -92,8 +91,7 @@ def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str]
     known = {f.path for f in lake.files("runs", key, slice_)}
     if fresh := [path for path in paths if path not in known]:
         new = Committed(fingerprint, fingerprint, len(known) + len(fresh), len(fresh), 0, "")
-        base = committed.fingerprint if committed else None
-        swap(lake, Swap("runs", key, slice_, step, fresh, base, new, keep=True, note=note))
+        swap(lake, Swap("runs", key, slice_, step, fresh, committed, new, keep=True, note=note))
 
 
 def _cpu_seconds() -> float:

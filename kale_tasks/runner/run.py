@@ -1,25 +1,29 @@
 """A run: one execution of a step on a key, with everything that its verbs share."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from kale_tasks import __version__
 from kale_tasks.contract.fingerprint import fingerprint
-from kale_tasks.contract.step import Step, contents
-from kale_tasks.errors import BadConfig, KaleError
+from kale_tasks.contract.step import Input, Step, contents
+from kale_tasks.contract.types import Pin, Plan
+from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.marks import marks
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
-from kale_tasks.lake.verdicts import blocked_run
 from kale_tasks.progress import Progress, Silent
 from kale_tasks.runner.ledger import Meter
 from kale_tasks.runner.receipts import Receipt, receipts
-from kale_tasks.runner.writer import Writer, run_folder
+from kale_tasks.runner.writer import Writer, is_withdrawn, run_folder
 from kale_tasks.settings.model import Settings
 
 
 class Run:
-    """One run of a step on a key. Its inputs are opened once, when it is built, and never read again from the lake."""
+    """One run of a step on a key. Its inputs are opened once, by the process that plans it."""
 
     def __init__(
         self,
@@ -28,29 +32,54 @@ class Run:
         settings: Settings,
         key: str,
         *,
-        again: bool | str = False,
-        generation: int | None = None,
+        again: str = "",
         progress: Progress | None = None,
+        plan: Plan | None = None,
     ) -> None:
-        self.step, self.lake, self.settings, self.key = step, lake, settings, check_key(key)
+        """Open a run on the lake as it is now, or as another process has planned it.
+
+        `again` names a request to run although nothing has changed; each try of the request opens the same run.
+        Raises Conflict if an input is missing, or if the step would no longer do what the plan says.
+        """
+        self.step, self.lake, self.key = step, lake, check_key(key)
+        self.settings = settings if plan is None else _settings_of(plan, settings)
         self.progress = progress or Silent()
-        if settings.limit and not lake.preview:
+        if self.settings.limit and not lake.preview:
             raise BadConfig("A run on a limited number of rows works in a preview only: open the lake with open_lake.")
-        self.config = dict(step.config(settings))  # first: wrong settings are found before anything is opened
-        self._opened = dict(step.inputs(lake, settings, self.key))
-        self.inputs = contents(self._opened)
+        self.config = dict(step.config(self.settings))  # first: wrong settings are found before anything is opened
+        # The marks before the inputs: what a mark announces was committed before it, so these inputs include it.
         self.previous = lake.committed(step.table, self.key, step.slice)
-        # A name says who asks to run again, so that each try of a Dag run asks for the same run.
-        self.request = again if isinstance(again, str) else ""
-        self.generation = self._next_generation(bool(again)) if generation is None else generation
-        self.fingerprint = fingerprint(step, self.config, self.inputs, self.generation)
+        self.because = plan.because if plan else self._because(again)
+        self._opened: dict[str, Input] = (
+            {**plan.inputs, **_unpinned(lake, plan.pins)} if plan else dict(step.inputs(lake, self.settings, self.key))
+        )
+        self.read_along = _unpinned(lake, plan.reads) if plan else dict(step.reads(lake, self.settings, self.key))
+        self.inputs = plan.inputs if plan else contents(self._opened, as_made=step.as_made)
+        self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
+        self._check_plan(plan)
+        while plan is None and not self.committed and is_withdrawn(lake.storage, self.folder):
+            self.because = (*self.because, f"after-{self.fingerprint}")
+            self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
         self.meter = Meter()
 
-    def _next_generation(self, again: bool) -> int:
-        if self.previous is None:
-            return int(again)
-        answered = bool(self.request) and self.previous.request == self.request
-        return self.previous.generation + int(again and not answered)
+    def _because(self, again: str) -> tuple[str, ...]:
+        found = {mark.name for mark in marks(self.lake.storage, self.partition)} | ({again} if again else set())
+        return tuple(sorted(found.union(self.previous.because if self.previous else ())))
+
+    def _check_plan(self, plan: Plan | None) -> None:
+        if plan and (plan.fingerprint != self.fingerprint or plan.version != self.version):
+            what = "KALE has another version here" if plan.version != self.version else _changed(plan, self.config)
+            raise Conflict(f"{self.step.name} {self.key} was planned as {plan.fingerprint}, but {what}. Plan again.")
+
+    @property
+    def version(self) -> str:
+        """The version of this package and of the step: processes of another version must not add parts."""
+        return f"{__version__}/{self.step.name}-{self.step.version}"
+
+    @property
+    def partition(self) -> Partition:
+        """The partition that this run makes."""
+        return self.step.partition(self.key)
 
     @cached_property
     def writer(self) -> Writer:
@@ -64,11 +93,21 @@ class Run:
 
     @property
     def committed(self) -> bool:
-        """Whether this very run was committed already when it was built."""
+        """Whether this very run was committed already when it was opened."""
         return self.previous is not None and self.previous.fingerprint == self.fingerprint
 
+    @property
+    def pins(self) -> dict[str, Pin]:
+        """The partitions among its inputs, as they were opened."""
+        return {name: _pin(found) for name, found in self._opened.items() if isinstance(found, Snapshot)}
+
+    @property
+    def reads(self) -> dict[str, Pin]:
+        """What its rows depend on through marks instead of the fingerprint, as it was opened."""
+        return {name: _pin(found) for name, found in self.read_along.items()}
+
     def rows(self, name: str) -> Snapshot:
-        """Return the input of that name as it was opened when this run was built."""
+        """Return the input of that name as it was opened when this run was planned."""
         found = self._opened[name]
         if isinstance(found, str):
             raise TypeError(f"The input '{name}' of {self.step.name} is not a partition.")
@@ -83,25 +122,25 @@ class Run:
         self.meter.add(name, value)
 
 
-def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
-    """One cell of the status table."""
-    committed = lake.committed(step.table, key, step.slice)
-    blocked = blocked_run(lake, step.partition(key)) if step.suite else None
-    row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
-    if committed is None:
-        return {**row, "state": "blocked", "fingerprint": blocked.fingerprint} if blocked else row
+def _settings_of(plan: Plan, settings: Settings) -> Settings:
     try:
-        fresh = Run(step, lake, settings, key).fingerprint == committed.fingerprint
-    except KaleError:
-        fresh = False  # an input no longer exists
-    age = _age(datetime.now(UTC) - datetime.fromisoformat(committed.at))
-    known = {"rows": committed.rows, "age": age, "fingerprint": committed.fingerprint}
-    return {**row, **known, "state": "blocked" if blocked else "committed" if fresh else "stale"}
+        return settings.with_values(plan.settings)
+    except ValueError as error:
+        raise BadConfig(f"{plan.step} {plan.key} was planned by another version of KALE. Plan again.") from error
 
 
-def _age(since: Any) -> str:
-    seconds = int(since.total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+def _changed(plan: Plan, config: Mapping[str, Any]) -> str:
+    names = sorted(name for name in {*plan.config, *config} if plan.config.get(name) != config.get(name))
+    return f"what it reads outside the lake has changed since ({', '.join(names)})"
+
+
+def _pin(found: Snapshot) -> Pin:
+    committed = replace(found.committed, inputs={}, config="", because=())  # nobody reads these of an input
+    return Pin(table=found.partition.table, name=found.partition.name, committed=committed, files=found.files)
+
+
+def _unpinned(lake: Lake, pins: Mapping[str, Pin]) -> dict[str, Snapshot]:
+    return {
+        name: Snapshot(lake.storage, Partition.parse(pin.table, pin.name), pin.committed, pin.files)
+        for name, pin in pins.items()
+    }

@@ -30,11 +30,12 @@ class SealedRun(BaseModel):
     step: str
     key: str
     fingerprint: str
-    generation: int
-    request: str
+    because: tuple[str, ...] = ()
+    reads: dict[str, str] = {}  # the runs of earlier keys whose rows this one was compared with, by key
     inputs: dict[str, str]
     config: dict[str, Any]
     content: str
+    identity: str  # the content before rows were taken down
     parts: int
     rows_in: int
     rows: int
@@ -59,6 +60,7 @@ class SealedRun(BaseModel):
         return Committed(
             fingerprint=self.fingerprint,
             content=self.content,
+            identity=self.identity,
             rows=self.rows,
             parts=self.parts,
             snapshot_id=0,
@@ -67,8 +69,7 @@ class SealedRun(BaseModel):
             dropped=self.dropped,
             quarantined=self.quarantined,
             inputs=self.inputs,
-            generation=self.generation,
-            request=self.request,
+            because=self.because,
             config=json.dumps(self.config, sort_keys=True),
             seal_id=self.seal_id,
         )
@@ -80,13 +81,22 @@ class SealedRun(BaseModel):
         return Snapshot(storage, partition, self.record(), files)
 
 
-def read_sealed(storage: Storage, folder: str) -> SealedRun | None:
-    """The sealed run of a folder, if it was sealed."""
+def read_sealed(storage: Storage, folder: str, revision: str = "") -> SealedRun | None:
+    """The sealed run of a folder, or a revision of it without rows that were taken down; None if there is none."""
     try:
-        text = storage.read(f"{folder}/run.json")
+        first = storage.read(_path(folder))
+        text = storage.read(_path(folder, revision)) if revision else first
     except FileNotFoundError:
         return None
-    return SealedRun.model_validate_json(text).model_copy(update={"folder": folder, "seal_id": short_sha256(text)})
+    return SealedRun.model_validate_json(text).model_copy(update={"folder": folder, "seal_id": short_sha256(first)})
+
+
+def write_revision(storage: Storage, folder: str, sealed: SealedRun) -> str:
+    """Write a sealed run without rows that were taken down beside the first `run.json`; return its name."""
+    text = sealed.model_dump_json().encode()
+    revision = short_sha256(text.decode(), 16)
+    storage.put_if(_path(folder, revision), text, None)
+    return revision
 
 
 def seal(run: Run, plan: Plan) -> SealedRun:
@@ -100,7 +110,7 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     if run.step.suite:
         compared = comparison_set(run.lake, run.step.partition(run.key), run.settings.quality.drift.keys)
         sealed = sealed.model_copy(update={"compared": compared})
-    run.lake.storage.put_if(f"{run.folder}/run.json", sealed.model_dump_json().encode(), None)
+    run.lake.storage.put_if(_path(run.folder), sealed.model_dump_json().encode(), None)
     return read_sealed(run.lake.storage, run.folder) or sealed
 
 
@@ -132,15 +142,17 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
         dropped.update(receipt.meta.dropped)
         for table, file in receipt.files.items():
             files.setdefault(table, []).append(file)
+    content = short_sha256("".join(receipt.meta.content for receipt in found))
     return SealedRun(
         step=run.step.name,
         key=run.key,
         fingerprint=run.fingerprint,
-        generation=run.generation,
-        request=run.request,
+        because=run.because,
+        reads={name: found.committed.fingerprint for name, found in run.read_along.items()},
         inputs=run.inputs,
         config=run.config,
-        content=short_sha256("".join(receipt.meta.content for receipt in found)),
+        content=content,
+        identity=content,
         parts=len(found),
         rows_in=sum(receipt.meta.rows_in for receipt in found),
         rows=sum(receipt.meta.kept for receipt in found),
@@ -149,3 +161,7 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
         files=dict(sorted(files.items())),
         shards=sorted({shard for receipt in found for shard in receipt.shards}),
     )
+
+
+def _path(folder: str, revision: str = "") -> str:
+    return f"{folder}/run-{revision}.json" if revision else f"{folder}/run.json"

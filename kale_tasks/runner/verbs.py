@@ -1,6 +1,9 @@
 """The verbs of a run, the same for every step: plan, work, seal, check, commit. Each can run in its own process."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import ValidationError
 
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
@@ -11,7 +14,7 @@ from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress
-from kale_tasks.runner.commit import commit_rows, finish_sides
+from kale_tasks.runner.commit import commit_rows, finish
 from kale_tasks.runner.ledger import write_line
 from kale_tasks.runner.receipts import receipts
 from kale_tasks.runner.run import Run
@@ -21,7 +24,7 @@ from kale_tasks.settings.model import Settings
 
 
 def plan(run: Run) -> Plan:
-    """Write `plan.json` with what there is to do; nothing if this very run is committed.
+    """Write `plan.json` with what there is to do, or use the one that is there; nothing if this run is committed.
 
     Raises BadData if a person holds the key at another run, and if this very run is blocked, because its checks failed
     and nobody accepted it.
@@ -33,35 +36,62 @@ def plan(run: Run) -> Plan:
         raise BadData(blocked.explain())
     made = Plan(
         step=run.step.name,
+        version=run.version,
         key=run.key,
         fingerprint=run.fingerprint,
-        generation=run.generation,
-        request=run.request,
-        base=run.previous.fingerprint if run.previous else None,
+        because=run.because,
+        base=run.previous.origin if run.previous else None,
+        settings=run.settings.row_relevant(),
+        config=run.config,
         inputs=run.inputs,
+        pins=run.pins,
+        reads=run.reads,
         committed=run.committed,
         chunks=[] if run.committed else list(run.step.chunks(run)),
     )
     if run.committed:
         return made
-    run.lake.storage.put(f"{run.folder}/plan.json", made.model_dump_json(indent=1, exclude={"base"}).encode())
+    known = read_plan(run.lake, run.folder)
+    if known and known.version == made.version and _has_pins(run.lake, known):
+        return known.model_copy(update={"base": made.base})
+    # Equal fingerprints make equal rows, so parts that were made by the plan before this one count.
+    run.lake.storage.put(_path(run.folder), made.model_dump_json(indent=1, exclude={"base"}).encode())
     return made
+
+
+def read_plan(lake: Lake, folder: str) -> Plan | None:
+    """Read the plan of a run; None if there is none that this version can read."""
+    try:
+        return Plan.model_validate_json(lake.storage.read(_path(folder)))
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def reopen(
     step: Step, lake: Lake, settings: Settings, made: tuple[str, str, str | None], progress: Progress | None = None
 ) -> tuple[Run, Plan]:
-    """Open the run and plan (key, fingerprint, base) of another process; Conflict if it has become outdated."""
+    """Open the run and plan (key, fingerprint, base) of another process; Conflict if it cannot be worked on here."""
     key, wanted, base = made
-    try:
-        text = lake.storage.read(f"{run_folder(step.table, check_key(key), wanted)}/plan.json")
-    except FileNotFoundError as error:
-        raise Conflict(f"{step.name} {key} has no plan {wanted}. Plan again.") from error
-    known = Plan.model_validate_json(text)
-    run = Run(step, lake, settings, key, generation=known.generation, again=known.request, progress=progress)
-    if run.fingerprint != wanted:
-        raise Conflict(f"{step.name} {key} was planned as {wanted}, but settings or inputs have changed. Plan again.")
+    known = read_plan(lake, run_folder(step.table, check_key(key), wanted))
+    if known is None:
+        raise Conflict(f"{step.name} {key} has no plan {wanted}. Plan again.")
+    run = Run(step, lake, settings, key, progress=progress, plan=known)
     return run, known.model_copy(update={"base": base, "committed": run.committed})
+
+
+def _has_pins(lake: Lake, known: Plan) -> bool:
+    paths = {
+        file.path
+        for pin in (*known.pins.values(), *known.reads.values())
+        for file in pin.files
+        if "://" not in file.path
+    }
+    with ThreadPoolExecutor(16) as pool:
+        return all(pool.map(lake.storage.exists, sorted(paths)))
+
+
+def _path(folder: str) -> str:
+    return f"{folder}/plan.json"
 
 
 def work(run: Run, chunk: Chunk) -> list[PartMeta]:
@@ -94,7 +124,7 @@ def commit(run: Run, made: Plan) -> Committed:
     if it was not checked.
     """
     committed = run.previous if made.committed and run.previous else _commit(run, made)
-    finish_sides(run.lake, run.step, run.key)
+    finish(run.lake, run.step, run.key)
     run.step.after_commit(run, committed)
     return committed
 

@@ -13,6 +13,8 @@ from kale_tasks.lake.schemas import TABLES, fill_columns
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.runner.receipts import Receipt, claim
 
+WITHDRAWN = "withdrawn.json"
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -76,6 +78,11 @@ class Writer:
 def run_folder(table: str, key: str, fingerprint_: str) -> str:
     """The folder of a run's files in a table, relative to the warehouse."""
     return f"{table}/key={key}/{fingerprint_}"
+
+
+def is_withdrawn(storage: Storage, folder: str) -> bool:
+    """Whether maintenance deletes, or has deleted, the files of a run because nobody used them."""
+    return storage.exists(f"{folder}/{WITHDRAWN}")
 
 
 def conform(table: str, rows: pa.Table) -> pa.Table:

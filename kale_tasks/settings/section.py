@@ -1,6 +1,7 @@
 """The base class of every settings section, and the marks of fields that a fingerprint leaves out."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,3 +44,21 @@ class Section(BaseModel):
             if "runtime" not in marks and plain != no_effect:
                 found[name] = plain
         return found
+
+    def row_relevant(self) -> dict[str, Any]:
+        """Return every setting that can change rows, as plain values, also those at their neutral value."""
+        found = {}
+        for name, field in type(self).model_fields.items():
+            marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            value = getattr(self, name)
+            if isinstance(value, Section):
+                found[name] = value.row_relevant()
+            elif "runtime" not in marks:
+                found[name] = self.model_dump(mode="json", include={name})[name]
+        return found
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """Return a copy with other values, given as `row_relevant` returns them. ValueError if a name is unknown."""
+        known: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
+        nested = {n: known[n].with_values(v) for n, v in values.items() if isinstance(known.get(n), Section)}
+        return type(self).model_validate({**known, **values, **nested})

@@ -21,8 +21,8 @@ from kale_tasks.lake.tombstones import FOLDER, digest
 from kale_tasks.models import students as registry
 from kale_tasks.release import built as release
 from kale_tasks.release.registry import open_target
+from kale_tasks.runner.rewrite_files import named_if_unreadable
 from kale_tasks.settings.model import Settings
-from kale_tasks.takedown.files import named_if_unreadable
 
 _UID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _BLOCK = 1 << 24
@@ -136,8 +136,8 @@ def _drop_versions(lake: Lake, key: str, old: Callable[[str], bool]) -> None:
             kept.append(file.path)
             rows += file.rows
     content = f"{committed.content[:12]}-{rows}"
-    new = replace(committed, content=content, rows=rows, parts=len(kept))
-    swap(lake, Swap("releases", key, {}, "release", kept, committed.fingerprint, new, rewrites=committed.content))
+    new = replace(committed, content=content, rows=rows, parts=len(kept), commit="")
+    swap(lake, Swap("releases", key, {}, "release", kept, committed, new))
 
 
 def _certificate(lake: Lake, record: Mapping[str, Any], withdrawn: list[str], deleted: list[str]) -> dict[str, Any]:

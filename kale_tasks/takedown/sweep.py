@@ -2,31 +2,31 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
+from kale_tasks.lake.commit import Moved, Swap, move_epoch, read_base, swap
 from kale_tasks.lake.preview import delete_preview, preview_names
-from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.times import utc_now
-from kale_tasks.lake.tombstones import FOLDER, Matcher, matcher
+from kale_tasks.lake.tombstones import FOLDER, matcher
 from kale_tasks.progress import Progress
-from kale_tasks.runner.run import Run
+from kale_tasks.runner.commit import finish
+from kale_tasks.runner.removal import Removed, matching_uids, remove_rows, tables_with_uids
+from kale_tasks.runner.seal import SealedRun, read_sealed, write_revision
+from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
-from kale_tasks.takedown.files import read_columns
-from kale_tasks.takedown.rewrite import Removed, Rewrite, Stamp
 from kale_tasks.urls import normal_url
 
-_COLUMNS = ("uid", "url", "final_url", "sha256", "alt_text", "text", "dense_caption", "caption")
+_TRIES = 5
 _FORMS = {
     "uid": (re.compile(r"[0-9a-fA-F]{32}"), "32 hex digits"),
     "sha256": (re.compile(r"[0-9a-fA-F]{64}"), "64 hex digits"),
@@ -44,8 +44,7 @@ def take_down(
     """
     _check_forms(request)
     name = takedowns.name_of(request)
-    # Which runs are current must be recorded before the list is written: it changes what their steps depend on.
-    record = _read(lake, name) or {"name": name, "began": utc_now(), "fresh": _current_runs(lake, settings, steps)}
+    record = _read(lake, name) or {"name": name, "began": utc_now()}
     _write(lake, record)
     takedowns.add(lake, request)
     for preview in preview_names(lake.catalog):  # they may hold the rows, and nobody depends on them
@@ -57,15 +56,17 @@ def sweep(
     lake: Lake, settings: Settings, record: dict[str, Any], steps: Sequence[Step], progress: Progress
 ) -> dict[str, Any]:
     """Remove the rows of every list from all that is committed; changes nothing if no new rows match."""
-    removal, keys = matcher(lake), sorted({key for table in _tables() for key in lake.keys(table)})
+    # From here on every commit either has read the list or is refused.
+    move_epoch(lake, sorted({step.table for step in steps} | ({"releases"} & set(lake.tables()))))
+    removal, keys = matcher(lake), sorted({key for table in tables_with_uids() for key in lake.keys(table)})
     progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:
-        uids = _matching_uids(lake, key, removal)
+        uids = matching_uids(lake, key, removal)
         removed = Removed()
-        for step in steps:
-            stamp = _stamp(lake, settings, step, key, record["fresh"])
-            if stamp and (len(uids) or stamp.fingerprint != _committed(lake, step, key).fingerprint):
-                Rewrite(lake, step, key, uids, stamp, record["name"], removed).carry_out()
+        if len(uids):
+            takedowns.record_uids(lake, record["name"], key, uids.to_pylist())
+            for step in steps:
+                _remove(lake, step, key, uids, removed)
         _delete_samples(lake, key)
         _record(lake, record, key, uids, removed)
         progress.advance(1, removed=sum(removed.rows.values()))
@@ -73,6 +74,41 @@ def sweep(
     record |= {"done": utc_now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
     _write(lake, record)
     return record
+
+
+def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, removed: Removed) -> None:
+    """Remove rows from the committed run of a step, again if another run is committed meanwhile."""
+    for attempt in range(_TRIES):
+        finish(lake, step, key)
+        committed, _ = read_base(lake, step.partition(key))
+        if committed is None:
+            return
+        folder, found = run_folder(step.table, key, committed.fingerprint), Removed()
+        sealed = read_sealed(lake.storage, folder, committed.revision)
+        if sealed is None:
+            raise BadData(
+                f"{folder} has no run.json, so its rows cannot be removed. Run {step.name} {key} again (kale run "
+                f"{step.name} --key {key} --again), then repeat the takedown: it continues where it stopped."
+            )
+        revised = remove_rows(lake, step, sealed, uids, found)
+        if revised == sealed:
+            return
+        try:
+            _swap_revision(lake, step, committed, revised, write_revision(lake.storage, folder, revised))
+        except Moved:
+            if attempt == _TRIES - 1:
+                raise
+            continue
+        finish(lake, step, key)
+        removed.add(found)
+        return
+
+
+def _swap_revision(lake: Lake, step: Step, committed: Committed, revised: SealedRun, name: str) -> None:
+    new = replace(
+        committed, content=revised.content, rows=revised.rows, dropped=revised.dropped, revision=name, commit=""
+    )
+    swap(lake, Swap(step.table, revised.key, step.slice, step.name, revised.paths(step.table), committed, new))
 
 
 def check_again(lake: Lake, settings: Settings, keys: Iterable[str]) -> dict[str, str]:
@@ -98,7 +134,7 @@ def read_record(lake: Lake, name: str) -> dict[str, Any]:
 
 def rewritten_steps() -> list[Step]:
     """Return the steps whose rows a takedown removes: those that make rows with a uid for single keys."""
-    tables = _tables()
+    tables = tables_with_uids()
     return [spec.load() for spec in STEPS.values() if spec.per_key and spec.table in tables]
 
 
@@ -111,58 +147,6 @@ def _check_forms(request: Mapping[str, Sequence[str]]) -> None:
             form, expected = _FORMS.get(kind, (None, ""))
             if form and not form.fullmatch(value.strip()):
                 raise BadConfig(f"{kind} {number} of {len(values)} is not valid: expected {expected}.")
-
-
-def _tables() -> list[str]:
-    return [name for name, spec in TABLES.items() if spec.arrow.get_field_index("uid") >= 0]
-
-
-def _current_runs(lake: Lake, settings: Settings, steps: Sequence[Step]) -> dict[str, str]:
-    return {
-        f"{step.name}/{key}": run.fingerprint
-        for step in steps
-        for key in lake.keys(step.table)
-        if (run := _run(lake, settings, step, key)) and run.previous and run.previous.fingerprint == run.fingerprint
-    }
-
-
-def _stamp(lake: Lake, settings: Settings, step: Step, key: str, current: Mapping[str, str]) -> Stamp | None:
-    # A run that was current gets the fingerprint that its step would now give it; a stale one keeps its own.
-    committed = lake.committed(step.table, key, step.slice)
-    if committed is None:
-        return None
-    run = _run(lake, settings, step, key)
-    if run and current.get(f"{step.name}/{key}") == committed.fingerprint:
-        return Stamp(run.fingerprint, run.inputs)
-    return Stamp(committed.fingerprint, committed.inputs)
-
-
-def _run(lake: Lake, settings: Settings, step: Step, key: str) -> Run | None:
-    try:
-        return Run(step, lake, settings, key)
-    except (BadData, Conflict):
-        return None  # an input is missing or failed its checks, so the run cannot be current
-
-
-def _committed(lake: Lake, step: Step, key: str) -> Committed:
-    found = lake.committed(step.table, key, step.slice)
-    assert found is not None
-    return found
-
-
-def _matching_uids(lake: Lake, key: str, removal: Matcher) -> pa.Array:
-    """Return the uids of a key whose row matches in any table."""
-    found: list[pa.ChunkedArray] = [pa.chunked_array([], pa.string())]
-    for table in _tables():
-        for rows in _slim_rows(lake, table, key):
-            found.append(rows["uid"].filter(removal.matches(rows)))
-    return pc.unique(pa.chunked_array([chunk for array in found for chunk in array.chunks], pa.string()))
-
-
-def _slim_rows(lake: Lake, table: str, key: str) -> Iterator[pa.Table]:
-    columns = [name for name in _COLUMNS if TABLES[table].arrow.get_field_index(name) >= 0]
-    for file in lake.files(table, key):
-        yield read_columns(lake, file.path, key, columns)
 
 
 def _delete_samples(lake: Lake, key: str) -> None:

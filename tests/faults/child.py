@@ -90,7 +90,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "after the second part": lambda: _around_a_part(2, after=True),
     "before the commit": lambda: kill_at(running, "commit", lambda *_: True),
     "between the seal and the main table": lambda: kill_at(committing, "swap", lambda _, swap: swap.table == "pairs"),
-    "between the main table and the first side table": lambda: kill_at(running, "finish_sides", lambda *_: True),
+    "between the main table and the first side table": lambda: kill_at(running, "finish", lambda *_: True),
     "between the side tables": lambda: kill_at(committing, "swap", lambda _, swap: swap.table == "quarantine"),
     "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
     "with the new metadata written": lambda: kill_at(SqlCatalog, "_write_metadata", _new_metadata, after=True),

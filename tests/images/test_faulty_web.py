@@ -24,7 +24,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
         lake = lake_with(of, pairs_of(list(urls)))
         first = images(lake, of)
         log = seen(base)
-        second = images(lake, of, again=True)
+        second = images(lake, of, again="again")
     yield *({url: rows[uid(url)]["reason"] or "ok" for url in urls} for rows in (first, second)), log
 
 

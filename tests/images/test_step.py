@@ -104,7 +104,7 @@ def test_a_redrive_requests_only_transient_failures(tmp_path: Path, server: Plai
     asked = server.pictures
     execute(Run(Images(), lake, of, KEY))
     assert server.pictures == asked, "a finished run is not made again"
-    second = images(lake, of, again=True)
+    second = images(lake, of, again="again")
     assert server.pictures == asked + 60
     assert {second[uid(url)]["status"] for url in fine + healing} == {"ok"}
     assert {second[uid(url)]["attempts"] for url in healing} == {2}
@@ -134,7 +134,7 @@ def test_one_image_at_many_urls_is_a_placeholder(tmp_path: Path, server: Plain) 
     committed = lake.committed("images", KEY)
     assert committed
     assert committed.rows_in == committed.rows + committed.quarantined == 211
-    assert len(images(lake, of, again=True)) == len(rows), "a redrive takes none of them in again"
+    assert len(images(lake, of, again="again")) == len(rows), "a redrive takes none of them in again"
 
 
 def test_a_run_without_a_resolver_fails(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_run_stops_when_the_network_goes_down(tmp_path: Path) -> None:
         assert len(images(lake, of)) == 80, "dead names beside a network that lives are failures like others"
     dead = settings(tmp_path, "images.fetch.name_servers=['127.0.0.1:9']", "parts.part_rows=20")
     with pytest.raises(Transient, match="network seems to be down"):
-        images(lake, dead, again=True)
+        images(lake, dead, again="again")
 
 
 def test_requests_to_a_host_stay_within_its_limits(tmp_path: Path, server: Plain) -> None:

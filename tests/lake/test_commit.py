@@ -11,8 +11,9 @@ from pyiceberg.io.pyarrow import parquet_file_to_data_file
 from kale_tasks.contract.types import Part
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.commit import commit_rows, finish_sides
+from kale_tasks.runner.commit import commit_rows, finish
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import seal
 from kale_tasks.runner.verbs import commit, execute, plan, reopen, work
 from kale_tasks.settings import Settings
 from tests.lakes import lake_of
@@ -166,7 +167,7 @@ def test_a_run_that_dies_before_its_side_tables_is_finished_by_the_next_try(lake
     run = Run(Numbers(50), *lake, KEY)
     made = plan(run)
     work(run, made.chunks[0])
-    commit_rows(run, made)  # and then it dies
+    commit_rows(run, made, seal(run, made))  # and then it dies
     assert lake[0].arrow("dedup_index").num_rows == 0
     committed = execute(Run(Numbers(50), *lake, KEY))
     assert committed.fingerprint == run.fingerprint
@@ -179,10 +180,10 @@ def test_the_side_tables_follow_the_run_of_the_main_table(lake: Opened) -> None:
     killed = Run(Numbers(30), *lake, KEY)
     made = plan(killed)
     work(killed, made.chunks[0])
-    commit_rows(killed, made)
+    commit_rows(killed, made, seal(killed, made))
     assert execute(Run(Numbers(50), *lake, KEY)).content == first.content  # the settings go back
     late = Numbers(30)
-    finish_sides(lake[0], late, KEY)  # and whoever finishes the killed run comes late
+    finish(lake[0], late, KEY)  # and whoever finishes the killed run comes late
     assert lake[0].arrow("dedup_index").num_rows == first.rows
     uids = set(lake[0].arrow("pairs")["uid"].to_pylist())
     assert set(lake[0].arrow("dedup_index")["uid"].to_pylist()) == uids
@@ -193,10 +194,10 @@ def test_the_loser_of_two_runs_leaves_the_side_tables_of_the_winner(lake: Opened
     plans = {run: plan(run) for run in (winner, loser)}
     for run, made in plans.items():
         work(run, made.chunks[0])
-    commit_rows(winner, plans[winner])
+    commit_rows(winner, plans[winner], seal(winner, plans[winner]))
     with pytest.raises(Conflict):
         commit(loser, plans[loser])
-    finish_sides(lake[0], winner.step, KEY)
+    finish(lake[0], winner.step, KEY)
     assert set(lake[0].arrow("dedup_index")["uid"].to_pylist()) == set(lake[0].arrow("pairs")["uid"].to_pylist())
 
 
@@ -207,10 +208,10 @@ def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
         run.writer.write(Part(number=0, rows=rows, rows_in=1))
 
 
-def test_a_repeated_request_makes_a_new_generation_that_stays_current(lake: Opened) -> None:
+def test_a_request_to_run_again_makes_a_new_run_of_the_same_rows(lake: Opened) -> None:
     first = execute(Run(Numbers(20), *lake, KEY))
-    again = execute(Run(Numbers(20), *lake, KEY, again=True))
-    assert (again.generation, again.content) == (1, first.content)
+    again = execute(Run(Numbers(20), *lake, KEY, again="again"))
+    assert (again.because, again.content) == (("again",), first.content)
     assert again.fingerprint != first.fingerprint
     assert plan(Run(Numbers(20), *lake, KEY)).committed
 
@@ -220,8 +221,8 @@ def test_a_named_request_to_run_again_is_answered_once(lake: Opened) -> None:
     asked = Run(Numbers(20), *lake, KEY, again="scheduled__1")
     again = execute(asked)
     retried = execute(Run(Numbers(20), *lake, KEY, again="scheduled__1"))  # its answer was lost
-    assert (again.fingerprint, again.generation) == (retried.fingerprint, 1)
-    assert execute(Run(Numbers(20), *lake, KEY, again="scheduled__2")).generation == 2
+    assert (again.fingerprint, again.because) == (retried.fingerprint, ("scheduled__1",))
+    assert execute(Run(Numbers(20), *lake, KEY, again="scheduled__2")).because == ("scheduled__1", "scheduled__2")
 
 
 def test_another_process_reopens_a_plan_by_its_name(lake: Opened) -> None:

@@ -54,7 +54,7 @@ class Ingest(Step):
         return {"rows": self.rows}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        return {"landing": self.salt.get(key, ""), "takedowns": matcher(lake).content}
+        return {"landing": self.salt.get(key, "")}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return row_chunks(run.settings, self.rows)

@@ -25,9 +25,10 @@ from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import target
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute, plan
+from kale_tasks.runner.verbs import commit as commit_run
+from kale_tasks.runner.verbs import execute, plan, work
 from kale_tasks.takedown.certificate import finish, traces
-from kale_tasks.takedown.sweep import sweep, take_down
+from kale_tasks.takedown.sweep import take_down
 from tests.kale import kale
 from tests.release.conftest import World, world
 from tests.release.world import Ingest, image, pipeline, uid
@@ -154,7 +155,7 @@ def test_a_committed_run_keeps_its_verdict_and_its_acceptance(it: World) -> None
 
 def test_removed_rows_do_not_come_back(one: World) -> None:
     take(one, **REQUEST)
-    execute(Run(Ingest(120), one.lake, one.settings, "a", again=True))
+    execute(Run(Ingest(120), one.lake, one.settings, "a", again="again"))
     assert set(uids(one, "pairs", "a")) == {uid("a", n) for n in range(120)} - set(REMOVED)
 
 
@@ -171,12 +172,13 @@ def test_an_interrupted_takedown_is_finished_by_repeating_it(one: World, monkeyp
     real, swaps = commit.swap, list[str]()
 
     def swap_and_die(lake: Any, request: Swap) -> bool:
-        if len(swaps) == 4:
+        if len(swaps) == 2:
             raise OSError("the machine dies")
         swaps.append(request.table)
         return real(lake, request)
 
-    monkeypatch.setattr("kale_tasks.takedown.rewrite.swap", swap_and_die)
+    for module in ("kale_tasks.takedown.sweep", "kale_tasks.runner.commit"):
+        monkeypatch.setattr(f"{module}.swap", swap_and_die)
     with pytest.raises(OSError, match="dies"):
         take(one, **REQUEST)
     monkeypatch.undo()
@@ -185,12 +187,42 @@ def test_an_interrupted_takedown_is_finished_by_repeating_it(one: World, monkeyp
     test_a_takedown_makes_no_run_stale(one)
 
 
-def test_rows_that_another_run_commits_meanwhile_are_removed(one: World) -> None:
-    record = take(one, uid=[uid("d", 5)])
+def test_a_commit_removes_rows_that_were_taken_down_since_its_plan(one: World) -> None:
+    take(one, uid=[uid("d", 5)])
+    committed = execute(Run(Blind(120), one.lake, one.settings, "d"))
+    assert uids(one, "pairs", "d") == sorted({uid("d", n) for n in range(120)} - {uid("d", 5)})
+    assert uid("d", 5) not in uids(one, "dedup_index", "d")
+    assert committed.rows_in == committed.rows + sum(committed.dropped.values()) + committed.quarantined
+    assert committed.content != committed.identity
+
+
+def test_a_row_whose_url_was_taken_down_stays_out_of_tables_without_urls(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = pipeline(120)[-1]
+    run = Run(step, one.lake, one.settings, "a", again="request")
+    made = plan(run)
+    take(one, url=[f"https://host{uid('a', 9)[0]}.example/{uid('a', 9)}.jpg"])
+    for chunk in made.chunks:
+        work(run, chunk)
+    commit_run(run, made.model_copy(update={"base": one.lake.committed(step.table, "a", step.slice).origin}))
+    assert uid("a", 9) not in uids(one, step.table, "a")
+
+
+def test_a_takedown_between_reading_the_lists_and_the_swap_refuses_the_swap(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, taken = commit.swap, list[str]()
+
+    def take_first(lake: Any, request: Swap) -> Any:
+        if request.table == "pairs" and not taken:
+            taken.append("d")
+            take(one, uid=[uid("d", 5)])
+        return real(lake, request)
+
+    monkeypatch.setattr("kale_tasks.runner.commit.swap", take_first)
     execute(Run(Blind(120), one.lake, one.settings, "d"))
-    assert uid("d", 5) in uids(one, "pairs", "d")
-    sweep(one.lake, one.settings, record, pipeline(120), Silent())
-    assert uid("d", 5) not in uids(one, "pairs", "d")
+    assert taken and uid("d", 5) not in uids(one, "pairs", "d")
 
 
 def test_a_takedown_ends_only_after_a_clean_release(it: World) -> None:
@@ -219,7 +251,7 @@ def test_the_release_diff_counts_removed_rows(it: World) -> None:
 
 def test_lists_and_records_contain_no_uid(one: World, tmp_path: Path) -> None:
     record = take(one, **REQUEST)
-    for path in (tmp_path / "warehouse" / "takedowns" / record["name"]).iterdir():
+    for path in (tmp_path / "warehouse" / "takedowns" / record["name"]).rglob("*.json"):
         text = json.dumps(json.loads(path.read_text()))
         assert not any(name in text for name in REMOVED)
 
@@ -229,7 +261,7 @@ def test_an_unreadable_file_is_named_and_the_advice_works(one: World) -> None:
     one.lake.storage.put(path, b"truncated")
     with pytest.raises(BadData, match=f"{path} of key a cannot be read: .* run its step again .*--key a --again"):
         take(one, **REQUEST)
-    execute(Run(Ingest(120), one.lake, one.settings, "a", again=True))
+    execute(Run(Ingest(120), one.lake, one.settings, "a", again="again"))
     take(one, **REQUEST)
     assert not set(uids(one, "pairs", "a")) & set(REMOVED)
 
