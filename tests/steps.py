@@ -43,7 +43,7 @@ class Numbers(Step):
             {"uid": f"{v:032x}", "key": run.key, "alt_text": f"{self.salt}{v}", "text": str(v), "split": "stage1"}
             for v in kept
         ]
-        index = [{"uid": r["uid"], "key": run.key, "kind": "uid", "hash": _hash(r["uid"])} for r in rows]
+        index = [{"uid": r["uid"], "key": run.key, "kind": "uid", "hash": _hash(run.key + r["uid"])} for r in rows]
         return Part(
             number=number,
             rows=pa.Table.from_pylist(rows) if rows else pa.table({}),
