@@ -40,7 +40,7 @@ class EarlierRun(Run):
         self.progress, self.meter = Silent(), Meter()
         self.config, self.inputs, self._opened = dict(sealed.config), dict(sealed.inputs), {}
         self.previous = lake.committed(step.table, sealed.key, step.slice)
-        self.fingerprint = sealed.fingerprint
+        self.fingerprint, self.because, self.read_along = sealed.fingerprint, sealed.because, {}
 
 
 def candidates(lake: Lake, step: Step, key: str) -> list[Candidate]:
@@ -101,7 +101,7 @@ def _plan(run: Run) -> Plan:
             f"The plan of run {run.fingerprint} of {run.step.name} {run.key} is gone or of another version. Roll back "
             f"to another run (`kale rollback {run.step.name} --key {run.key}` lists them)."
         ) from error
-    base = getattr(run.previous, "origin", None) or (run.previous.fingerprint if run.previous else None)
+    base = run.previous.origin if run.previous else None
     return made.model_copy(update={"base": base, "committed": run.committed})
 
 

@@ -106,7 +106,7 @@ def _files_of(
     lost: list[Damage] = []
     if partition.table != "runs":  # ledger lines are of many runs
         try:
-            sealed = read_sealed(lake.storage, folder)
+            sealed = read_sealed(lake.storage, folder, committed.revision)
             lost = [] if sealed else [_damage(owner, "is missing")]
         except ValidationError:
             lost = [_damage(owner, "cannot be read")]
