@@ -145,6 +145,15 @@ def test_a_truncated_file_is_not_published_and_the_advice_works(plain: World) ->
     assert plain.publish("b") and reader(outside(plain)) == names(plain, "b")
 
 
+def test_a_damaged_file_of_the_table_of_releases_is_repaired(plain: World) -> None:
+    lake = plain.lake
+    lake.storage.put(lake.files("releases", "b")[0].path, b"torn")
+    with pytest.raises(BadData, match="Run `kale repair"):
+        plain.publish("b")
+    assert repair(lake, plain.settings, Silent(), key="b", step="release").left == {}
+    assert plain.publish("b") and reader(outside(plain)) == names(plain, "b")
+
+
 def test_the_diff_counts_added_removed_and_changed_rows(plain: World) -> None:
     plain.publish("b")
     same = diff(plain.lake, read(plain.lake, "b"), target(plain.settings).current())
