@@ -19,10 +19,12 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
 from kale_tasks.lake.identity import LAKE_FILE
 from kale_tasks.lake.io_errors import explain
+from kale_tasks.lake.metadata import share_metadata
 from kale_tasks.lake.storage.s3 import s3_options
 from kale_tasks.settings.model import Settings
 
 NAMESPACE = "kale"
+share_metadata()
 # What a database says that no waiting heals.
 _FULL = ("is full", "disk I/O error")
 _HOPELESS = (
