@@ -56,13 +56,17 @@ def cell(rows: Any, key: str, step: str) -> dict[str, Any]:
     return next(row for row in rows if (row["key"], row["step"]) == (key, step))
 
 
-def test_plan_work_and_commit_in_separate_processes_equal_run(landing: Path, sets: list[str], tmp_path: Path) -> None:
+def test_verbs_in_separate_processes_equal_run(landing: Path, sets: list[str], tmp_path: Path) -> None:
     mine = sets_of(landing, tmp_path)
     plan = kale_process("plan", "ingest", "--key", KEY, "--json", sets=mine).json
     chunks = [chunk["index"] for chunk in plan["chunks"]]
     name = ["ingest", "--key", KEY, "--fingerprint", plan["fingerprint"], "--json"]
     for chunk in chunks:
         assert kale_process("work", *name, "--chunk", str(chunk), sets=mine).json["kept"] > 0
+    assert kale_process("seal", *name, sets=mine).json["rows"] > 0
+    unchecked = kale_process("commit", *name, sets=mine)
+    assert (unchecked.code, "sealed but not checked" in unchecked.complaint) == (5, True)
+    assert kale_process("check", *name, sets=mine).json["status"] in ("passed", "warned")
     done = kale_process("commit", *name, sets=mine).json
     same = kale("run", "ingest", "--key", KEY, "--json", sets=sets).json
     varying = ("at", "snapshot_id")
