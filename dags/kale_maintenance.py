@@ -16,6 +16,8 @@ _PENDING = {
     "release": RELEASE_READY,
 }
 
+_QUIET_HOURS = 6.0  # a part of a caption step takes minutes: nobody works on a key without a new file
+
 with DAG(
     "kale_maintenance",
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC"),
@@ -35,8 +37,10 @@ with DAG(
         AnnounceOperator(
             task_id=f"announce_{what}",
             task_display_name=f"announce pending {what}",
-            doc_md=f"Starts the Dag that makes {what} for every key that lacks it.",
+            doc_md=f"Starts the Dag that makes {what} for every key that lacks it or whose inputs have changed, "
+            "unless it is blocked or was worked on in the last hours.",
             what=what,
             outlet=asset,
             key=None,
+            quiet_hours=_QUIET_HOURS,
         )

@@ -1,28 +1,54 @@
 """Lists the work that is pending in a lake. The Dags ask nothing else before they wake the next Dag."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kale_tasks.contract.registry import step_spec
+from kale_tasks.lake.freshness import changed_inputs, current_contents, is_fresh
 from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.lake.verdicts import BlockedRun, blocked_runs
 from kale_tasks.models.students import promoted
 from kale_tasks.settings.model import Settings
 
 
-def pending_work(lake: Lake, settings: Settings) -> dict[str, Any]:
-    """List the keys that lack images or captions, the keys to release, and whether a new student is due."""
-    pairs, images = _committed(lake, "ingest").keys(), _committed(lake, "images").keys()
+def pending_work(lake: Lake, settings: Settings, quiet: timedelta | None = None) -> dict[str, Any]:
+    """List the keys that lack images or captions, the keys to release, and whether a new student is due.
+
+    A key whose rows were made from inputs that have changed since is listed as if it lacked them. A blocked key is not
+    listed until its inputs change or a person accepts the run. With `quiet`, neither is a key for which something was
+    written since then: somebody is working on it.
+    """
+    pairs, images = _committed(lake, "ingest"), _committed(lake, "images")
     stage1, stage2 = _committed(lake, "fuse"), _committed(lake, "student")
+    current, blocked = current_contents(lake), blocked_runs(lake)
+    after = datetime.now(UTC) - quiet if quiet else None
+
+    def due(made: Mapping[str, Committed], keys: Iterable[str], *steps: str) -> list[str]:
+        stale = [key for key in sorted(keys) if not is_fresh(key, made.get(key), current)]
+        waiting = {run.key for run in blocked.values() if run.step in steps and _still_blocked(run, current)}
+        return [key for key in stale if key not in waiting and not _busy(lake, key, steps, after)]
+
     student = promoted(lake)
     return {
-        "images": sorted(pairs - images),
-        "stage1": sorted(images - stage1.keys()),
-        "stage2": sorted(images - stage2.keys()) if student else [],
+        "images": due(images, pairs, "images"),
+        "stage1": due(stage1, images, "dense", "fuse"),
+        "stage2": due(stage2, images, "student") if student else [],
         "student": student.version if student else None,
         "distill": _distill(lake, settings, stage1),
-        "release": _release(lake, stage1, stage2),
+        "release": _release(lake, *({k: c for k, c in s.items() if is_fresh(k, c, current)} for s in (stage1, stage2))),
     }
+
+
+def _still_blocked(run: BlockedRun, current: Mapping[str, Mapping[str, str]]) -> bool:
+    return not changed_inputs(run.key, run.inputs, current)
+
+
+def _busy(lake: Lake, key: str, steps: Sequence[str], after: datetime | None) -> bool:
+    tables = {step_spec(step).table for step in steps}
+    entries = (entry for table in sorted(tables) for entry in lake.storage.entries(f"{table}/key={key}"))
+    return after is not None and any(entry.modified > after for entry in entries)
 
 
 def _committed(lake: Lake, step: str) -> dict[str, Committed]:

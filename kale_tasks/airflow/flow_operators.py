@@ -14,16 +14,20 @@ class AnnounceOperator(CommandOperator):
     """Emits an asset for keys that `kale pending` lists under `what`, for one key or for all; skipped if it lists none.
 
     When two Dags must both finish before a third starts, each commits its rows and then announces. The one that ends
-    last finds the rows of both. A second announcement does no harm: a committed key is not made again.
+    last finds the rows of both. A second announcement does no harm: a committed key is not made again. With
+    `quiet_hours`, a key for which something was written in these hours is left out: a run is working on it.
     """
 
-    def __init__(self, *, what: str, outlet: Asset, key: str | None = KEY, **kwargs: Any) -> None:
+    def __init__(
+        self, *, what: str, outlet: Asset, key: str | None = KEY, quiet_hours: float = 0, **kwargs: Any
+    ) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)
-        self.what, self.outlet = what, outlet
+        self.what, self.outlet, self.quiet_hours = what, outlet, quiet_hours
 
     def execute(self, context: Any) -> list[str]:
         """List pending work, and emit an event for each key."""
-        found: list[str] = self.kale(context, ["pending"])[self.what]
+        quiet = ["--quiet-hours", str(self.quiet_hours)] if self.quiet_hours else []
+        found: list[str] = self.kale(context, ["pending", *quiet])[self.what]
         keys = [key for key in found if self.key in (None, key)]
         if not keys:
             raise AirflowSkipException(f"Nothing to announce: {self.what} is not pending for {self.key or 'any key'}.")

@@ -1,7 +1,7 @@
 """Commands that look at the lake: `kale status`, `kale pending`, `kale show`, `kale history`, `kale diff`."""
 
 import json as jsonlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,11 +27,14 @@ def _check_table(name: str | None) -> str | None:
 
 Table = Annotated[str, typer.Argument(callback=_check_table, help="A table, such as pairs, images, captions or runs.")]
 OptionalTable = Annotated[str | None, typer.Argument(callback=_check_table, help="Only this table.")]
+Quiet = Annotated[
+    float, typer.Option("--quiet-hours", min=0, help="Leave out keys for which something was written in these hours.")
+]
 Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.")]
 
 
 def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> None:
-    """Show every key and step: missing, stale, committed, failed (its checks) or preview; rows and age.
+    """Show every key and step: missing, stale, committed, blocked (its checks failed) or preview; rows and age.
 
     A dash means that a step makes no rows for this key: `distill` and `release` work on all keys, the others on one.
     """
@@ -48,12 +51,15 @@ def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> 
     say_table(list(grid.values()), False)
 
 
-def pending(sets: Sets = None, json: AsJson = False) -> None:
-    """List pending work: keys without images or captions, whether a new student is due, keys to release."""
+def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
+    """List pending work: keys without images or captions, whether a new student is due, keys to release.
+
+    Stale keys are listed with those that lack rows. Blocked keys are not listed: a person must decide about them.
+    """
     from kale_tasks.pending import pending_work
 
     of = settings(sets)
-    found = pending_work(open_lake(of), of)
+    found = pending_work(open_lake(of), of, timedelta(hours=quiet))
     rows = [{"what": name, "found": ", ".join(v) if isinstance(v, list) else v} for name, v in found.items()]
     say(found, True) if json else say_table(rows, False)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
+from kale_tasks.lake.freshness import current_contents, is_fresh
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import no_preview
 from kale_tasks.lake.snapshot import Snapshot
@@ -23,7 +24,10 @@ from kale_tasks.settings import Settings
 
 
 class Release(Step):
-    """All keys up to this one that have captions. A row of its table is a file of the release."""
+    """All keys up to this one that have captions of the current pairs and images. Captions of others are left out.
+
+    A row of its table is a file of the release.
+    """
 
     name: ClassVar[str] = "release"
     table: ClassVar[str] = "releases"
@@ -37,7 +41,12 @@ class Release(Step):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         if lake.preview:
             raise no_preview("A release", lake.preview)
-        captions = {p: s for p, s in Snapshot.open_all(lake, "captions").items() if p.key <= key and s.committed.rows}
+        current = current_contents(lake)
+        captions = {
+            p: s
+            for p, s in Snapshot.open_all(lake, "captions").items()
+            if p.key <= key and s.committed.rows and is_fresh(p.key, s.committed, current)
+        }
         if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
         sources = {partition.key for partition in captions}

@@ -107,7 +107,7 @@ def _run(step: str, key: str, sets: list[str], *more: str) -> str:
     for _ in range(2):
         answer = kale("run", step, "--key", key, *more, sets=sets)
         if answer.code == BadData.exit_code and "failed its checks" in answer.err:  # after a takedown
-            kale("check", "ingest", "--key", key, "--accept", "a small key", sets=sets)
+            kale("check", step, "--key", key, "--accept", "a small key", sets=sets)
             continue
         return f"{step} {key} ended with {answer.code}: {answer.complaint[:400]}" if answer.code else ""
     return f"{step} {key} is blocked"
