@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -24,21 +24,11 @@ _IMAGE = ["uid", "status", "split", "shard", "offset", "length", "sha256"]
 _PAIR = ["uid", "url", "alt_text"]
 
 
-class CaptionChunk:
-    """What a captioning step needs to know about the chunk it works on: the run, the recipe, the model and its inputs.
+class ChunkRows:
+    """Reads the inputs of a chunk. They are opened when they are first read."""
 
-    Inputs are opened when they are first read.
-    """
-
-    def __init__(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> None:
-        self.run, self.recipe, self.model = run, recipe, model
-        self._chunk = chunk
-        self._cleaner = Cleaner(self.task.clean, self.task.prompt)
-
-    @property
-    def task(self) -> Task:
-        """The model call of the recipe that this step makes."""
-        return self.model.task
+    def __init__(self, run: Run, chunk: Chunk) -> None:
+        self.run, self._chunk = run, chunk
 
     @cached_property
     def images(self) -> Snapshot:
@@ -78,10 +68,27 @@ class CaptionChunk:
         dropped = Counter(rule for rule in rules if rule)
         return len(rows), dropped, [row for row, rule in zip(rows, rules, strict=True) if not rule]
 
+    def image_bytes(self, rows: Sequence[Row]) -> Iterator[bytes]:
+        """Read the stored images of rows."""
+        return iter(read_images(self.run.lake, [Span(row["shard"], row["offset"], row["length"]) for row in rows]))
+
+
+class CaptionChunk(ChunkRows):
+    """What a step that asks a model needs to know about its chunk: run, recipe, model and inputs."""
+
+    def __init__(self, run: Run, chunk: Chunk, recipe: Recipe, model: Model) -> None:
+        super().__init__(run, chunk)
+        self.recipe, self.model = recipe, model
+        self._cleaner = Cleaner(self.task.clean, self.task.prompt)
+
+    @property
+    def task(self) -> Task:
+        """The model call of the recipe that this step makes."""
+        return self.model.task
+
     def with_images(self, rows: Sequence[Row], pending: Callable[[Row, bytes], PendingRow]) -> list[PendingRow]:
         """Load the image of each row, scale it down, and make a pending row of both; broken images are quarantined."""
-        data = read_images(self.run.lake, [Span(row["shard"], row["offset"], row["length"]) for row in rows])
-        return [self._with_image(row, image, pending) for row, image in zip(rows, data, strict=True)]
+        return [self._with_image(row, image, pending) for row, image in zip(rows, self.image_bytes(rows), strict=True)]
 
     def _with_image(self, row: Row, data: bytes, pending: Callable[[Row, bytes], PendingRow]) -> PendingRow:
         try:

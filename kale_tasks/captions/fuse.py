@@ -1,7 +1,7 @@
 """The step `fuse`: joins dense captions with their alt-texts into the captions of stage 1."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kale_tasks.captions.chunk import (
@@ -22,7 +22,7 @@ from kale_tasks.recipes.recipe import Recipe, recipe_name
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.grounding import Grounding, ground
-from kale_tasks.text.sentences import sentences
+from kale_tasks.text.sentences import without_facts
 
 
 class Fuse(CaptionStep):
@@ -64,7 +64,7 @@ class Fuse(CaptionStep):
         made = _fused(work, row, answer, cleaned, grounding)
         if rule.allowed is None or len(grounding.invented) <= rule.allowed:
             return result_of(made, answer, cleaned)
-        if rule.otherwise == "cut" and (shorter := _without(cleaned.text, grounding.invented)):
+        if rule.otherwise == "cut" and (shorter := without_facts(cleaned.text, grounding.invented)):
             cut = Cleaned(shorter, (*cleaned.fired, "ungrounded"))
             fallback = _fused(work, row, answer, cut, ground(shorter, source["text"], source["alt"]))
         return result_of(NoCaption("ungrounded", fallback=fallback), answer, cleaned)
@@ -110,9 +110,3 @@ def _dense_as_caption(work: CaptionChunk, source: Mapping[str, Any], flags: list
         "models": [source["model"]],
         "flags": [*source["flags"], *flags],
     }
-
-
-def _without(text: str, invented: Iterable[str]) -> str:
-    """Remove the sentences that state one of these facts."""
-    facts = list(invented)
-    return "".join(s for s in sentences(text) if not any(fact in s for fact in facts)).strip()

@@ -21,10 +21,17 @@ class NoCaption:
 
 
 @dataclass(frozen=True)
+class NextTurn:
+    """The conversation as it goes on after an answer: it is asked next."""
+
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True)
 class CaptionResult:
     """What a step made of an answer, the cleaning rules that changed or refused it, and the text before and after."""
 
-    outcome: Row | NoCaption
+    outcome: Row | NoCaption | NextTurn
     rules: Sequence[str] = ()
     before: str = ""
     after: str = ""
@@ -40,6 +47,8 @@ class PendingRow:
     source: Mapping[str, Any] = field(default_factory=dict)
     outcome: Row | NoCaption | None = None
     retries: int = 0
+    candidate: int = 0  # rows with the same prompt and another number get another seed
+    turn: int = 0
 
 
 @dataclass

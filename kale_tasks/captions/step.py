@@ -68,7 +68,8 @@ def two_steps(recipe: Recipe) -> TwoSteps:
     if recipe.two_steps is None:
         raise BadConfig(
             "The steps dense and fuse run recipes that describe the image, fuse the description with the alt-text when "
-            "it is useful, and verify the result against both. This recipe has other passes."
+            "it is useful, and verify the result against both. This recipe has other passes: "
+            "`kale recipe run` runs them, into the table `texts`."
         )
     return recipe.two_steps
 

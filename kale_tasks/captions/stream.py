@@ -17,11 +17,12 @@ from typing import ClassVar
 import pyarrow as pa
 
 from kale_tasks.captions.chunk import CaptionChunk
-from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow
+from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.engines.base import Answer, Engine, Request
 from kale_tasks.lake.schemas import TABLES
 
+_SEEDS = 1_000_003  # between the seeds of two candidates, far more than retries and turns use
 _SAMPLES = 3  # texts before and after cleaning that are kept, of each rule and part
 
 
@@ -102,13 +103,13 @@ class CaptionStream:
             self._since_start += 1
 
     def _request(self, row: PendingRow) -> Request:
-        sampling = self._task.sampling
+        sampling, tries = self._task.sampling, row.retries + row.turn
         return Request(
             id=self._count,
             messages=row.messages,
             image=row.image,
             temperature=sampling.retry_temperature if row.retries else sampling.temperature,
-            seed=(zlib.crc32(row.uid.encode()) + sampling.seed + row.retries) % 2**31,
+            seed=(zlib.crc32(row.uid.encode()) + sampling.seed + tries + _SEEDS * row.candidate) % 2**31,
         )
 
     def _collect(self) -> Iterator[Part]:
@@ -132,6 +133,10 @@ class CaptionStream:
         if isinstance(outcome, NoCaption) and not answer.reason and row.retries < self._task.retries:
             row.retries += 1
             part.metrics["retries"] += 1
+            self._ready.appendleft((part, row))
+            return
+        if isinstance(outcome, NextTurn):
+            row.messages, row.turn = outcome.messages, row.turn + 1
             self._ready.appendleft((part, row))
             return
         row.image = None  # frees memory: the part may stay open for a while

@@ -1,11 +1,11 @@
-"""`kale recipe`: shows and checks recipes."""
+"""`kale recipe`: shows, checks and runs recipes."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, say
+from kale_tasks.cli.options import AsJson, Key, Sets, opened, say, say_table
 from kale_tasks.errors import BadConfig
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -27,6 +27,23 @@ def show(recipe: Name, json: AsJson = False) -> None:
     passes = [{"name": one.name, "verb": one.verb, "reads": list(dict.fromkeys(one.reads()))} for one in found.passes]
     answer = {"about": found.about, "passes": passes, "caption": found.caption, "also": found.also}
     say(answer, json, "\n".join([found.about.strip(), *drawing(found)]))
+
+
+@app.command()
+def run(recipe: Name, key: Key, sets: Sets = None, json: AsJson = False) -> None:
+    """Run all passes of a recipe on a key, into the table `texts`. Passes that are committed are not run again."""
+    from kale_tasks.captions.local_passes import run_passes
+    from kale_tasks.recipes.recipe import load_recipe
+
+    rows = []
+    with opened([*(sets or ()), f"caption.recipe={recipe}"]) as (lake, of, progress):
+        for it in run_passes(lake, of, load_recipe(recipe), key, progress):
+            found = lake.committed("texts", key, it.step.slice)
+            account = (
+                {} if found is None else {name: getattr(found, name) for name in ("rows_in", "rows", "quarantined")}
+            )
+            rows.append({"pass": it.step.name, "made": "before" if it.committed else "now", **account})
+    say_table(rows, json)
 
 
 @app.command()

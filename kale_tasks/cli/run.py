@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kale_tasks.cli.options import AsJson, Key, Preview, Sets, StepName, opened, say, with_preview
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -36,9 +37,25 @@ Base = Annotated[str | None, typer.Option("--base", help="Origin of the run that
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
+_CAPTIONS = ("dense", "fuse")  # the steps that make the captions of stage 1
+
+
+def _names() -> list[str]:
+    return [*STEPS, "captions"]
+
+
+StepOrCaptions = Annotated[
+    str, typer.Argument(help=f"{', '.join(STEPS)}; or captions: dense and fuse.", metavar="STEP", autocompletion=_names)
+]
+
+
 def run(  # noqa: PLR0913, PLR0917
-    step: StepName,
+    step: Annotated[
+        str,
+        typer.Argument(help=f"{', '.join(STEPS)}, or captions: dense and fuse.", metavar="STEP", autocompletion=_names),
+    ],
     key: Key,
+    recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or the path of a file.")] = "",
     limit: Limit = None,
     preview: Preview = None,
     sets: Sets = None,
@@ -55,9 +72,11 @@ def run(  # noqa: PLR0913, PLR0917
     """
     from kale_tasks.runner.verbs import execute
 
-    with _new_run(step, key, with_preview(sets, preview, limit), again, request) as it:
-        committed = execute(it, partial(check_run, it))
-        say(_account(it, committed), json, _sentence(it, committed))
+    sets = [*(sets or ()), *([f"caption.recipe={recipe}"] if recipe else [])]
+    for name in _CAPTIONS if step == "captions" else [step]:
+        with _new_run(name, key, with_preview(sets, preview, limit), again, request) as it:
+            committed = execute(it, partial(check_run, it))
+            say(_account(it, committed), json, _sentence(it, committed))
 
 
 def plan(

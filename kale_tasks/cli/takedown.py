@@ -43,7 +43,7 @@ def takedown(  # noqa: PLR0913, PLR0917
 
     request = _request(listed, options)
     with opened(sets, real="A takedown") as (lake, settings, progress):
-        record = take_down(lake, settings, request, rewritten_steps(), progress)
+        record = take_down(lake, settings, request, rewritten_steps(lake), progress)
         keys: dict[str, Any] = record.get("keys", {})
         checks = check_again(lake, settings, keys)
     answer = {
@@ -66,7 +66,7 @@ def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:
     from kale_tasks.takedown.sweep import read_record, rewritten_steps, sweep
 
     with opened(sets, real="A takedown") as (lake, settings, progress):
-        record = sweep(lake, settings, read_record(lake, name), rewritten_steps(), progress)
+        record = sweep(lake, settings, read_record(lake, name), rewritten_steps(lake), progress)
         certificate = finish(lake, settings, record, now=now)
     removed, path = len(certificate["sha256_of_uids"]), certificate_path(name)
     answer = {"name": name, "rows": removed, "certificate": path}

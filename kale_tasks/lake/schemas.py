@@ -151,6 +151,29 @@ CAPTIONS = TableSpec(
     partition=("key", "stage"),
 )
 
+TEXTS = TableSpec(
+    "texts",
+    "a text that a pass of a recipe wrote",
+    [
+        _UID,
+        _KEY,
+        Column("pass", STRING, "The pass: its name, and a hash of its block and of what it reads.", required=True),
+        Column("item", STRING, "Part of the row that it is about, such as a region; empty: the whole.", required=True),
+        Column("n", INT, "Number of the candidate, or place of the choice; from 0.", required=True),
+        Column("text", STRING, "The text."),
+        Column("score", DOUBLE, "Its score, if the pass gives one."),
+        Column("data", STRING, "JSON: what else the pass found, such as a box, the rated pass or counts of facts."),
+        Column("model", STRING, "Model that wrote it as name@revision."),
+        Column("engine", STRING, "Engine and sampling that made it."),
+        Column("prompt_hash", STRING, "Hash of the prompt's template."),
+        Column("tokens_in", INT, "Tokens of prompt and image."),
+        Column("tokens_out", INT, "Tokens generated."),
+        Column("finish_reason", STRING, "stop or length."),
+        _FLAGS,
+    ],
+    partition=("key", "pass"),
+)
+
 QUARANTINE = TableSpec(
     "quarantine",
     "a row taken out",
@@ -246,4 +269,6 @@ RUNS = TableSpec(
     partition=("key", "step"),
 )
 
-TABLES = {spec.name: spec for spec in (PAIRS, IMAGES, DENSE, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS)}
+TABLES = {
+    spec.name: spec for spec in (PAIRS, IMAGES, DENSE, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS)
+}

@@ -11,6 +11,7 @@ class Endpoints(Section):
     dense: list[str] = runtime("Servers of the dense captioner.")
     fuse: list[str] = runtime("Servers of the language model that fuses.")
     student: list[str] = runtime("Servers of the student.")
+    models: dict[str, list[str]] = runtime("Servers of other models, by the name that a recipe gives the model.")
     api_key: SecretStr | None = runtime("Bearer token for all servers, if they require one.")
 
 

@@ -2,18 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from kale_tasks.contract.registry import STEPS
-from kale_tasks.contract.step import Step
+from kale_tasks.contract.step import Input, Step
+from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
 from kale_tasks.lake.commit import Moved, Swap, move_epoch, read_base, swap
+from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import delete_preview, preview_names
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.times import utc_now
@@ -21,6 +23,7 @@ from kale_tasks.lake.tombstones import FOLDER, matcher
 from kale_tasks.progress import Progress
 from kale_tasks.runner.commit import finish
 from kale_tasks.runner.removal import Removed, matching_uids, remove_rows, tables_with_uids
+from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, read_sealed, write_revision
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
@@ -132,10 +135,33 @@ def read_record(lake: Lake, name: str) -> dict[str, Any]:
     return record
 
 
-def rewritten_steps() -> list[Step]:
-    """Return the steps whose rows a takedown removes: those that make rows with a uid for single keys."""
+class _StoredPass(Step):
+    """Some pass of some recipe whose texts are committed. It is never run from here."""
+
+    table: ClassVar[str] = "texts"
+
+    def __init__(self, name: str) -> None:
+        self.name, self.slice = name, {"pass": name}  # type: ignore[misc]
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {}
+
+    def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
+        raise Conflict(f"{self.name} is a pass: only `kale recipe run` can run it.")
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        return []
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        yield from ()
+
+
+def rewritten_steps(lake: Lake) -> list[Step]:
+    """Return the steps whose rows a takedown removes: those that make rows with a uid for single keys, and passes."""
     tables = tables_with_uids()
-    return [spec.load() for spec in STEPS.values() if spec.per_key and spec.table in tables]
+    passes = sorted({str(partition.columns["pass"]) for partition in lake.partitions("texts")})
+    steps = [spec.load() for spec in STEPS.values() if spec.per_key and spec.table in tables]
+    return [*steps, *map(_StoredPass, passes)]
 
 
 def _check_forms(request: Mapping[str, Sequence[str]]) -> None:

@@ -1,6 +1,7 @@
 """Splits captions into sentences: one definition for cleaning, metrics and released files."""
 
 import re
+from collections.abc import Iterable
 
 _SENTENCE = re.compile(r".*?[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)\s*|.+?$", re.DOTALL)
 _ABBREVIATION = re.compile(r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|St|Mt|No|vs|Jr|Sr|Co|Inc|Ltd|Vol|ca|approx|Ave|Fig)\.)\s*$")
@@ -21,3 +22,9 @@ def sentences(text: str) -> list[str]:
 def is_whole(sentence: str) -> bool:
     """Tell whether a sentence ends with punctuation, so that it was not cut off."""
     return bool(_WHOLE.search(sentence))
+
+
+def without_facts(text: str, facts: Iterable[str]) -> str:
+    """Remove the sentences of a text that state one of these facts."""
+    stated = list(facts)
+    return "".join(s for s in sentences(text) if not any(fact in s for fact in stated)).strip()

@@ -102,10 +102,12 @@ def test_help_names_an_added_step(command: str, steps: str) -> None:
     assert steps in " ".join(done.stdout.replace("│", " ").split()), done.stderr
 
 
-def test_a_takedown_rewrites_the_rows_of_an_added_step(added: StepSpec) -> None:
+def test_a_takedown_rewrites_the_rows_of_an_added_step(added: StepSpec, tmp_path: Path) -> None:
     from kale_tasks.takedown.sweep import rewritten_steps
+    from tests.lakes import lake_of
 
-    assert [step.name for step in rewritten_steps()] == ["ingest", "images", "dense", "fuse", "student", "polish"]
+    lake, _ = lake_of([f"warehouse={tmp_path}"])
+    assert [step.name for step in rewritten_steps(lake)] == ["ingest", "images", "dense", "fuse", "student", "polish"]
 
 
 def test_a_report_titles_an_added_step(added: StepSpec) -> None:

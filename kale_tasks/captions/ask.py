@@ -1,0 +1,168 @@
+"""The pass `ask`: candidates, conversations and items of each row go through one engine."""
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from kale_tasks.captions.chunk import CaptionChunk, answer_flags, injection_flags, result_of
+from kale_tasks.captions.passes import PassStep, RowTexts
+from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow, Row
+from kale_tasks.captions.stream import CaptionStream, RowHandler
+from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model, describe, open_engine
+from kale_tasks.imaging import BrokenImage, fit
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.models.locate import locate, pinned
+from kale_tasks.recipes.conditions import holds
+from kale_tasks.recipes.parts import AskPass
+from kale_tasks.recipes.slots import SlotValue
+from kale_tasks.runner.run import Run
+
+
+class AskStep(RowHandler, PassStep):
+    """Asks a model about each row, or about each item of a row."""
+
+    table = "texts"
+
+    @property
+    def ask(self) -> AskPass:
+        """The pass."""
+        return cast(AskPass, self.one)
+
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        ENGINES.reference(run.settings.caption.engine)  # an unknown engine must fail the plan, not the first chunk
+        return super().chunks(run)
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        task, of = self.recipe.task(self.ask.name), run.settings.caption
+        model = Model(pinned(task.model), task, lambda: locate(task.model), of.endpoints.models.get(self.ask.ask, ()))
+        work = CaptionChunk(run, chunk, self.recipe, model)
+        yield from CaptionStream(work, open_engine(of, model), self).parts(numbers)
+
+    def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
+        """Read the rows of a part and make a request for each candidate of each item."""
+        dropped, rows = self.rows(work, number)
+        asked: list[RowTexts] = []
+        decided: list[PendingRow] = []
+        for row in rows:
+            if self.ask.when and not holds(self.ask.when, row.values):
+                decided += self._unasked(work, row, dropped)
+            else:
+                asked.append(row)
+        images = work.image_bytes([row.image for row in asked]) if self.ask.image else iter([b""] * len(asked))
+        pending = [
+            one for row, data in zip(asked, images, strict=True) for one in self._units(work, row, data, dropped)
+        ]
+        found = sorted([*decided, *pending], key=lambda one: one.uid)
+        return PendingPart(number, len(found) + dropped.total(), found, dropped)
+
+    def make_row(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
+        """Make a text from an answer, or the next turn of the conversation."""
+        if row.turn + 1 < self.ask.rounds:
+            said = [{"role": "assistant", "content": answer.text}, {"role": "user", "content": self.ask.follow}]
+            return CaptionResult(NextTurn([*row.messages, *said]))
+        if self.ask.parse:
+            return self._parsed(work, row, answer)
+        cleaned = work.clean(answer)
+        if cleaned.refused:
+            return result_of(NoCaption(cleaned.refused, fallback=row.source["fallback"]), answer, cleaned)
+        flags = [*answer_flags(row, answer, cleaned), *injection_flags(cleaned.text, *row.source["injection"])]
+        return result_of(
+            self._text(work, row, answer, cleaned.text, flags=[*row.source["flags"], *flags]), answer, cleaned
+        )
+
+    def _parsed(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
+        bare = answer.text.strip().removeprefix("```json").strip("`\n ")
+        try:
+            found = json.loads(bare)
+            if not isinstance(found, dict) or (missing := set(self.ask.parse) - found.keys()):
+                raise ValueError(f"lacks {', '.join(sorted(missing)) if isinstance(found, dict) else 'an object'}")
+        except ValueError as error:
+            return CaptionResult(NoCaption("not_json", str(error), fallback=row.source["fallback"]))
+        text = ", ".join(str(found[name]) for name in self.ask.parse)
+        data = json.dumps(found, ensure_ascii=False, sort_keys=True)
+        return CaptionResult(self._text(work, row, answer, text, data=data, flags=row.source["flags"]))
+
+    def _text(self, work: CaptionChunk, row: PendingRow, answer: Answer, text: str, **more: Any) -> Row:
+        known = {
+            "item": row.source["item"], "n": row.candidate, "model": work.model.name,
+            "engine": describe(work.run.settings.caption, work.task), "prompt_hash": work.task.prompt.hash,
+            "tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "finish_reason": answer.finish,
+        }  # fmt: skip
+        return self.text_row(work.run.key, row.uid, text, **known, **more)
+
+    def _unasked(self, work: CaptionChunk, row: RowTexts, dropped: Counter[str]) -> list[PendingRow]:
+        fallback = self._fallback(work, row, row.alt.noise_flags)
+        if fallback is None:
+            dropped["condition"] += 1
+            return []
+        return [PendingRow(row.uid, outcome=fallback)]
+
+    def _fallback(self, work: CaptionChunk, row: RowTexts, flags: Sequence[str]) -> Row | None:
+        """Make a text of that of the pass `otherwise`; None if there is none."""
+        texts = row.texts.get(self.ask.otherwise or "", [])
+        if not texts:
+            return None
+        return self.text_row(work.run.key, row.uid, texts[0]["text"], model=texts[0]["model"], flags=list(flags))
+
+    def _units(self, work: CaptionChunk, row: RowTexts, data: bytes, dropped: Counter[str]) -> Iterator[PendingRow]:
+        items: Sequence[Row] = row.texts[self.ask.for_each] if self.ask.for_each else [{"item": "", "text": ""}]
+        if missing := [name for name in self._needed() if not row.texts.get(name)]:
+            dropped[f"no_{missing[0]}"] += 1
+            return
+        for item in items:
+            try:
+                image = self._image(work, data, item) if self.ask.image else None
+            except BrokenImage as error:
+                yield PendingRow(row.uid, outcome=NoCaption(IMAGE_BROKEN, str(error)))
+                continue
+            values = {**row.values, **self._varied(row.uid), "item": item["text"]}
+            messages = work.task.prompt.messages(values, image=image is not None)
+            for candidate in range(self.ask.n):
+                source = self._source(work, row, item)
+                yield PendingRow(row.uid, messages, image, source, candidate=candidate)
+
+    def _needed(self) -> list[str]:
+        """The passes without whose texts there is nothing to ask about."""
+        return [name for name in self._passes() if name in self.ask.prompt.reads or name == self.ask.for_each]
+
+    def _source(self, work: CaptionChunk, row: RowTexts, item: Row) -> Mapping[str, Any]:
+        known = [row.first(name) for name in self._passes()]
+        fallback = self._fallback(work, row, [f"fallback_{self.ask.otherwise}"])
+        return {
+            "item": item["item"], "flags": row.alt.instruction_flags if "alt" in self._reads else [],
+            "injection": (row.alt.cut, row.alt.text, *known), "fallback": fallback,
+        }  # fmt: skip
+
+    def _varied(self, uid: str) -> dict[str, SlotValue]:
+        return {name: str(choices[_number(f"{name} {uid}") % len(choices)]) for name, choices in self.ask.vary.items()}
+
+    def _image(self, work: CaptionChunk, data: bytes, item: Row) -> bytes:
+        return fit(_cropped(data, item) if self.ask.image == "crop" else data, work.task.image_side)
+
+
+def _cropped(data: bytes, item: Row) -> bytes:
+    """Cut the box of an item, in shares of width and height, out of an image."""
+    from PIL import Image
+
+    box = json.loads(item.get("data") or "{}").get("box")
+    if not box:
+        raise BrokenImage(f"the item '{item['item']}' has no box")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            left, top, right, bottom = (share * side for share, side in zip(box, image.size * 2, strict=True))
+            part = image.convert("RGB").crop(
+                (int(left), int(top), max(int(left) + 1, int(right)), max(int(top) + 1, int(bottom)))
+            )
+    except OSError as error:
+        raise BrokenImage(str(error)) from error
+    sink = io.BytesIO()
+    part.save(sink, "JPEG", quality=95)
+    return sink.getvalue()
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

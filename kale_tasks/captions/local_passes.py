@@ -1,0 +1,224 @@
+"""The passes that ask no engine: `expert`, `score`, `pick` and `verify`."""
+
+import hashlib
+import io
+import json
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
+
+from kale_tasks.captions.ask import AskStep
+from kale_tasks.captions.chunk import ChunkRows
+from kale_tasks.captions.passes import LocalPass, PassStep, RowTexts
+from kale_tasks.captions.rows import Row
+from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
+from kale_tasks.lake.tables import Lake
+from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
+from kale_tasks.recipes.recipe import Recipe
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
+from kale_tasks.settings import Settings
+from kale_tasks.text.grounding import Grounding, ground
+from kale_tasks.text.sentences import without_facts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class ExpertStep(LocalPass):
+    """Looks values up, or lets a small model find them; each value is an item of the row."""
+
+    def __init__(self, recipe: Recipe, name: str) -> None:
+        super().__init__(recipe, name)
+        self._pass = cast(ExpertPass, self.one)
+        self._expert = open_expert(self._pass.expert, self._pass.options)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Load the expert."""
+        self._expert.start()
+        try:
+            yield
+        finally:
+            self._expert.stop()
+
+    def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
+        """Return the values that the expert finds, by row."""
+        shown = _decoded(work, rows, dropped) if self._expert.reads_images else [(row, None) for row in rows]
+        seen = [ExpertRow(row.uid, row.alt.text, image) for row, image in shown]
+        found: defaultdict[str, list[Row]] = defaultdict(list)
+        for value in values_of(self._expert, seen).to_pylist() if seen else ():
+            known = found[value["uid"]]
+            more = {"item": f"{len(known):02d}", "score": value["score"], "data": value["data"]}
+            known.append(self.text_row(work.run.key, value["uid"], value["text"], **more))
+        dropped["nothing_found"] += sum(row.uid not in found for row, _ in shown)
+        return [text for row in rows for text in found.get(row.uid, ())]
+
+
+class ScoreStep(LocalPass):
+    """Writes the texts of other passes again, with a score."""
+
+    def __init__(self, recipe: Recipe, name: str) -> None:
+        super().__init__(recipe, name)
+        self._pass = cast(ScorePass, self.one)
+        self._scorer = open_scorer(self._pass.by, self._pass.options)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Load the scorer."""
+        self._scorer.start()
+        try:
+            yield
+        finally:
+            self._scorer.stop()
+
+    def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
+        """Return every text to be rated with its score; `data` has the name of its pass."""
+        to_image = self._pass.against == "image"
+        against: Sequence[tuple[RowTexts, Any]] = (
+            _decoded(work, rows, dropped) if to_image else [(row, row.first(self._pass.against)) for row in rows]
+        )
+        made, pairs = [], []
+        for row, source in against:
+            texts = [(name, text) for name in self._pass.score for text in row.texts[name]]
+            dropped["nothing_to_rate"] += not texts
+            for name, text in texts:
+                more = {"item": f"{name}/{text['item']}", "n": text["n"], "model": text["model"]}
+                made.append(self.text_row(work.run.key, row.uid, text["text"], data=json.dumps({"of": name}), **more))
+                pairs.append((source, text["text"]))
+        scores = self._scorer.scores(pairs) if pairs else []
+        return [{**row, "score": score} for row, score in zip(made, scores, strict=True)]
+
+
+class PickStep(LocalPass):
+    """Chooses among the texts of other passes."""
+
+    def ready(self) -> Any:
+        """Nothing to load."""
+        return nullcontext()
+
+    def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
+        """Return the chosen texts of each row, the best first."""
+        made: list[Row] = []
+        for row in rows:
+            candidates, chosen = self._candidates(row), self._chosen(row)
+            dropped["not_picked"] += max(len(candidates) - len(chosen), 0)
+            dropped["nothing_to_pick"] += not (candidates or chosen)
+            for place, text in enumerate(chosen):
+                more = {name: text.get(name) for name in ("score", "data", "model")}
+                made.append(self.text_row(work.run.key, row.uid, text["text"], n=place, **more))
+        return made
+
+    def _candidates(self, row: RowTexts) -> list[Row]:
+        of = cast(PickPass, self.one)
+        if of.of is None:
+            return [text for name in of.pick for text in row.texts[name]]
+        return [text for text in row.texts[of.of] if json.loads(text["data"])["of"] in of.pick]
+
+    def _chosen(self, row: RowTexts) -> list[Row]:
+        of, candidates = cast(PickPass, self.one), self._candidates(row)
+        if of.mix:
+            names = [name for name in of.mix if row.texts[name]]
+            return row.texts[_weighted(row.uid, {name: of.mix[name] for name in names})][:1] if names else []
+        ranked = sorted(candidates, key=lambda text: -text["score"])
+        if of.bins and ranked:
+            best = ranked[0]["score"]
+            return [{"text": str(bisect_right(of.bins, best)), "score": best}]
+        kept: list[Row] = []
+        for text in ranked:
+            too_low = of.least is not None and text["score"] < of.least
+            alike = of.distinct and any(_shared(text["text"], other["text"]) > of.distinct for other in kept)
+            if not (too_low or alike):
+                kept.append(text)
+        chosen = kept[: of.best]
+        return chosen or (row.texts[of.otherwise][:1] if of.otherwise else [])
+
+
+class VerifyStep(LocalPass):
+    """Holds each fact of a text against its sources."""
+
+    def ready(self) -> Any:
+        """Nothing to load."""
+        return nullcontext()
+
+    def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
+        """Return each text as it is, without its unsupported sentences, or the text of the fallback."""
+        of, made = cast(VerifyPass, self.one), list[Row]()
+        for row in rows:
+            texts = row.texts[of.verify]
+            dropped["nothing_to_verify"] += not texts
+            for text in texts:
+                verified, found, flags, model = self._verified(row, text)
+                counts = {"facts": len(found.facts), "supported": len(found.facts - found.invented)}
+                more = {"item": text["item"], "n": text["n"], "model": model, "score": text["score"]}
+                made.append(
+                    self.text_row(work.run.key, row.uid, verified, data=json.dumps(counts), flags=flags, **more)
+                )
+        return made
+
+    def _verified(self, row: RowTexts, text: Row) -> tuple[str, Grounding, list[str], str]:
+        of = cast(VerifyPass, self.one)
+        found = self._ground(row, text["text"])
+        if of.allowed is None or len(found.invented) <= of.allowed:
+            return text["text"], found, [], text["model"]
+        if of.otherwise == "cut" and (shorter := without_facts(text["text"], found.invented)):
+            return shorter, self._ground(row, shorter), ["cleaned_ungrounded"], text["model"]
+        name = next((name for name in (of.otherwise, *of.against) if row.texts.get(name)), None)
+        if name is None:
+            return text["text"], found, ["ungrounded"], text["model"]
+        other = row.texts[name][0]
+        return other["text"], self._ground(row, other["text"]), [f"fallback_{name}"], other["model"]
+
+    def _ground(self, row: RowTexts, text: str) -> Grounding:
+        of = cast(VerifyPass, self.one)
+        passes = [one["text"] for name in of.against if name != "alt" for one in row.texts[name]]
+        return ground(text, "\n".join(passes), row.alt.text if "alt" in of.against else "")
+
+
+_STEPS: dict[type[AnyPass], type[PassStep]] = {
+    AskPass: AskStep, ExpertPass: ExpertStep, ScorePass: ScoreStep, PickPass: PickStep, VerifyPass: VerifyStep,
+}  # fmt: skip
+
+
+def pass_step(recipe: Recipe, name: str) -> PassStep:
+    """The step that runs a pass of a recipe."""
+    return _STEPS[type(recipe.find(name))](recipe, name)
+
+
+def run_passes(lake: Lake, settings: Settings, recipe: Recipe, key: str, progress: Any = None) -> Iterator[Run]:
+    """Run the passes of a recipe on a key in order, and yield the run of each. What is committed is not made again."""
+    for one in recipe.passes:
+        run = Run(pass_step(recipe, one.name), lake, settings, key, progress=progress)
+        if not run.committed:
+            execute(run)
+        yield run
+
+
+def _decoded(work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[tuple[RowTexts, "Image"]]:
+    """Return the rows with their images; rows whose image cannot be decoded are dropped."""
+    from PIL import Image
+
+    found = []
+    for row, data in zip(rows, work.image_bytes([row.image for row in rows]), strict=True):
+        try:
+            found.append((row, Image.open(io.BytesIO(data)).convert("RGB")))
+        except OSError:
+            dropped["image_broken"] += 1
+    return found
+
+
+def _weighted(uid: str, weights: dict[str, float]) -> str:
+    share = int.from_bytes(hashlib.sha256(f"mix {uid}".encode()).digest()[:8]) / 2**64 * sum(weights.values())
+    for name, weight in weights.items():
+        share -= weight
+        if share < 0:
+            return name
+    return name
+
+
+def _shared(one: str, other: str) -> float:
+    words, others = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
+    return len(words & others) / max(1, min(len(words), len(others)))
