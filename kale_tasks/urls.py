@@ -4,6 +4,8 @@ import re
 from urllib.parse import urlsplit
 
 _TRACKING = re.compile(r"^(?:utm_[a-z]+|fbclid|gclid|msclkid|mc_[ce]id|igshid|_ga)=", re.I)
+# Second-level names under which registrars of countries sell domains, such as `co` in example.co.uk.
+_SECOND_LEVELS = {"ac", "co", "com", "edu", "gob", "gov", "gouv", "go", "mil", "ne", "net", "nom", "or", "org", "sch"}
 _PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -24,3 +26,16 @@ def normal_url(url: str) -> tuple[str, str] | None:
     if query:
         query = "&".join(p for p in query.split("&") if not _TRACKING.match(p))
     return host, place + (parts.path or "/") + (f"?{query}" if query else "")
+
+
+def registered_domain(host: str) -> str:
+    """Return the domain that somebody registered, such as example.co.uk for img1.example.co.uk; an address as it is.
+
+    Known by its form, without a list of public suffixes: hosts below a provider's domain, such as github.io, count as
+    one, which errs on the side of fewer requests.
+    """
+    labels = host.lower().rstrip(".").split(".")
+    if ":" in host or labels[-1].isdigit():
+        return host
+    long = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVELS
+    return ".".join(labels[-3 if long else -2 :])

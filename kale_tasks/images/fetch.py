@@ -14,14 +14,15 @@ from yarl import URL
 
 from kale_tasks.images.decode import supported_type
 from kale_tasks.images.opt_out import SiteRules, check_headers, fetch_site_rules
-from kale_tasks.images.rate_limit import ByteBudget, HostLimit, backoff
+from kale_tasks.images.rate_limit import Alone, ByteBudget, HostLimit, Share, backoff
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import WebClient
 from kale_tasks.imaging import SNIFFED_BYTES
 from kale_tasks.settings.images import Fetch
+from kale_tasks.urls import registered_domain
 
 _SITE_FAILURE_SECONDS = 2.0  # how long a failure to get the rules of a site is remembered
-_UNKNOWN_LENGTH_BYTES = 1 << 20  # held for a body whose length is not known
+_FIRST_BYTES = 1 << 20  # held for a body at first, and until it proves to be larger
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REASONS = {
     401: Reason.FORBIDDEN,
@@ -59,12 +60,14 @@ class _Attempt:
 class ImageFetcher:
     """Fetches the images of one chunk, within one event loop."""
 
-    def __init__(self, settings: Fetch, web: WebClient, measure: Callable[[str, float], None]) -> None:
-        self._settings, self._web, self._measure = settings, web, measure
+    def __init__(
+        self, settings: Fetch, web: WebClient, measure: Callable[[str, float], None], share: Share | None = None
+    ) -> None:
+        self._settings, self._web, self._measure, self._share = settings, web, measure, share or Alone()
         self._hosts: dict[str, HostLimit] = {}
         self._sites: dict[URL, asyncio.Task[SiteRules]] = {}
         self._open = asyncio.Semaphore(settings.concurrency)
-        self._bytes = ByteBudget(settings.memory_mb << 20)
+        self._bytes = ByteBudget(settings.memory_mb << 20, settings.max_bytes)
 
     @asynccontextmanager
     async def fetch(self, url: str) -> AsyncIterator[Response]:
@@ -148,28 +151,35 @@ class ImageFetcher:
         raise ImageError(_REASONS.get(status, other), f"answers {status}", wait)
 
     async def _read_body(self, response: aiohttp.ClientResponse, attempt: _Attempt, limit: asyncio.Timeout) -> bytes:
-        length = response.content_length
-        if length is not None and length > self._settings.max_bytes:
+        largest = self._settings.max_bytes
+        length = response.content_length if "Content-Encoding" not in response.headers else None
+        if length is not None and length > largest:
             raise ImageError(Reason.TOO_LARGE, f"{length} bytes")
+        most = largest if length is None else length
         began = time.perf_counter()
-        await attempt.resources.enter_async_context(
-            self._bytes.hold(_UNKNOWN_LENGTH_BYTES if length is None else length)
-        )
-        waited = time.perf_counter() - began
-        limit.reschedule(
-            (limit.when() or 0.0) + waited
-        )  # waiting for our own memory does not count as the server's time
+        held = await attempt.resources.enter_async_context(self._bytes.hold(min(most, _FIRST_BYTES)))
+        waited = self._excluded(began, limit)
         body = bytearray()
         async for piece in response.content.iter_any():
             type_known = len(body) >= SNIFFED_BYTES
             body += piece
             if not type_known and len(body) >= SNIFFED_BYTES:
                 supported_type(bytes(body[:SNIFFED_BYTES]))  # stop reading what is not an image
-            if len(body) > self._settings.max_bytes:
-                raise ImageError(Reason.TOO_LARGE, f"more than {self._settings.max_bytes} bytes")
+            if len(body) > largest:
+                raise ImageError(Reason.TOO_LARGE, f"more than {largest} bytes")
+            if held.size < len(body) and held.size < most:
+                paused = time.perf_counter()
+                await held.grow(most)
+                waited += self._excluded(paused, limit)
         self._measure("body_seconds", time.perf_counter() - began - waited)
         self._measure("body_bytes", len(body))
         return bytes(body)
+
+    def _excluded(self, since: float, limit: asyncio.Timeout) -> float:
+        """Return the seconds waited for our own memory, which do not count as the server's time."""
+        waited = time.perf_counter() - since
+        limit.reschedule((limit.when() or 0.0) + waited)
+        return waited
 
     async def _site_rules(self, origin: URL) -> SiteRules:
         """Return the rules of a site, requested once; a failure is remembered for a short time."""
@@ -189,9 +199,9 @@ class ImageFetcher:
             del self._sites[origin]
 
     def _host(self, url: URL) -> HostLimit:
-        name = url.raw_host or ""
+        name = registered_domain(url.raw_host or "")
         if name not in self._hosts:
-            self._hosts[name] = HostLimit(self._settings)
+            self._hosts[name] = HostLimit(self._settings, self._share)
         return self._hosts[name]
 
 

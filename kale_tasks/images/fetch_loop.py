@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,14 +17,20 @@ from kale_tasks.errors import BadConfig, Transient
 from kale_tasks.images.decode import ImageInfo
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.fetch import ImageFetcher, Response
+from kale_tasks.images.fetch_slot import FetchSlot
 from kale_tasks.images.open_parts import OpenPart, Row, image_columns
+from kale_tasks.images.rate_limit import HostQueues
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import WebClient
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
+from kale_tasks.urls import normal_url, registered_domain
+
+_T = TypeVar("_T")
 
 _TASKS_PER_REQUEST = 4  # most tasks wait for the request limit of their host
+_WAITING_PAIRS = 20_000  # opened ahead, so that workers find other hosts when those of one are busy
 _PROBES = 5
 _PROBED_PARTS = 20
 _NOT_REQUESTED = {Reason.BAD_URL, Reason.PRIVATE_ADDRESS}
@@ -38,19 +46,19 @@ def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool) -> Iterat
     if not settings.contact:
         raise BadConfig("Set images.fetch.contact to a web page or e-mail address where site owners can reach you.")
 
-    async def start() -> tuple[WebClient, ImageFetcher, FetchLoop]:
+    async def start(slot: FetchSlot) -> tuple[WebClient, ImageFetcher, FetchLoop]:
         web = WebClient(settings, run.measure)
-        fetcher = ImageFetcher(settings, web, run.measure)
-        return web, fetcher, FetchLoop(run, parts, fetcher, pool, settings.concurrency * _TASKS_PER_REQUEST)
+        fetcher = ImageFetcher(settings, web, run.measure, slot)
+        return web, fetcher, FetchLoop(run, parts, fetcher, pool)
 
-    with asyncio.Runner() as runner:
-        web, fetcher, loop = runner.run(start())
+    with FetchSlot(run.lake.storage, settings.host_concurrency) as slot, _event_loop() as call:
+        web, fetcher, loop = call(start(slot))
         try:
             held_back: list[OpenPart] = []
-            while part := runner.run(loop.next()):
+            while part := call(loop.next()):
                 held_back.append(part)
                 urls = loop.good_urls or _good_urls(run) if _unanswered(part) else []
-                if urls and not runner.run(_any_reached(fetcher, urls)):
+                if urls and not call(_any_reached(fetcher, urls)):
                     raise _network_down(part)
                 if urls or not _unanswered(part):
                     yield from held_back
@@ -58,22 +66,22 @@ def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool) -> Iterat
             if held_back:
                 raise _network_down(held_back[0])
         finally:
-            runner.run(web.close())
+            call(web.close())
 
 
 class FetchLoop:
-    """Fetches and decodes the images of parts with a fixed number of concurrent tasks, in the order of the parts."""
+    """Fetches and decodes the images of parts with a fixed number of concurrent tasks, host by host."""
 
-    def __init__(
-        self, run: Run, parts: Iterator[OpenPart], fetcher: ImageFetcher, pool: DecodePool, tasks: int
-    ) -> None:
+    def __init__(self, run: Run, parts: Iterator[OpenPart], fetcher: ImageFetcher, pool: DecodePool) -> None:
         self._run, self._fetcher, self._pool = run, fetcher, pool
-        self._pairs = self._pairs_of(parts)
+        settings = run.settings.images.fetch
+        self._pairs = HostQueues[tuple[OpenPart, Row]](settings.host_concurrency, _WAITING_PAIRS)
         self._finished: asyncio.Queue[OpenPart | BaseException | None] = asyncio.Queue()
         self._began, self._images, self._megabytes = time.monotonic(), 0, 0.0
         self.good_urls: list[str] = []  # the URL of the latest image, if any
-        self._running = tasks
-        self._tasks = [asyncio.create_task(self._work()) for _ in range(tasks)]
+        self._running = settings.concurrency * _TASKS_PER_REQUEST
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._running)]
+        self._tasks.append(asyncio.create_task(self._open(parts)))
 
     async def next(self) -> OpenPart | None:
         """Return the next finished part, or None when there are no more."""
@@ -82,22 +90,31 @@ class FetchLoop:
             raise finished
         return finished
 
-    def _pairs_of(self, parts: Iterator[OpenPart]) -> Iterator[tuple[OpenPart, Row]]:
-        for part in parts:
-            if not part.to_fetch:
-                self._finished.put_nowait(part)
-            yield from ((part, pair) for pair in part.to_fetch)
+    async def _open(self, parts: Iterator[OpenPart]) -> None:
+        """Open parts in a thread, since that reads and adopts images, and queue what they have to fetch."""
+        loop = asyncio.get_running_loop()
+        try:
+            while part := await loop.run_in_executor(None, next, parts, None):
+                if not part.to_fetch:
+                    self._finished.put_nowait(part)
+                for pair in part.to_fetch:
+                    host = (normal_url(pair["url"]) or ("",))[0]
+                    await self._pairs.put(registered_domain(host), (part, pair))
+        except Exception as error:
+            self._finished.put_nowait(error)
+        await self._pairs.close()
 
     async def _work(self) -> None:
         try:
-            for part, pair in self._pairs:
+            while found := await self._pairs.take():
+                host, (part, pair) = found
                 part.rows.append(await self._fetch(part, pair))
                 part.unfinished -= 1
                 if not part.unfinished:
                     self._finished.put_nowait(part)
-        except BaseException as error:
+                await self._pairs.done(host)
+        except Exception as error:
             self._finished.put_nowait(error)
-            raise
         finally:
             self._running -= 1
             if not self._running:
@@ -144,6 +161,36 @@ class FetchLoop:
 
     def _hash_and_decode(self, body: bytes, boxes: Any) -> tuple[str, ImageInfo, bytes]:
         return hashlib.sha256(body).hexdigest(), *self._pool.decode(body, boxes or ())
+
+
+@contextmanager
+def _event_loop() -> Iterator[Callable[[Coroutine[Any, Any, _T]], _T]]:
+    """Run an event loop in a thread and yield a function that runs a coroutine in it.
+
+    So fetching goes on while the caller finishes a part, uploads it or waits for the store.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="fetch", daemon=True)
+    thread.start()
+
+    def call(coroutine: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    try:
+        yield call
+    finally:
+        call(_cancel_others())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 def _unanswered(part: OpenPart) -> bool:

@@ -21,7 +21,7 @@ from kale_tasks.images.opt_out import (
     parse_robots,
     parse_tdmrep,
 )
-from kale_tasks.images.rate_limit import HostLimit
+from kale_tasks.images.rate_limit import Alone, HostLimit
 from kale_tasks.images.reasons import ImageError
 from kale_tasks.images.web import WebClient
 from tests.images.world import settings
@@ -193,7 +193,7 @@ def _site_rules(tmp_path: Path, files: Mapping[str, Sequence[bytes]]) -> SiteRul
         of = settings(tmp_path).images.fetch
         web = WebClient(of, lambda name, value: None)
         try:
-            return await fetch_site_rules(web, HostLimit(of), origin, 20)
+            return await fetch_site_rules(web, HostLimit(of, Alone()), origin, 20)
         finally:
             await web.close()
             server.close()
