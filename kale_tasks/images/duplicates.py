@@ -136,7 +136,7 @@ def _changed_part(run: Run, receipt: Receipt, placeholder: _Mask, near: _Mask) -
     earlier = [q for q in _quarantined(run, receipt) if q.uid not in new_uids]
     kept = rows.filter(pa.array(~placeholder))
     meta, counts = receipt.meta, outcome_counts(kept.select(["status", "reason"]).to_pylist())
-    return Part(meta.number, kept, meta.rows_in, quarantine=[*earlier, *new], metrics=counts, shards=receipt.shards)
+    return Part(meta.number, kept, meta.rows_in, meta.dropped, [*earlier, *new], metrics=counts, shards=receipt.shards)
 
 
 def _quarantined(run: Run, receipt: Receipt) -> list[Quarantined]:

@@ -21,6 +21,7 @@ from kale_tasks.images.fetch_slot import FetchSlot
 from kale_tasks.images.open_parts import OpenPart, Row, image_columns
 from kale_tasks.images.rate_limit import HostQueues
 from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.refused import RefusedImages
 from kale_tasks.images.web import WebClient
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -36,7 +37,7 @@ _PROBED_PARTS = 20
 _NOT_REQUESTED = {Reason.BAD_URL, Reason.PRIVATE_ADDRESS}
 
 
-def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool) -> Iterator[OpenPart]:
+def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool, refused: RefusedImages) -> Iterator[OpenPart]:
     """Yield the parts, each once all its images are fetched.
 
     A part for which no server answered is held back until a server that once gave an image is seen to answer; if
@@ -49,7 +50,7 @@ def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool) -> Iterat
     async def start(slot: FetchSlot) -> tuple[WebClient, ImageFetcher, FetchLoop]:
         web = WebClient(settings, run.measure)
         fetcher = ImageFetcher(settings, web, run.measure, slot)
-        return web, fetcher, FetchLoop(run, parts, fetcher, pool)
+        return web, fetcher, FetchLoop(run, parts, fetcher, pool, refused)
 
     with FetchSlot(run.lake.storage, settings.host_concurrency) as slot, _event_loop() as call:
         web, fetcher, loop = call(start(slot))
@@ -72,8 +73,10 @@ def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool) -> Iterat
 class FetchLoop:
     """Fetches and decodes the images of parts with a fixed number of concurrent tasks, host by host."""
 
-    def __init__(self, run: Run, parts: Iterator[OpenPart], fetcher: ImageFetcher, pool: DecodePool) -> None:
-        self._run, self._fetcher, self._pool = run, fetcher, pool
+    def __init__(
+        self, run: Run, parts: Iterator[OpenPart], fetcher: ImageFetcher, pool: DecodePool, refused: RefusedImages
+    ) -> None:
+        self._run, self._fetcher, self._pool, self._refused = run, fetcher, pool, refused
         settings = run.settings.images.fetch
         self._pairs = HostQueues[tuple[OpenPart, Row]](settings.host_concurrency, _WAITING_PAIRS)
         self._finished: asyncio.Queue[OpenPart | BaseException | None] = asyncio.Queue()
@@ -132,6 +135,7 @@ class FetchLoop:
                 image = b""
             else:
                 row |= columns
+                image = b"" if self._refused.rules([row])[0] else image  # not even on this machine's disk
                 self.good_urls = [str(response.final_url)]
         outcome = str(row.get("reason") or "ok")
         part.outcomes[outcome] += 1

@@ -22,6 +22,7 @@ from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
 from kale_tasks.images.outcomes import outcome_counts
 from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.refused import RefusedImages
 from kale_tasks.images.spool import Spool
 from kale_tasks.imaging import SNIFFED_BYTES, image_type
 from kale_tasks.lake.partition import Partition
@@ -172,9 +173,12 @@ def image_columns(info: ImageInfo, sha256: str, claimed: str | None) -> dict[str
     return columns | {"sha256": sha256, "sha256_matches": sha256 == claimed.lower() if claimed else None}
 
 
-def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet) -> Part:
-    """Put the new images of a part into a shard and return its rows in uid order."""
-    rows = sorted(part.rows, key=lambda row: row["uid"])
+def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet, refused: RefusedImages) -> Part:
+    """Put the new images of a part into a shard and return its rows in uid order, without those that are refused."""
+    found = sorted(part.rows, key=lambda row: row["uid"])
+    rules = refused.rules(found)
+    rows = [row for row, rule in zip(found, rules, strict=True) if not rule]
+    dropped = Counter(rule for rule in rules if rule)
     shards = _store_images(run, part, rows)
     for row in rows:
         row["key"] = run.key
@@ -183,9 +187,8 @@ def close_part(run: Run, part: OpenPart, evaluation: EvaluationSet) -> Part:
         if row["status"] == "ok" and evaluation.contains(row["phash"]) and EVALUATION_IMAGE not in row["flags"]:
             row["flags"] = [*row["flags"], EVALUATION_IMAGE]
     table = pa.Table.from_pylist(rows, schema=TABLES["images"].arrow)
-    return Part(
-        part.number, table, part.rows_in, quarantine=part.quarantine, shards=shards, metrics=outcome_counts(rows)
-    )
+    counts = outcome_counts(rows)
+    return Part(part.number, table, part.rows_in, dropped, part.quarantine, shards=shards, metrics=counts)
 
 
 def _store_images(run: Run, part: OpenPart, rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ from kale_tasks.images.duplicates import EvaluationSet, evaluation_content, fina
 from kale_tasks.images.fetch_loop import fetch_parts
 from kale_tasks.images.open_parts import PartOpener, close_part
 from kale_tasks.images.outcomes import require_images, summary
+from kale_tasks.images.refused import RefusedImages
 from kale_tasks.lake.landing import landing_storage, sampled_content
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
@@ -47,11 +48,12 @@ class Images(Step):
         """Adopt or fetch the images of some parts, reusing what an interrupted attempt left on this machine."""
         with DecodePool(run.settings.images.decode) as pool:
             evaluation = EvaluationSet(run.lake, pool, run.settings.images.near_bits)
+            refused = RefusedImages(run.lake)
             opener = PartOpener(run, chunk, pool)
             parts = map(opener.open, numbers)
-            for part in fetch_parts(run, parts, pool) if opener.fetches else parts:
+            for part in fetch_parts(run, parts, pool, refused) if opener.fetches else parts:
                 with part.spool:
-                    yield close_part(run, part, evaluation)
+                    yield close_part(run, part, evaluation, refused)
                     part.spool.remove()
 
     def finalize(self, run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:

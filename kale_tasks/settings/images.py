@@ -60,6 +60,9 @@ class Images(Section):
     evaluation: str | None = neutral(
         None, "Folder below the landing with Parquet files that have an `image` column; such images are flagged."
     )
+    known_bad: str | None = runtime(
+        "File below the landing with hashes of images that are never stored: SHA-256, or perceptual with 16 digits."
+    )
     spool: str = runtime("Local folder for images of unfinished parts; reused after a crash.")
     fetch: Fetch
     decode: Decode
