@@ -1,5 +1,6 @@
 """Housekeeping: lets old snapshots expire and deletes files that nothing uses any more."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,10 +10,14 @@ from itertools import groupby
 from pyiceberg.table import Table
 
 from kale_tasks.lake.catalog import answered
+from kale_tasks.lake.commit import move_epoch
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.settings.model import Settings
+
+WITHDRAWN = "withdrawn.json"  # in the folder of a run whose files are being deleted, or were
 
 
 def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[str, list[int]]:
@@ -54,21 +59,39 @@ def orphans(lake: Lake, grace: Grace) -> Iterator[Entry]:
     # List first, ask what is used afterwards: a commit in between can only turn an orphan into a used file.
     listed = {name: [e for e in lake.storage.entries(name) if _is_ours(name, e.path)] for name in TABLES}
     newest = _newest(entry for entries in listed.values() for entry in entries)
+    pinned = _pinned_runs(lake, (e.path for entries in listed.values() for e in entries))
     for name, entries in listed.items():
         candidates = [e for e in entries if _is_old(e, newest, now, grace)]
         if not candidates:
             continue
         used, runs = _used(lake, name)
-        yield from (e for e in candidates if e.path not in used and (_half_written(e.path) or _run(e.path) not in runs))
+        unused = (e for e in candidates if e.path not in used and _run_name(e.path) not in pinned)
+        yield from (e for e in unused if _half_written(e.path) or _run(e.path) not in runs)
 
 
 def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
-    """Delete unused files and return their number. Each run is looked at again right before its files are deleted."""
+    """Delete unused files and return their number.
+
+    A run is withdrawn before its files are deleted, and looked at again after that: a process that goes on with it
+    either sees that it is withdrawn, or is refused when it commits.
+    """
+    groups = {
+        folder: [entry.path for entry in group]
+        for folder, group in groupby(sorted(entries, key=lambda entry: entry.path), key=lambda e: _run(e.path))
+    }
+    runs = [folder for folder, paths in groups.items() if "/key=" in folder and _is_unused(lake, folder, paths, grace)]
+    withdrawn = [folder for folder in runs if lake.storage.exists(f"{folder}/plan.json")]
+    for folder in withdrawn:
+        lake.storage.put(f"{folder}/{WITHDRAWN}", b"{}")
+    if withdrawn:
+        move_epoch(lake, sorted({folder.partition("/")[0] for folder in withdrawn}))
+    pinned = _pinned_runs(lake, (entry.path for name in TABLES for entry in lake.storage.entries(name)))
     deleted = 0
     with ThreadPoolExecutor(8) as pool:
-        for folder, group in groupby(sorted(entries, key=lambda entry: entry.path), key=lambda e: _run(e.path)):
-            paths = [entry.path for entry in group]
-            if "/key=" in folder and not _is_unused(lake, folder, paths, grace):
+        for folder, paths in groups.items():
+            if "/key=" in folder and (
+                folder not in runs or _run_name(folder) in pinned or not _is_unused(lake, folder, paths, grace)
+            ):
                 continue  # a new try of this run has begun or committed since it was listed
             deleted += len(list(pool.map(lake.storage.delete, paths)))
     return deleted
@@ -76,11 +99,38 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
 
 def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace) -> bool:
     name = folder.partition("/")[0]
-    if any(c.fingerprint == folder.rpartition("/")[2] for c in lake.partitions(name).values()):
+    current = lake.partitions(name)
+    if any(c.fingerprint == folder.rpartition("/")[2] for c in current.values()):
         return all(_half_written(path) for path in paths)
+    young = datetime.now(UTC) - grace.files
+    key = folder.split("/")[1].removeprefix("key=")
+    if any(p.key == key and datetime.fromisoformat(c.at) > young for p, c in current.items()):
+        return False  # the run may have been replaced just now, and somebody may plan with its rows
     entries = [entry for table in TABLES for entry in lake.storage.entries(f"{table}/{_run_name(folder)}")]
+    entries = [entry for entry in entries if not entry.path.endswith(f"/{WITHDRAWN}")]
     newest = _newest(entries)
     return all(_is_old(entry, newest, datetime.now(UTC), grace) for entry in entries if entry.path in paths)
+
+
+def _pinned_runs(lake: Lake, paths: Iterable[str]) -> set[str]:
+    """Return the names of runs that wait for a person, or whose files a plan that is not committed yet reads."""
+    found = {_run_name(blocked.folder) for blocked in blocked_runs(lake).values()}
+    current = {name: {c.fingerprint for c in lake.partitions(name).values()} for name in lake.tables()}
+    for path in paths:
+        name, _, folder = path.removesuffix("/plan.json").partition("/")
+        is_plan = path.endswith("/plan.json") and folder.rpartition("/")[2] not in current.get(name, ())
+        if is_plan and not lake.storage.exists(f"{name}/{folder}/{WITHDRAWN}"):
+            found.update(_runs_of_plan(lake, path))
+    return found
+
+
+def _runs_of_plan(lake: Lake, path: str) -> set[str]:
+    try:
+        plan = json.loads(lake.storage.read(path))
+    except (FileNotFoundError, ValueError):
+        return set()
+    pins = (*plan.get("pins", {}).values(), *plan.get("reads", {}).values())
+    return {_run_name(file["path"]) for pin in pins for file in pin["files"]}
 
 
 def _is_old(entry: Entry, newest: Mapping[str, datetime], now: datetime, grace: Grace) -> bool:
@@ -98,7 +148,7 @@ def _newest(entries: Iterable[Entry]) -> dict[str, datetime]:
 
 
 def _is_ours(table: str, path: str) -> bool:
-    return path.startswith((f"{table}/key=", f"{table}/metadata/"))
+    return path.startswith((f"{table}/key=", f"{table}/metadata/")) and not path.endswith(f"/{WITHDRAWN}")
 
 
 def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:

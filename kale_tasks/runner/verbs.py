@@ -53,8 +53,9 @@ def plan(run: Run) -> Plan:
         return made
     known = read_plan(run.lake, run.folder)
     if known and known.version == made.version and _has_pins(run.lake, known):
-        return known.model_copy(update={"base": made.base})
-    # Equal fingerprints make equal rows, so parts that were made by the plan before this one count.
+        made = known.model_copy(update={"base": made.base})
+    # Written in any case: a young file keeps the run from being deleted as unused. Equal fingerprints make equal rows,
+    # so parts that were made by an unusable plan count.
     run.lake.storage.put(_path(run.folder), made.model_dump_json(indent=1, exclude={"base"}).encode())
     return made
 

@@ -4,7 +4,11 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from kale_tasks.lake.maintain import Grace, delete, expire, grace_of, orphans
+import pytest
+
+from kale_tasks.contract.types import Plan
+from kale_tasks.errors import Conflict
+from kale_tasks.lake.maintain import WITHDRAWN, Grace, delete, expire, grace_of, orphans
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import commit, execute, plan, work
@@ -96,4 +100,24 @@ def test_an_abandoned_run_is_deleted_after_its_grace(tmp_path: Path) -> None:
     age(opened, 24 * 15)
     grace = grace_of(settings)
     assert delete(opened, list(orphans(opened, grace)), grace) > 0
-    assert not list(opened.storage.entries(run.folder))
+    assert [entry.path for entry in opened.storage.entries(run.folder)] == [f"{run.folder}/{WITHDRAWN}"]
+
+
+def test_a_run_that_was_deleted_as_unused_is_planned_under_another_name(lake: Opened) -> None:
+    opened, _ = lake
+    run = Run(Numbers(50), *lake, KEY)
+    made = plan(run)
+    work(run, made.chunks[0])
+    delete(opened, list(orphans(opened, NONE)), NONE)
+    with pytest.raises(Conflict, match="deleted as unused"):
+        work_and_commit(run, made)
+    again = Run(Numbers(50), *lake, KEY)
+    assert again.fingerprint != run.fingerprint
+    assert execute(again).rows_in == 50
+    assert plan(Run(Numbers(50), *lake, KEY)).committed
+
+
+def work_and_commit(run: Run, made: Plan) -> None:
+    for chunk in made.chunks:
+        work(run, chunk)
+    commit(run, made)

@@ -134,11 +134,11 @@ def test_a_failed_run_is_not_committed_by_the_verb_alone(lake: Lake) -> None:
 def test_the_advice_for_a_run_that_was_requested_again_commits_it(lake: Lake) -> None:
     garbled = cast("Given", run_of(lake, "ingest", GARBLED).step)
     garbled.config = Given.config.__get__(run_of(lake, "ingest").step)  # type: ignore[method-assign]
-    request = {"lake": lake, "settings": lake.settings, "key": KEY, "again": True}
-    with pytest.raises(BadData, match=f"kale run ingest --key {KEY} --again` commits it"):
+    request = {"lake": lake, "settings": lake.settings, "key": KEY, "again": "request"}
+    with pytest.raises(BadData, match=f"kale run ingest --key {KEY} --again --request request` commits it"):
         checked(Run(cast("Step", garbled), **request))
     accept_run(lake, "ingest", KEY, "known")
-    assert checked(Run(cast("Step", garbled), **request)).generation == 1
+    assert checked(Run(cast("Step", garbled), **request)).because == ("request",)
 
 
 def test_a_key_without_rows_passes_if_every_row_is_accounted_for(tmp_path: Path) -> None:
