@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from kale_tasks.contract.step import Step
+from kale_tasks.errors import BadData
 from kale_tasks.lake.index import INDEX, keys_touched, overtaken
 from kale_tasks.lake.marks import put_mark
 from kale_tasks.lake.partition import Partition
@@ -26,7 +27,11 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
     runs = {partition.key: committed for partition, committed in lake.partitions(step.table).items()}
     indexes = _indexes(lake, step, runs)
     later = {name: index for name, index in indexes.items() if name > key}
-    for name in keys_touched(key, former, after, later):
+    try:
+        touched = keys_touched(key, former, after, later)
+    except BadData:  # the former index is damaged: compare what later keys decided with what this key keeps now
+        touched = {name for name, index in later.items() if overtaken(index, key, after)}
+    for name in touched:
         put_mark(lake.storage, step.partition(name), _mark(key, main), f"{key} now keeps other entries")
     for name, committed in runs.items():
         known = sealed.reads.get(name) == committed.fingerprint

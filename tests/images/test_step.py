@@ -10,20 +10,25 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig, BadData, Transient
 from kale_tasks.images.step import Images
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
+from kale_tasks.progress import Silent
+from kale_tasks.runner.repair import repair
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from kale_tasks.runner.verify import verify
 from tests.images.dns import SERVFAIL, name_server
 from tests.images.plain import Plain, plain_server
-from tests.images.world import KEY, images, lake_with, pairs_of, settings, uid
+from tests.images.world import KEY, images, lake_with, pairs_of, rows_of, settings, uid
 
 
 @pytest.fixture
@@ -221,3 +226,20 @@ def _wait(done: Any, seconds: float = 60) -> None:
     while not done():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.02)
+
+
+def test_a_repair_fetches_only_what_was_in_damaged_files(
+    tmp_path: Path, server: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, "images", replace(STEPS["images"], suite=None))
+    of = settings(tmp_path)
+    lake = lake_with(of, pairs_of([server.url(i) for i in range(250)]))
+    before = images(lake, of)
+    asked, shard = server.pictures, sorted({row["shard"] for row in before.values()})[0]
+    lost = [row for row in before.values() if row["shard"] == shard]
+    lake.storage.put(shard, lake.storage.read(shard)[:-10] + b"0123456789")
+    assert repair(lake, of, Silent(), step="images").left == {}
+    after = rows_of(lake)
+    assert (server.pictures - asked, shard in {row["shard"] for row in after.values()}) == (len(lost), False)
+    assert {u: row["sha256"] for u, row in after.items()} == {u: row["sha256"] for u, row in before.items()}
+    assert verify(lake, step="images").damaged == []
