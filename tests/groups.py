@@ -27,7 +27,7 @@ SERVER_FILES = {  # these start a server, or an interpreter of .venv-vllm, of th
     "tests/distill/test_parallel.py": "vllm",
     "tests/services/": "services",
 }
-SLOW_SECONDS = 20  # a file that takes longer is no part of `make check`
+SLOW_SECONDS = 10  # a file that takes longer is no part of `make check`
 
 
 def pytest_configure(config: pytest.Config) -> None:
