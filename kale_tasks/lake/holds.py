@@ -12,7 +12,7 @@ from kale_tasks.lake.times import utc_now
 
 @dataclass(frozen=True)
 class Hold:
-    """Why a key is held, by whom and since when."""
+    """Why a key is held, who holds it, and since when."""
 
     why: str
     by: str
