@@ -14,6 +14,8 @@ from tests.budgets import budgets
 # Fixture, or file, to the group of tests that share its server. One group for S3 and PostgreSQL: lakes use both.
 SERVER_FIXTURES = {
     "s3": "lake servers",
+    "s3_sets": "lake servers",  # this and the next ask for "s3" while they run
+    "on_s3": "lake servers",
     "postgres": "lake servers",
     "redis": "lake servers",
     "spark_cluster": "spark",

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from kale_tasks.lake.io_errors import explain
 from kale_tasks.lake.schemas import fill_columns
 from kale_tasks.lake.storage.base import Storage
 
@@ -64,20 +63,6 @@ def write(storage: Storage, folder: str, meta: PartMeta, rows: pa.Table) -> Part
     path = f"{folder}/part-{meta.number:05d}-{sha256[:16]}.parquet"
     storage.put(path, data)
     return PartFile(path, rows.num_rows, len(data), sha256)
-
-
-def read_meta(storage: Storage, path: str) -> PartMeta | None:
-    """The account of a part, or None if the file is torn or not ours."""
-    try:
-        with storage.arrow.open_input_file(path) as file:
-            found = pq.read_metadata(file).metadata or {}
-        return PartMeta(**json.loads(found[_META.encode()]))
-    except OSError as error:
-        if known := explain(error):
-            raise known from error
-        return None
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
-        return None
 
 
 def digest(*tables: pa.Table) -> str:

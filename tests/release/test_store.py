@@ -177,6 +177,7 @@ def test_notes_on_the_published_card_are_kept(plain: World) -> None:
     assert "\nAsk Ann.\n" in place.read(f"{new}/README.md").decode()
 
 
+@pytest.mark.usefixtures("s3", "postgres")
 def test_a_lake_on_s3_is_published_as_well(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     it = world("s3", tmp_path, request, f"publish.target={tmp_path / 'out'}")
     it.fill("a", rows=40)

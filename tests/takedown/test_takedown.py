@@ -41,16 +41,8 @@ REMOVED = [*REQUEST["uid"], uid("b", 9)]
 @pytest.fixture
 def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
     """Three keys, released in several formats and published in a folder."""
-    formats = "publish.formats=[mix,images,webdataset]"
-    made = world(
-        "folder",
-        tmp_path,
-        request,
-        f"publish.target={tmp_path / 'out'}",
-        "maintenance.grace_hours=0",
-        "maintenance.run_days=0",
-        formats,
-    )
+    sets = ["publish.formats=[mix,images,webdataset]", f"publish.target={tmp_path / 'out'}"]
+    made = world("folder", tmp_path, request, *sets, "maintenance.grace_hours=0", "maintenance.run_days=0")
     made.fill("a", "b", "c")
     made.release("c")
     made.publish("c")
