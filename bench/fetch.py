@@ -181,7 +181,13 @@ def _settings(folder: Path) -> Any:
     sets = [f"images.fetch.{f}" for f in fast]
     # The same few pictures come often here, and would be taken for placeholders.
     return settings(
-        folder, *sets, workers, "parts.part_rows=500", "parts.chunk_rows=20000", "images.placeholder_count=1000000"
+        folder,
+        *sets,
+        workers,
+        "parts.part_rows=500",
+        "parts.chunk_rows=20000",
+        "images.placeholder_count=1000000",
+        "images.decode.max_side=512",
     )
 
 

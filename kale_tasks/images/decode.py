@@ -93,7 +93,7 @@ def show(raw: bytes, boxes: Sequence[Any], settings: Decode) -> Shown:
         how = rendering(image)
         small = flat(image)
         if small.size != size and not unchanged:
-            small = small.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+            small = small.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
         result = upright(_blurred(to_srgb(small, how), areas), how)
     stored = received if unchanged else result.size
     if min(stored) < settings.min_side:

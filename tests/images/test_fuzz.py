@@ -1,11 +1,11 @@
 """No answer of a stranger stops a chunk: each becomes the reason of its own row."""
 
 import asyncio
-import os
 from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from kale_tasks.images.fetch import ImageFetcher
 from kale_tasks.images.web import WebClient
@@ -13,13 +13,12 @@ from kale_tasks.settings.images import Fetch
 from tests.images.fuzz import HOSTS, fuzzing_server
 from tests.images.world import settings
 
-ANSWERS = int(os.environ.get("KALE_FUZZ", "1500"))  # the nightly tests ask for 100,000
 AT_ONCE = 32
 
 
-async def _reasons(of: Fetch, port: int) -> Counter[str]:
+async def _reasons(of: Fetch, port: int, answers: int) -> Counter[str]:
     web = WebClient(of, lambda name, value: None)
-    fetcher, seeds, found = ImageFetcher(of, web, lambda name, value: None), iter(range(ANSWERS)), Counter[str]()
+    fetcher, seeds, found = ImageFetcher(of, web, lambda name, value: None), iter(range(answers)), Counter[str]()
 
     async def fetch() -> None:
         for seed in seeds:
@@ -37,11 +36,12 @@ async def _reasons(of: Fetch, port: int) -> Counter[str]:
     return found
 
 
-def test_every_hostile_answer_ends_as_an_image_or_a_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answers", [1_500, pytest.param(100_000, marks=pytest.mark.nightly)])
+def test_every_hostile_answer_ends_as_an_image_or_a_reason(tmp_path: Path, answers: int) -> None:
     limits = ["tries=1", "seconds=3", "host_rate=1000000", f"host_concurrency={AT_ONCE}", "patience_seconds=0"]
     of = settings(tmp_path, *(f"images.fetch.{limit}" for limit in limits)).images.fetch
     with fuzzing_server() as port:
-        found = asyncio.run(_reasons(of, port))
-    assert sum(found.values()) == ANSWERS
+        found = asyncio.run(_reasons(of, port, answers))
+    assert sum(found.values()) == answers
     assert found["ok"]
     assert len(found) >= 8, found
