@@ -50,10 +50,7 @@ StepOrCaptions = Annotated[
 
 
 def run(  # noqa: PLR0913, PLR0917
-    step: Annotated[
-        str,
-        typer.Argument(help=f"{', '.join(STEPS)}, or captions: dense and fuse.", metavar="STEP", autocompletion=_names),
-    ],
+    step: StepOrCaptions,
     key: Key,
     recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or the path of a file.")] = "",
     limit: Limit = None,
