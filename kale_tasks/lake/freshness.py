@@ -8,8 +8,8 @@ _TABLES = ("pairs", "images", "dense")  # that later steps read by key
 
 
 def current_contents(lake: Lake) -> dict[str, dict[str, str]]:
-    """Return the committed content of every key in each table that other steps read."""
-    return {name: {p.key: c.content for p, c in lake.partitions(name).items()} for name in _TABLES}
+    """Return what the committed run of every key has made in each table that other steps read; takedowns aside."""
+    return {name: {p.key: c.identity for p, c in lake.partitions(name).items()} for name in _TABLES}
 
 
 def changed_inputs(key: str, inputs: Mapping[str, str], current: Mapping[str, Mapping[str, str]]) -> Sequence[str]:

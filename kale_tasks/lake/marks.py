@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.times import utc_now
 
 _FOLDER = "marks"
@@ -30,6 +31,18 @@ def marks(storage: Storage, partition: Partition) -> list[Mark]:
     paths = sorted(entry.path for entry in storage.entries(_place(partition)))
     found = (_read(storage, path) for path in paths)
     return [mark for mark in found if mark is not None]
+
+
+def unanswered_marks(lake: Lake, table: str) -> dict[Partition, list[Mark]]:
+    """Return the marks of every partition of a table that its committed run has not answered, from one listing."""
+    committed = lake.partitions(table)
+    folders = {entry.path.split("/")[2] for entry in lake.storage.entries(f"{_FOLDER}/{table}")}
+    found = {}
+    for partition in (Partition.parse(table, name.replace(",", "/")) for name in sorted(folders)):
+        answered = committed[partition].because if partition in committed else ()
+        if left := [mark for mark in marks(lake.storage, partition) if mark.name not in answered]:
+            found[partition] = left
+    return found
 
 
 def delete_mark(storage: Storage, partition: Partition, name: str) -> None:

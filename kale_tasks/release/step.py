@@ -11,6 +11,7 @@ from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.freshness import current_contents, is_fresh
+from kale_tasks.lake.marks import unanswered_marks
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import no_preview
 from kale_tasks.lake.snapshot import Snapshot
@@ -41,11 +42,14 @@ class Release(Step):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         if lake.preview:
             raise no_preview("A release", lake.preview)
+        opened = Snapshot.open_all(lake, "captions")
+        # After the captions: a commit marks the keys whose pairs may be in two keys now, and these wait.
+        marked = {partition.key for partition in unanswered_marks(lake, "pairs")}
         current = current_contents(lake)
         captions = {
             p: s
-            for p, s in Snapshot.open_all(lake, "captions").items()
-            if p.key <= key and s.committed.rows and is_fresh(p.key, s.committed, current)
+            for p, s in opened.items()
+            if p.key <= key and p.key not in marked and s.committed.rows and is_fresh(p.key, s.committed, current)
         }
         if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
