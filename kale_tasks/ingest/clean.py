@@ -76,10 +76,11 @@ class RowCleaner:
     def _row(self, file: DataFile, raw: Mapping[str, Any]) -> dict[str, Any]:
         reason, place = raw["reason"], f"{file.name}: row {raw['row']}"
         try:
-            alt_text, url, sha256 = ((raw[name] or b"").decode() for name in ("alt_text", "url", "sha256"))
+            alt_text, url = ((raw[name] or b"").decode() for name in ("alt_text", "url"))
         except UnicodeDecodeError:
             reason = "not_utf8"
-            alt_text = url = sha256 = ""
+            alt_text = url = ""
+        sha256 = _digest(raw["sha256"] or b"")
         # The uid of a row that cannot be read comes from its place: nothing else identifies it.
         uid = _uid(raw["uid"], place if reason else f"{url}\0{alt_text}")
         return {
@@ -160,6 +161,11 @@ class RowCleaner:
     @cached_property
     def _personal_data(self) -> PersonalData:
         return PersonalData(self.lists.patterns["pii"])
+
+
+def _digest(landed: bytes) -> str:
+    """Return a claimed SHA-256 as hex digits, also if the source gives its 32 bytes; empty if it is no text."""
+    return landed.hex() if len(landed) == 32 else landed.decode(errors="ignore")
 
 
 def _uid(landed: bytes | None, identity: str) -> str:

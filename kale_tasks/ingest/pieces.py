@@ -16,6 +16,7 @@ from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.settings.model import Settings
 
 FORMATS = ("parquet", "jsonl", "csv", "tsv", "tar")
+_ENDINGS = {**{name: name for name in FORMATS}, "ndjson": "jsonl"}
 # Compressions by file ending, with the assumed bytes per row of files that do not record how many rows they hold.
 _ROW_BYTES = {"": 300, ".gz": 100, ".bz2": 80, ".xz": 80, ".zst": 100}
 
@@ -113,16 +114,18 @@ def _cut(landing: Storage, file: DataFile, piece_rows: int) -> Iterator[_Cut]:
 
 
 def _format(path: str) -> tuple[str, str] | None:
-    name = PurePosixPath(path).name
+    name = PurePosixPath(path).name.lower()
     for compression in _ROW_BYTES:
         stem = name.removesuffix(compression)
-        if (not compression or stem != name) and (ending := stem.rpartition(".")[2]) in FORMATS and "." in stem:
-            return ending, compression
+        if (not compression or stem != name) and (format_ := _ENDINGS.get(stem.rpartition(".")[2])) and "." in stem:
+            return format_, compression
     return None
 
 
 def _stem(path: str) -> str:
-    return PurePosixPath(path).name.partition(".")[0]
+    """Return a path without the endings of its format and compression."""
+    without = path[: -len(compression)] if (compression := PurePosixPath(path).suffix.lower()) in _ROW_BYTES else path
+    return without.rpartition(".")[0]
 
 
 def _content(landing: Storage, path: str) -> str:

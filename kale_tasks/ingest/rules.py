@@ -166,8 +166,15 @@ class PersonalData:
         if "@" not in text and not any(c.isdigit() for c in text):
             return text
         for pattern, mark in self._patterns:
-            text = pattern.sub(mark, text)
+            text = pattern.sub(_card_mark if mark == "[card]" else mark, text)
         return text
+
+
+def _card_mark(found: re.Match[str]) -> str:
+    """Return the mark of a card number, or the text itself if its checksum (Luhn) is wrong."""
+    digits = [int(c) for c in found[0] if c.isdigit()]
+    doubled = sum(sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
+    return "[card]" if (sum(digits[::-2]) + doubled) % 10 == 0 else found[0]
 
 
 class ListedWords:

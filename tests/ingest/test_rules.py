@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from kale_tasks.ingest.rules import PersonalData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import add
+from kale_tasks.resources import resource
 from tests.ingest.world import Record, balanced, ingest, kept, land, land_lines, numbers, pair, settings_for, texts
 
 SAMPLES: dict[str, tuple[Record, str]] = {
@@ -143,3 +146,23 @@ def test_evaluation_items_are_dropped(tmp_path: Path) -> None:
     (committed,) = ingest(settings)
     assert committed.dropped == {"evaluation": 3}
     assert [row["url"] for row in kept(settings)] == [pair(3)["url"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "marks"),
+    [
+        ("Headlight fits 2005 2006 2007 2008 Toyota Corolla", 0),
+        ("Filter, part 123-45-6789, for a tractor", 0),
+        ("Drive belt 160-147-0001 for a mower", 0),
+        ("The Beatles call 1965-1966 tour of the world", 0),
+        ("The file icon@2x.png of a red button", 0),
+        ("A post of @bob@mastodon.social about the sea", 0),
+        ("Pay to 4111 1111 1111 1111 today", 1),
+        ("Write to jane.doe@mail.example or call 212 555 0147", 2),
+        ("Ring 212-555-0147 for tickets", 1),
+        ("Social security number 123-45-6789", 1),
+    ],
+)
+def test_years_and_part_numbers_are_no_personal_data(text: str, marks: int) -> None:
+    patterns = yaml.safe_load(resource("config/ingest/patterns.yaml").read_bytes())["pii"]
+    assert PersonalData(patterns).mask(text).count("[") == marks

@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import zstandard
 
 from kale_tasks.errors import BadData
 from kale_tasks.ingest.coerce import column
+from kale_tasks.ingest.pieces import data_files, pieces_of
+from kale_tasks.ingest.sources import read_piece
+from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.schemas import BOXES
 from kale_tasks.lake.tables import Lake
 from tests.ingest.world import KEY, Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
@@ -69,6 +73,8 @@ def _laion(rows: list[Record]) -> bytes:
         ("a.parquet.gz", lambda rows: gzip.compress(_parquet(rows))),
         ("laion.parquet", _laion),
         ("a.jsonl", _json_lines),
+        ("a.ndjson", _json_lines),
+        ("A.PARQUET", _parquet),
         ("a.jsonl.gz", lambda rows: gzip.compress(_json_lines(rows))),
         ("a.jsonl.zst", lambda rows: zstandard.compress(_json_lines(rows))),
         ("a.csv", _table(",")),
@@ -190,3 +196,127 @@ def test_limit_takes_the_first_rows_of_the_files_in_order(tmp_path: Path) -> Non
     settings = settings_for(tmp_path, "limit=15", "ingest.piece_rows=3")
     (committed,) = ingest(settings)
     assert (committed.rows_in, texts(settings)) == (15, sorted(pair(n)["text"] for n in range(15)))
+
+
+def land_bytes(folder: Path, name: str, content: bytes) -> None:
+    """Write a landing file, beside one with a good row."""
+    land(folder / "landing", [pair(900)], name="good")
+    path = folder / "landing" / KEY / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def account(folder: Path) -> tuple[int, int, dict[str, int]]:
+    """Ingest and return rows in, rows kept and the quarantined rows by reason."""
+    settings = settings_for(folder)
+    (committed,) = ingest(settings)
+    assert balanced(committed)
+    reasons = Lake(settings).arrow("quarantine", KEY)["reason"].to_pylist()
+    return committed.rows_in, committed.rows, {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+
+
+@pytest.mark.parametrize("cut", [10, 300, 513, 1024])
+def test_a_tar_that_is_cut_is_noticed(tmp_path: Path, cut: int) -> None:
+    whole = _tar([pair(n) for n in range(3)]).rstrip(b"\0")
+    land_bytes(tmp_path, "a.tar", whole[: len(whole) // 512 * 512 - 2048 + cut])
+    assert account(tmp_path) == (4, 3, {"broken_file": 1})
+
+
+def test_a_damaged_page_costs_the_rows_of_its_row_group_and_all_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "landing" / KEY / "a.parquet"
+    path.parent.mkdir(parents=True)
+    rows = pa.Table.from_pylist([pair(n) for n in range(300)])
+    pq.write_table(rows, path, row_group_size=100, compression="none", write_page_checksum=True)
+    middle = pq.read_metadata(path).row_group(1).column(1)
+    content = bytearray(path.read_bytes())
+    at = middle.dictionary_page_offset or middle.data_page_offset
+    content[at : at + middle.total_compressed_size] = b"\xff" * middle.total_compressed_size
+    path.write_bytes(content)
+    assert account(tmp_path) == (300, 200, {"broken_file": 100})
+
+
+def test_two_columns_of_one_name_do_not_stop_a_key(tmp_path: Path) -> None:
+    columns = [pa.array([pair(1)["url"]]), pa.array([pair(1)["text"]]), pa.array(["another"])]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, names=["url", "text", "text"]), buffer)
+    land_bytes(tmp_path, "a.parquet", buffer.getvalue())
+    assert account(tmp_path) == (2, 2, {})
+
+
+def test_the_first_column_that_has_a_value_counts(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1, text=None, caption=pair(1)["text"]), pair(2, caption="other")])
+    settings = settings_for(tmp_path)
+    ingest(settings)
+    assert texts(settings) == sorted(pair(n)["text"] for n in (1, 2))
+
+
+def test_a_binary_digest_is_read_and_a_wrong_one_costs_nothing(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1, sha256=bytes(range(200, 232))), pair(2, sha256=b"\xff\xfe")])
+    settings = settings_for(tmp_path)
+    ingest(settings)
+    found = {row["url"]: row["sha256"] for row in kept(settings)}
+    assert found == {pair(1)["url"]: bytes(range(200, 232)).hex(), pair(2)["url"]: None}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.csv", b"https://a.example/1.jpg,A view of the sea\nhttps://a.example/2.jpg,B\n", "https://a.example/1.jpg"),
+        ("a.csv", b"url;text\nhttps://a.example/1.jpg;A view\n", "found: url;text"),
+        ("a.parquet", _parquet([{"address": "x", "text": "y"}]), "found: address, text"),
+    ],
+)
+def test_a_file_without_the_columns_is_named_with_those_it_has(
+    tmp_path: Path, name: str, content: bytes, found: str
+) -> None:
+    land_bytes(tmp_path, name, content)
+    assert account(tmp_path) == (2, 1, {"no_columns": 1})
+    (row,) = Lake(settings_for(tmp_path)).arrow("quarantine", KEY).to_pylist()
+    assert name in row["detail"] and found in row["detail"]
+
+
+def test_a_line_that_is_too_long_is_one_bad_record(tmp_path: Path) -> None:
+    long = json.dumps(pair(1, text="word " * 900_000)).encode()
+    land_bytes(tmp_path, "a.jsonl", long + b"\n" + _json_lines([pair(2)]))
+    assert account(tmp_path) == (3, 2, {"bad_record": 1})
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz", "a.parquet.gz"])
+def test_a_file_that_unpacks_to_far_more_is_read_in_bounded_memory(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kale_tasks.ingest.sources._UNPACKED_BYTES", 1 << 24)
+    land_bytes(tmp_path, name, gzip.compress(b"a" * (1 << 27), 1))
+    settings = settings_for(tmp_path)
+    landing = landing_storage(settings)
+    (piece, *_) = pieces_of(landing, data_files(settings, KEY), 1000)
+    tracemalloc.start()
+    batches = list(read_piece(landing, piece, settings.ingest.columns))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 26
+    assert all(reason for batch in batches for reason in batch["reason"].to_pylist())
+
+
+def test_a_quote_that_is_not_closed_does_not_swallow_the_file(tmp_path: Path) -> None:
+    lines = "".join(f"https://a.example/{n}.jpg,A view of the harbour of town {n}\n" for n in range(2000))
+    land_bytes(tmp_path, "a.csv", f'url,text\nhttps://a.example/x.jpg,"Not closed\n{lines}'.encode())
+    assert account(tmp_path) == (2, 1, {"broken_file": 1})
+
+
+def test_only_the_table_of_the_same_folder_and_name_hides_a_tar(tmp_path: Path) -> None:
+    landing = tmp_path / "landing"
+    land_lines(landing, [pair(1)], name="one/00000")
+    land_lines(landing, [pair(2)], name="shard.00000")
+    for name, number in (("two/00000", 3), ("shard.00001", 4), ("one/00000", 5)):
+        land_bytes(tmp_path, f"{name}.tar", _tar([pair(number)]))
+    settings = settings_for(tmp_path)
+    ingest(settings)
+    assert {int(row["url"].rpartition("/")[2][:-4]) for row in kept(settings)} == {1, 2, 3, 4, 900}
+
+
+def test_links_that_lead_nowhere_or_to_themselves_stop_nothing(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1)])
+    (tmp_path / "landing" / KEY / "loop.parquet").symlink_to("loop.parquet")
+    (tmp_path / "landing" / KEY / "gone.parquet").symlink_to("nowhere.parquet")
+    assert account(tmp_path)[:2] == (1, 1)

@@ -62,7 +62,7 @@ class FolderStorage(Storage):
                 full = Path(folder, name)
                 try:
                     stat = full.stat()
-                except FileNotFoundError:
+                except OSError:  # deleted meanwhile, or a link that leads nowhere or to itself
                     continue
                 yield Entry(
                     str(full.relative_to(self.root)), stat.st_size, datetime.fromtimestamp(stat.st_mtime, tz=UTC)
