@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from kale_tasks.ingest.clean import CLEAN, RowCleaner
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.sources import read_piece
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.base import Storage
 
 
@@ -25,16 +26,18 @@ class Scan:
 
     def path(self, piece: Piece) -> str:
         """Return the path of a piece's cleaned rows."""
-        # Named by what is in it: another try may divide the files into other pieces.
+        # Named by what is in it: another try may divide the files into other pieces, or find other files landed.
         groups = piece.groups or (0,)
-        name = f"{piece.file.number:05d}-{piece.first_row:012d}-{groups[0]}-{groups[-1]}"
+        tag = short_sha256(f"{piece.file.path} {self.landing.tag(piece.file.path)}")[:8]
+        name = f"{piece.file.number:05d}-{piece.first_row:012d}-{groups[0]}-{groups[-1]}-{tag}"
         return f"{self.folder}/clean-{name}.parquet"
 
     def __call__(self, piece: Piece) -> str:
         """Clean a piece, unless an earlier attempt has, and return the path of its rows."""
-        if not self.warehouse.exists(self.path(piece)):
-            self.warehouse.put(self.path(piece), to_parquet(self._cleaned(piece), CLEAN))
-        return self.path(piece)
+        path = self.path(piece)  # before the file is read: what lands meanwhile has another tag
+        if not self.warehouse.exists(path):
+            self.warehouse.put(path, to_parquet(self._cleaned(piece), CLEAN))
+        return path
 
     def _cleaned(self, piece: Piece) -> Iterator[pa.RecordBatch]:
         left = self.limit

@@ -1,14 +1,14 @@
 """The ingest step: turns the landing files of a key into its rows of `pairs`, and indexes them for later keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.errors import Conflict
+from kale_tasks.errors import Conflict, KaleError
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
 from kale_tasks.ingest.dedup import decide
@@ -76,7 +76,7 @@ class Ingest(Step):
         scan = Scan(landing, storage, folder, cleaner, run.settings.limit)
         masks, facts = PersonalData(lists.patterns["pii"]), settings.dedup.near and settings.dedup.policy != "off"
         write = PartWriter(run.writer, frozenset(numbers), masks, settings.samples, facts)
-        with closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
+        with _scratch_of(run, folder), closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
             _load(engine, run, scan)
             decide(engine, settings)
             written = set()
@@ -86,6 +86,19 @@ class Ingest(Step):
         yield from (Part(number, pa.table({}), rows_in=0) for number in numbers if number not in written)
         for entry in list(storage.entries(folder)):
             storage.delete(entry.path)
+
+
+@contextmanager
+def _scratch_of(run: Run, folder: str) -> Iterator[None]:
+    """Raise Conflict instead of an error of the engine if another attempt has deleted the scratch files."""
+    try:
+        yield
+    except KaleError:
+        raise
+    except Exception as error:
+        if any(run.lake.storage.entries(folder)):
+            raise
+        raise Conflict(f"Another process has finished the work on {run.key}. Run {run.key} again.") from error
 
 
 def _load(engine: Engine, run: Run, scan: Scan) -> None:

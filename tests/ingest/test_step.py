@@ -82,6 +82,37 @@ def test_only_missing_parts_are_made_again(tmp_path: Path) -> None:
     assert not list(lake.storage.entries(f"{run.folder}/scratch"))
 
 
+def test_an_attempt_whose_scratch_files_another_one_deleted_ends_with_a_conflict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(tmp_path / "landing", [pair(n) for n in range(50)])
+    settings = settings_for(tmp_path)
+    run = Run(Ingest(), Lake(settings), settings, KEY)
+    made = plan(run)
+
+    def finish_elsewhere(*_: object) -> None:
+        for entry in list(run.lake.storage.entries(f"{run.folder}/scratch")):
+            run.lake.storage.delete(entry.path)
+
+    monkeypatch.setattr("kale_tasks.ingest.step.decide", finish_elsewhere)
+    with pytest.raises(Conflict, match="Another process has finished"):
+        work(run, made.chunks[0])
+
+
+def test_a_file_that_changed_for_a_moment_leaves_no_rows(tmp_path: Path) -> None:
+    land(tmp_path / "landing", [pair(1)])
+    settings = settings_for(tmp_path)
+    run = Run(Ingest(), Lake(settings), settings, KEY)
+    made = plan(run)
+    land(tmp_path / "landing", [pair(2)])
+    with pytest.raises(Conflict, match="have changed"):
+        work(run, made.chunks[0])
+    land(tmp_path / "landing", [pair(1)])
+    work(run, made.chunks[0])
+    commit(run, made)
+    assert [row["url"] for row in kept(settings)] == [pair(1)["url"]]
+
+
 @pytest.mark.parametrize(("before", "after"), [(10, 40), (40, 10)])
 def test_other_pieces_in_the_next_try_lose_and_double_nothing(tmp_path: Path, before: int, after: int) -> None:
     rows = pa.Table.from_pylist([pair(n) for n in range(120)])

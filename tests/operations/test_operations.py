@@ -18,6 +18,8 @@ from tests.operations.sequences import Sequence_, as_lines, overlapping, sequenc
 from tests.operations.source import image_server
 
 OPERATIONS = ("set", "land", "takedown", "maintain", "copy")
+MOST_SEQUENCES = 50  # in which a bug must be found
+BUGS = ("forget_later_keys",)
 _AT_ONCE = 2
 
 
@@ -84,3 +86,11 @@ def test_a_failing_sequence_shrinks_to_what_fails() -> None:
     sequence = sequence_of(3, OPERATIONS)
     cause = next(operation for group in sequence for operation in group if operation.name == "run")
     assert shrunk(sequence, lambda smaller: any(cause in group for group in smaller)) == ((cause,),)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_that_is_put_back_is_found(bug: str, tmp_path: Path) -> None:
+    with player(tmp_path, [f"tests.operations.bugs:{bug}"]) as playing:
+        assert any(playing.failures([seed, seed + 1]) for seed in range(500, 500 + MOST_SEQUENCES, 2))
