@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.index import INDEX, keys_touched
 from kale_tasks.lake.marks import marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import commit, plan, work
 from kale_tasks.settings import Settings
 from tests.ingest.world import ingest, kept, land, pair, settings_for
 
@@ -110,3 +113,21 @@ def test_rows_that_a_key_drops_itself_do_not_depend_on_earlier_keys(tmp_path: Pa
     assert touched(settings, "k1") == set()  # the row with this address was no entry of k2
     ingest(settings, "k2")
     assert kept(settings, "k2") == alone and alone[0]["dup_count"] == 2
+
+
+@pytest.mark.parametrize("order", [("k1", "k2"), ("k2", "k1")])
+def test_of_two_keys_that_are_ingested_at_once_the_later_is_marked(
+    settings: Settings, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    straight = [committed.content for committed in ingest(settings, "k1", "k2")]
+    other = settings_for(tmp_path, f"warehouse={tmp_path / 'other'}")
+    runs = {key: Run(Ingest(), Lake(other), other, key) for key in order}
+    plans = {key: plan(run) for key, run in runs.items()}
+    for key, run in runs.items():
+        work(run, plans[key].chunks[0])
+    for key in order:  # neither saw the other when it was planned
+        commit(runs[key], plans[key])
+    assert {key for key, _ in marked(other)} == {"k2"}
+    ingest(other, "k2")
+    assert not marked(other)
+    assert [committed.content for committed in Lake(other).partitions("pairs").values()] == straight
