@@ -62,7 +62,7 @@ def _unread(subject: Subject) -> float | None:
     lake, committed = subject.lake, subject.committed
     found = [(lake.committed(name, subject.key), read) for name, read in committed.inputs.items() if name in TABLES]
     # An input that has changed since says nothing. Rows that a takedown has removed since were still read.
-    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one, read in found if one and one.content == read]
+    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one, read in found if one and one.identity == read]
     if not counts or subject.lake.preview:
         return None
     return min(max(count - committed.rows_in, committed.rows_in - count - taken, 0) for count, taken in counts)
@@ -99,7 +99,7 @@ def _conforms(schema: pa.Schema, subject: Subject) -> bool:
 def _stale(subject: Subject) -> float:
     lake, committed = subject.lake, subject.committed
     now = {name: lake.committed(name, subject.key) for name in committed.inputs if name in TABLES}
-    return sum(one is not None and one.content != committed.inputs[name] for name, one in now.items())
+    return sum(one is not None and one.identity != committed.inputs[name] for name, one in now.items())
 
 
 def _spread(subject: Subject, wanted: int, columns: Sequence[str]) -> pa.Table:
