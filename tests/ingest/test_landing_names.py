@@ -1,4 +1,4 @@
-"""Names in the landing folder: tables that describe tars, and links that lead nowhere."""
+"""Landing files that could mislead: tables beside tars, links that lead nowhere, quotes that are not closed."""
 
 from pathlib import Path
 
@@ -22,3 +22,9 @@ def test_links_that_lead_nowhere_or_to_themselves_stop_nothing(tmp_path: Path) -
     (tmp_path / "landing" / KEY / "loop.parquet").symlink_to("loop.parquet")
     (tmp_path / "landing" / KEY / "gone.parquet").symlink_to("nowhere.parquet")
     assert account(tmp_path)[:2] == (1, 1)
+
+
+def test_a_quote_that_is_not_closed_does_not_swallow_the_file(tmp_path: Path) -> None:
+    lines = "".join(f"https://a.example/{n}.jpg,A view of the harbour of town {n}\n" for n in range(2000))
+    land_bytes(tmp_path, "a.csv", f'url,text\nhttps://a.example/x.jpg,"Not closed\n{lines}'.encode())
+    assert account(tmp_path) == (2, 1, {"broken_file": 1})

@@ -296,9 +296,3 @@ def test_a_file_that_unpacks_to_far_more_is_read_in_bounded_memory(
     tracemalloc.stop()
     assert peak < 1 << 26
     assert all(reason for batch in batches for reason in batch["reason"].to_pylist())
-
-
-def test_a_quote_that_is_not_closed_does_not_swallow_the_file(tmp_path: Path) -> None:
-    lines = "".join(f"https://a.example/{n}.jpg,A view of the harbour of town {n}\n" for n in range(2000))
-    land_bytes(tmp_path, "a.csv", f'url,text\nhttps://a.example/x.jpg,"Not closed\n{lines}'.encode())
-    assert account(tmp_path) == (2, 1, {"broken_file": 1})
