@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tombstones import matcher
 from kale_tasks.models import students as registry
 from kale_tasks.progress import Progress
 from kale_tasks.release import built as release
@@ -34,12 +35,26 @@ def target(settings: Settings) -> Target:
 
 
 def publish(lake: Lake, settings: Settings, key: str, progress: Progress) -> str:
-    """Publish the newest release of a key and return its address. Repeating it changes nothing."""
+    """Publish the newest release of a key and return its address. Repeating it changes nothing.
+
+    Raises Conflict if rows were taken down since the release was built, also if that happens during the upload.
+    """
     place = target(settings)
     base = place.current()
     built = release.read(lake, key)
+    _require_no_takedown_since(lake, built, "was built")
     made = pages(built, settings.publish, base.readme)
-    return place.publish(Publication(built.version, lake.storage, built.files, made), base, progress)
+    address = place.publish(Publication(built.version, lake.storage, built.files, made), base, progress)
+    _require_no_takedown_since(lake, built, "was built, and it is published now")
+    return address
+
+
+def _require_no_takedown_since(lake: Lake, built: release.Built, when: str) -> None:
+    if built.inputs.get("takedowns", "") != matcher(lake).content:
+        raise Conflict(
+            f"Rows were taken down since the release of {built.key} {when}. Build and publish it again: "
+            f"`kale run release --key {built.key}`, `kale publish --key {built.key}`."
+        )
 
 
 def publish_student(lake: Lake, settings: Settings, progress: Progress) -> str:

@@ -92,7 +92,7 @@ def test_status_shows_an_added_step_and_a_dash_where_a_step_does_not_apply(
     assert "polish" in shown and "-" in {cell.strip() for cell in shown.split("│")}
 
 
-@pytest.mark.parametrize(("command", "steps"), [("run", "release, polish."), ("check", "student, polish.")])
+@pytest.mark.parametrize(("command", "steps"), [("run", "release, polish;"), ("check", "student, polish.")])
 def test_help_names_an_added_step(command: str, steps: str) -> None:
     code = (
         "from dataclasses import replace; from kale_tasks.contract.registry import STEPS;"
