@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import kale_tasks.runner.commit as committing
 from kale_tasks.contract import registry as steps
+from kale_tasks.lake import metadata
 from kale_tasks.lake.storage.s3 import S3Storage
 from kale_tasks.lake.tables import COMMITTED
 from tests.faults.child import nth
@@ -108,12 +110,13 @@ METADATA: dict[str, Callable[[bytes], bytes | None]] = {
 
 
 @pytest.mark.parametrize("how", METADATA)
-def test_metadata_that_cannot_be_read_is_named(how: str, sets: list[str]) -> None:
+def test_metadata_that_cannot_be_read_is_named(how: str, sets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(lake_of(sets)[0].table("pairs").metadata_location)
     whole = path.read_bytes()
     bad = METADATA[how](whole)
     assert bad != whole
     path.unlink() if bad is None else path.write_bytes(bad)
+    monkeypatch.setattr(metadata, "_parsed", OrderedDict())  # as in a process that has not read it before
     for words in (["run", "ingest", "--key", KEY], ["show", "pairs", "--key", KEY]):
         assert says(kale(*words, sets=sets), BAD_DATA, "pairs", "copy")
     path.write_bytes(whole)
@@ -137,9 +140,9 @@ def test_a_damaged_data_file_is_named_and_made_again(bad: bytes | None, sets: li
     path.unlink() if bad is None else path.write_bytes(bad)
     out = tmp_path / "out.parquet"
     answer = kale("show", "pairs", "--key", KEY, "--out", str(out), sets=sets)
-    assert says(answer, BAD_DATA, "pairs", KEY, "--again")
+    assert says(answer, BAD_DATA, "pairs", KEY, "kale repair")
     assert not any("out.parquet" in path.name for path in tmp_path.iterdir())
-    assert ingest(sets, "--again").code == 0
+    assert kale("repair", "--key", KEY, sets=sets).code == 0
     assert texts(sets) == OLD
 
 
