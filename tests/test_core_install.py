@@ -37,6 +37,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
     (folder / "landing" / KEY).mkdir(parents=True)
     rows = [{"url": f"https://example.org/{n}.jpg", "text": f"The old bridge over river number {n}"} for n in range(9)]
     (folder / "landing" / KEY / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert run("kale", "init").returncode == 0
     return run
 
 

@@ -93,7 +93,7 @@ def _scratch_of(run: Run, folder: str) -> Iterator[None]:
     """Raise Conflict instead of an error of the engine if another attempt has deleted the scratch files."""
     try:
         yield
-    except KaleError:
+    except (KaleError, ImportError):
         raise
     except Exception as error:
         if any(run.lake.storage.entries(folder)):
