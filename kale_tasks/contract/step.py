@@ -38,7 +38,7 @@ class Step(ABC):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Open the inputs by name; raises Conflict if one does not exist yet."""
 
-    def reads(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
+    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
         """Open what the rows depend on through marks instead of the fingerprint, by name."""
         return {}
 

@@ -53,7 +53,7 @@ class Plan(BaseModel):
     config: dict[str, Any] = {}  # what the step hashes of them, with the contents of recipes and lists
     inputs: dict[str, str] = {}
     pins: dict[str, Pin] = {}
-    reads: dict[str, Pin] = {}  # not part of the fingerprint
+    side_pins: dict[str, Pin] = {}  # of inputs that count through marks, not the fingerprint
     committed: bool = False
     chunks: list[Chunk] = []
 

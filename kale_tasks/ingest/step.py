@@ -49,7 +49,7 @@ class Ingest(Step):
         """Return the content of the landing files."""
         return {"landing": content_of(landing_storage(settings), data_files(settings, key))}
 
-    def reads(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
+    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
         """Open the index of each earlier key, by key."""
         for unfinished in unfinished_keys(lake, self):
             finish(lake, self, unfinished)
@@ -103,7 +103,7 @@ def _scratch_of(run: Run, folder: str) -> Iterator[None]:
 
 def _load(engine: Engine, run: Run, scan: Scan) -> None:
     """Register the tables that the queries read: the index of earlier keys, and the cleaned rows of this key."""
-    earlier = [file.path for index in run.read_along.values() for file in index.files]
+    earlier = [file.path for index in run.side_inputs.values() for file in index.files]
     engine.read("earlier", sorted(earlier), TABLES[INDEX].arrow)
     files = list(engine.scan(scan, _pieces(run)))
     landed = content_of(scan.landing, data_files(run.settings, run.key))

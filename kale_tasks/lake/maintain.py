@@ -92,7 +92,10 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
             if "/key=" in folder and (
                 folder not in runs or _run_name(folder) in pinned or not _is_unused(lake, folder, paths, grace)
             ):
-                continue  # a new try of this run has begun or committed since it was listed
+                # A new try of this run has begun or committed since it was listed, or a plan has pinned its files.
+                if folder in withdrawn:
+                    lake.storage.delete(f"{folder}/{WITHDRAWN}")
+                continue
             deleted += len(list(pool.map(lake.storage.delete, paths)))
     return deleted
 
@@ -129,7 +132,7 @@ def _runs_of_plan(lake: Lake, path: str) -> set[str]:
         plan = json.loads(lake.storage.read(path))
     except (FileNotFoundError, ValueError):
         return set()
-    pins = (*plan.get("pins", {}).values(), *plan.get("reads", {}).values())
+    pins = (*plan.get("pins", {}).values(), *plan.get("side_pins", {}).values())
     return {_run_name(file["path"]) for pin in pins for file in pin["files"]}
 
 

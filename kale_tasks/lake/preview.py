@@ -54,7 +54,7 @@ class PreviewLake(Lake):
     """A lake with tables of its own below `.preview/NAME`. What it has not made itself comes from the real lake."""
 
     def __init__(self, real: Lake, name: str) -> None:
-        self.settings, self.identity, self._catalog = real.settings, real.identity, real.catalog
+        self.settings, self.identity, self.catalog = real.settings, real.identity, real.catalog
         self.real, self.preview = real, name
         self._place = open_storage(f"{real.storage.root}/{FOLDER}/{name}", real.settings.s3)
         self.storage = OverlayStorage(self._place, real.storage, hidden=FOLDER)
@@ -70,7 +70,7 @@ class PreviewLake(Lake):
         if self.exists:
             return
         left_over = [entry.path for entry in self._place.entries("")]
-        answered(lambda: self._catalog.create_namespace_if_not_exists(self._namespace), self.catalog_uri)
+        answered(lambda: self.catalog.create_namespace_if_not_exists(self._namespace), self.catalog_uri)
         for path in left_over:  # of a deletion that was interrupted
             self._place.delete(path)
         self._place.put(_FILE, json.dumps({"name": self.preview, "at": utc_now()}).encode())
@@ -161,7 +161,7 @@ class PreviewLake(Lake):
     def _own_tables(self) -> set[str]:
         if not self.exists:
             return set()
-        return {name for _, name in answered(lambda: self._catalog.list_tables(self._namespace), self.catalog_uri)}
+        return {name for _, name in answered(lambda: self.catalog.list_tables(self._namespace), self.catalog_uri)}
 
     def _own_table(self, name: str) -> Table | None:
         return self.table(name) if name in self._own_tables() else None

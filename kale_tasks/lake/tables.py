@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
@@ -52,6 +51,11 @@ class Committed:
     revision: str = ""  # of `run.json`, if rows were taken down
     seal_id: str = ""  # hash of the `run.json` with which it was sealed; names the verdict of its checks
 
+    @property
+    def version(self) -> tuple[str, str]:
+        """The run and its revision; a side table with another version has not followed its main table yet."""
+        return self.fingerprint, self.revision
+
     def as_property(self) -> str:
         """Its text in the table's properties."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -88,7 +92,7 @@ class Lake:
         self.storage: Storage = open_storage(real_place(settings.warehouse), settings.s3)
         self._place = self.storage  # of its tables
         self.identity = checked_identity(self.storage)
-        self._catalog = open_catalog(settings, create=create)
+        self.catalog = open_catalog(settings, create=create)
         if self.identity is None and create:
             self.identify()
         elif self.identity is None and settings.catalog and not self.tables():
@@ -101,15 +105,10 @@ class Lake:
                 self._load(name)
             self.identity = create_identity(self.storage)
 
-    @property
-    def catalog(self) -> Catalog:
-        """The opened catalog."""
-        return self._catalog
-
     @cached_property
     def catalog_uri(self) -> str:
         """Where the catalog is, as given to its library."""
-        return str(self._catalog.properties["uri"])
+        return str(self.catalog.properties["uri"])
 
     def table(self, name: str) -> Table:
         """The Iceberg table as it is now, made or brought up to this version's columns if need be."""
@@ -122,7 +121,7 @@ class Lake:
 
     def tables(self) -> list[str]:
         """The tables that something was written to; to ask makes none."""
-        known = answered(lambda: self._catalog.list_tables(self._namespace), self.catalog_uri)
+        known = answered(lambda: self.catalog.list_tables(self._namespace), self.catalog_uri)
         return [name for name in TABLES if (self._namespace, name) in known]
 
     def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
@@ -232,7 +231,7 @@ class Lake:
     def _load(self, name: str) -> Table:
         spec = TABLES[name]
         table = answered(
-            lambda: load_or_create(self._catalog, (self._namespace, name), lambda: self._create(spec)), self.catalog_uri
+            lambda: load_or_create(self.catalog, (self._namespace, name), lambda: self._create(spec)), self.catalog_uri
         )
         if table.location() != self._place.uri(name):
             raise copied(self.storage.root, table.location().removesuffix(f"/{name}"))
@@ -241,13 +240,13 @@ class Lake:
     def _create(self, spec: TableSpec) -> Table:
         location = self._place.uri(spec.name)
         # Looked for in this order: who has snapshots was in the catalog before it had them.
-        if self._has_snapshots(spec.name) and not self._catalog.table_exists((self._namespace, spec.name)):
+        if self._has_snapshots(spec.name) and not self.catalog.table_exists((self._namespace, spec.name)):
             raise BadConfig(
                 f"{location} holds a table that the catalog does not know. Set the catalog that knows it, or bring "
                 f"that back from a copy. Nothing was touched."
             )
         schema = iceberg_schema(spec)
-        return self._catalog.create_table(
+        return self.catalog.create_table(
             (self._namespace, spec.name),
             schema,
             location=location,

@@ -61,10 +61,17 @@ def record_uids(lake: Lake, name: str, key: str, uids: Iterable[str]) -> None:
 
     A commit of another table must find them too, when the row that has the URL or the bytes is gone.
     """
-    path = f"{FOLDER}/{name}/uids/{key}.json"
-    known = set(json.loads(lake.storage.read(path))) if lake.storage.exists(path) else set()
+    known = set(recorded_uids(lake, name, key))
     if found := {digest("uid", uid) for uid in uids} - known:
-        lake.storage.put(path, json.dumps(sorted(known | found)).encode())
+        lake.storage.put(_uids_path(name, key), json.dumps(sorted(known | found)).encode())
+
+
+def recorded_uids(lake: Lake, name: str, key: str) -> list[str]:
+    """Return the digests of the uids that a takedown has found in a key."""
+    try:
+        return list(json.loads(lake.storage.read(_uids_path(name, key))))
+    except FileNotFoundError:
+        return []
 
 
 def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
@@ -94,6 +101,10 @@ def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:
                 kind, value = _guess(line, number), line
             wanted.setdefault(kind, []).append(value.strip())
     return wanted
+
+
+def _uids_path(name: str, key: str) -> str:
+    return f"{FOLDER}/{name}/uids/{key}.json"
 
 
 def _guess(value: str, number: int) -> str:

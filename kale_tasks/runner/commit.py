@@ -15,8 +15,8 @@ from kale_tasks.runner.ledger import fold_ledger, write_line
 from kale_tasks.runner.order import mark_keys
 from kale_tasks.runner.removal import Removed, matching_uids, remove_rows
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.seal import SealedRun, read_sealed, write_revision
-from kale_tasks.runner.writer import is_withdrawn, run_folder
+from kale_tasks.runner.seal import SealedRun, read_committed, write_revision
+from kale_tasks.runner.writer import is_withdrawn
 
 _TRIES = 5
 
@@ -101,16 +101,12 @@ def _swap_side(lake: Lake, step: Step, key: str, name: str) -> None:
     # The side table first: if it changes after this, the swap below is refused.
     current, _ = read_base(lake, side)
     main = lake.committed(step.table, key, step.slice)
-    if main is None or (current and _run_of(current) == _run_of(main)):
+    if main is None or (current and current.version == main.version):
         return
-    sealed = read_sealed(lake.storage, run_folder(step.table, key, main.fingerprint), main.revision)
+    sealed = read_committed(lake.storage, step.table, key, main)
     if sealed is None or not (current or sealed.paths(name)):
         return
     if name == INDEX:
         mark_keys(lake, step, key, main, sealed)
     new = replace(sealed.record(), rows=sealed.rows_of(name), revision=main.revision)
     swap(lake, Swap(name, key, side.columns, step.name, sealed.paths(name), current, new))
-
-
-def _run_of(committed: Committed) -> tuple[str, str]:
-    return committed.fingerprint, committed.revision

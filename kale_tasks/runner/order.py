@@ -8,9 +8,8 @@ from kale_tasks.lake.index import INDEX, keys_touched, overtaken
 from kale_tasks.lake.marks import put_mark
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
-from kale_tasks.lake.tables import Committed, DataFile, Lake
-from kale_tasks.runner.seal import SealedRun, read_sealed
-from kale_tasks.runner.writer import run_folder
+from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.runner.seal import SealedRun, read_committed
 
 
 def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedRun) -> None:
@@ -23,7 +22,7 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
     if before and before[0].fingerprint == main.fingerprint:
         return  # rows were taken down: their duplicates in later keys must not come back for that
     former = Snapshot(lake.storage, Partition.of(INDEX, key), *before) if before else None
-    after = _index_of(lake, key, main, sealed)
+    after = sealed.snapshot(lake.storage, Partition.of(INDEX, key))
     runs = {partition.key: committed for partition, committed in lake.partitions(step.table).items()}
     indexes = _indexes(lake, step, runs)
     later = {name: index for name, index in indexes.items() if name > key}
@@ -34,36 +33,26 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
     for name in touched:
         put_mark(lake.storage, step.partition(name), _mark(key, main), f"{key} now keeps other entries")
     for name, committed in runs.items():
-        known = sealed.reads.get(name) == committed.fingerprint
+        known = sealed.side_inputs.get(name) == committed.fingerprint
         if name < key and not known and overtaken(after, name, indexes.get(name)):
             put_mark(lake.storage, step.partition(key), _mark(name, committed), f"{name} was committed meanwhile")
 
 
 def unfinished_keys(lake: Lake, step: Step) -> list[str]:
     """List the keys whose commit was interrupted before its index and its marks were written."""
-    index = {partition.key: _run_of(committed) for partition, committed in lake.partitions(INDEX).items()}
+    index = {partition.key: committed.version for partition, committed in lake.partitions(INDEX).items()}
     runs = lake.partitions(step.table)
-    return [p.key for p, committed in runs.items() if committed.rows and index.get(p.key) != _run_of(committed)]
+    return [p.key for p, committed in runs.items() if committed.rows and index.get(p.key) != committed.version]
 
 
 def _indexes(lake: Lake, step: Step, runs: Mapping[str, Committed]) -> dict[str, Snapshot]:
     # The index of the run that the main table names, also while its own table does not have it yet.
     found = {partition.key: snapshot for partition, snapshot in Snapshot.open_all(lake, INDEX).items()}
     for name, committed in runs.items():
-        if name not in found or _run_of(found[name].committed) != _run_of(committed):
-            folder = run_folder(step.table, name, committed.fingerprint)
-            if sealed := read_sealed(lake.storage, folder, committed.revision):
-                found[name] = _index_of(lake, name, committed, sealed)
+        behind = name not in found or found[name].committed.version != committed.version
+        if behind and (sealed := read_committed(lake.storage, step.table, name, committed)):
+            found[name] = sealed.snapshot(lake.storage, Partition.of(INDEX, name))
     return {name: index for name, index in found.items() if name in runs}
-
-
-def _index_of(lake: Lake, key: str, committed: Committed, sealed: SealedRun) -> Snapshot:
-    files = tuple(DataFile(file.path, file.rows, "", "") for file in sealed.files.get(INDEX, ()))
-    return Snapshot(lake.storage, Partition.of(INDEX, key), committed, files)
-
-
-def _run_of(committed: Committed) -> tuple[str, str]:
-    return committed.fingerprint, committed.revision
 
 
 def _mark(key: str, committed: Committed) -> str:

@@ -30,12 +30,6 @@ class Removed:
     replaced: list[str] = field(default_factory=list)  # files to delete once no reader needs them
     adopted: list[str] = field(default_factory=list)  # shards of the landing area, which its owner must clean
 
-    def add(self, other: "Removed") -> None:
-        """Add what was removed by another call."""
-        self.rows = {t: self.rows.get(t, 0) + other.rows.get(t, 0) for t in {*self.rows, *other.rows}}
-        self.replaced += other.replaced
-        self.adopted += other.adopted
-
 
 def tables_with_uids() -> list[str]:
     """The tables whose rows a takedown can name."""

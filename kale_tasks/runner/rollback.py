@@ -40,7 +40,7 @@ class EarlierRun(Run):
         self.progress, self.meter = Silent(), Meter()
         self.config, self.inputs, self._opened = dict(sealed.config), dict(sealed.inputs), {}
         self.previous = lake.committed(step.table, sealed.key, step.slice)
-        self.fingerprint, self.because, self.read_along = sealed.fingerprint, sealed.because, {}
+        self.fingerprint, self.because, self.side_inputs = sealed.fingerprint, sealed.because, {}
 
 
 def candidates(lake: Lake, step: Step, key: str) -> list[Candidate]:

@@ -53,7 +53,9 @@ class Run:
         self._opened: dict[str, Input] = (
             {**plan.inputs, **_unpinned(lake, plan.pins)} if plan else dict(step.inputs(lake, self.settings, self.key))
         )
-        self.read_along = _unpinned(lake, plan.reads) if plan else dict(step.reads(lake, self.settings, self.key))
+        self.side_inputs = (
+            _unpinned(lake, plan.side_pins) if plan else dict(step.side_inputs(lake, self.settings, self.key))
+        )
         self.inputs = plan.inputs if plan else contents(self._opened, as_made=step.as_made)
         self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
         self._check_plan(plan)
@@ -102,9 +104,9 @@ class Run:
         return {name: _pin(found) for name, found in self._opened.items() if isinstance(found, Snapshot)}
 
     @property
-    def reads(self) -> dict[str, Pin]:
+    def side_pins(self) -> dict[str, Pin]:
         """What its rows depend on through marks instead of the fingerprint, as it was opened."""
-        return {name: _pin(found) for name, found in self.read_along.items()}
+        return {name: _pin(found) for name, found in self.side_inputs.items()}
 
     def rows(self, name: str) -> Snapshot:
         """Return the input of that name as it was opened when this run was planned."""

@@ -18,6 +18,7 @@ from kale_tasks.lake.tables import Committed, DataFile
 from kale_tasks.lake.verdicts import comparison_set
 from kale_tasks.runner.receipts import Receipt, withdraw
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.writer import run_folder
 
 _SHOWN = 3  # missing parts named in a message
 
@@ -31,7 +32,7 @@ class SealedRun(BaseModel):
     key: str
     fingerprint: str
     because: tuple[str, ...] = ()
-    reads: dict[str, str] = {}  # the runs of earlier keys whose rows this one was compared with, by key
+    side_inputs: dict[str, str] = {}  # the run of each, by name; they count through marks, not the fingerprint
     inputs: dict[str, str]
     config: dict[str, Any]
     content: str
@@ -91,6 +92,11 @@ def read_sealed(storage: Storage, folder: str, revision: str = "") -> SealedRun 
     return SealedRun.model_validate_json(text).model_copy(update={"folder": folder, "seal_id": short_sha256(first)})
 
 
+def read_committed(storage: Storage, table: str, key: str, committed: Committed) -> SealedRun | None:
+    """The sealed run that a main table names, in the revision that it names; None if its `run.json` is gone."""
+    return read_sealed(storage, run_folder(table, key, committed.fingerprint), committed.revision)
+
+
 def write_revision(storage: Storage, folder: str, sealed: SealedRun) -> str:
     """Write a sealed run without rows that were taken down beside the first `run.json`; return its name."""
     text = sealed.model_dump_json().encode()
@@ -148,7 +154,7 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
         key=run.key,
         fingerprint=run.fingerprint,
         because=run.because,
-        reads={name: found.committed.fingerprint for name, found in run.read_along.items()},
+        side_inputs={name: found.committed.fingerprint for name, found in run.side_inputs.items()},
         inputs=run.inputs,
         config=run.config,
         content=content,

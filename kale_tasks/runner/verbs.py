@@ -45,7 +45,7 @@ def plan(run: Run) -> Plan:
         config=run.config,
         inputs=run.inputs,
         pins=run.pins,
-        reads=run.reads,
+        side_pins=run.side_pins,
         committed=run.committed,
         chunks=[] if run.committed else list(run.step.chunks(run)),
     )
@@ -83,7 +83,7 @@ def reopen(
 def _has_pins(lake: Lake, known: Plan) -> bool:
     paths = {
         file.path
-        for pin in (*known.pins.values(), *known.reads.values())
+        for pin in (*known.pins.values(), *known.side_pins.values())
         for file in pin.files
         if "://" not in file.path
     }

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,7 @@ from kale_tasks.progress import Progress
 from kale_tasks.runner.commit import finish
 from kale_tasks.runner.removal import Removed, matching_uids, remove_rows, tables_with_uids
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.seal import SealedRun, read_sealed, write_revision
+from kale_tasks.runner.seal import SealedRun, read_committed, write_revision
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 from kale_tasks.urls import normal_url
@@ -65,45 +66,47 @@ def sweep(
     progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:
         uids = matching_uids(lake, key, removal)
-        removed = Removed()
         if len(uids):
             takedowns.record_uids(lake, record["name"], key, uids.to_pylist())
             for step in steps:
-                _remove(lake, step, key, uids, removed)
+                _remove(lake, step, key, uids, record)
         _delete_samples(lake, key)
-        _record(lake, record, key, uids, removed)
-        progress.advance(1, removed=sum(removed.rows.values()))
+        progress.advance(1, removed=len(uids))
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
     record |= {"done": utc_now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
     _write(lake, record)
     return record
 
 
-def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, removed: Removed) -> None:
+def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, record: dict[str, Any]) -> None:
     """Remove rows from the committed run of a step, again if another run is committed meanwhile."""
     for attempt in range(_TRIES):
         finish(lake, step, key)
         committed, _ = read_base(lake, step.partition(key))
         if committed is None:
             return
-        folder, found = run_folder(step.table, key, committed.fingerprint), Removed()
-        sealed = read_sealed(lake.storage, folder, committed.revision)
+        folder = run_folder(step.table, key, committed.fingerprint)
+        sealed = read_committed(lake.storage, step.table, key, committed)
         if sealed is None:
             raise BadData(
                 f"{folder} has no run.json, so its rows cannot be removed. Run {step.name} {key} again (kale run "
                 f"{step.name} --key {key} --again), then repeat the takedown: it continues where it stopped."
             )
-        revised = remove_rows(lake, step, sealed, uids, found)
+        removed = Removed()
+        revised = remove_rows(lake, step, sealed, uids, removed)
         if revised == sealed:
             return
+        revision = write_revision(lake.storage, folder, revised)
+        _record(lake, record, key, f"{folder}/{revision}", removed)
         try:
-            _swap_revision(lake, step, committed, revised, write_revision(lake.storage, folder, revised))
+            _swap_revision(lake, step, committed, revised, revision)
         except Moved:
+            removed.rows.clear()  # what it replaces must still be deleted
+            _record(lake, record, key, f"{folder}/{revision}", removed)
             if attempt == _TRIES - 1:
                 raise
             continue
         finish(lake, step, key)
-        removed.add(found)
         return
 
 
@@ -181,17 +184,22 @@ def _delete_samples(lake: Lake, key: str) -> None:
         lake.storage.delete(path)
 
 
-def _record(lake: Lake, record: dict[str, Any], key: str, uids: pa.Array, removed: Removed) -> None:
-    if removed.rows:
-        before = record.setdefault("keys", {}).get(key, {"digests": [], **asdict(Removed())})
-        rows = {t: before["rows"].get(t, 0) + removed.rows.get(t, 0) for t in {*before["rows"], *removed.rows}}
-        record["keys"][key] = {
-            "rows": dict(sorted(rows.items())),
-            "digests": sorted({*before["digests"], *(takedowns.digest("uid", uid) for uid in uids.to_pylist())}),
-            "replaced": sorted({*before["replaced"], *removed.replaced}),
-            "adopted": sorted({*before["adopted"], *removed.adopted}),
-        }
-        _write(lake, record)
+def _record(lake: Lake, record: dict[str, Any], key: str, revision: str, removed: Removed) -> None:
+    """Record what a revision removes, before it is committed: after a crash nothing else would know what it replaced.
+
+    A repeated takedown makes the same revision, which is recorded once.
+    """
+    known = record.setdefault("keys", {}).setdefault(key, {"revisions": {}})
+    known["revisions"][revision] = asdict(removed)
+    rows: Counter[str] = Counter()
+    for one in known["revisions"].values():
+        rows.update(one["rows"])
+    known |= {
+        "rows": dict(sorted(rows.items())),
+        "digests": takedowns.recorded_uids(lake, record["name"], key),
+        **{n: sorted({p for one in known["revisions"].values() for p in one[n]}) for n in ("replaced", "adopted")},
+    }
+    _write(lake, record)
 
 
 def _read(lake: Lake, name: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
+from kale_tasks.lake import maintain
 from kale_tasks.lake.maintain import WITHDRAWN, Grace, delete, expire, grace_of, orphans
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
@@ -121,3 +122,23 @@ def work_and_commit(run: Run, made: Plan) -> None:
     for chunk in made.chunks:
         work(run, chunk)
     commit(run, made)
+
+
+def test_a_run_that_is_used_again_while_it_is_withdrawn_goes_on_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+    run = Run(Numbers(50), *lake, KEY)
+    made = plan(run)
+    age(opened, 24 * 30)
+    real = maintain.move_epoch
+
+    def plan_meanwhile(lake: Lake, names: list[str]) -> None:
+        opened.storage.put(f"{run.folder}/plan.json", made.model_dump_json().encode())
+        real(lake, names)
+
+    monkeypatch.setattr(maintain, "move_epoch", plan_meanwhile)
+    assert delete(opened, list(orphans(opened, grace_of(settings))), grace_of(settings)) == 0
+    again = Run(Numbers(50), *lake, KEY)
+    assert again.fingerprint == run.fingerprint
+    assert execute(again).rows_in == 50

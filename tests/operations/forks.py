@@ -1,6 +1,6 @@
 """A fork server: imports the command line once, then forks a process in its own group for each command.
 
-A command can be told to stop (SIGSTOP) or to kill itself (SIGKILL) at its n-th event, which is a write to the store or
+A command can be stopped (SIGSTOP) or killed (SIGKILL) at its n-th event, which is a write to the store or
 a commit to the catalog. Moments that are counted in events are the same in each replay, whatever the machine's load.
 """
 

@@ -2,21 +2,16 @@
 
 import io
 import json
-import sqlite3
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import BadConfig, BadData, Conflict
-from kale_tasks.lake import commit
-from kale_tasks.lake.commit import Swap
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
-from kale_tasks.lake.tombstones import Matcher, digest
+from kale_tasks.lake.tombstones import digest
 from kale_tasks.progress import Silent
 from kale_tasks.quality import integrity
 from kale_tasks.quality.committed import find as find_committed
@@ -25,65 +20,13 @@ from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import target
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import commit as commit_run
-from kale_tasks.runner.verbs import execute, plan, work
+from kale_tasks.runner.verbs import execute, plan
 from kale_tasks.takedown.certificate import finish, traces
 from kale_tasks.takedown.sweep import take_down
 from tests.kale import kale
 from tests.release.conftest import World, world
 from tests.release.world import Ingest, image, pipeline, uid
-
-TABLES = ("pairs", "images", "captions", "dedup_index")
-REQUEST = {"uid": [uid("a", n) for n in range(6)], "url": [f"https://host{uid('b', 9)[0]}.example/{uid('b', 9)}.jpg"]}
-REMOVED = [*REQUEST["uid"], uid("b", 9)]
-
-
-@pytest.fixture
-def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    """Three keys, released in several formats and published in a folder."""
-    sets = ["publish.formats=[mix,images,webdataset]", f"publish.target={tmp_path / 'out'}"]
-    made = world("folder", tmp_path, request, *sets, "maintenance.grace_hours=0", "maintenance.run_days=0")
-    made.fill("a", "b", "c")
-    made.release("c")
-    made.publish("c")
-    return made
-
-
-class Blind(Ingest):
-    """An ingest that read the lists before the takedown was requested."""
-
-    def _takedowns(self, run: Run) -> Matcher:
-        return Matcher()
-
-
-@pytest.fixture
-def one(tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    """One key, not released yet."""
-    made = world("folder", tmp_path, request)
-    made.fill("a")
-    return made
-
-
-def take(it: World, **request: list[str]) -> dict[str, Any]:
-    return take_down(it.lake, it.settings, request, pipeline(120), Silent())
-
-
-def uids(it: World, table: str, key: str) -> list[str]:
-    return sorted(it.lake.arrow(table, key)["uid"].to_pylist())
-
-
-def files_with(folder: Path, needles: list[bytes]) -> list[str]:
-    """Return every file below a folder whose bytes, uncompressed if compressed, contain one of these."""
-    found = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        if path.suffix == ".parquet":
-            data += str(pq.read_table(path).to_pylist()).encode() + str(pq.read_metadata(path).to_dict()).encode()
-        elif path.suffix == ".db":
-            data += "\n".join(sqlite3.connect(path).iterdump()).encode()
-        if any(needle in data for needle in needles):
-            found.append(str(path))
-    return found
+from tests.takedown.requests import REMOVED, REQUEST, TABLES, files_with, take, uids
 
 
 def test_a_takedown_leaves_no_trace_in_any_file_and_all_other_rows_as_they_were(it: World, tmp_path: Path) -> None:
@@ -158,63 +101,6 @@ def test_rows_are_matched_by_host_by_text_and_by_the_hash_of_their_image(it: Wor
     left = {name for key in "abc" for name in uids(it, "pairs", key)}
     everyone = {uid(key, n) for key in "abc" for n in range(120)}
     assert everyone - left == {name for name in everyone if name[0] == "7"} | {some, another}
-
-
-def test_an_interrupted_takedown_is_finished_by_repeating_it(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, swaps = commit.swap, list[str]()
-
-    def swap_and_die(lake: Any, request: Swap) -> bool:
-        if len(swaps) == 2:
-            raise OSError("the machine dies")
-        swaps.append(request.table)
-        return real(lake, request)
-
-    for module in ("kale_tasks.takedown.sweep", "kale_tasks.runner.commit"):
-        monkeypatch.setattr(f"{module}.swap", swap_and_die)
-    with pytest.raises(OSError, match="dies"):
-        take(one, **REQUEST)
-    monkeypatch.undo()
-    take(one, **REQUEST)
-    assert not {name for t in TABLES for name in uids(one, t, "a")} & set(REMOVED)
-    test_a_takedown_makes_no_run_stale(one)
-
-
-def test_a_commit_removes_rows_that_were_taken_down_since_its_plan(one: World) -> None:
-    take(one, uid=[uid("d", 5)])
-    committed = execute(Run(Blind(120), one.lake, one.settings, "d"))
-    assert uids(one, "pairs", "d") == sorted({uid("d", n) for n in range(120)} - {uid("d", 5)})
-    assert uid("d", 5) not in uids(one, "dedup_index", "d")
-    assert committed.rows_in == committed.rows + sum(committed.dropped.values()) + committed.quarantined
-    assert committed.content != committed.identity
-
-
-def test_a_row_whose_url_was_taken_down_stays_out_of_tables_without_urls(
-    one: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = pipeline(120)[-1]
-    run = Run(step, one.lake, one.settings, "a", again="request")
-    made = plan(run)
-    take(one, url=[f"https://host{uid('a', 9)[0]}.example/{uid('a', 9)}.jpg"])
-    for chunk in made.chunks:
-        work(run, chunk)
-    commit_run(run, made.model_copy(update={"base": one.lake.committed(step.table, "a", step.slice).origin}))
-    assert uid("a", 9) not in uids(one, step.table, "a")
-
-
-def test_a_takedown_between_reading_the_lists_and_the_swap_refuses_the_swap(
-    one: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, taken = commit.swap, list[str]()
-
-    def take_first(lake: Any, request: Swap) -> Any:
-        if request.table == "pairs" and not taken:
-            taken.append("d")
-            take(one, uid=[uid("d", 5)])
-        return real(lake, request)
-
-    monkeypatch.setattr("kale_tasks.runner.commit.swap", take_first)
-    execute(Run(Blind(120), one.lake, one.settings, "d"))
-    assert taken and uid("d", 5) not in uids(one, "pairs", "d")
 
 
 def test_a_takedown_ends_only_after_a_clean_release(it: World) -> None:
