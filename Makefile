@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test budgets lint bench floors nightly up down env vllm lock clean help
+.PHONY: demo check test budgets lint bench floors nightly docs up down env vllm lock clean help
 ARGS ?=
 WORKERS ?= 2
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup
@@ -44,6 +44,9 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	@OPERATION_SEQUENCES=300 HOSTILE_ANSWERS=100000 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 
+docs: env  ## The documents as a site, in site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 	@.venv/bin/kale up $(ARGS)
 
@@ -62,7 +65,7 @@ lock:  ## Update lock/ for pyproject.toml; ARGS=--upgrade moves every version
 	@scripts/lock $(ARGS)
 
 clean:  ## Remove the environments and caches; the lake is kept
-	rm -rf .venv .venv-vllm .venv-bench .venv-bench-juicer .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-vllm .venv-bench .venv-bench-juicer .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache site
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
