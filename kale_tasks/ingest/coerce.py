@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.lake.schemas import BOXES
+from kale_tasks.lake.columns import BOXES
 
 # Texts are bytes until they are known to be UTF-8.
 RAW = pa.schema(

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from kale_tasks.lake.schemas import TABLES, Column, TableSpec
+from kale_tasks.lake.columns import Column, TableSpec
+from kale_tasks.lake.schemas import TABLES
 
 _HEAD = """\
 # The tables

@@ -11,6 +11,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     BooleanType,
     DoubleType,
+    FloatType,
     IcebergType,
     IntegerType,
     ListType,
@@ -20,16 +21,17 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from kale_tasks.lake import schemas
-from kale_tasks.lake.schemas import TableSpec
+from kale_tasks.lake import columns
+from kale_tasks.lake.columns import TableSpec
 
 _SCALARS: dict[pa.DataType, IcebergType] = {
-    schemas.STRING: StringType(),
-    schemas.INT: IntegerType(),
-    schemas.LONG: LongType(),
-    schemas.DOUBLE: DoubleType(),
-    schemas.BOOL: BooleanType(),
-    schemas.TIME: TimestamptzType(),
+    columns.STRING: StringType(),
+    columns.INT: IntegerType(),
+    columns.LONG: LongType(),
+    columns.DOUBLE: DoubleType(),
+    columns.FLOAT: FloatType(),
+    columns.BOOL: BooleanType(),
+    columns.TIME: TimestamptzType(),
 }
 
 

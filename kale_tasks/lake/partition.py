@@ -24,7 +24,8 @@ class Partition:
     @classmethod
     def parse(cls, table: str, name: str) -> "Partition":
         """Read the text form; values get the types of the table's columns."""
-        from kale_tasks.lake.schemas import INT, TABLES  # pyarrow is slow to import, and the command line needs keys
+        from kale_tasks.lake.columns import INT
+        from kale_tasks.lake.schemas import TABLES  # pyarrow is slow to import, and the command line needs keys
 
         key, *columns = name.split("/")
         schema = TABLES[table].arrow

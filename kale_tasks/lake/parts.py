@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from kale_tasks.lake.schemas import fill_columns
+from kale_tasks.lake.columns import fill_columns
 from kale_tasks.lake.storage.base import Storage
 
 _META = "kale"

@@ -1,53 +1,18 @@
 """Every table of the lake: its columns, what they mean, and how it is partitioned."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import pyarrow as pa
-
-STRING, INT, LONG, DOUBLE, BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
-TIME = pa.timestamp("us", tz="UTC")
-STRINGS = pa.list_(pa.field("element", STRING, nullable=True))
-BOXES = pa.list_(pa.field("element", pa.list_(pa.field("element", DOUBLE, nullable=True)), nullable=True))
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column; only those that every row must have are `required`."""
-
-    name: str
-    type: pa.DataType
-    meaning: str
-    required: bool = False
-
-
-@dataclass(frozen=True)
-class TableSpec:
-    """One table: what a row is, its columns, and the columns it is partitioned by."""
-
-    name: str
-    row: str
-    columns: Sequence[Column]
-    partition: tuple[str, ...] = ("key",)
-
-    @property
-    def arrow(self) -> pa.Schema:
-        """The schema of its part files."""
-        return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])
-
-    def selected(self, names: Sequence[str] | None) -> pa.Schema:
-        """The schema of some columns as they are read, all nullable; of every column if there are no names."""
-        schema = self.arrow
-        return pa.schema([pa.field(name, schema.field(name).type) for name in names or schema.names])
-
-
-def fill_columns(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Give rows the columns and types of a schema, in its order. Columns that they lack are null."""
-    columns = [
-        rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type) for f in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
+from kale_tasks.lake.columns import (
+    BOOL,
+    BOXES,
+    DOUBLE,
+    INT,
+    LONG,
+    STRING,
+    STRINGS,
+    TIME,
+    VECTOR,
+    Column,
+    TableSpec,
+)
 
 _UID = Column("uid", STRING, "Name of the pair: 32 hex digits; the join key everywhere.", required=True)
 _KEY = Column("key", STRING, "The partition, such as 2026-11-01.", required=True)
@@ -174,6 +139,37 @@ TEXTS = TableSpec(
     partition=("key", "pass"),
 )
 
+EXPERTS = TableSpec(
+    "experts",
+    "a value that an expert found in a row",
+    [
+        _UID,
+        _KEY,
+        Column("expert", STRING, "The expert: its name, and a hash of its options and its model.", required=True),
+        Column("item", STRING, "Number of the value among those of its row.", required=True),
+        Column("text", STRING, "The value, as prompts show it."),
+        Column("score", DOUBLE, "How sure the expert is, by its own measure; null if it does not say."),
+        Column("data", STRING, "JSON: more about the value, such as a box."),
+        Column("model", STRING, "Model that found it, as name@revision or with the version of its package."),
+        _FLAGS,
+    ],
+    partition=("key", "expert"),
+)
+
+EMBEDDINGS = TableSpec(
+    "embeddings",
+    "a vector that a model made of an image or a text",
+    [
+        _UID,
+        _KEY,
+        Column("expert", STRING, "The encoder: its name, and a hash of its options and its model.", required=True),
+        Column("item", STRING, "What it is the vector of: `image`, or a column or pass.", required=True),
+        Column("vector", VECTOR, "The vector, of length 1."),
+        Column("model", STRING, "Model that made it, as name@revision or with the version of its package."),
+    ],
+    partition=("key", "expert"),
+)
+
 QUARANTINE = TableSpec(
     "quarantine",
     "a row taken out",
@@ -270,5 +266,8 @@ RUNS = TableSpec(
 )
 
 TABLES = {
-    spec.name: spec for spec in (PAIRS, IMAGES, DENSE, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS)
-}
+    spec.name: spec
+    for spec in (
+        PAIRS, IMAGES, EXPERTS, EMBEDDINGS, DENSE, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS,
+    )
+}  # fmt: skip

@@ -14,11 +14,12 @@ from pyiceberg.table import Table
 
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, no_lake, open_catalog
+from kale_tasks.lake.columns import TableSpec
 from kale_tasks.lake.iceberg_schema import iceberg_schema, name_mapping, partition_spec, table_properties
 from kale_tasks.lake.identity import checked_identity, copied, create_identity, real_place
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.partition import Partition, partition_filter
-from kale_tasks.lake.schemas import TABLES, TableSpec
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.settings.model import Settings

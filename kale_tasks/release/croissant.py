@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.lake.schemas import Column
+from kale_tasks.lake.columns import Column
 from kale_tasks.release.built import Built
 from kale_tasks.release.formats.base import IMAGE, Format
 from kale_tasks.settings.publish import Publish

@@ -8,9 +8,10 @@ import pyarrow as pa
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake import parts
+from kale_tasks.lake.columns import fill_columns
 from kale_tasks.lake.maintain import WITHDRAWN
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.schemas import TABLES, fill_columns
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.runner.receipts import Receipt, claim
 

@@ -20,8 +20,8 @@ from kale_tasks.errors import BadData
 from kale_tasks.ingest.coerce import column
 from kale_tasks.ingest.pieces import data_files, pieces_of
 from kale_tasks.ingest.sources import read_piece
+from kale_tasks.lake.columns import BOXES
 from kale_tasks.lake.landing import landing_storage
-from kale_tasks.lake.schemas import BOXES
 from kale_tasks.lake.tables import Lake
 from tests.ingest.world import KEY, Record, balanced, ingest, kept, land, land_lines, pair, settings_for, texts
 

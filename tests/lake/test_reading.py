@@ -1,8 +1,8 @@
 """What readers get: pinned rows by number and by uid, columns of older files, DuckDB."""
 
 from kale_tasks.lake import schemas
+from kale_tasks.lake.columns import STRING, Column, TableSpec
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.schemas import Column, TableSpec
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
@@ -59,7 +59,7 @@ def test_duckdb_counts_what_was_committed(lake: Opened) -> None:
 
 def test_a_lake_of_an_older_version_gains_new_columns(lake: Opened, sets: list[str], monkeypatch) -> None:
     old = execute(Run(Numbers(50), *lake, KEY))
-    newer = TableSpec("pairs", "a kept pair", [*schemas.PAIRS.columns, Column("added", schemas.STRING, "New.")])
+    newer = TableSpec("pairs", "a kept pair", [*schemas.PAIRS.columns, Column("added", STRING, "New.")])
     monkeypatch.setitem(schemas.TABLES, "pairs", newer)
     reopened = lake_of(sets)
     assert reopened[0].arrow("pairs", KEY)["added"].null_count == old.rows

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.lake.schemas import STRING, Column
+from kale_tasks.lake.columns import STRING, Column
 from kale_tasks.release.formats.base import Format, StoredImages, caption_columns
 from kale_tasks.text.sentences import sentences
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kale_tasks.lake.schemas import TABLES, Column
+from kale_tasks.lake.columns import Column
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake

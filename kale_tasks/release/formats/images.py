@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 from kale_tasks.imaging import SNIFFED_BYTES, image_type
-from kale_tasks.lake.schemas import Column
+from kale_tasks.lake.columns import Column
 from kale_tasks.lake.shards import TarWriter
 from kale_tasks.release.formats.base import IMAGE, FileWriter, Format, StoredImages, caption_columns
 

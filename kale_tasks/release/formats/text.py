@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from kale_tasks.lake.schemas import STRING, STRINGS, Column
+from kale_tasks.lake.columns import STRING, STRINGS, Column
 from kale_tasks.release.formats.base import Format, StoredImages, caption_columns
 from kale_tasks.text.sentences import sentences
 
