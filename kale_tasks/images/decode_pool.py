@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -29,6 +30,7 @@ _ENVIRONMENT = (
     "PYTHONPYCACHEPREFIX",
     "TMPDIR",
 )  # variables that a decode process gets; all others may hold secrets
+_WATCH_SECONDS = 0.1
 _MAX_IMAGES = 20_000  # then a process is replaced, so that leaks in decoders stay bounded
 
 
@@ -42,12 +44,15 @@ class DecodePool:
         for worker in self._all:
             self._idle.put(worker)
         self.threads = ThreadPoolExecutor(workers, "decode")
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="decode-watch", daemon=True).start()
 
     def __enter__(self) -> "DecodePool":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.threads.shutdown(cancel_futures=True)
+        self._ended.set()
         for worker in self._all:
             worker.stop()
 
@@ -62,37 +67,43 @@ class DecodePool:
         finally:
             self._idle.put(worker)
 
+    def _watch(self) -> None:
+        while not self._ended.wait(_WATCH_SECONDS):
+            for worker in self._all:
+                worker.kill_if_late()
+
 
 class _DecodeProcess:
     def __init__(self, settings: Decode) -> None:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._images = 0
+        self._deadline, self._late, self._lock = float("inf"), False, threading.Lock()
 
     def decode(self, raw: bytes, boxes: Sequence[Sequence[float]], keep: bool) -> tuple[ImageInfo, bytes]:
         process = self._running()
-        timed_out = threading.Event()
-
-        def kill() -> None:
-            timed_out.set()
-            process.kill()
-
-        timer = threading.Timer(self._settings.seconds, kill)
-        timer.start()
+        self._late, self._deadline = False, time.monotonic() + self._settings.seconds
         try:
             send_frame(cast(BinaryIO, process.stdin), {"keep": keep, "boxes": boxes}, raw)
             frame = receive_frame(cast(BinaryIO, process.stdout))
         except BrokenPipeError:
             frame = None
         finally:
-            timer.cancel()
+            with self._lock:
+                self._deadline = float("inf")
         if frame is None:
             self.stop()
-            raise ImageError(Reason.DECODE_TIMEOUT if timed_out.is_set() else Reason.DECODE_CRASHED)
+            raise ImageError(Reason.DECODE_TIMEOUT if self._late else Reason.DECODE_CRASHED)
         result, stored = frame
         if "reason" in result:
             raise ImageError(Reason(result["reason"]), result["detail"])
         return ImageInfo(*result["info"]), stored
+
+    def kill_if_late(self) -> None:
+        with self._lock:
+            if self._process and time.monotonic() > self._deadline:
+                self._late, self._deadline = True, float("inf")
+                self._process.kill()
 
     def stop(self) -> None:
         if self._process:

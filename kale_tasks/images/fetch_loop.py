@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import uvloop
 
 from kale_tasks.errors import BadConfig, Transient
 from kale_tasks.images.decode import ImageInfo
@@ -173,7 +174,7 @@ def _event_loop() -> Iterator[Callable[[Coroutine[Any, Any, _T]], _T]]:
 
     So fetching goes on while the caller finishes a part, uploads it or waits for the store.
     """
-    loop = asyncio.new_event_loop()
+    loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fetch", daemon=True)
     thread.start()
 

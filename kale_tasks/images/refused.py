@@ -28,6 +28,8 @@ class RefusedImages:
 
     def rules(self, rows: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Return for each row of `images` the rule that drops it, if any."""
+        if not self._takedowns.content and not self._sha256 and not self._phash.size:
+            return [None] * len(rows)
         names = ("uid", "final_url", "sha256")
         table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
         taken_down = self._takedowns.matches(table).to_pylist()

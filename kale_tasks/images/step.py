@@ -24,7 +24,7 @@ class Images(Step):
     """`pairs` to `images`: adopted from tars of the landing, or fetched."""
 
     name: ClassVar[str] = "images"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     table: ClassVar[str] = "images"
 
     def config(self, settings: Settings) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import io
 import re
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,9 @@ from kale_tasks.settings.model import S3
 LANDING = "landing:"  # prefix of `shard` for tars below the landing; without it they are below the warehouse
 _MAX_GAP = 1 << 16  # bytes between two images that are read and thrown away to save a request
 _MAX_READ = 1 << 24  # bytes of one request
+_EMPTY_HEADER = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
+_BLANKS = 8 * ord(" ")  # what stands in place of the checksum while it is taken
+_LARGEST = 8**11 - 1  # bytes of a file, of which a header holds eleven octal digits
 
 
 class Span(NamedTuple):
@@ -34,7 +36,7 @@ class TarWriter:
     """Writes a tar of files without times, owners or modes: the same files give the same bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._tar = tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+        self._file, self._end = path.open("wb"), 0
 
     def __enter__(self) -> "TarWriter":
         return self
@@ -44,15 +46,28 @@ class TarWriter:
 
     def add(self, name: str, content: bytes) -> int:
         """Add a file and return the offset of its content in the tar."""
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        offset = self._tar.offset + tarfile.BLOCKSIZE
-        self._tar.addfile(member, io.BytesIO(content))
+        offset = self._end + tarfile.BLOCKSIZE
+        padding = bytes(-len(content) % tarfile.BLOCKSIZE)
+        self._file.write(b"".join((_header(name, len(content)), content, padding)))
+        self._end = offset + len(content) + len(padding)
         return offset
 
     def close(self) -> None:
         """Write the end of the tar and close the file."""
-        self._tar.close()
+        end = bytes(2 * tarfile.BLOCKSIZE)
+        self._file.write(end + bytes(-(self._end + len(end)) % tarfile.RECORDSIZE))
+        self._file.close()
+
+
+def _header(name: str, size: int) -> bytes:
+    """Return the header that tarfile writes, in a tenth of its time: a shard has two files for each image."""
+    if not name.isascii() or len(name) > tarfile.LENGTH_NAME or size > _LARGEST:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        return member.tobuf(tarfile.USTAR_FORMAT)
+    empty = _EMPTY_HEADER
+    start = name.encode().ljust(tarfile.LENGTH_NAME, b"\0") + empty[100:124] + b"%011o\0" % size + empty[136:148]
+    return start + b"%06o\0 " % (sum(start) + _BLANKS + sum(empty[156:])) + empty[156:]
 
 
 def content_name(stem: str, tar: Path) -> str:

@@ -215,7 +215,7 @@ def difference(name: str) -> int:
     """Return the largest difference of any pixel between a decoded file and the truth, of 255."""
     data, true = FILES[name]()
     shown = show(data, (), DECODE.model_copy(update={"quality": 100}))
-    image = shown.image if not shown.unchanged else decode_rgb(data)
+    image = shown.image if shown.copied is None else decode_rgb(data)
     found = np.asarray(image.convert("RGB") if true.ndim == 3 else image.convert("L"), dtype=np.int16)
     return int(np.abs(found - true).max())
 
