@@ -39,6 +39,7 @@ def requests() -> list[Request]:
 def settings(kind: str) -> Caption:
     """Ours for one engine; every contender works by them."""
     fixed = [f"caption.engine={kind}", "caption.device=cpu", f"caption.batch={BATCH}", f"caption.vllm_python={VLLM}"]
+    fixed.append(f"caption.vllm={{max_num_seqs: {BATCH}}}")
     return load(fixed, environ={}).settings.caption
 
 
@@ -98,7 +99,6 @@ def bare_vllm(asked: list[Request]) -> Iterator[Round]:
         "enforce_eager": True,
     }
     limits = {"max_num_seqs": BATCH, "limit_mm_per_prompt": {"image": 1}, "mm_processor_cache_gb": 0, "seed": 0}
-    limits["gpu_memory_utilization"] = settings("vllm").vllm_memory
     images = [{"messages": r.messages, "image": base64.b64encode(r.image or b"").decode()} for r in asked]
     given = {"engine": engine | limits, "max_tokens": TASK.sampling.max_tokens, "requests": images}
     command = [VLLM, ROOT / "bench/peers/vllm_bare.py"]

@@ -1,5 +1,6 @@
 """The few ways in which KALE fails, each with the exit code that tells a scheduler what to do next."""
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -31,3 +32,13 @@ class Conflict(KaleError):
     """Another run changed what this one built on: plan again from the lake as it is now."""
 
     exit_code = 5
+
+
+class Paused(KaleError):
+    """Nothing failed: the work goes on where it stopped, at a time or as soon as a person allows it."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, resumes_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.resumes_at = resumes_at

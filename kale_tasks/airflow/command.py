@@ -9,9 +9,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
-from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError, Transient
+from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError, Paused, Transient
 from kale_tasks.process import start_process, stop_process
 
 _ERRORS = {error.exit_code: error for error in (KaleError, BadConfig, BadData, Transient, Conflict)}
@@ -43,10 +44,14 @@ class Command:
                 code = self._process.wait()
             finally:
                 self.kill()
+            output.seek(0)
+            printed = _last_json(output.read())
+            if code == Paused.exit_code:
+                moment = (printed or {}).get("resumes_at")
+                raise Paused(last.removeprefix("kale: "), moment and datetime.fromisoformat(moment))
             if code:
                 raise _failure(self.arguments, code, last)
-            output.seek(0)
-            return _last_json(output.read())
+            return printed
 
     def kill(self) -> None:
         """Stop the command and everything it started. Has no effect if all of them have ended."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -12,6 +13,7 @@ from kale_tasks.airflow.dag_parts import heavy_task, schedule
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
 from kale_tasks.airflow.lineage import Lineage
 from kale_tasks.contract.registry import step_spec
+from kale_tasks.errors import Paused
 from kale_tasks.lake.keys import ALL_KEYS
 
 # A manual run may have neither a partition key nor a data interval; the name is then undefined.
@@ -131,7 +133,7 @@ class PlanOperator(CommandOperator):
 
 
 class WorkOperator(CommandOperator):
-    """Makes the missing parts of one chunk."""
+    """Makes the missing parts of one chunk. Where the work pauses until a time, it waits without a worker."""
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "chunk")
 
@@ -141,7 +143,18 @@ class WorkOperator(CommandOperator):
 
     def execute(self, context: Any) -> Any:
         """Make the parts that do not exist yet."""
-        return self.kale(context, ["work", self.step, "--fingerprint", self.fingerprint, "--chunk", str(self.chunk)])
+        line = ["work", self.step, "--fingerprint", self.fingerprint, "--chunk", str(self.chunk)]
+        try:
+            return self.kale(context, line)
+        except Paused as paused:
+            if paused.resumes_at is None:
+                raise AirflowSkipException(str(paused)) from None
+            self.log.info("%s", paused)
+            self.defer(trigger=DateTimeTrigger(paused.resumes_at), method_name="resume")
+
+    def resume(self, context: Any, event: Any = None) -> Any:
+        """Go on after a pause."""
+        return self.execute(context)
 
 
 class SealOperator(CommandOperator):

@@ -20,6 +20,8 @@ from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.engines.base import Answer, Engine, Request
+from kale_tasks.engines.budget import Budget
+from kale_tasks.engines.thought import without_thought
 from kale_tasks.lake.schemas import TABLES
 
 _SEEDS = 1_000_003  # between the seeds of two candidates, far more than retries and turns use
@@ -51,15 +53,18 @@ class CaptionStream:
         self._count = self._since_start = 0
         self._started = False
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._budget = Budget(self._run.lake.storage, self._settings, self._run.fingerprint)
 
     def parts(self, numbers: Sequence[int]) -> Iterator[Part]:
-        """Caption the given parts and yield each when it is finished."""
+        """Caption the given parts and yield each when it is finished. Raises Paused if a budget is spent before."""
         with ThreadPoolExecutor(1) as ahead, self._engine:
             unread = deque(numbers)
             reading = self._read_next(ahead, unread)
             try:
                 while reading or self._ready or self._asked:
-                    while reading and self._has_room() and not self._ready:
+                    if not self._ready and not self._asked:
+                        self._budget.require_more()
+                    while reading and self._has_room() and not self._ready and self._budget.allows_more:
                         with self._timed("prepare_seconds"):
                             part = reading.result()
                         reading = self._read_next(ahead, unread)
@@ -69,6 +74,7 @@ class CaptionStream:
                         yield from self._collect()
             finally:
                 self._measure()
+                self._budget.close()
 
     def _read_next(self, ahead: ThreadPoolExecutor, unread: deque[int]) -> Future[PendingPart] | None:
         return ahead.submit(self._step.read_part, self._work, unread.popleft()) if unread else None
@@ -81,7 +87,7 @@ class CaptionStream:
             yield self._finish(part)
 
     def _has_room(self) -> bool:
-        return (self._engine.pending if self._started else 0) < self._settings.in_flight and not self._must_restart()
+        return (self._engine.pending if self._started else 0) < self._engine.room and not self._must_restart()
 
     def _must_restart(self) -> bool:
         return 0 < self._settings.recycle <= self._since_start
@@ -93,11 +99,12 @@ class CaptionStream:
             self._since_start = 0
         while self._ready and self._has_room():
             if not self._started:
-                self._engine.start()
+                with self._charged():
+                    self._engine.start()
                 self._started = True
             part, row = self._ready.popleft()
             self._asked[self._count] = (part, row)
-            with self._timed("generate_seconds"):
+            with self._timed("generate_seconds"), self._charged():
                 self._engine.submit(self._request(row))
             self._count += 1
             self._since_start += 1
@@ -113,8 +120,8 @@ class CaptionStream:
         )
 
     def _collect(self) -> Iterator[Part]:
-        with self._timed("generate_seconds"):
-            answers = self._engine.finished()
+        with self._timed("generate_seconds"), self._charged():
+            answers = [without_thought(answer, self._task) for answer in self._engine.finished()]
         for answer in answers:
             part, row = self._asked.pop(answer.id)
             self._take(part, row, answer)
@@ -123,6 +130,7 @@ class CaptionStream:
         self._run.progress.advance(0, answers=len(answers), tokens_out=sum(answer.tokens_out for answer in answers))
 
     def _take(self, part: PendingPart, row: PendingRow, answer: Answer) -> None:
+        self._budget.spend(requests=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out)
         part.metrics.update(
             requests=1, images=int(row.image is not None), tokens_in=answer.tokens_in, tokens_out=answer.tokens_out
         )
@@ -169,15 +177,22 @@ class CaptionStream:
         finally:
             self._seconds[name] += time.monotonic() - started
 
+    @contextmanager
+    def _charged(self) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._budget.spend(device_seconds=(time.monotonic() - started) * self._engine.devices)
+
     def _measure(self) -> None:
         times = self._engine.times
         self._seconds |= {"load_seconds": times.load, "warm_seconds": times.warm}
-        busy = (times.load + times.warm + self._seconds["generate_seconds"]) * self._engine.devices
         for name, seconds in self._seconds.items():
             self._run.measure(name, seconds)
         self._run.measure("engine_starts", times.starts)
-        self._run.measure("device_seconds", busy)
-        self._run.measure("cost", busy / 3600 * self._settings.device_hour_price)
+        self._run.measure("device_seconds", self._budget.device_seconds)
+        self._run.measure("cost", self._budget.dollars)
 
 
 def _keep_samples(part: PendingPart, row: PendingRow, result: CaptionResult) -> None:

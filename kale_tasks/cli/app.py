@@ -1,5 +1,6 @@
 """KALE: knowledge-augmented captions for web images, from alt-text to a published release."""
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Annotated, NoReturn
@@ -9,7 +10,7 @@ from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
 from kale_tasks.cli import airflow, inspect, maintain, models, quality, recipe, release, repair, run, sample, takedown
-from kale_tasks.errors import BadConfig, KaleError
+from kale_tasks.errors import BadConfig, KaleError, Paused
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 _debug = False
@@ -102,6 +103,9 @@ def main() -> NoReturn:
     """Run the command. An error is one line on stderr, and an exit code that a scheduler can read."""
     try:
         code = app(standalone_mode=False)
+    except Paused as error:
+        print(json.dumps({"resumes_at": error.resumes_at and error.resumes_at.isoformat()}))  # a scheduler waits for it
+        _fail(error, error.exit_code)
     except KaleError as error:
         _fail(error, error.exit_code)
     except TyperException as error:

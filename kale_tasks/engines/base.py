@@ -17,6 +17,7 @@ TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out_of_memory"
 ENGINE_ERROR = "engine_error"
 ENGINE_DIED = "engine_died"
+THOUGHT_ONLY = "thought_only"  # the model thought, and gave no answer or was cut off before it
 REJECTED = "rejected"  # by a server, with an HTTP status that a retry cannot change
 
 
@@ -70,10 +71,11 @@ class Engine(ABC):
     BadConfig when a retry cannot help, Transient when it can.
     """
 
-    devices: int = 1
+    devices: int = 1  # in use, for the cost
 
     def __init__(self, settings: Caption, model: Model) -> None:
         self.settings, self.model, self.task = settings, model, model.task
+        self.room = settings.in_flight  # how many requests keep it busy
         self.times = Times()
 
     @property

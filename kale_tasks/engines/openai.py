@@ -22,12 +22,14 @@ from kale_tasks.engines.base import (
     Request,
 )
 from kale_tasks.engines.servers import Server, Servers
+from kale_tasks.engines.thought import OPENING_MARKS, template_arguments
 from kale_tasks.errors import BadConfig, KaleError, Transient
 from kale_tasks.imaging import SNIFFED_BYTES, BrokenImage, fit, image_type
 from kale_tasks.settings.caption import Caption
 
 _BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
 _DOWN = {502, 503, 504}
+_FULL = {429, 503}
 _LOCKED = {401, 403, 404}
 _LONGEST_WAIT = 60.0
 
@@ -142,7 +144,7 @@ class OpenAIEngine(Engine):
                 if failures >= self.settings.tries:
                     break
                 await asyncio.sleep(retry.after or random.uniform(0.5, 1) * min(_LONGEST_WAIT, 0.25 * 2**failures))
-            elif time.monotonic() - started > self.settings.timeout_s:
+            elif time.monotonic() - started > self.settings.timeout_s and not self._servers.answered_since(started):
                 break
         if not self._servers.answered_since(started):  # then it is hardly this request that is to blame
             raise Transient(f"{server.url}: {answer.detail}. Finished parts are kept; try again.")
@@ -182,7 +184,10 @@ class OpenAIEngine(Engine):
         if response.status in _BUSY:
             after = response.headers.get("Retry-After", "")
             wait = min(_LONGEST_WAIT, float(after)) if after.replace(".", "", 1).isdigit() else 0.0
-            if response.status in _DOWN and not wait:
+            if wait and response.status in _FULL:  # it says nothing about the request: another server may take it now
+                self._servers.rest(server, wait)
+                return Answer(request.id, reason=ENGINE_ERROR, detail=detail), _Retry(counts=False)
+            if response.status in _DOWN:
                 self._servers.fail(server, sent)
             return Answer(request.id, reason=ENGINE_ERROR, detail=detail), _Retry(after=wait)
         too_long = "context length" in text or "too long" in text or "max_model_len" in text
@@ -193,9 +198,13 @@ class OpenAIEngine(Engine):
 
     def _read(self, request: Request, completion: Any) -> Answer:
         choice, usage = completion["choices"][0], completion.get("usage") or {}
+        message = choice["message"]
+        text = message["content"] or ""
+        if not text.strip() and (message.get("reasoning_content") or message.get("reasoning")):
+            text = OPENING_MARKS[0]  # the server has taken the thought out, and nothing is left
         return Answer(
             request.id,
-            choice["message"]["content"] or "",
+            text,
             int(usage.get("prompt_tokens", 0)),
             int(usage.get("completion_tokens", 0)),
             "length" if choice.get("finish_reason") == "length" else "stop",
@@ -204,6 +213,7 @@ class OpenAIEngine(Engine):
     def _body(self, request: Request) -> dict[str, Any]:
         sampling = self.task.sampling
         image = _data_uri(fit(request.image, 0)) if request.image else ""
+        template = template_arguments(self.task)
         return {
             "model": self._served,
             "messages": [
@@ -213,6 +223,7 @@ class OpenAIEngine(Engine):
             "temperature": request.temperature,
             "top_p": sampling.top_p,
             "seed": request.seed,
+            **({"chat_template_kwargs": template} if template else {}),
         }
 
     @property
@@ -229,7 +240,9 @@ class OpenAIEngine(Engine):
     def _count(self, request: Request) -> int:
         if self._tokenizer is None:
             return 0  # unknown here: the server rejects what is too long
-        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
+        text = self._tokenizer.apply_chat_template(
+            list(request.messages), tokenize=False, add_generation_prompt=True, **template_arguments(self.task)
+        )
         return len(self._tokenizer(text, add_special_tokens=False).input_ids)
 
     @cached_property

@@ -20,13 +20,13 @@ class Server:
     url: str
     open: int = 0
     failures: int = 0  # since its last answer
-    rests_until: float = 0.0
+    rests_until: float = 0.0  # after a failure, or because it said so
     last_success: float = 0.0
     refusal: str = ""  # why it will never answer: a wrong address, key or model
 
     def is_available(self, now: float) -> bool:
         """Whether it may get a request. A server that failed gets a single one after its rest, as a probe."""
-        return not self.refusal and (not self.failures or (now >= self.rests_until and not self.open))
+        return not self.refusal and now >= self.rests_until and (not self.failures or not self.open)
 
 
 class Servers:
@@ -46,7 +46,8 @@ class Servers:
             if available := [server for server in self._servers if server.is_available(now)]:
                 return min(available, key=lambda server: server.open)
             self._check()
-            await asyncio.sleep(_POLL_SECONDS)
+            rest = min(server.rests_until for server in self._servers if not server.refusal) - now
+            await asyncio.sleep(min(max(rest, _POLL_SECONDS), 1.0))
 
     def answered_since(self, moment: float) -> bool:
         """Whether any server has answered a request since a moment of the monotonic clock."""
@@ -63,7 +64,9 @@ class Servers:
 
     def succeed(self, server: Server) -> None:
         """Note that a server answered."""
-        server.failures, server.last_success = 0, time.monotonic()
+        if server.failures:
+            server.failures, server.rests_until = 0, 0.0
+        server.last_success = time.monotonic()
 
     def fail(self, server: Server, sent: float) -> None:
         """Note that a server did not answer a request sent at that time: it rests, longer each time.
@@ -77,6 +80,10 @@ class Servers:
             server.failures += 1
             server.rests_until = now + random.uniform(0.5, 1) * min(_LONGEST_REST, 0.5 * 2**server.failures)
         self._check()
+
+    def rest(self, server: Server, seconds: float) -> None:
+        """Send nothing to a server for as long as it asked for."""
+        server.rests_until = max(server.rests_until, time.monotonic() + seconds)
 
     def refuse(self, server: Server, reason: str) -> None:
         """Note that a server will answer no request at all; the others take over."""

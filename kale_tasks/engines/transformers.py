@@ -17,6 +17,7 @@ from kale_tasks.engines.base import (
     Engine,
     Request,
 )
+from kale_tasks.engines.thought import opened_thought, template_arguments
 from kale_tasks.imaging import BrokenImage, decode_rgb
 
 
@@ -63,7 +64,9 @@ class TransformersEngine(Engine):
         return len(self._waiting) + len(self._done)
 
     def submit(self, request: Request) -> None:
-        text = self._tokenizer.apply_chat_template(list(request.messages), tokenize=False, add_generation_prompt=True)
+        text = self._tokenizer.apply_chat_template(
+            list(request.messages), tokenize=False, add_generation_prompt=True, **template_arguments(self.task)
+        )
         tokens = len(self._tokenizer(text, add_special_tokens=False).input_ids)
         tokens += self.task.image_tokens if request.image else 0
         if tokens + self.task.sampling.max_tokens > self.task.context:
@@ -140,7 +143,7 @@ class TransformersEngine(Engine):
         if stop is None and late and len(row) < self.task.sampling.max_tokens:
             return Answer(prompt.request.id, reason=TIMEOUT, detail=f"over {self.settings.timeout_s:g} s")
         tokens = row if stop is None else row[: stop + 1]
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        text = opened_thought(prompt.text) + self._tokenizer.decode(tokens, skip_special_tokens=True)
         return Answer(prompt.request.id, text, tokens_in, len(tokens), "length" if stop is None else "stop")
 
     def _plain_generation(self) -> Any:

@@ -1,205 +1,169 @@
-"""vLLM in a child process. If that process dies, it is started again and the unanswered requests are asked again."""
+"""vLLM in child processes, one for each group of devices. A process that dies is started again, and it alone."""
 
-import json
-import os
-import subprocess
 import sys
-import threading
+import time
 from collections import deque
-from contextlib import suppress
-from pathlib import Path
-from queue import Empty, SimpleQueue
+from collections.abc import Iterable
+from queue import Empty
 from typing import Any
 
-from kale_tasks.engines import vllm_worker
 from kale_tasks.engines.base import ENGINE_DIED, Answer, Engine, Model, Request
+from kale_tasks.engines.device_group import DeviceGroup
+from kale_tasks.engines.devices import device_environment, device_groups, group_size
+from kale_tasks.engines.thought import OPENING_MARKS, template_arguments
+from kale_tasks.engines.vllm_process import Frame, Frames, VllmProcess
 from kale_tasks.errors import BadConfig, Transient
-from kale_tasks.process import allowed_environment, start_process, stop_process
 from kale_tasks.settings.caption import Caption
 
 _START_SECONDS = 1800  # loading and compiling a large model from a slow disk
-_EXIT_SECONDS = 20
-_HOPELESS = 3  # requests in a row that killed the process, with no answer in between
-_QUIET = 20  # batches without a death, after which the next one is not taken for a lack of memory
-# The process decodes images of strangers: it inherits variables of these names, and no credentials.
-_VARIABLES = (
-    "CC", "CUDA_", "CUDNN_", "CXX", "DO_NOT_TRACK", "GLOO_", "HF_HOME", "HF_HUB_", "HIP_", "LD_", "LOGNAME", "MKL_",
-    "NCCL_", "NVIDIA_", "OMP_", "PYTHON", "PYTORCH_", "ROCM_", "ROCR_", "TOKENIZERS_", "TORCH", "TRITON_", "USER",
-    "VIRTUAL_ENV", "VLLM_", "XDG_",
-)  # fmt: skip
+_SILENT_SECONDS = 60.0  # beyond the time limit of requests, after which a process counts as hung
 
 
 class VllmEngine(Engine):
-    """Sends requests to `vllm_worker` through pipes.
-
-    When the process dies, the requests in it become suspects. They are asked again, at first together, then in halves,
-    until the request that kills the process is alone in it. New requests wait until no suspect is left.
-    """
+    """Sends requests to a vLLM process on each group of devices, and keeps all of them busy."""
 
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._batch = settings.batch
-        self._sent: dict[int, Request] = {}
+        self._arguments = {**settings.vllm, **self.task.vllm}
+        names = device_groups(settings.devices, self._arguments)
+        self.devices = len(names) * group_size(self._arguments)
+        self.room = settings.in_flight * len(names)
+        self._groups = [DeviceGroup(name, self._start_process) for name in names]
         self._waiting: deque[Request] = deque()
-        self._suspects: deque[list[Request]] = deque()
-        self._isolated = False  # the requests in the process are one group of suspects
-        self._blamed: list[Answer] = []  # returned once the engine has shown that it can answer others
         self._done: list[Answer] = []
-        self._answers_since_death: int | None = None
 
     @property
     def pending(self) -> int:
-        suspects = sum(map(len, self._suspects))
-        return len(self._sent) + len(self._waiting) + suspects + len(self._blamed) + len(self._done)
+        inside = sum(group.unanswered + len(group.blamed) for group in self._groups)
+        return len(self._waiting) + inside + len(self._done)
 
     def start(self) -> None:
-        self._batch, self._answers_since_death = self.settings.batch, None
-        self._start_worker()
+        started = time.monotonic()
+        self._folder = str(self.model.folder())
+        self._frames: Frames = Frames()
+        self._groups = [DeviceGroup(group.devices, self._start_process) for group in self._groups]
+        for group in self._groups:
+            group.start()
+        warm: list[float] = []
+        while any(group.process and not group.ready for group in self._groups):
+            warm += self._listen()
+        if not any(group.ready for group in self._groups):
+            self.stop()
+            raise Transient(f"vLLM ended while it loaded {self.model.name}. See its output above, then try again.")
+        self.times.warm += max(warm)
+        self.times.load += time.monotonic() - started - max(warm)
 
     def submit(self, request: Request) -> None:
         self._waiting.append(request)
-        self._send_next()
+        self._send_waiting()
 
     def finished(self) -> list[Answer]:
-        self._send_next()
-        if not self._done and not self._sent:
-            self._done, self._blamed = self._blamed, []
-        while self._sent and not (self._done and self._frames.empty()):
-            frame = self._frames.get()
-            if frame is None:
-                self._recover()
+        self._send_waiting()
+        while not (self._done and self._frames.empty()):
+            if not self._waiting and not any(group.unanswered for group in self._groups):
+                self._done += (blamed(request) for group in self._groups for request in group.hand_over())
                 break
-            self._take(frame)
+            self._listen()
+            self._send_waiting()
         done, self._done = self._done, []
         return done
 
     def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.stdin is None:
-            return
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_EXIT_SECONDS)  # it exits when its input ends
-        stop_process(process, grace_seconds=1)
+        for group in self._groups:
+            group.end_input()
+        for group in self._groups:
+            group.stop()
 
-    def _take(self, frame: dict[str, Any]) -> None:
-        del self._sent[frame["id"]]
-        self._done += [*self._blamed, Answer(**frame)]
-        self._blamed = []
-        if self._answers_since_death is not None:
-            self._answers_since_death += 1
+    def _send_waiting(self) -> None:
+        for group in self._groups:
+            group.send_suspects()
+        takers = [group for group in self._groups if group.takes_requests]
+        while takers and self._waiting:
+            group = min(takers, key=lambda one: len(one.sent))
+            if len(group.sent) >= self.settings.in_flight:
+                break
+            group.send(self._waiting.popleft())
 
-    def _send_next(self) -> None:
-        if self._isolated and self._sent:
-            return
-        self._isolated = bool(self._suspects)
-        for request in self._suspects.popleft() if self._suspects else self._drain_waiting():
-            self._send(request)
-
-    def _drain_waiting(self) -> list[Request]:
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        return waiting
-
-    def _recover(self) -> None:
-        """Restart the process after its death. The requests in it become suspects, or a lone suspect is blamed."""
-        self.stop()
-        died, self._sent = list(self._sent.values()), {}
-        if not self._isolated:
-            self._suspects.append(died)
-            self._reduce_batch()
-        elif len(died) > 1:
-            self._suspects.extendleft([died[len(died) // 2 :], died[: len(died) // 2]])
-        else:
-            self._blamed.append(Answer(died[0].id, reason=ENGINE_DIED, detail="vLLM died while it had only this"))
-        if len(self._blamed) >= _HOPELESS:
-            raise Transient(
-                f"vLLM died of {_HOPELESS} single requests in a row, so they are hardly to blame. See its output above "
-                f"for the cause. Finished parts are kept; try again."
-            )
-        self._isolated = False
-        self._start_worker()
-
-    def _reduce_batch(self) -> None:
-        # One death can have any cause; a second one soon after it is most likely a lack of memory.
-        if self._answers_since_death is not None and self._answers_since_death < _QUIET * self._batch:
-            self._batch = max(1, self._batch // 2)
-        self._answers_since_death = 0
-
-    def _start_worker(self) -> None:
-        python = self.settings.vllm_python or sys.executable
-        variables = [name for name in os.environ if name.startswith(_VARIABLES)]
-        description = self._describe()
+    def _listen(self) -> Iterable[float]:
+        """Wait for what a process says, or for the time to start one again. Returns the seconds of a warm-up."""
+        self._start_again()
         try:
-            self._process = start_process(
-                [python, "-P", str(Path(vllm_worker.__file__))],
-                environment=allowed_environment(variables),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-        except OSError as error:
-            raise BadConfig(f"caption.vllm_python: {python} cannot be run: {error.strerror}.") from error
-        self._frames = SimpleQueue[dict[str, Any] | None]()
-        threading.Thread(target=_read_frames, args=(self._process, self._frames), daemon=True).start()
-        self._write(description, b"")
-        ready = self._wait_until_ready(python)
-        self.times.load += ready["load"]
-        self.times.warm += ready["warm"]
-        self.times.starts += 1
-
-    def _wait_until_ready(self, python: str) -> dict[str, Any]:
-        try:
-            frame = self._frames.get(timeout=_START_SECONDS)
+            process, frame = self._frames.get(timeout=1.0)
         except Empty:
-            self.stop()
-            raise Transient(f"vLLM did not load {self.model.name} within {_START_SECONDS} s. Try again.") from None
+            self._end_hung()
+            return []
+        group = next((one for one in self._groups if one.process is process), None)
+        if group is None:  # said by one that was stopped
+            return []
         if frame is None:
-            self.stop()
-            raise Transient(f"vLLM ended while it loaded {self.model.name}. See its output above, then try again.")
+            self._recover(group)
+        elif "id" in frame:
+            self._done += map(blamed, group.answered(frame["id"]))
+            self._done.append(Answer(**frame))
+        else:
+            return [self._ready(group, frame)]
+        return []
+
+    def _ready(self, group: DeviceGroup, frame: Frame) -> float:
+        python = self.settings.vllm_python or sys.executable
         if missing := frame.get("missing"):
             self.stop()
             raise BadConfig(f"{python} cannot import vLLM: {missing}. Set caption.vllm_python to one that can.")
-        return frame
+        if wrong := frame.get("wrong"):
+            self.stop()
+            raise BadConfig(f"vLLM does not accept the arguments in caption.vllm or in the recipe's `vllm`: {wrong}.")
+        group.became_ready(frame)
+        self.times.starts += 1
+        return float(frame["warm"])
 
-    def _send(self, request: Request) -> None:
-        self._sent[request.id] = request
-        head = {
-            "id": request.id,
-            "messages": request.messages,
-            "temperature": request.temperature,
-            "seed": request.seed,
-        }
-        self._write(head, request.image or b"")
+    def _recover(self, group: DeviceGroup) -> None:
+        group.recover()
+        if not group.gone:
+            return
+        if all(one.gone for one in self._groups):
+            self.stop()
+            raise Transient(
+                f"vLLM died again and again, also with a single request in it, so that no request is to blame. See its "
+                f"output above for the cause ({self.model.name}). Finished parts are kept; try again."
+            )
+        self._waiting.extendleft(reversed(group.hand_over()))
 
-    def _write(self, head: dict[str, Any], data: bytes) -> None:
-        assert self._process and self._process.stdin
-        with suppress(BrokenPipeError):  # it died; the reader of its answers will see that
-            self._process.stdin.write(json.dumps({**head, "bytes": len(data)}).encode() + b"\n" + data)
-            self._process.stdin.flush()
+    def _start_again(self) -> None:
+        now = time.monotonic()
+        for group in self._groups:
+            if group.restarts_at is not None and now >= group.restarts_at:
+                group.start()
 
-    def _describe(self) -> dict[str, Any]:
+    def _end_hung(self) -> None:
+        now = time.monotonic()
+        for group in self._groups:
+            loads = group.process and not group.ready and now - group.started > _START_SECONDS
+            hangs = group.sent and now - group.heard > self.settings.timeout_s + _SILENT_SECONDS
+            if group.process and (loads or hangs):
+                group.process.kill()  # its end is then read like any other
+
+    def _start_process(self, devices: str, sequences: int | None) -> VllmProcess:
+        python = self.settings.vllm_python or sys.executable
+        return VllmProcess(python, self._describe(sequences), device_environment(devices), self._frames)
+
+    def _describe(self, sequences: int | None) -> dict[str, Any]:
         task, settings = self.task, self.settings
         return {
-            "folder": str(self.model.folder()),
+            "folder": self._folder,
             "dtype": task.dtype,
             "context": task.context,
             "max_tokens": task.sampling.max_tokens,
             "top_p": task.sampling.top_p,
             "sees": task.image_tokens > 0,
-            "batch": self._batch,
-            "memory": settings.vllm_memory,
+            "arguments": self._arguments | ({"max_num_seqs": sequences} if sequences else {}),
+            "template": template_arguments(task),
+            "thought_marks": OPENING_MARKS,
             "preparers": settings.preparers,
             "timeout": settings.timeout_s,
             "warm": {"messages": task.prompt.messages({}, image=False)},
         }
 
 
-def _read_frames(process: subprocess.Popen[bytes], frames: "SimpleQueue[dict[str, Any] | None]") -> None:
-    # Runs in a thread, so that neither side ever blocks because the other does not read. None marks the end.
-    assert process.stdout
-    with process.stdout as lines, suppress(ValueError):
-        for line in lines:
-            frames.put(json.loads(line))
-    frames.put(None)
+def blamed(request: Request) -> Answer:
+    """Make the answer to a request that killed the process while it was alone in it."""
+    return Answer(request.id, reason=ENGINE_DIED, detail="vLLM died while it had only this")

@@ -1,8 +1,9 @@
 """The process that runs vLLM, in any interpreter that has it. Imports nothing of this project.
 
 Reads frames from stdin: a line of JSON, followed by the number of raw bytes that its field `bytes` states. The first
-frame describes the model, the others are requests. Writes lines of JSON to stdout: first `ready`, or `missing` if vLLM
-cannot be imported; then an answer for each request, in the order in which they are finished.
+frame describes the model, the others are requests. Writes lines of JSON to stdout: first `ready`, `missing` if vLLM
+cannot be imported, or `wrong` if it does not know an argument; then an answer for each request, in the order in which
+they are finished.
 """
 
 import asyncio
@@ -27,6 +28,10 @@ class UndecodableImage(Exception):
     """Image bytes that cannot be decoded."""
 
 
+class WrongArgument(Exception):
+    """An argument that vLLM does not know."""
+
+
 class Worker:
     """The engine and its unfinished requests."""
 
@@ -37,25 +42,38 @@ class Worker:
 
     def start(self) -> None:
         """Load the model."""
+        from vllm import AsyncLLMEngine
+        from vllm.usage.usage_lib import UsageContext
+
+        # As for vLLM's own offline class: more sequences and longer batches than its server takes by default.
+        self.engine = AsyncLLMEngine.from_engine_args(self.arguments(), usage_context=UsageContext.LLM_CLASS)
+
+    def arguments(self) -> Any:
+        """Return the engine arguments: those given, and beside them only what this use of vLLM needs."""
         import torch
-        from vllm import AsyncEngineArgs, AsyncLLMEngine
+        from vllm import AsyncEngineArgs
 
         sees = self.model["sees"]
-        self.engine = AsyncLLMEngine.from_engine_args(
-            AsyncEngineArgs(
-                model=self.model["folder"],
-                dtype=self.model["dtype"],
-                max_model_len=self.model["context"],
-                max_num_seqs=self.model["batch"],
-                gpu_memory_utilization=self.model["memory"],
-                limit_mm_per_prompt={"image": 1} if sees else {},
-                mm_processor_cache_gb=0,  # each image is used once
-                renderer_num_workers=self.model["preparers"] if sees else 1,
-                generation_config="vllm",  # sampling comes from the recipe, not from the checkpoint
-                enforce_eager=not torch.cuda.is_available(),  # compiling pays off on GPUs only
-                seed=0,
-            )
-        )
+        needed = {
+            "model": self.model["folder"],
+            "dtype": self.model["dtype"],
+            "max_model_len": self.model["context"],
+            "limit_mm_per_prompt": {"image": 1} if sees else {},
+            "mm_processor_cache_gb": 0,  # each image is used once
+            "renderer_num_workers": self.model["preparers"] if sees else 1,
+            "generation_config": "vllm",  # sampling comes from the recipe, not from the checkpoint
+            "enforce_eager": not torch.cuda.is_available(),  # compiling pays off on GPUs only
+            "seed": 0,
+        }
+        try:
+            return AsyncEngineArgs(**(needed | self.model["arguments"]))
+        except TypeError as error:
+            raise WrongArgument(str(error)) from error
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences the engine generates at once."""
+        return int(self.engine.vllm_config.scheduler_config.max_num_seqs)
 
     async def serve(self, lines: asyncio.StreamReader) -> None:
         """Answer requests until the input ends; unfinished ones are then abandoned."""
@@ -91,7 +109,7 @@ class Worker:
         outputs = [out async for out in self.engine.generate(prompt, self.sampling(request), str(request["id"]))]
         last = outputs[-1].outputs[0]
         return {
-            "text": last.text,
+            "text": (self.opened_thought(prompt["prompt_token_ids"]) + last.text),
             "tokens_in": tokens,
             "tokens_out": len(last.token_ids),
             "finish": last.finish_reason,
@@ -109,9 +127,14 @@ class Worker:
             picture = await asyncio.get_running_loop().run_in_executor(self.decoders, decode, image)
             messages = [{**message, "content": with_image(message["content"], picture)} for message in messages]
         _, (prompt,) = await self.engine.renderer.render_chat_async(
-            [messages], ChatParams(chat_template_kwargs={"add_generation_prompt": True})
+            [messages], ChatParams(chat_template_kwargs={"add_generation_prompt": True, **self.model["template"]})
         )
         return prompt
+
+    def opened_thought(self, prompt: list[int]) -> str:
+        """Return the mark with which the template has opened a thought at the end of the prompt, if it has."""
+        end = self.engine.get_tokenizer().decode(prompt[-8:])
+        return next((mark for mark in self.model["thought_marks"] if end.rstrip().endswith(mark)), "")
 
     def sampling(self, request: dict[str, Any]) -> Any:
         """Return the sampling parameters of a request."""
@@ -164,9 +187,13 @@ async def run(out: BinaryIO) -> None:
     except ImportError as error:
         send(out, {"missing": f"{type(error).__name__}: {error}"})
         return
+    except WrongArgument as error:
+        send(out, {"wrong": str(error)})
+        return
     loaded = time.monotonic()
     first = await worker.generate({"id": "warm", "temperature": 0.0, "seed": 0, **model["warm"]}, b"")
-    send(out, {"ready": True, "load": loaded - started, "warm": time.monotonic() - loaded, "first": first})
+    times = {"load": loaded - started, "warm": time.monotonic() - loaded}
+    send(out, {"ready": True, **times, "sequences": worker.sequences, "first": first})
     await worker.serve(lines)
     worker.engine.shutdown()
 

@@ -34,6 +34,7 @@ def figures(subject: Subject) -> dict[str, float | None]:
     return {
         "rows": committed.rows,
         "emptied": 0 if committed.rows else committed.quarantined,
+        "quarantined_share": committed.quarantined / committed.rows_in if committed.rows_in else 0,
         "rows_unexplained": _unexplained(subject),
         "rows_missing": abs(committed.rows - subject.rows.count),
         "rows_unread": _unread(subject),

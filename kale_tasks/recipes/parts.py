@@ -80,6 +80,10 @@ class ModelSpec(Section):
     context: int = Field(ge=16, description="Maximum tokens of prompt, image and answer together.")
     image_tokens: int = neutral(0, "Maximum tokens of one image; 0: a text-only model.", default=0, ge=0)
     image_side: int = neutral(0, "Scale larger images down to this many pixels; 0: never.", default=0, ge=0)
+    thinking: bool | None = neutral(
+        None, "Whether it thinks before it answers; null: as its template says.", default=None
+    )
+    vllm: dict[str, Any] = neutral({}, "Arguments of vLLM that change answers, such as quantization.", default={})
 
 
 class Task(Section):
@@ -90,6 +94,8 @@ class Task(Section):
     context: int
     image_tokens: int = neutral(0, default=0)
     image_side: int = neutral(0, default=0)
+    thinking: bool | None = neutral(None, default=None)
+    vllm: dict[str, Any] = neutral({}, default={})
     prompt: Prompt
     sampling: Sampling
     clean: Clean = Clean()

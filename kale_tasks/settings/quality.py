@@ -23,6 +23,7 @@ class Limits(Section):
     split_gap: float = _share("Largest difference of the share of a split from the configured one.")
     repeat_share: float = _share("Largest share of rows with the same text.")
     repeat_floor: int = Field(ge=1, description="Equal texts that are allowed in any key, however small.")
+    quarantined_max: float = _share("Largest share of the rows of a captioning step that are quarantined.")
     refusal_max: float = _share("Largest share of captions in which a model refuses or chats.")
     leak_max: float = _share("Largest share of captions that repeat words of the prompt.")
     truncated_max: float = _share("Largest share of captions cut at the token limit.")

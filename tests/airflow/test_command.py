@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
 from kale_tasks.airflow.command import Command
-from kale_tasks.errors import BadConfig, Conflict, Transient
+from kale_tasks.errors import BadConfig, Conflict, Paused, Transient
 from tests.lakes import lake_of
 from tests.services.server import wait_until
 
@@ -115,3 +116,34 @@ def _runs(pid: str) -> bool:
         return bool(psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_pause_names_when_the_work_goes_on(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\necho \'{"resumes_at": "2026-11-02T00:00:00+00:00"}\'\necho "kale: spent" >&2\nexit 6\n'
+    )
+    python.chmod(0o755)
+    with pytest.raises(Paused, match="spent") as paused:
+        Command(["work"], {}, str(python)).run(lambda line: None)
+    assert paused.value.resumes_at == datetime(2026, 11, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("until", "raised"), [(datetime(2026, 11, 2, tzinfo=UTC), "TaskDeferred"), (None, "Skip")])
+def test_a_paused_task_waits_without_a_worker_or_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, until: datetime | None, raised: str
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+
+    from kale_tasks.airflow.operators import WorkOperator
+
+    def pause(*given: object) -> None:
+        raise Paused("spent", until)
+
+    operator = WorkOperator(task_id="work", step="dense", fingerprint="f", chunk=0)
+    monkeypatch.setattr(operator, "kale", pause)
+    with pytest.raises((TaskDeferred, AirflowSkipException)) as stopped:
+        operator.execute({})
+    assert raised in type(stopped.value).__name__
+    if until:
+        assert stopped.value.trigger.moment == until and stopped.value.method_name == "resume"

@@ -99,7 +99,7 @@ def test_vllm_gives_the_same_tokens_also_after_its_process_died(models: Path, pl
         assert answers(running, requests(10)) == plain
         for request in requests(10):
             running.submit(request)
-        os.killpg(running._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        os.killpg(running._groups[0].process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
         found: dict[int, Answer] = {}
         while running.pending:
             found |= {answer.id: answer for answer in running.finished()}

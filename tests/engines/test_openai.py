@@ -154,6 +154,55 @@ def test_while_one_server_is_down_the_other_answers_everything() -> None:
         assert not any(answer.reason for answer in answers.values())
 
 
+def test_a_full_server_rests_as_long_as_it_says_while_the_other_goes_on() -> None:
+    def reply(body: dict[str, Any]) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "60"})
+
+    with serving(0.005) as free, serving(reply=reply) as full:
+        answers = ask([full, free], [asking(f"question {i}", i) for i in range(100)], "caption.tries=1")
+    assert not any(answer.reason for answer in answers.values())
+    assert free.asked.total() == 100 and full.asked.total() <= 50
+
+
+def test_a_server_may_be_full_for_longer_than_a_request_may_take() -> None:
+    turns = count()
+
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        return web.Response(status=429, headers={"Retry-After": "0.1"}) if next(turns) % 3 else None
+
+    with serving(reply=reply) as server:
+        answers = ask([server], [asking(f"question {i}", i) for i in range(9)], "caption.timeout_s=0.2")
+    assert not any(answer.reason for answer in answers.values())
+
+
+@pytest.mark.parametrize("amount", [2_000, pytest.param(20_000, marks=pytest.mark.nightly)])
+def test_the_death_of_one_server_of_three_costs_no_row_and_no_request_twice(amount: int) -> None:
+    state = {"down": False}
+
+    def reply(body: dict[str, Any]) -> web.Response | None:
+        return web.Response(status=502) if state["down"] else None
+
+    settings = settings_of(["caption.engine=openai", "caption.tries=20"]).caption
+    done, sent, answers = 0, 0, dict[int, Answer]()
+    with serving(0.1) as one, serving(0.1) as two, serving(0.1, reply) as dying:
+        model = Model("tiny@0", TASK, lambda: Path("nowhere"), [one.url, two.url, dying.url])
+        with open_engine(settings, model) as engine:
+            engine.start()
+            while done < amount:
+                while sent < amount and engine.pending < 96:
+                    engine.submit(asking(f"question {sent}", sent))
+                    sent += 1
+                answers |= {answer.id: answer for answer in engine.finished()}
+                done = len(answers)
+                state["down"] = 0.1 * amount < done < 0.15 * amount
+                if done < 0.6 * amount:
+                    early = dying.asked.total()
+    assert not any(answer.reason for answer in answers.values())
+    asked = one.asked.total() + two.asked.total() + dying.asked.total()
+    assert asked - amount <= 96 + 10  # what was in it when it died, and probes
+    assert dying.asked.total() - early >= 0.95 * (0.4 * amount - 96) / 3  # its full share again
+
+
 def test_a_server_that_comes_back_gets_requests_again() -> None:
     broken = True
 

@@ -68,6 +68,17 @@ def test_a_file_changed_behind_the_catalog_is_found(tmp_path: Path) -> None:
     assert failed(lake, "ingest", "k").failed == ["files_off_schema"]
 
 
+@pytest.mark.parametrize(("quarantined", "verdict"), [(2, []), (30, ["quarantined_share"])])
+def test_a_captioning_step_that_quarantines_many_rows_fails(
+    tmp_path: Path, quarantined: int, verdict: list[str]
+) -> None:
+    lake = open_world(tmp_path)
+    for step in list(STEPS)[: list(STEPS).index("dense")]:
+        commit(lake, World("k"), step)
+    commit(lake, World("k"), "dense", quarantined=quarantined)
+    assert [one for one in failed(lake, "dense", "k").failed if one.startswith("quarantined")] == verdict
+
+
 def test_rows_that_no_account_explains_are_found(tmp_path: Path) -> None:
     lake = open_world(tmp_path)
     commit(lake, World("k"), "ingest", dropped=3, quarantined=2)

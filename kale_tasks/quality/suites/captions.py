@@ -51,6 +51,7 @@ class _GeneratedText(Suite):
     def limits(self, subject: Subject) -> list[Limit]:
         limit = subject.limit
         return [
+            Limit("quarantined_share", "critical", "Few rows failed", high=limit.quarantined_max),
             Limit("refusal_share", "critical", "Captions describe and do not refuse or chat", high=limit.refusal_max),
             Limit("leaked_share", "critical", "Captions do not repeat the prompt", high=limit.leak_max),
             Limit("truncated_share", "critical", "Captions are not cut off", high=limit.truncated_max),

@@ -38,6 +38,7 @@ _LENIENT = {
     f"KALE_QUALITY__LIMITS__{name.upper()}": value
     for value, names in {
         "1": "truncated_max loop_max foreign_max invented_max copied_max split_gap repeat_share leak_max refusal_max "
+        "quarantined_max "
         "mojibake_max placeholder_max student_gap unreachable_max",
         "0": "alt_used_min words_mean_min yield_min kept_min",
     }.items()
