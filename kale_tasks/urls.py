@@ -3,6 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
+# Most image addresses: nothing in them is changed by the normal form but the scheme and `www.`.
+_PLAIN = re.compile(r"https?://((?:www\.)?([a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]+))(/[\w.,~%/+=@!$&'()*:-]*)", re.A)
 _TRACKING = re.compile(r"^(?:utm_[a-z]+|fbclid|gclid|msclkid|mc_[ce]id|igshid|_ga)=", re.I)
 # Second-level names under which registrars of countries sell domains, such as `co` in example.co.uk.
 _SECOND_LEVELS = {"ac", "co", "com", "edu", "gob", "gov", "gouv", "go", "mil", "ne", "net", "nom", "or", "org", "sch"}
@@ -14,6 +16,8 @@ def normal_url(url: str) -> tuple[str, str] | None:
 
     The normal form has no scheme, credentials, leading `www.`, default port, tracking parameters or fragment.
     """
+    if plain := _PLAIN.fullmatch(url):
+        return plain[1], plain[2].removeprefix("www.") + plain[3]
     try:
         parts = urlsplit(url.strip())
         host = (parts.hostname or "").rstrip(".")

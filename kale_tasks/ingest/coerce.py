@@ -15,6 +15,7 @@ RAW = pa.schema(
         "uid": pa.binary(),
         "url": pa.binary(),
         "alt_text": pa.binary(),
+        "context": pa.binary(),
         "width": pa.int32(),
         "height": pa.int32(),
         "clip_b32": pa.float64(),

@@ -32,7 +32,7 @@ def decide(engine: Engine, settings: Ingest) -> None:
     """
     rules = settings.rules
     engine.create_table("earlier", query("earlier_entries"))
-    engine.create_view("decisions", query("row_rules", rules.model_dump()))
+    engine.create_view("decisions", query("row_rules"))
     for kind in ("uid", "url", "picture"):
         values: dict[str, Value] = {
             "limit": rules.max_picture_urls if kind == "picture" else None,

@@ -7,6 +7,11 @@ is boilerplate: `photo of`, `stock photo`, and the name of the site that shows t
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from kale_tasks.ingest.suspects import suspects
 
 _CURRENCIES = "$€£¥₹₽₩₺₪¢฿₫₴₦"
 # Typographic variants of one sign. Marks are removed, and fractions and powers set apart from the digits before them.
@@ -50,15 +55,37 @@ _TAIL_LETTERS = 80  # most letters of boilerplate at the end of a text
 _SITE_LETTERS = 4  # fewest letters of a tail that the host must contain
 
 
+# What a text has if it is more than words and plain numbers of ASCII: a sign that counts, or a sign of boilerplate.
+_MORE = "|".join(
+    [
+        r"[$%^]|\w[+#]|[+#]\w|[.,:/]\d|\d[\"']|(?:^|[\s(\[~])[-<>+][\d.]",
+        rf"^(?:an?\s+|the\s+)?(?:stock\s|{_PICTURE}\b)",
+        r"\s(?:\||:+|-+)\s|\.[a-z]{2,6}\W*$",
+        r"[\s|,:-](?:royalty|stock|premium|free|hd)|[|:-]\s+(?:free\s+)?download",
+    ]
+)
+_PLAIN_TOKEN = re.compile(r"[a-z]+|\d+")
+
+
+def all_facts(texts: Sequence[str], folded: Sequence[str], hosts: Sequence[str], *, strict: bool) -> Iterator[str]:
+    """Yield the facts of repaired texts, of which the folded forms are known."""
+    more = suspects(_MORE, pa.array(texts, pa.string()))
+    for text, words, host, some in zip(texts, folded, hosts, more, strict=True):
+        yield facts_of(text, host, strict=strict) if some else _joined(_PLAIN_TOKEN.findall(words)) or text
+
+
 def facts_of(text: str, host: str = "", *, strict: bool = False) -> str:
     """Return the facts of a repaired text as one string. `strict`: boilerplate counts too."""
     if not text.isascii():
         text = _plain(text)
     if not strict:
         text = _without_boilerplate(text, host)
-    tokens = (token for token in _tokens(text.casefold()) if token not in _FILLERS)
+    return _joined(_tokens(text.casefold())) or text
+
+
+def _joined(tokens: list[str]) -> str:
     # Words are joined, so that `well-known`, `well known` and `wellknown` are equal; numbers are kept apart.
-    return "".join(f" {token}" if token[-1].isdigit() else token for token in tokens) or text
+    return "".join([f" {t}" if t[-1].isdigit() else t for t in tokens if t not in _FILLERS])
 
 
 def _tokens(text: str) -> list[str]:

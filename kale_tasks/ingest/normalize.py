@@ -4,13 +4,17 @@ import hashlib
 import html
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import ftfy
+import pyarrow as pa
+import pyarrow.compute as pc
 
 _TAG = re.compile(
     r"</?(?:a|b|i|u|p|br|em|strong|span|div|img|font|li|ul|ol|h[1-6]|sup|sub|small|td|tr|table|hr)\b[^<>]{0,300}/?>",
     re.I,
 )
+_TO_REPAIR = r"[&<]|[^ -~]|  |^ | $"  # what a text has if it is repaired
 _SPACE = re.compile(r"\s+")
 _NO_LETTERS = re.compile(r"[\W_]+")
 # Invisible characters: controls, zero-width marks, direction overrides, soft hyphen, byte order mark.
@@ -30,6 +34,12 @@ def repair(text: str) -> str:
     if not text.isprintable():
         text = text.translate(_UNSEEN)
     return _SPACE.sub(" ", text).strip()
+
+
+def repair_all(texts: Sequence[str]) -> list[str]:
+    """Repair each text; most need no repair, which a whole column is asked at once."""
+    broken = pc.match_substring_regex(pa.array(texts, pa.string()), _TO_REPAIR).to_pylist()
+    return [repair(text) if some else text for text, some in zip(texts, broken, strict=True)]
 
 
 def fold(text: str) -> str:

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from kale_tasks.errors import BadConfig
 from kale_tasks.ingest.blocklists import Blocklists, phrases
 from kale_tasks.ingest.normalize import hash64
+from kale_tasks.ingest.suspects import suspects
 from kale_tasks.registry import Registry
 from kale_tasks.settings.ingest import Ingest, Rules
 from kale_tasks.text.language import UNSURE
@@ -27,11 +30,15 @@ class PairRow:
     sha256: str  # that the source claims for the image; may be empty
     text: str  # the repaired alt-text
     folded: str  # the text without case and punctuation
-    lang: str  # ISO 639-1, or "und" where the detector is not sure
+    lang: str  # ISO 639-1; "und" where the detector is not sure
 
 
 class Rule(Protocol):
-    """Decides about rows. Made once per worker, from its options."""
+    """Decides about rows. Made once per worker, from its options.
+
+    A rule that costs much may also have a method `suspects(texts, folded)`, which takes the columns of many rows and
+    returns for each row whether the rule has to be asked.
+    """
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the row is dropped."""
@@ -48,6 +55,8 @@ _BUILT_IN = {
     "language": "kale_tasks.ingest.rules:OtherLanguage",
 }
 RULES: Registry[RuleFactory] = Registry("rule", "kale.rules", _BUILT_IN)
+# Asked before the limits on the length of texts, as they tell more of a short text; all others are asked afterwards.
+FIRST_RULES = ("blocked_domain", "placeholder_text")
 # Rules that ingest applies elsewhere, most of them in sql/ingest/.
 # fmt: off
 OTHER_RULES = frozenset({
@@ -68,8 +77,8 @@ def configured_rules(settings: Ingest, lists: Blocklists) -> dict[str, partial[R
     rules = settings.rules
     options: dict[str, dict[str, Any]] = {
         "blocked_domain": {"domains": lists.domains},
-        "evaluation": {"items": lists.evaluation, "phrase_words": settings.lists.evaluation_words},
         "placeholder_text": {"patterns": rules.placeholder_text and lists.patterns["placeholder"]},
+        "evaluation": {"items": lists.evaluation, "phrase_words": settings.lists.evaluation_words},
         "spam": {"patterns": rules.spam and lists.patterns["spam"]},
         "pii": {"patterns": rules.pii == "drop" and lists.patterns["pii"]},
         "nsfw": {"words": lists.nsfw},
@@ -146,6 +155,10 @@ class Spam:
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = [re.compile(p, re.I) for p in patterns]
 
+    def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
+        """Return in which texts one of the patterns may match."""
+        return suspects("|".join(f"(?:{p.pattern})" for p in self._patterns), texts)
+
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text is an advertisement."""
         return sum(p.search(row.text) is not None for p in self._patterns) >= 2
@@ -156,6 +169,10 @@ class PersonalData:
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._patterns = [(re.compile(pattern, re.I), f"[{mark}]") for mark, pattern in patterns.items()]
+
+    def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
+        """Return which texts may have personal data."""
+        return suspects("|".join(f"(?:{p.pattern})" for p, _ in self._patterns), texts)
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text has personal data."""
@@ -182,6 +199,10 @@ class ListedWords:
 
     def __init__(self, words: frozenset[str]) -> None:
         self._pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
+
+    def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
+        """Return which texts may contain one."""
+        return suspects(self._pattern.pattern, folded)
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text contains one."""

@@ -27,6 +27,7 @@ PAIRS = TableSpec(
         Column("url", STRING, "Address of the image, as the source gave it."),
         Column("alt_text", STRING, "The alt-text, byte for byte as the source gave it."),
         Column("text", STRING, "The alt-text repaired (entities, mojibake, white space), used for rules and prompts."),
+        Column("context", STRING, "Text around the image on its page, repaired and shortened, if the source gives it."),
         Column("width", INT, "Width the source claims, in pixels."),
         Column("height", INT, "Height the source claims, in pixels."),
         Column("source", STRING, "Landing file the row came from, relative to the key's folder."),

@@ -8,7 +8,7 @@ ranked AS (
     SELECT
         *,
         row_number() OVER (
-            PARTITION BY rule IS NULL, text_hash
+            PARTITION BY rule IS NULL, coalesce(text_hash, id)
             ORDER BY other_picture DESC, score DESC NULLS LAST, pixels DESC NULLS LAST, id
         ) AS place
     FROM marked
@@ -27,7 +27,7 @@ SELECT
     CASE WHEN other_picture THEN 0 ELSE place - 1 END AS better,
     CASE
         WHEN rule IS NULL AND place = 1 THEN dups + coalesce(sum(CASE WHEN new_rule = 'near_duplicate' THEN dups END)
-            OVER (PARTITION BY rule IS NULL, text_hash), 0)
+            OVER (PARTITION BY rule IS NULL, coalesce(text_hash, id)), 0)
         ELSE dups
     END AS dups,
     new_rule AS rule

@@ -3,4 +3,4 @@
 SELECT
     id, part, uid_hash, url_hash, picture_hash, text_hash, score, pixels, dups,
     CASE WHEN rule IS NULL AND group_rows > :limit THEN 'shared_text' ELSE rule END AS rule
-FROM (SELECT *, count(*) OVER (PARTITION BY rule IS NULL, text_hash) AS group_rows FROM decisions) AS counted
+FROM (SELECT *, count(*) OVER (PARTITION BY rule IS NULL, coalesce(text_hash, id)) AS group_rows FROM decisions) AS counted

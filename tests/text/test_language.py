@@ -1,8 +1,9 @@
 """The language of a text, among the candidates that the caller names."""
 
 import pytest
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from kale_tasks.text.language import WEB_LANGUAGES, detect_language
+from kale_tasks.text.language import UNSURE, WEB_LANGUAGES, detect_language, detect_languages, languages_of
 
 GERMAN = "Ein Blick auf das alte Schloss an einem sonnigen Tag"
 
@@ -17,3 +18,38 @@ def test_only_candidates_are_returned() -> None:
     latin = "Gallia est omnis divisa in partes tres, quarum unam incolunt Belgae"
     assert detect_language(latin)[0] == "la"
     assert detect_language(latin, WEB_LANGUAGES)[0] in WEB_LANGUAGES
+
+
+def test_languages_of_many_texts_are_those_of_the_package() -> None:
+    detector = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    texts = [
+        GERMAN,
+        "",
+        "?",
+        "THE OLD MILL",
+        "Стари мост",
+        "naïve café",
+        "古城",
+        "a" * 900,
+        "The view of the old harbour",
+    ]
+    for text, (language, probability) in zip(texts, detect_languages(texts), strict=True):
+        expected = detector.classify(text)
+        assert language == expected[0] and probability == pytest.approx(expected[1], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("পুরানো শহরের দৃশ্য", "bn"),
+        ("பழைய நகரத்தின் காட்சி", "ta"),
+        ("ძველი ქალაქის ხედი", "ka"),
+        ("Стара куќа во планина", "bg"),
+        ("Nikon Никон D750", UNSURE),
+        ("Vase with a view", "en"),
+        ("Turnpoint", UNSURE),
+        ("Hus for salg ved havet", "no"),
+    ],
+)
+def test_a_short_text_is_known_by_its_words_or_its_script(text: str, language: str) -> None:
+    assert languages_of([text, "..."], 0.6) == [language, UNSURE]
