@@ -12,7 +12,7 @@ from kale_tasks.airflow.sensor import LandingSensor
 
 with DAG(
     "kale_ingest",
-    schedule=CronPartitionTimetable(schedule().cron, timezone="UTC", key_format="%Y-%m-%d"),
+    schedule=CronPartitionTimetable(schedule().cron, timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
     dag_display_name="KALE 1: ingest",
     description="Clean, deduplicate and split the alt-text pairs of a day.",
     doc_md=__doc__,
@@ -26,5 +26,6 @@ with DAG(
         doc_md="Waits until the landing files of the key are complete. A day without files is skipped.",
         wait_hours=schedule().landing_wait_hours,
         poll_seconds=schedule().landing_poll_seconds,
+        quiet_minutes=schedule().landing_quiet_minutes,
     )
     landed >> step_group("ingest")

@@ -1,12 +1,15 @@
 """Waits for the landing files of a key without holding a worker.
 
-The files are complete if they are marked as such, or if they did not change between two polls.
+The files are complete if they are marked as such, if they are all that a manifest of the source lists, or, without
+either, if they have not changed for a while.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator
@@ -15,9 +18,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook, variables
 from kale_tasks.airflow.operators import KEY
-from kale_tasks.lake.keys import MARKER
+from kale_tasks.errors import BadConfig, Transient
 
 Files = Mapping[str, Sequence[Any]]
+log = logging.getLogger(__name__)
 
 
 class LandingSensor(BaseOperator):
@@ -31,22 +35,26 @@ class LandingSensor(BaseOperator):
         *,
         wait_hours: float,
         poll_seconds: float,
+        quiet_minutes: float,
         key: str = KEY,
         kale_conn_id: str = DEFAULT_CONNECTION,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.key, self.wait_hours, self.poll_seconds, self.kale_conn_id = key, wait_hours, poll_seconds, kale_conn_id
+        self.key, self.kale_conn_id = key, kale_conn_id
+        self.wait_hours, self.poll_seconds, self.quiet_minutes = wait_hours, poll_seconds, quiet_minutes
 
     def execute(self, context: Any) -> int:
         """List the files once; wait in the triggerer unless they are marked as complete."""
         if not self.key:
             raise AirflowFailException("This run has no key. Trigger it with a partition key, such as 2026-11-01.")
-        files, marked = list_landing(self.key, KaleHook(self.kale_conn_id).environment())
-        return len(files) if marked else self._wait(files)
+        files, complete = list_landing(self.key, KaleHook(self.kale_conn_id).environment())
+        return len(files) if complete else self._wait(files)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> int:
         """Finish with the result of the trigger."""
+        if event["passing"]:
+            raise Transient(f"The landing files cannot be listed: {event['error']}")  # Airflow retries this
         if event["error"]:
             raise AirflowFailException(f"The landing files cannot be listed: {event['error']}")
         if not event["files"]:
@@ -59,6 +67,7 @@ class LandingSensor(BaseOperator):
             key=self.key,
             kale_conn_id=self.kale_conn_id,
             poll_seconds=self.poll_seconds,
+            quiet_minutes=self.quiet_minutes,
             until=time.time() + self.wait_hours * 3600,
             seen=dict(files),
         )
@@ -68,33 +77,50 @@ class LandingSensor(BaseOperator):
 class LandingTrigger(BaseTrigger):
     """Polls the landing files of a key."""
 
-    def __init__(self, *, key: str, kale_conn_id: str, poll_seconds: float, until: float, seen: Files) -> None:
+    def __init__(
+        self, *, key: str, kale_conn_id: str, poll_seconds: float, quiet_minutes: float, until: float, seen: Files
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.key, self.kale_conn_id, self.poll_seconds, self.until = key, kale_conn_id, poll_seconds, until
-        self.seen = seen
+        self.quiet_minutes, self.seen = quiet_minutes, seen
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the arguments with which another triggerer can continue."""
-        names = ("key", "kale_conn_id", "poll_seconds", "until", "seen")
+        names = ("key", "kale_conn_id", "poll_seconds", "quiet_minutes", "until", "seen")
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event: the number of complete files (0: time is up), or an error."""
         try:
-            event = {"files": await self._complete(), "error": ""}
+            event = {"files": await self._complete(), "error": "", "passing": False}
         except Exception as error:  # the task reports it; a trigger that raises loses the message
-            event = {"files": 0, "error": str(error)}
+            event = {"files": 0, "error": str(error), "passing": isinstance(error, Transient)}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _complete(self) -> int:
-        environment = await self._environment()
+        environment, failed = await self._environment(), ""
         while time.time() < self.until:
             await asyncio.sleep(self.poll_seconds)
-            files, marked = await asyncio.to_thread(list_landing, self.key, environment)
-            if marked or (files and files == self.seen):
+            try:
+                files, complete = await asyncio.to_thread(list_landing, self.key, environment)
+            except BadConfig:
+                raise
+            except Exception as error:  # a store that does not answer for a while ends no day
+                failed = str(error)
+                log.warning("The landing files of %s cannot be listed now: %s", self.key, failed)
+                continue
+            failed = ""
+            if complete or (complete is None and files and files == self.seen and self._quiet(files)):
                 return len(files)
             self.seen = files
+        if failed:
+            raise Transient(failed)
         return 0
+
+    def _quiet(self, files: Files) -> bool:
+        """Whether nothing has landed for a while."""
+        newest = max(datetime.fromisoformat(modified) for _, modified in files.values())
+        return newest.timestamp() <= time.time() - 60 * self.quiet_minutes
 
     async def _environment(self) -> dict[str, str]:
         try:
@@ -104,11 +130,12 @@ class LandingTrigger(BaseTrigger):
         return variables(connection.extra_dejson)
 
 
-def list_landing(key: str, environment: Mapping[str, str]) -> tuple[Files, bool]:
-    """List the landing files of a key with size and time, and tell whether they are marked as complete."""
-    from kale_tasks.lake.landing import landing_files, landing_storage
+def list_landing(key: str, environment: Mapping[str, str]) -> tuple[Files, bool | None]:
+    """List the landing files of a key with size and time, and tell whether they are complete; None: nothing says so."""
+    from kale_tasks.lake.landing import is_complete, landing_files
     from kale_tasks.settings import load
 
     settings = load(environ={**os.environ, **environment}).settings
-    files = {entry.path: [entry.size, entry.modified.isoformat()] for entry in landing_files(settings, key)}
-    return files, bool(files) and landing_storage(settings).exists(f"{key}/{MARKER}")
+    entries = landing_files(settings, key)
+    files = {entry.path: [entry.size, entry.modified.isoformat()] for entry in entries}
+    return files, is_complete(settings, key, entries) if files else None

@@ -58,7 +58,7 @@ _SITE_LETTERS = 4  # fewest letters of a tail that the host must contain
 # What a text has if it is more than words and plain numbers of ASCII: a sign that counts, or a sign of boilerplate.
 _MORE = "|".join(
     [
-        r"[$%^]|\w[+#]|[+#]\w|[.,:/]\d|\d[\"']|(?:^|[\s(\[~])[-<>+][\d.]",
+        r"[$%^]|\w[+#]|[+#]\w|[.,:/]\d|\d[\"']|(?:^|[^a-z0-9])[-<>+][\d.]",
         rf"^(?:an?\s+|the\s+)?(?:stock\s|{_PICTURE}\b)",
         r"\s(?:\||:+|-+)\s|\.[a-z]{2,6}\W*$",
         r"[\s|,:-](?:royalty|stock|premium|free|hd)|[|:-]\s+(?:free\s+)?download",

@@ -6,6 +6,7 @@ from kale_tasks.errors import BadConfig
 
 ALL_KEYS = "all"  # the key of what is made from all keys; as text it sorts after every date
 MARKER = "_SUCCESS"  # a landing file of this name says that the source has delivered the whole key
+MANIFEST = "_MANIFEST.json"  # a landing file of this name lists the files of the key with their sizes
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 

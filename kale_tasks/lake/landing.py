@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kale_tasks.lake.keys import check_key
+from kale_tasks.errors import BadConfig
+from kale_tasks.lake.keys import MANIFEST, MARKER, check_key
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.storage.open import open_storage
@@ -32,6 +33,29 @@ def landing_files(settings: Settings, key: str) -> list[Entry]:
     """
     entries = landing_storage(settings).entries(check_key(key))
     return sorted((entry for entry in entries if not is_hidden(entry.path)), key=lambda entry: entry.path)
+
+
+def is_complete(settings: Settings, key: str, entries: Sequence[Entry]) -> bool | None:
+    """Tell whether all landing files of a key have come; None if the source says nothing about it.
+
+    It says so by an empty file `_SUCCESS`, or by `_MANIFEST.json` with the size of each file in bytes:
+    `{"files": {"part-0.parquet": 1048576}}`.
+    """
+    landing = landing_storage(settings)
+    if landing.exists(f"{key}/{MARKER}"):
+        return True
+    if not landing.exists(f"{key}/{MANIFEST}"):
+        return None
+    try:
+        listed = {
+            f"{key}/{name}": int(size) for name, size in json.loads(landing.read(f"{key}/{MANIFEST}"))["files"].items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadConfig(
+            f'{MANIFEST} of {key} cannot be read. It must be like {{"files": {{"a.csv": 1024}}}}.'
+        ) from error
+    sizes = {entry.path: entry.size for entry in entries}
+    return all(sizes.get(path) == size for path, size in listed.items())
 
 
 def is_hidden(path: str) -> bool:

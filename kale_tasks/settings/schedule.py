@@ -6,11 +6,14 @@ from kale_tasks.settings.section import Section, runtime
 class Schedule(Section):
     """How Airflow runs the pipeline."""
 
-    cron: str = runtime("When ingest of a key starts, as cron; the key is the date of the run.")
+    cron: str = runtime("When ingest of a key starts, as cron; the key is the day before: the one that has ended.")
     start: str = runtime("First key of a catch-up, as YYYY-MM-DD.")
     catchup: bool = runtime("Whether Airflow makes all keys since `start` by itself.")
     landing_wait_hours: float = runtime("How long to wait for landing files before the day counts as empty.", ge=0)
     landing_poll_seconds: float = runtime("How often to look for landing files.", gt=0)
+    landing_quiet_minutes: float = runtime(
+        "How long landing files that nothing marks as complete must not have changed.", ge=0
+    )
     distill_cron: str = runtime("When to consider a distillation even without new captions, as cron.")
     distill_new_rows: int = runtime(
         "New stage-1 captions since the last student after which a new one is trained.", ge=1

@@ -48,7 +48,7 @@ def test_languages_of_many_texts_are_those_of_the_package() -> None:
         ("Nikon Никон D750", UNSURE),
         ("Vase with a view", "en"),
         ("Turnpoint", UNSURE),
-        ("Hus for salg ved havet", "no"),
+        ("Ein Blick auf das alte Schloss", "de"),
     ],
 )
 def test_a_short_text_is_known_by_its_words_or_its_script(text: str, language: str) -> None:
