@@ -30,6 +30,11 @@ class ChunkRows:
     def __init__(self, run: Run, chunk: Chunk) -> None:
         self.run, self._chunk = run, chunk
 
+    @property
+    def name(self) -> str:
+        """The name of the chunk in its run."""
+        return f"chunk-{self._chunk.index:05d}"
+
     @cached_property
     def images(self) -> Snapshot:
         """The committed images of the key."""

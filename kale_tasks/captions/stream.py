@@ -57,6 +57,7 @@ class CaptionStream:
 
     def parts(self, numbers: Sequence[int]) -> Iterator[Part]:
         """Caption the given parts and yield each when it is finished. Raises Paused if a budget is spent before."""
+        self._engine.keep_in(self._run.lake.storage, f"{self._run.folder}/engine/{self._work.name}")
         with ThreadPoolExecutor(1) as ahead, self._engine:
             unread = deque(numbers)
             reading = self._read_next(ahead, unread)
@@ -70,7 +71,8 @@ class CaptionStream:
                         reading = self._read_next(ahead, unread)
                         yield from self._open(part)
                     self._submit()
-                    if self._asked:
+                    takes_more = self._engine.takes_all and reading and self._budget.allows_more
+                    if self._asked and not takes_more:
                         yield from self._collect()
             finally:
                 self._measure()
@@ -130,7 +132,8 @@ class CaptionStream:
         self._run.progress.advance(0, answers=len(answers), tokens_out=sum(answer.tokens_out for answer in answers))
 
     def _take(self, part: PendingPart, row: PendingRow, answer: Answer) -> None:
-        self._budget.spend(requests=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out)
+        if not answer.repeated:
+            self._budget.spend(requests=1, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out)
         part.metrics.update(
             requests=1, images=int(row.image is not None), tokens_in=answer.tokens_in, tokens_out=answer.tokens_out
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kale_tasks.lake.storage.base import Storage
 from kale_tasks.recipes.parts import Message, Task
 from kale_tasks.registry import Registry
 from kale_tasks.settings.caption import Caption
@@ -43,6 +44,7 @@ class Answer:
     finish: str = ""
     reason: str = ""
     detail: str = ""
+    repeated: bool = False  # read again from a provider's file: it was paid for before
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,15 @@ class Engine(ABC):
     """
 
     devices: int = 1  # in use, for the cost
+    takes_all: bool = False  # it has to get all requests of a chunk before it is asked for answers
 
     def __init__(self, settings: Caption, model: Model) -> None:
         self.settings, self.model, self.task = settings, model, model.task
         self.room = settings.in_flight  # how many requests keep it busy
         self.times = Times()
+
+    def keep_in(self, storage: Storage, folder: str) -> None:  # noqa: B027 - most engines keep nothing
+        """Set the folder of the lake for what must outlast this process. Called before `start`."""
 
     @property
     @abstractmethod
@@ -115,6 +121,7 @@ ENGINES: Registry[type[Engine]] = Registry(
         "transformers": "kale_tasks.engines.transformers:TransformersEngine",
         "vllm": "kale_tasks.engines.vllm:VllmEngine",
         "openai": "kale_tasks.engines.openai:OpenAIEngine",
+        "batch": "kale_tasks.engines.batch:BatchEngine",
     },
 )
 

@@ -1,7 +1,6 @@
 """Any OpenAI-compatible server: `vllm serve`, or a gateway. Images are sent as data URIs, never as links."""
 
 import asyncio
-import base64
 import random
 import time
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import aiohttp
 from kale_tasks.engines.base import (
     ENGINE_ERROR,
     IMAGE_BROKEN,
-    REJECTED,
     TIMEOUT,
     TOO_LONG,
     Answer,
@@ -21,13 +19,13 @@ from kale_tasks.engines.base import (
     Model,
     Request,
 )
+from kale_tasks.engines.chat_api import BUSY, read_completion, rejected, request_body, served_name
 from kale_tasks.engines.servers import Server, Servers
-from kale_tasks.engines.thought import OPENING_MARKS, template_arguments
+from kale_tasks.engines.thought import template_arguments
 from kale_tasks.errors import BadConfig, KaleError, Transient
-from kale_tasks.imaging import SNIFFED_BYTES, BrokenImage, fit, image_type
+from kale_tasks.imaging import BrokenImage
 from kale_tasks.settings.caption import Caption
 
-_BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
 _DOWN = {502, 503, 504}
 _FULL = {429, 503}
 _LOCKED = {401, 403, 404}
@@ -128,7 +126,7 @@ class OpenAIEngine(Engine):
 
     async def _answer(self, request: Request) -> Answer:
         try:
-            body = self._body(request)
+            body = request_body(self.model, request)
         except BrokenImage as error:
             return Answer(request.id, reason=IMAGE_BROKEN, detail=str(error))
         if self._exceeds_context(request):
@@ -158,7 +156,7 @@ class OpenAIEngine(Engine):
                 async with self._session.post(f"{server.url}/chat/completions", json=body) as response:
                     if response.status == 200:
                         self._servers.succeed(server)
-                        return self._read(request, await response.json()), None
+                        return read_completion(request.id, await response.json()), None
                     text = (await response.text(errors="replace"))[:200]
                     return self._failed(server, sent, request, response, text)
         except aiohttp.ClientConnectorError as error:  # it never got the request
@@ -178,10 +176,11 @@ class OpenAIEngine(Engine):
     ) -> tuple[Answer, "_Retry | None"]:
         detail = f"{response.status} {text}"
         if response.status in _LOCKED:
-            reason = f"{server.url} answers {detail}. Check its address, its key and that it serves {self._served}."
+            name = served_name(self.model)
+            reason = f"{server.url} answers {detail}. Check its address, its key and that it serves {name}."
             self._servers.refuse(server, reason)
             return Answer(request.id, reason=ENGINE_ERROR, detail=detail), _Retry(counts=False)
-        if response.status in _BUSY:
+        if response.status in BUSY:
             after = response.headers.get("Retry-After", "")
             wait = min(_LONGEST_WAIT, float(after)) if after.replace(".", "", 1).isdigit() else 0.0
             if wait and response.status in _FULL:  # it says nothing about the request: another server may take it now
@@ -190,46 +189,10 @@ class OpenAIEngine(Engine):
             if response.status in _DOWN:
                 self._servers.fail(server, sent)
             return Answer(request.id, reason=ENGINE_ERROR, detail=detail), _Retry(after=wait)
-        too_long = "context length" in text or "too long" in text or "max_model_len" in text
-        return Answer(request.id, reason=TOO_LONG if too_long else REJECTED, detail=detail), None
+        return rejected(request.id, detail), None
 
     def _error(self, request: Request, error: Exception) -> Answer:
         return Answer(request.id, reason=ENGINE_ERROR, detail=f"{type(error).__name__}: {error}"[:200])
-
-    def _read(self, request: Request, completion: Any) -> Answer:
-        choice, usage = completion["choices"][0], completion.get("usage") or {}
-        message = choice["message"]
-        text = message["content"] or ""
-        if not text.strip() and (message.get("reasoning_content") or message.get("reasoning")):
-            text = OPENING_MARKS[0]  # the server has taken the thought out, and nothing is left
-        return Answer(
-            request.id,
-            text,
-            int(usage.get("prompt_tokens", 0)),
-            int(usage.get("completion_tokens", 0)),
-            "length" if choice.get("finish_reason") == "length" else "stop",
-        )
-
-    def _body(self, request: Request) -> dict[str, Any]:
-        sampling = self.task.sampling
-        image = _data_uri(fit(request.image, 0)) if request.image else ""
-        template = template_arguments(self.task)
-        return {
-            "model": self._served,
-            "messages": [
-                {**message, "content": _with_image(message["content"], image)} for message in request.messages
-            ],
-            "max_tokens": sampling.max_tokens,
-            "temperature": request.temperature,
-            "top_p": sampling.top_p,
-            "seed": request.seed,
-            **({"chat_template_kwargs": template} if template else {}),
-        }
-
-    @property
-    def _served(self) -> str:
-        # The name on the Hub, or else the name that the server was started with: `--served-model-name sample:teacher`.
-        return self.task.model.partition("@")[0] or self.model.name
 
     def _exceeds_context(self, request: Request) -> bool:
         room = self.task.context - self.task.sampling.max_tokens - (self.task.image_tokens if request.image else 0)
@@ -255,18 +218,7 @@ class OpenAIEngine(Engine):
             return None
 
 
-def _with_image(content: Any, image: str) -> Any:
-    if isinstance(content, str):
-        return content
-    part = {"type": "image_url", "image_url": {"url": image}}
-    return [part if given["type"] == "image" else given for given in content]
-
-
 def _texts(request: Request) -> Any:
     for message in request.messages:
         content = message["content"]
         yield from [content] if isinstance(content, str) else [part.get("text", "") for part in content]
-
-
-def _data_uri(data: bytes) -> str:
-    return f"data:{image_type(data[:SNIFFED_BYTES])};base64,{base64.b64encode(data).decode()}"

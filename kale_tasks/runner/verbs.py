@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import BadData, Conflict, Paused
 from kale_tasks.lake import verdicts
 from kale_tasks.lake.holds import require_no_hold
 from kale_tasks.lake.keys import check_key
@@ -142,8 +142,14 @@ def _commit(run: Run, made: Plan) -> Committed:
 def execute(run: Run, check: Callable[[SealedRun], object] | None = None) -> Committed:
     """Run all verbs in this process. `check` judges the sealed run of a step with checks; it raises if that failed."""
     made = plan(run)
+    paused: Paused | None = None
     for chunk in made.chunks:
-        work(run, chunk)
+        try:
+            work(run, chunk)
+        except Paused as error:  # the next chunk can still begin what takes long
+            paused = error
+    if paused:
+        raise paused
     if run.step.suite and check and not made.committed:
         check(seal(run, made))
     return commit(run, made)

@@ -60,6 +60,9 @@ class Caption(Section):
     )
     preparers: int = runtime("Threads that decode images for vLLM.", ge=1)
     endpoints: Endpoints
+    batch_file_mb: int = runtime("Maximum size of a file of the batch engine; providers allow 100 to 200.", ge=1)
+    batch_wait_s: float = runtime("Seconds to wait for a batch before the task pauses.", ge=0)
+    batch_poll_s: float = runtime("Seconds between two looks at a batch while the task is paused.", gt=0)
     device_hour_price: float = runtime("Dollars for an hour of one device, for the cost in the ledger.", ge=0)
     token_price_in: float = runtime("Dollars for a million tokens of prompts, as a provider charges them.", ge=0)
     token_price_out: float = runtime("Dollars for a million tokens of answers.", ge=0)
