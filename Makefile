@@ -2,7 +2,7 @@
 .PHONY: demo check test budgets lint bench floors nightly docs up down env vllm lock clean help
 ARGS ?=
 WORKERS ?= 2
-PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup
+PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 DAY := $(shell date +%F)
 
 demo: env  ## The whole chain on a small sample world, end to end
@@ -11,15 +11,15 @@ demo: env  ## The whole chain on a small sample world, end to end
 check: lint  ## Lint, then the tests that need no server; two minutes
 	@$(PYTEST) -m "not server and not slow" $(ARGS)
 
-test: lint vllm  ## Lint, then every test against real servers; ARGS="tests/lake -k commit" runs some
+test: lint vllm  ## Lint, then all but the nightly tests against real servers; ARGS="tests/lake -k commit" runs some
 	@scripts/system test
 	@scripts/ceph
-	@$(PYTEST) --budgets $(ARGS)
+	@$(PYTEST) -m "not nightly" --budgets $(ARGS)
 
 budgets: env vllm  ## Run every test and write what each file took to tests/budgets.yaml
 	@scripts/system test
 	@scripts/ceph
-	@$(PYTEST) --write-budgets
+	@$(PYTEST) -m "not nightly" --write-budgets
 
 lint: env  ## Style, types, layers, unused code, spelling
 	@.venv/bin/ruff check
@@ -42,6 +42,7 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	@scripts/bench-env
 	@mkdir -p bench/nightly
 	@OPERATION_SEQUENCES=300 HOSTILE_ANSWERS=100000 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
+	    && CHAIN_KEYS=3 .venv/bin/pytest tests/e2e/chain tests/images/test_fuzz.py \
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 
 docs: env  ## The documents as a site, in site/; a broken link is an error

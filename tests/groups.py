@@ -1,11 +1,13 @@
 """Pytest plugin: which servers a test needs, and which tests share a worker when several workers run (`pytest -n 2`).
 
 Tests that need the same server run on one worker, so that each server is started once. The other tests of a file stay
-together, so that what a module's fixtures make is made once.
+together, so that what a module's fixtures make is made once. The groups with the longest budgets begin first, so that
+no worker ends with a long one while the others are idle (needs `--no-loadscope-reorder`).
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from itertools import accumulate
 
 import pytest
 
@@ -29,33 +31,55 @@ SERVER_FILES = {  # these start a server, or an interpreter of .venv-vllm, of th
     "tests/distill/test_parallel.py": "vllm",
     "tests/services/": "services",
 }
-SLOW_SECONDS = 10  # a file that takes longer is no part of `make check`
+CHECK_SECONDS = 120  # of tests without servers that are part of `make check`: the fastest files
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "server: needs a server, a browser or vLLM on this machine (set by itself)")
-    config.addinivalue_line("markers", "slow: is no part of `make check` (set by itself for files with a long budget)")
+    config.addinivalue_line(
+        "markers", "slow: is no part of `make check` (set by itself for the files with the longest budgets)"
+    )
     config.addinivalue_line("markers", "xdist_group(name): shares a worker with the tests of that name (set by itself)")
-    config.addinivalue_line("markers", "nightly: takes minutes; run by `make nightly` and `make test`")
+    config.addinivalue_line("markers", "nightly: takes minutes; run by `make nightly` only")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by these marks, and before xdist reads the groups
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark every test with its group, and those that need a server or much time."""
-    seconds = budgets()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its group, and those that need a server or much time; put the longest groups first."""
+    seconds, tests = budgets(), Counter(map(_file, items))
+    servers = {item: server_of(item) for item in items}
+    groups, needed, alone = dict[pytest.Item, str](), defaultdict[str, float](float), defaultdict[str, float](float)
     for item in items:
-        server, file = server_of(item), item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(server or file))
-        if server:
+        file = _file(item)
+        groups[item] = servers[item] or file
+        needed[groups[item]] += seconds.get(file, 1) / tests[file]
+        if not servers[item]:
+            alone[file] += seconds.get(file, 1) / tests[file]
+    slow = slow_files(alone)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+        if servers[item]:
             item.add_marker(pytest.mark.server)
-        if seconds.get(file, 0) > SLOW_SECONDS or item.get_closest_marker("nightly"):
+        if _file(item) in slow or item.get_closest_marker("nightly"):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: (-needed[groups[item]], groups[item]))
+
+
+def slow_files(seconds: Mapping[str, float]) -> set[str]:
+    """Return the files beyond those that take CHECK_SECONDS together, the fastest first."""
+    by_time = sorted(seconds, key=lambda file: seconds[file])
+    totals = accumulate(seconds[file] for file in by_time)
+    return {file for file, total in zip(by_time, totals, strict=True) if total > CHECK_SECONDS}
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 def server_of(item: pytest.Item) -> str | None:
     """The group of the server that a test needs; None if it needs none."""
-    file = Path(item.nodeid.partition("::")[0]).as_posix()
+    file = _file(item)
     for start, group in SERVER_FILES.items():
         if file.startswith(start):
             return group

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.budgets import overruns, slowness
+from tests.groups import slow_files
 
 pytest_plugins = ["pytester"]
 
@@ -32,3 +33,8 @@ def test_a_run_fails_when_a_file_is_far_over_its_budget(
     monkeypatch.setattr("tests.budgets.FAILED_SECONDS", 0.1)
     assert pytester.inline_run("-p", "tests.budgets", "--budgets").ret == pytest.ExitCode.TESTS_FAILED
     assert pytester.inline_run("-p", "tests.budgets").ret == pytest.ExitCode.OK
+
+
+def test_make_check_takes_the_fastest_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.groups.CHECK_SECONDS", 60)
+    assert slow_files({"a.py": 100.0, "b.py": 19.0, "c.py": 30.0, "d.py": 20.0}) == {"a.py", "c.py"}

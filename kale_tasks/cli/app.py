@@ -1,5 +1,6 @@
 """KALE: knowledge-augmented captions for web images, from alt-text to a published release."""
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -101,6 +102,7 @@ app.command(hidden=True)(maintain.note)
 
 def main() -> NoReturn:
     """Run the command. An error is one line on stderr, and an exit code that a scheduler can read."""
+    gc.set_threshold(50_000, 20, 20)  # imports make many objects, all of which stay: collect them less often
     try:
         code = app(standalone_mode=False)
     except Paused as error:

@@ -18,6 +18,7 @@ from tests.operations.sequences import Sequence_, as_lines, overlapping, sequenc
 from tests.operations.source import image_server
 
 OPERATIONS = ("set", "land", "takedown", "maintain", "copy")
+FEW = 4  # sequences that `make test` plays
 MOST_SEQUENCES = 50  # in which a bug must be found
 BUGS = ("forget_later_keys",)
 _AT_ONCE = 2
@@ -59,18 +60,21 @@ def player(folder: Path, patches: Sequence[str] = ()) -> Iterator[Player]:
         yield Player(folder, port, [stack.enter_context(ForkServer(patches)) for _ in range(_AT_ONCE)])
 
 
-def seeds() -> list[int]:
-    if "KALE_SEED" in os.environ:
-        return [int(os.environ["KALE_SEED"])]
-    return list(range(int(os.environ.get("OPERATION_SEQUENCES", "20"))))
-
-
-@pytest.mark.nightly  # `make nightly` sets OPERATION_SEQUENCES
-@pytest.mark.timeout(4 * 3600)
-def test_sequences_of_operations(tmp_path: Path) -> None:
-    with player(tmp_path) as playing:
-        failures = playing.failures(seeds())
+def play(folder: Path, seeds: Sequence[int]) -> None:
+    with player(folder) as playing:
+        failures = playing.failures(seeds)
     assert not failures, "\n".join(failures)
+
+
+@pytest.mark.timeout(900)
+def test_sequences_of_operations(tmp_path: Path) -> None:
+    play(tmp_path, [int(os.environ["KALE_SEED"])] if "KALE_SEED" in os.environ else range(FEW))
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(4 * 3600)
+def test_many_sequences_of_operations(tmp_path: Path) -> None:
+    play(tmp_path, range(FEW, int(os.environ.get("OPERATION_SEQUENCES", "20"))))
 
 
 def test_more_than_a_quarter_of_the_operations_overlap() -> None:
