@@ -49,6 +49,7 @@ class PendingRow:
     retries: int = 0
     candidate: int = 0  # rows with the same prompt and another number get another seed
     turn: int = 0
+    made_from: str = ""  # hash of all that decides the text
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from kale_tasks.captions.carry import FormerTexts
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow
 from kale_tasks.contract.types import Part, Quarantined
@@ -31,7 +32,10 @@ _SAMPLES = 3  # texts before and after cleaning that are kept, of each rule and 
 class RowHandler(ABC):
     """What the stream asks of a captioning step."""
 
+    name: ClassVar[str]
+    version: ClassVar[int]
     table: ClassVar[str]
+    carries: ClassVar[bool] = True
 
     @abstractmethod
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
@@ -48,6 +52,7 @@ class CaptionStream:
     def __init__(self, work: CaptionChunk, engine: Engine, step: RowHandler) -> None:
         self._work, self._engine, self._step = work, engine, step
         self._run, self._settings, self._task = work.run, work.run.settings.caption, work.task
+        self._former = FormerTexts(work, step.name, step.version)
         self._ready: deque[tuple[PendingPart, PendingRow]] = deque()
         self._asked: dict[int, tuple[PendingPart, PendingRow]] = {}
         self._count = self._since_start = 0
@@ -79,7 +84,12 @@ class CaptionStream:
                 self._budget.close()
 
     def _read_next(self, ahead: ThreadPoolExecutor, unread: deque[int]) -> Future[PendingPart] | None:
-        return ahead.submit(self._step.read_part, self._work, unread.popleft()) if unread else None
+        return ahead.submit(self._read, unread.popleft()) if unread else None
+
+    def _read(self, number: int) -> PendingPart:
+        part = self._step.read_part(self._work, number)
+        self._former.carry_over(part)
+        return part
 
     def _open(self, part: PendingPart) -> Iterator[Part]:
         undecided = [row for row in part.rows if row.outcome is None]
@@ -151,7 +161,8 @@ class CaptionStream:
             self._ready.appendleft((part, row))
             return
         row.image = None  # frees memory: the part may stay open for a while
-        row.outcome = outcome.fallback or outcome if isinstance(outcome, NoCaption) else outcome
+        decided = outcome.fallback or outcome if isinstance(outcome, NoCaption) else outcome
+        row.outcome = {**decided, "made_from": row.made_from} if isinstance(decided, dict) else decided
         part.undecided -= 1
 
     def _finish(self, part: PendingPart) -> Part:

@@ -60,7 +60,7 @@ class Student(CaptionStep):
         def pending(row: Row, image: bytes) -> PendingRow:
             alt = prepare_alt(pairs[row["uid"]]["alt_text"])
             flags = [*alt.instruction_flags, *alt.noise_flags]
-            source = {**row, **pairs[row["uid"]], "alt": alt.useful, "cut": alt.cut, "flags": flags}
+            source = {"sha256": row["sha256"], **pairs[row["uid"]], "alt": alt.useful, "cut": alt.cut, "flags": flags}
             return PendingRow(row["uid"], work.task.prompt.messages({"alt": alt.useful}, image=True), image, source)
 
         return PendingPart(number, read, work.with_images(paired, pending), dropped)

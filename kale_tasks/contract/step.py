@@ -25,6 +25,7 @@ class Step(ABC):
     suite: str | None = None  # dotted name of its check suite; `StepSpec.load` sets it
     as_made: ClassVar[bool] = True  # False: a takedown in an input makes the step's rows stale
     keep: ClassVar[bool] = False  # True: a commit adds to the key instead of replacing it (registries)
+    carries: ClassVar[bool] = False  # True: rows of the committed run that nothing has changed for are carried over
 
     def partition(self, key: str) -> Partition:
         """The partition that the step makes for a key."""

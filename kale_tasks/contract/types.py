@@ -54,6 +54,7 @@ class Plan(BaseModel):
     inputs: dict[str, str] = {}
     pins: dict[str, Pin] = {}
     side_pins: dict[str, Pin] = {}  # of inputs that count through marks, not the fingerprint
+    former: Pin | None = None  # the rows to be replaced; those that nothing has changed for are carried over
     committed: bool = False
     chunks: list[Chunk] = []
 

@@ -132,7 +132,8 @@ def _runs_of_plan(lake: Lake, path: str) -> set[str]:
         plan = json.loads(lake.storage.read(path))
     except (FileNotFoundError, ValueError):
         return set()
-    pins = (*plan.get("pins", {}).values(), *plan.get("side_pins", {}).values())
+    former = plan.get("former")
+    pins = (*plan.get("pins", {}).values(), *plan.get("side_pins", {}).values(), *([former] if former else ()))
     return {_run_name(file["path"]) for pin in pins for file in pin["files"]}
 
 

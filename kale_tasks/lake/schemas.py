@@ -16,6 +16,7 @@ from kale_tasks.lake.columns import (
 
 _UID = Column("uid", STRING, "Name of the pair: 32 hex digits; the join key everywhere.", required=True)
 _KEY = Column("key", STRING, "The partition, such as 2026-11-01.", required=True)
+_MADE_FROM = Column("made_from", STRING, "Hash of prompt, image bytes, model and sampling; null: no model was asked.")
 _FLAGS = Column("flags", STRINGS, "What was noticed about this row; never a reason to hide it.")
 
 PAIRS = TableSpec(
@@ -84,6 +85,7 @@ DENSE = TableSpec(
         Column("tokens_out", INT, "Tokens generated."),
         Column("finish_reason", STRING, "stop or length."),
         _FLAGS,
+        _MADE_FROM,
     ],
 )
 
@@ -113,6 +115,7 @@ CAPTIONS = TableSpec(
         Column("facts_from_dense", INT, "Of these, found in the dense caption."),
         Column("facts_invented", INT, "Of these, found in neither."),
         _FLAGS,
+        _MADE_FROM,
     ],
     partition=("key", "stage"),
 )
@@ -136,6 +139,7 @@ TEXTS = TableSpec(
         Column("tokens_out", INT, "Tokens generated."),
         Column("finish_reason", STRING, "stop or length."),
         _FLAGS,
+        _MADE_FROM,
     ],
     partition=("key", "pass"),
 )

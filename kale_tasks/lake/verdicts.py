@@ -67,6 +67,12 @@ def read_acceptance(storage: Storage, seal_id: str) -> dict[str, str] | None:
     return _read(storage, acceptance_path(seal_id)) if seal_id else None
 
 
+def is_cleared(storage: Storage, seal_id: str) -> bool:
+    """Whether a sealed run passed its checks, or a person accepted it."""
+    verdict = read_verdict(storage, seal_id)
+    return bool((verdict and verdict["status"] in CLEARED) or read_acceptance(storage, seal_id))
+
+
 def accept(storage: Storage, seal_id: str, why: str) -> None:
     """Record that a person accepts a sealed run although it failed its checks."""
     storage.put(acceptance_path(seal_id), json.dumps({"why": why, "at": utc_now()}, ensure_ascii=False).encode())
@@ -74,11 +80,9 @@ def accept(storage: Storage, seal_id: str, why: str) -> None:
 
 def require_verdict(storage: Storage, step: str, key: str, seal_id: str) -> None:
     """Raise Conflict if a sealed run was not checked, BadData if it failed its checks and nobody accepted it."""
+    if is_cleared(storage, seal_id):
+        return
     verdict = read_verdict(storage, seal_id)
-    if verdict and verdict["status"] in CLEARED:
-        return
-    if read_acceptance(storage, seal_id):
-        return
     if verdict is None:
         raise Conflict(f"{step} {key} is sealed but not checked. Run `kale run {step} --key {key}`.")
     raise BadData(

@@ -14,7 +14,7 @@ from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress
-from kale_tasks.runner.run import Run
+from kale_tasks.runner.run import REPAIR, Run
 from kale_tasks.runner.seal import SealedRun
 from kale_tasks.runner.verbs import execute
 from kale_tasks.runner.verify import Damage, verify
@@ -70,7 +70,7 @@ def repair(
 
 def _request(damaged: Iterable[Damage]) -> str:
     """Name the request to make a key again: the same for the same damage, so that it is answered once."""
-    return f"repair-{short_sha256(' '.join(sorted(f'{one.run} {one.path}' for one in damaged)), 12)}"
+    return f"{REPAIR}{short_sha256(' '.join(sorted(f'{one.run} {one.path}' for one in damaged)), 12)}"
 
 
 def _still_damaged(lake: Lake, keys: Iterable[str], step: str, known: Mapping[str, str]) -> Iterator[tuple[str, str]]:

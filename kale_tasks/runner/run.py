@@ -10,6 +10,7 @@ from kale_tasks.contract.fingerprint import fingerprint
 from kale_tasks.contract.step import Input, Step, contents
 from kale_tasks.contract.types import Pin, Plan
 from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.lake import verdicts
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.marks import marks
 from kale_tasks.lake.partition import Partition
@@ -20,6 +21,8 @@ from kale_tasks.runner.ledger import Meter
 from kale_tasks.runner.receipts import Receipt, receipts
 from kale_tasks.runner.writer import Writer, is_withdrawn, run_folder
 from kale_tasks.settings.model import Settings
+
+REPAIR = "repair-"  # how the names of requests to make damaged rows again begin
 
 
 class Run:
@@ -62,11 +65,28 @@ class Run:
         while plan is None and not self.committed and is_withdrawn(lake.storage, self.folder):
             self.because = (*self.because, f"after-{self.fingerprint}")
             self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
+        self.former = _former_of(plan, lake) if plan else self._rows_to_replace(again)
         self.meter = Meter()
 
     def _because(self, again: str) -> tuple[str, ...]:
         found = {mark.name for mark in marks(self.lake.storage, self.partition)} | ({again} if again else set())
         return tuple(sorted(found.union(self.previous.because if self.previous else ())))
+
+    def _rows_to_replace(self, again: str) -> Snapshot | None:
+        """Open the committed rows from which unchanged ones may be carried over.
+
+        None are if a person asks to run again, and none of a run whose checks failed after it was committed.
+        """
+        of = self.previous
+        if not self.step.carries or of is None or self.committed or (again and not again.startswith(REPAIR)):
+            return None
+        if self.step.suite and not verdicts.is_cleared(self.lake.storage, of.seal_id):
+            return None
+        found = self.lake.opened(self.partition)
+        if found is None or found[0].version != of.version:
+            return None  # replaced meanwhile: this run cannot be committed
+        files = tuple(file for file in found[1] if "://" in file.path or self.lake.storage.exists(file.path))
+        return Snapshot(self.lake.storage, self.partition, found[0], files)
 
     def _check_plan(self, plan: Plan | None) -> None:
         if plan and (plan.fingerprint != self.fingerprint or plan.version != self.version):
@@ -108,6 +128,11 @@ class Run:
         """What its rows depend on through marks instead of the fingerprint, as it was opened."""
         return {name: _pin(found) for name, found in self.side_inputs.items()}
 
+    @property
+    def former_pin(self) -> Pin | None:
+        """The rows that it replaces, as they were opened."""
+        return _pin(self.former) if self.former else None
+
     def rows(self, name: str) -> Snapshot:
         """Return the input of that name as it was opened when this run was planned."""
         found = self._opened[name]
@@ -122,6 +147,10 @@ class Run:
     def measure(self, name: str, value: float) -> None:
         """Add to a figure of the ledger line (seconds generating, bytes fetched); not part of the data."""
         self.meter.add(name, value)
+
+
+def _former_of(plan: Plan, lake: Lake) -> Snapshot | None:
+    return _unpinned(lake, {"former": plan.former})["former"] if plan.former else None
 
 
 def _settings_of(plan: Plan, settings: Settings) -> Settings:

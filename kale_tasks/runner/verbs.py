@@ -46,6 +46,7 @@ def plan(run: Run) -> Plan:
         inputs=run.inputs,
         pins=run.pins,
         side_pins=run.side_pins,
+        former=run.former_pin,
         committed=run.committed,
         chunks=[] if run.committed else list(run.step.chunks(run)),
     )
@@ -83,7 +84,7 @@ def reopen(
 def _has_pins(lake: Lake, known: Plan) -> bool:
     paths = {
         file.path
-        for pin in (*known.pins.values(), *known.side_pins.values())
+        for pin in (*known.pins.values(), *known.side_pins.values(), *([known.former] if known.former else ()))
         for file in pin.files
         if "://" not in file.path
     }
