@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from errno import ENOENT
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -133,6 +135,31 @@ def stop_groups(groups: Sequence[ProcessGroup]) -> None:
 def _signal_group(leader: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.killpg(leader, number)
+
+
+def started_at(pid: int) -> float:
+    """When a process started, which tells it from a later one with the same number; 0.0 if there is none."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def is_working(pid: int, born: float) -> bool:
+    """Whether the process of this machine that started at `born` is there and is not stopped."""
+    try:
+        process = psutil.Process(pid)
+        ended = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD, psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        return bool(process.create_time() == born and process.status() not in ended)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@cache
+def machine() -> str:
+    """Name what has its own process numbers: a host since it was started, or a container on it."""
+    namespace = os.readlink("/proc/self/ns/pid") if sys.platform == "linux" else ""
+    return f"{socket.gethostname()} {psutil.boot_time():.0f} {namespace}"
 
 
 def exit_with_parent(parent: int) -> None:

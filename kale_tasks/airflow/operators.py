@@ -13,11 +13,12 @@ from kale_tasks.airflow.dag_parts import heavy_task, schedule
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
 from kale_tasks.airflow.lineage import Lineage
 from kale_tasks.contract.registry import step_spec
-from kale_tasks.errors import Paused
+from kale_tasks.errors import Conflict, Paused
 from kale_tasks.lake.keys import ALL_KEYS
 
 # A manual run may have neither a partition key nor a data interval; the name is then undefined.
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
+_PLANS = 4  # how often RunOperator plans before it gives up
 # Settings that the form of a run may set; empty if the Dag's form lacks the field.
 OVERRIDES = {
     "limit": "{{ params.get('limit') or '' }}",
@@ -86,7 +87,11 @@ class CommandOperator(Lineage, BaseOperator):
     def kale(self, context: Any, arguments: Sequence[str]) -> Any:
         """Run a `kale` command for the key of this task, log its progress and return its JSON."""
         line = [*arguments, *self._key(), *self._sets(), "--json"]
-        environment = {**KaleHook(self.kale_conn_id).environment(), "KALE_ATTEMPT": str(context["ti"].try_number)}
+        ti = context["ti"]
+        # A lease of an earlier try of this task is taken over at once.
+        task = f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}"
+        own = {"KALE_ATTEMPT": str(ti.try_number), "KALE_TASK": task}
+        environment = {**KaleHook(self.kale_conn_id).environment(), **own}
         self.log.info("kale %s", " ".join(line))
         self._command = Command(line, environment, schedule().python)
         return self._command.run(self.log.info)
@@ -209,7 +214,11 @@ class CommitOperator(CommandOperator):
 
 
 class RunOperator(CommandOperator):
-    """Runs a whole step in one task, in the step's pool. For steps that read all keys."""
+    """Runs a whole step in one task, in the step's pool. For steps that read all keys.
+
+    If an input changes during the run, it plans again from the lake as it is then, a few times. A request to run again
+    keeps its name, so it is answered once however many tries it takes.
+    """
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
 
@@ -219,4 +228,10 @@ class RunOperator(CommandOperator):
 
     def execute(self, context: Any) -> Any:
         """Run all verbs on the current inputs."""
-        return self.kale(context, ["run", self.step, *again_words(self.again)])
+        for left in reversed(range(_PLANS)):
+            try:
+                return self.kale(context, ["run", self.step, *again_words(self.again)])
+            except Conflict as error:
+                if not left:
+                    raise
+                self.log.warning("%s Planning again.", error)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -11,6 +12,7 @@ from pyiceberg.table import Table
 
 from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.commit import move_epoch
+from kale_tasks.lake.leases import Lease, is_lease
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
@@ -79,25 +81,52 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
         folder: [entry.path for entry in group]
         for folder, group in groupby(sorted(entries, key=lambda entry: entry.path), key=lambda e: _run(e.path))
     }
-    runs = [folder for folder, paths in groups.items() if "/key=" in folder and _is_unused(lake, folder, paths, grace)]
-    withdrawn = [folder for folder in runs if lake.storage.exists(f"{folder}/plan.json")]
-    for folder in withdrawn:
-        lake.storage.put(f"{folder}/{WITHDRAWN}", b"{}")
-    if withdrawn:
-        move_epoch(lake, sorted({folder.partition("/")[0] for folder in withdrawn}))
+    runs = {folder for folder, paths in groups.items() if "/key=" in folder and _is_unused(lake, folder, paths, grace)}
+    # A run has files in several tables; its plan and its leases are in the folder of its main table.
+    homes = {_run_name(folder): folder for folder, paths in groups.items() if f"{folder}/plan.json" in paths}
+    leases = {name: Lease(lake.storage, home, _chunks(lake, home)) for name, home in homes.items() if home in runs}
+    held = {name: lease for name, lease in leases.items() if not lease.take()}
+    for name in held:
+        lake.storage.put(f"{homes[name]}/{WITHDRAWN}", b"{}")
+    if held:
+        move_epoch(lake, sorted({homes[name].partition("/")[0] for name in held}))
     pinned = _pinned_runs(lake, (entry.path for name in TABLES for entry in lake.storage.entries(name)))
     deleted = 0
-    with ThreadPoolExecutor(8) as pool:
+    with ExitStack() as stack:
+        for lease in held.values():
+            stack.enter_context(lease)
         for folder, paths in groups.items():
-            if "/key=" in folder and (
-                folder not in runs or _run_name(folder) in pinned or not _is_unused(lake, folder, paths, grace)
-            ):
+            name = _run_name(folder)
+            if "/key=" not in folder:
+                deleted += _delete(lake, paths)
+            elif name in homes and name not in held:
+                continue  # somebody works on this run
+            elif folder in runs and name not in pinned and _is_unused(lake, folder, paths, grace):
+                deleted += _delete(lake, paths, held.get(name), f"{homes.get(name)}/{WITHDRAWN}")
+            elif name in held and folder == homes[name]:
                 # A new try of this run has begun or committed since it was listed, or a plan has pinned its files.
-                if folder in withdrawn:
-                    lake.storage.delete(f"{folder}/{WITHDRAWN}")
-                continue
-            deleted += len(list(pool.map(lake.storage.delete, paths)))
+                lake.storage.delete(f"{folder}/{WITHDRAWN}")
     return deleted
+
+
+def _delete(lake: Lake, paths: Sequence[str], lease: Lease | None = None, withdrawal: str = "") -> int:
+    """Delete files; those of a run while its lease is held and, asked before each, it is still withdrawn."""
+
+    def gone(path: str) -> bool:
+        if lease and not (lease.held and lake.storage.exists(withdrawal)):
+            return False  # this process was stopped for long, or another maintenance has found that the run is used
+        lake.storage.delete(path)
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(gone, paths)).count(True)
+
+
+def _chunks(lake: Lake, folder: str) -> list[int]:
+    try:
+        return [chunk["index"] for chunk in json.loads(lake.storage.read(f"{folder}/plan.json"))["chunks"]]
+    except (FileNotFoundError, ValueError):
+        return []
 
 
 def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace) -> bool:
@@ -110,7 +139,8 @@ def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace) -> b
     if any(p.key == key and datetime.fromisoformat(c.at) > young for p, c in current.items()):
         return False  # the run may have been replaced just now, and somebody may plan with its rows
     entries = [entry for table in TABLES for entry in lake.storage.entries(f"{table}/{_run_name(folder)}")]
-    entries = [entry for entry in entries if not entry.path.endswith(f"/{WITHDRAWN}")]
+    # Without what maintenance itself writes there.
+    entries = [entry for entry in entries if not (entry.path.endswith(f"/{WITHDRAWN}") or is_lease(entry.path))]
     newest = _newest(entries)
     return all(_is_old(entry, newest, datetime.now(UTC), grace) for entry in entries if entry.path in paths)
 

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from kale_tasks.lake import parts
-from kale_tasks.lake.commit import Swap, swap
+from kale_tasks.lake.commit import Moved, Swap, swap
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
 
 if TYPE_CHECKING:
     from kale_tasks.runner.run import Run
+
+_TRIES = 5
 
 
 class Meter:
@@ -86,6 +88,15 @@ def fold_ledger(run: "Run") -> None:
 
 def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str = "") -> None:
     """Add ledger files to the `runs` table, except those that were added before."""
+    for attempt in range(_TRIES):
+        try:
+            return _fold_once(lake, key, step, fingerprint, paths, note)
+        except Moved:  # another attempt at this run adds its lines at the same time
+            if attempt == _TRIES - 1:
+                raise
+
+
+def _fold_once(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str) -> None:
     slice_ = {"step": step}
     committed = lake.committed("runs", key, slice_)
     known = {f.path for f in lake.files("runs", key, slice_)}

@@ -41,11 +41,16 @@ def claim(storage: Storage, folder: str, receipt: Receipt) -> Receipt:
 
 def receipts(storage: Storage, folder: str, numbers: Collection[int] | None = None) -> dict[int, Receipt]:
     """Read the receipts of a run by part number; of these numbers only, if given."""
-    found = sorted(_numbers(entry.path for entry in storage.entries(f"{folder}/receipts")))
+    found = receipt_numbers(storage, folder)
     wanted = [number for number in found if numbers is None or number in numbers]
     with ThreadPoolExecutor(_THREADS) as pool:
         texts = pool.map(lambda number: storage.read(_path(folder, number)), wanted)
         return {number: Receipt.from_json(text) for number, text in zip(wanted, texts, strict=True)}
+
+
+def receipt_numbers(storage: Storage, folder: str) -> list[int]:
+    """The numbers of the parts that are finished, from a listing."""
+    return sorted(_numbers(entry.path for entry in storage.entries(f"{folder}/receipts")))
 
 
 def withdraw(storage: Storage, folder: str, number: int) -> None:

@@ -1,5 +1,6 @@
 """The verbs of a run, the same for every step: plan, work, seal, check, commit. Each can run in its own process."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,16 +12,19 @@ from kale_tasks.errors import BadData, Conflict, Paused
 from kale_tasks.lake import verdicts
 from kale_tasks.lake.holds import require_no_hold
 from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.leases import Lease
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress
 from kale_tasks.runner.commit import commit_rows, finish
 from kale_tasks.runner.ledger import write_line
-from kale_tasks.runner.receipts import receipts
+from kale_tasks.runner.receipts import receipt_numbers, receipts
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, seal
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
+
+_LOG = logging.getLogger(__name__)
 
 
 def plan(run: Run) -> Plan:
@@ -97,7 +101,23 @@ def _path(folder: str) -> str:
 
 
 def work(run: Run, chunk: Chunk) -> list[PartMeta]:
-    """Make the missing parts of a chunk. A finished part is never made again."""
+    """Make the missing parts of a chunk. A finished part is never made again.
+
+    If another attempt works on it, this one waits; Transient if another takes over.
+    """
+    lease = Lease(run.lake.storage, run.folder, [chunk.index])
+    if not _missing(run, chunk) or not lease.wait(lambda: not _missing(run, chunk), _LOG.info):
+        return []
+    with lease:
+        return _work(run, chunk, lease)
+
+
+def _missing(run: Run, chunk: Chunk) -> list[int]:
+    found = receipt_numbers(run.lake.storage, run.folder)
+    return [number for number in chunk.numbers if number not in found]
+
+
+def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
     done = receipts(run.lake.storage, run.folder, chunk.numbers)
     missing = [n for n in chunk.numbers if n not in done]
     made: dict[int, PartMeta] = {}
@@ -107,6 +127,7 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
         for part in run.step.work(run, chunk, missing):
             meta = run.writer.write(part) if isinstance(part, Part) else part
             made[meta.number] = meta
+            lease.check()
             run.progress.advance(
                 meta.rows_in, kept=meta.kept, dropped=sum(meta.dropped.values()), quarantined=meta.quarantined
             )

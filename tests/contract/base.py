@@ -77,7 +77,8 @@ class Process:
     store: Store
     root: str = "A"
     under: str = ""
-    owner: str = "task"
+    owner: str = "task"  # the same for each try of a task
+    attempt: int = 0  # this try
     bugs: frozenset[str] = frozenset()
     setting: int = 0
     pieces: int = 2

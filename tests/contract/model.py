@@ -105,33 +105,58 @@ def intact(p: Process, plan: Plan) -> Proc[bool]:
 
 
 def take_lease(p: Process, plan: Plan, chunk: int) -> Proc[None]:
-    """Take a chunk's lease: free, this task's own, or too old by the store's clock."""
-    path = f"{plan.folder}/lease-{chunk}"
+    """Take a chunk's lease: given up, of an earlier try of this task, or too old by the store's clock."""
+    if "no-lease" in p.bugs:
+        return
+    path, mine = f"{plan.folder}/lease-{chunk}", (p.owner, p.attempt)
     found = yield from p.store.read(path)
-    if found and found.body != p.owner and p.store.clock - found.at < TTL:
+    if found and found.body and found.body[0] != p.owner and p.store.clock - found.at < TTL:
         p.seen["lease held"] += 1
         raise Conflict("another task works on it")
-    if not (yield from p.store.replace(path, p.owner, found.tag if found else None)):
+    if not (yield from p.store.replace(path, mine, found.tag if found else None)):
         again = yield from p.store.read(path)
-        if again is None or again.body != p.owner:
+        if again is None or again.body != mine:
             raise Conflict("another task was faster")
+    if found and found.body:
+        p.seen["lease taken over"] += 1
+        p.store.takeovers[plan.run] += 1
+
+
+def renew(p: Process, plan: Plan, chunk: int) -> Proc[None]:
+    """Renew a lease before the next part; a thread does it meanwhile. Conflict if another attempt took over."""
+    if {"no-lease", "lease-unchecked"} & p.bugs:
+        return
+    path, mine = f"{plan.folder}/lease-{chunk}", (p.owner, p.attempt)
+    found = yield from p.store.read(path)
+    if found is None or found.body != mine or not (yield from p.store.replace(path, mine, found.tag)):
+        again = yield from p.store.read(path)
+        if again is None or again.body != mine:
+            raise Conflict("the lease was taken over")
+
+
+def give_up(p: Process, plan: Plan, chunk: int) -> Proc[None]:
+    """Let others have the chunk, unless they took it already."""
+    path = f"{plan.folder}/lease-{chunk}"
+    found = yield from p.store.read(path)
+    if found and found.body == (p.owner, p.attempt):
+        yield from p.store.replace(path, None, found.tag)
 
 
 def work(p: Process, plan: Plan, chunk: int) -> Proc[None]:
     """Make the parts of a chunk that no receipt claims."""
     yield from take_lease(p, plan, chunk)
     whole = (yield from ingest_parts(p, plan)) if plan.table == "pairs" else None
+    done = "part" if "parts-one-name" in p.bugs else "receipt"
+    missing = []
     for number in range(PARTS) if whole else [chunk]:
-        if "parts-one-name" in p.bugs:
-            done = yield from p.store.read(f"{plan.folder}/part-{number}")
-        else:
-            done = yield from p.store.read(f"{plan.folder}/receipt-{number}")
-        if done is None:
-            lease = yield from p.store.read(f"{plan.folder}/lease-{chunk}")
-            if lease is None or lease.body != p.owner:
-                raise Conflict("the lease was taken over")
-            part = whole[number] if whole else (yield from caption_part(p, plan, number))
-            yield from write_part(p, plan, number, part)
+        if (yield from p.store.read(f"{plan.folder}/{done}-{number}")) is None:
+            missing.append(number)
+    for number in missing:
+        yield from renew(p, plan, chunk)
+        p.store.worked[plan.run, number] += 1
+        part = whole[number] if whole else (yield from caption_part(p, plan, number))
+        yield from write_part(p, plan, number, part)
+    yield from give_up(p, plan, chunk)
 
 
 def write_part(p: Process, plan: Plan, number: int, part: Part) -> Proc[None]:

@@ -45,11 +45,20 @@ class Promises:
             raise Violation(f"{gone} are published after their takedown")
         if any(meets(a, b) for i, a in enumerate(published) for b in published[:i]):
             raise Violation(f"a pair is twice in a release: {published}")
+        self._inspect_work()
         if self.store.objects["A/promoted"].body not in (3, 2):
             raise Violation("the pointer went back twice")
         asked = Counter(one[:4] for one in set(self.made) if one[0])
         if any(n > 1 for n in asked.values()):
             raise Violation("one request remade a key twice")
+
+    def _inspect_work(self) -> None:
+        again: Counter[str] = Counter()
+        for (run, _), times in self.store.worked.items():
+            again[run] += times - 1
+        for run, times in again.items():
+            if times > self.store.takeovers[run]:
+                raise Violation(f"parts were made again, beyond those in work when a lease changed hands: {run}")
 
     def _inspect_marks(self) -> None:
         mains, objects = self.mains("pairs"), self.store.objects

@@ -1,6 +1,7 @@
 """An object store and Iceberg tables in memory: each operation yields once, then happens as a whole."""
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -59,6 +60,8 @@ class Store:
     objects: dict[str, Object] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     replaced: list[tuple[int, str, str, Main]] = field(default_factory=list)
+    worked: Counter[tuple[str, int]] = field(default_factory=Counter)  # how often each part of a run was made
+    takeovers: Counter[str] = field(default_factory=Counter)  # of leases of a run from attempts that had not ended
     clock: int = 0
     serial: int = 0
     lose: bool = False  # the next conditional write succeeds, and its client hears that it did not

@@ -131,9 +131,9 @@ def _dead(p: Process, plan: Plan, alive: set[str]) -> Proc[bool]:
     for chunk in (0, 1):
         path = f"{plan.folder}/lease-{chunk}"
         lease = yield from p.store.read(path)
-        if lease and p.store.clock - lease.at < TTL:
+        if lease and lease.body and p.store.clock - lease.at < TTL:
             return False
-        if not (yield from p.store.replace(path, f"{p.owner}", lease.tag if lease else None)):
+        if not (yield from p.store.replace(path, (p.owner, p.attempt), lease.tag if lease else None)):
             return False
     return True
 

@@ -59,8 +59,8 @@ class World(Promises):
         """Begin a process; one of the same kind, argument and variant is the next try of the same task."""
         key = KEYS[argument % len(KEYS)]
         p = Process(
-            self.store, owner=f"{kind}-{key}-{variant % 2}", bugs=self.bugs, setting=self.setting ^ (variant == 3),
-            pieces=(2, 1, 3, 1)[variant], seen=self.seen, made=self.made,
+            self.store, owner=f"{kind}-{key}-{variant % 2}", attempt=self.store.number(), bugs=self.bugs,
+            setting=self.setting ^ (variant == 3), pieces=(2, 1, 3, 1)[variant], seen=self.seen, made=self.made,
         )  # fmt: skip
         live = Live(kind, argument, p, self._program(p, kind, key, argument))
         self.live.append(live)

@@ -1,0 +1,158 @@
+"""Leases on chunks of a run: they save work that two attempts would do twice. Receipts alone keep rows correct."""
+
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from kale_tasks.errors import KaleError, Transient
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.process import is_working, machine, started_at
+
+TERM_SECONDS = 60.0  # a lease that was not renewed for so long is free
+_RENEW_SECONDS = 15.0
+_POLL_SECONDS = 1.0
+_FOLDER = "leases"
+_TASK = "KALE_TASK"  # environment variable: what the tries of one task of a scheduler have in common
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease; a free one has no token."""
+
+    token: str = ""  # of this attempt
+    task: str = ""  # of a scheduler, the same for each of its tries; empty: a command of a person
+    machine: str = ""
+    pid: int = 0
+    born: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """How messages name the holder."""
+        return self.task or f"process {self.pid}"
+
+    def has_left(self, task: str) -> bool:
+        """Whether the lease is free before its term, for a try of this task: its holder gave it up or is gone."""
+        gone = self.machine == machine() and not is_working(self.pid, self.born)
+        return not self.token or gone or bool(task and task == self.task)
+
+
+def _text(holder: Holder, renewals: int) -> bytes:
+    # With the number, each renewal has other content: after a lost answer, the store shows whether it arrived.
+    return json.dumps({"holder": asdict(holder), "renewals": renewals}).encode()
+
+
+def is_lease(path: str) -> bool:
+    """Whether a file in the folder of a run belongs to its leases."""
+    return f"/{_FOLDER}/" in path
+
+
+class Lease:
+    """One attempt's lease on one chunk, or on all chunks of a run; a thread renews it while it is held.
+
+    Its next try takes over from a task at once, and anyone does from a process of this machine that has ended or is
+    stopped. Otherwise the time of the file decides, compared with that of a new file: one clock, that of the store.
+    """
+
+    def __init__(self, storage: Storage, run: str, chunks: Sequence[int]) -> None:
+        self._storage, self._folder = storage, f"{run}/{_FOLDER}"
+        self.paths = [f"{self._folder}/{chunk:05d}.json" for chunk in chunks]
+        self._token, self._task = uuid.uuid4().hex, os.environ.get(_TASK, "")
+        self._renewals = 0
+        self._renewed = 0.0
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Lease":
+        self._thread = threading.Thread(target=self._renew_until_the_end, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._thread:
+            self._thread.join()
+        with suppress(KaleError, OSError):  # it ends by itself
+            self.give_up()
+
+    def take(self) -> str:
+        """Take all chunks if they are free. Returns the name of the holder of one that is not, or nothing."""
+        began = time.monotonic()
+        for path in self.paths:
+            tag = self._storage.tag(path)
+            found = self._holder(path)
+            free = found.has_left(self._task) or self._age(path) > TERM_SECONDS
+            if found.token != self._token and not (free and self._put(path, tag)):
+                self.give_up()
+                return self._holder(path).name
+        self._renewed = began
+        return ""
+
+    @property
+    def held(self) -> bool:
+        """Whether nobody else can have taken it: it was renewed within its term. Asks the store nothing."""
+        return time.monotonic() - self._renewed < TERM_SECONDS
+
+    def wait(self, is_done: Callable[[], bool], say: Callable[[str], None]) -> bool:
+        """Wait until the chunks are free and take them; False if their work is done before that."""
+        said = False
+        while holder := self.take():
+            if not said:
+                say(f"{holder} works on this chunk. Waiting until it has finished or has given up.")
+                said = True
+            time.sleep(_POLL_SECONDS)
+            if is_done():
+                return False
+        return True
+
+    def check(self) -> None:
+        """Raise Transient if another attempt has taken over, as it does when this one could not renew in time."""
+        for path in self.paths:
+            if (found := self._holder(path)).token != self._token:
+                raise Transient(
+                    f"{found.name if found.token else 'Maintenance'} took over the work of this process, which did "
+                    f"not renew its lease for {TERM_SECONDS:.0f} s or was started again. Finished parts are kept; "
+                    "run it again to wait for the rest."
+                )
+
+    def give_up(self) -> None:
+        """Let others have the chunks that are held."""
+        for path in self.paths:
+            tag = self._storage.tag(path)
+            if self._holder(path).token == self._token:
+                self._storage.put_if(path, _text(Holder(), 0), tag)
+
+    def _put(self, path: str, tag: str | None) -> bool:
+        self._renewals += 1
+        pid = os.getpid()
+        mine = Holder(self._token, self._task, machine(), pid, started_at(pid))
+        return self._storage.put_if(path, _text(mine, self._renewals), tag)
+
+    def _holder(self, path: str) -> Holder:
+        try:
+            return Holder(**json.loads(self._storage.read(path))["holder"])
+        except FileNotFoundError:
+            return Holder()
+
+    def _age(self, path: str) -> float:
+        """Seconds since the last renewal, by the store's clock."""
+        probe = f"{self._folder}/now-{self._token}"
+        self._storage.put(probe, b"")
+        times = {entry.path: entry.modified for entry in self._storage.entries(self._folder)}
+        self._storage.delete(probe)
+        return (times[probe] - times[path]).total_seconds() if path in times else 0.0
+
+    def _renew_until_the_end(self) -> None:
+        while not self._ended.wait(_RENEW_SECONDS):
+            with suppress(KaleError, OSError):  # the store may be down: `check` tells whether the lease was lost
+                began = time.monotonic()
+                if all([self._renew(path) for path in self.paths]):
+                    self._renewed = began
+
+    def _renew(self, path: str) -> bool:
+        tag = self._storage.tag(path)  # before the holder is read: if it is this one, the tag is of its own lease
+        return self._holder(path).token == self._token and self._put(path, tag)

@@ -1,0 +1,62 @@
+"""Operators: what they pass to the command, and what they do when it meets a conflict."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kale_tasks.airflow import operators
+from kale_tasks.airflow.operators import RunOperator
+from kale_tasks.errors import BadData, Conflict
+
+TASK = SimpleNamespace(dag_id="kale_release", run_id="manual__1", task_id="build", map_index=-1, try_number=2)
+CODES = {3: BadData, 5: Conflict}
+
+
+class Commands:
+    """Stands for the processes that an operator starts: each ends with the next of these exit codes."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes, self.lines, self.environments = list(codes), list[list[str]](), list[dict[str, str]]()
+
+    def __call__(self, line: list[str], environment: dict[str, str], python: str | None) -> Any:
+        self.lines.append(line)
+        self.environments.append(environment)
+        return self
+
+    def run(self, log: Any) -> dict[str, int]:
+        if code := self.codes.pop(0):
+            raise CODES[code](f"exit code {code}")
+        return {"rows": 3}
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *codes: int) -> tuple[Commands, Any]:
+    """Run the operator on commands that end so; what it did and returned."""
+    commands = Commands(*codes)
+    monkeypatch.setattr(operators, "Command", commands)
+    monkeypatch.setattr(operators, "KaleHook", lambda name: SimpleNamespace(environment=dict))
+    operator = RunOperator(task_id="build", step="release", again="manual__1", overrides={})
+    try:
+        return commands, operator.execute({"ti": TASK})
+    except (BadData, Conflict) as error:
+        return commands, error
+
+
+def test_a_conflict_is_planned_again_under_the_same_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, result = ended(monkeypatch, 5, 5, 0)
+    assert result == {"rows": 3}
+    assert len(commands.lines) == 3
+    assert all(line == commands.lines[0] for line in commands.lines)
+    assert commands.lines[0][:5] == ["run", "release", "--again", "--request", "manual__1"]
+
+
+def test_conflicts_without_end_and_bad_data_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, result = ended(monkeypatch, *[5] * 10)
+    assert isinstance(result, Conflict) and len(commands.lines) == 4
+    commands, result = ended(monkeypatch, 3, 0)
+    assert isinstance(result, BadData) and len(commands.lines) == 1
+
+
+def test_each_try_of_a_task_has_the_same_name_for_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, _ = ended(monkeypatch, 0)
+    assert commands.environments[0] == {"KALE_ATTEMPT": "2", "KALE_TASK": "kale_release manual__1 build -1"}

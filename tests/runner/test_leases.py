@@ -1,0 +1,176 @@
+"""Two attempts at once share the work: a part is made twice only if its maker was stopped or killed in it."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.errors import Transient
+from kale_tasks.lake import leases
+from kale_tasks.lake.leases import Lease
+from kale_tasks.lake.maintain import Grace, delete, orphans
+from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute, plan, work
+from tests.lakes import lake_of, lake_sets
+from tests.services.server import wait_until
+from tests.steps import Numbers
+
+KEY = "2026-11-01"
+NOW = timedelta(seconds=-5)
+
+
+class SlowNumbers(Numbers):
+    """Numbers that takes its time for a part, and notes the process and the number of each in `made.txt`."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        super().__init__(120)
+        self.folder, self.seconds = folder, seconds
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        for part in super().work(run, chunk, numbers):
+            assert isinstance(part, Part)
+            with open(self.folder / "made.txt", "a") as made:
+                made.write(f"{os.getpid()} {part.number}\n")
+            time.sleep(self.seconds)
+            yield part
+
+
+def sets(folder: Path) -> list[str]:
+    return [f"warehouse={folder / 'lake'}", "parts.part_rows=10", "parts.chunk_rows=60"]
+
+
+def attempt(folder: Path, seconds: float, task: str = "") -> Any:
+    """Start one attempt to make the key, in a process of its own."""
+
+    def run() -> None:
+        os.environ["KALE_TASK"] = task
+        try:
+            execute(Run(SlowNumbers(folder, seconds), *lake_of(sets(folder)), KEY))
+        except Transient as error:
+            (folder / f"{os.getpid()}.txt").write_text(str(error))
+
+    process = get_context("fork").Process(target=run)
+    process.start()
+    return process
+
+
+def ended(folder: Path, process: Any) -> str:
+    """Wait for the end of an attempt, and return the error that it ended with."""
+    process.join(60)
+    assert process.exitcode == 0
+    said = folder / f"{process.pid}.txt"
+    return said.read_text() if said.exists() else ""
+
+
+def made(folder: Path) -> list[tuple[int, int]]:
+    """The process and the number of each part, in the order in which they were made."""
+    path = folder / "made.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(process), int(number)) for process, number in map(str.split, lines)]
+
+
+def committed(folder: Path) -> int:
+    found = lake_of(sets(folder))[0].committed("pairs", KEY)
+    return found.rows_in if found else 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lake_of(sets(tmp_path))
+    return tmp_path
+
+
+def test_two_attempts_at_once_make_each_part_once(folder: Path) -> None:
+    both = [attempt(folder, 0.1) for _ in range(2)]
+    assert [ended(folder, process) for process in both] == ["", ""]
+    assert sorted(number for _, number in made(folder)) == list(range(12))
+    assert committed(folder) == 120
+
+
+@pytest.mark.parametrize("task", ["", "kale_ingest scheduled__2026-11-01 work 0"])
+def test_after_a_kill_the_next_attempt_makes_only_what_is_missing_and_does_not_wait(folder: Path, task: str) -> None:
+    first = attempt(folder, 0.2, task)
+    wait_until(lambda: len(made(folder)) >= 4, "three finished parts", 60)
+    first.kill()
+    first.join()
+    began = time.monotonic()
+    second = attempt(folder, 0, task)
+    assert not ended(folder, second)
+    assert time.monotonic() - began < leases.TERM_SECONDS
+    twice = [number for number, times in Counter(number for _, number in made(folder)).items() if times > 1]
+    assert len(twice) <= 1
+    assert committed(folder) == 120
+
+
+def test_a_stopped_attempt_that_wakes_late_has_lost_its_chunk(folder: Path) -> None:
+    first = attempt(folder, 0.2)
+    wait_until(lambda: len(made(folder)) >= 2, "a finished part", 60)
+    os.kill(first.pid, signal.SIGSTOP)
+    before = len(made(folder))
+    second = attempt(folder, 0)
+    assert not ended(folder, second)
+    os.kill(first.pid, signal.SIGCONT)
+    error = ended(folder, first)
+    mine = [number for process, number in made(folder)[before:] if process == first.pid]
+    assert not mine, "it went on with parts of the other"
+    assert "took over the work of this process" in error
+    assert committed(folder) == 120
+    assert len(made(folder)) <= 13
+
+
+def test_a_lease_of_another_machine_is_taken_when_it_is_old_by_the_clock_of_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = FolderStorage(tmp_path)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(leases, "machine", lambda: "elsewhere")
+        other = Lease(storage, "run", [0])
+        assert other.take() == ""
+    lease = Lease(storage, "run", [0])
+    assert lease.take() == f"process {os.getpid()}"
+    path = tmp_path / lease.paths[0]
+    late = path.stat().st_mtime - leases.TERM_SECONDS - 1
+    os.utime(path, (late, late))
+    assert lease.take() == ""
+    with pytest.raises(Transient, match="took over"):
+        other.check()
+    other.give_up()  # it is not its own any more
+    lease.check()
+    lease.give_up()
+    assert other.take() == ""
+
+
+def test_a_lease_is_renewed_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_RENEW_SECONDS", 0.05)
+    lease = Lease(FolderStorage(tmp_path), "run", [0, 1])
+    assert lease.take() == ""
+    files = [tmp_path / path for path in lease.paths]
+    first = [file.read_text() for file in files]
+    with lease:
+        wait_until(lambda: all(f.read_text() != text for f, text in zip(files, first, strict=True)), "renewals", 10)
+        lease.check()
+        assert lease.held
+    assert '"token": ""' in files[0].read_text()
+
+
+def test_maintenance_deletes_no_run_that_another_works_on(tmp_path: Path) -> None:
+    opened, settings = lake_of(lake_sets("folder", tmp_path))
+    run = Run(Numbers(100), opened, settings, KEY)
+    planned = plan(run)
+    work(run, planned.chunks[0])
+    unused = list(orphans(opened, Grace(NOW, NOW)))
+    lease = Lease(opened.storage, run.folder, [1])
+    assert unused and lease.take() == ""
+    assert delete(opened, unused, Grace(NOW, NOW)) == 0
+    lease.give_up()
+    assert delete(opened, list(orphans(opened, Grace(NOW, NOW))), Grace(NOW, NOW)) >= len(unused)
