@@ -162,4 +162,5 @@ def test_a_step_goes_on_where_its_batches_are(opened: Opener, server: BatchServe
     assert [row["text"] for row in rows(lake, "dense")] == [TEXT] * len(given)
     assert server.requests.total() == len(given)
     lines = lake.arrow("runs", KEY, slice_={"step": "dense"}).to_pylist()
-    assert sum(json.loads(line["metrics"]).get("cost", 0) for line in lines if line["verb"] == "work") == 5 * len(given)
+    costs = [json.loads(line["metrics"]).get("cost", 0) for line in lines if line["verb"] == "work"]
+    assert max(costs) == 5 * len(given)  # each line has what the process has spent up to then
