@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from kale_tasks.captions.chunk import ChunkRows
 from kale_tasks.captions.passes import LocalPass, PassStep, RowTexts
 from kale_tasks.captions.rows import Row
 from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
+from kale_tasks.experts.host import Answers, Host, HostedRow
 from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
 from kale_tasks.recipes.recipe import Recipe
@@ -38,7 +40,11 @@ class ExpertStep(LocalPass):
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Load the expert."""
+        """Start the expert: one that reads images in a process of its own."""
+        if self._expert.reads_images:
+            with Host("expert", self._pass.expert, self._pass.options) as self._host:
+                yield
+            return
         self._expert.start()
         try:
             yield
@@ -47,15 +53,27 @@ class ExpertStep(LocalPass):
 
     def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
         """Return the values that the expert finds, by row."""
-        shown = _decoded(work, rows, dropped) if self._expert.reads_images else [(row, None) for row in rows]
-        seen = [ExpertRow(row.uid, row.alt.text, image) for row, image in shown]
+        began = time.perf_counter()
+        answers = self._ask(work, rows)
+        work.run.measure("expert_seconds", time.perf_counter() - began)
         found: defaultdict[str, list[Row]] = defaultdict(list)
-        for value in values_of(self._expert, seen).to_pylist() if seen else ():
-            known = found[value["uid"]]
-            more = {"item": f"{len(known):02d}", "score": value["score"], "data": value["data"]}
+        for value in answers.values.to_pylist():
+            known, data = found[value["uid"]], json.loads(value["data"] or "{}")
+            more = {"item": f"{len(known):02d}", "score": value["score"], "flags": data.pop("flags", [])}
+            if self._expert.reads_images:
+                data["by"] = self._expert.model
+            more["data"] = json.dumps(data, ensure_ascii=False) if data else None
             known.append(self.text_row(work.run.key, value["uid"], value["text"], **more))
-        dropped["nothing_found"] += sum(row.uid not in found for row, _ in shown)
+        dropped.update(answers.failed.values())
+        dropped["nothing_found"] += sum(row.uid not in found and row.uid not in answers.failed for row in rows)
         return [text for row in rows for text in found.get(row.uid, ())]
+
+    def _ask(self, work: ChunkRows, rows: Sequence[RowTexts]) -> Answers:
+        if not rows or not self._expert.reads_images:
+            seen = [ExpertRow(row.uid, row.alt.text) for row in rows]
+            return Answers(values_of(self._expert, seen)) if rows else Answers()
+        images = work.image_bytes([row.image for row in rows])
+        return self._host.ask([HostedRow(row.uid, row.alt.text, data) for row, data in zip(rows, images, strict=True)])
 
 
 class ScoreStep(LocalPass):

@@ -6,6 +6,7 @@ The weights are Google's full-range model (MediaPipe, Apache-2.0), a megabyte, a
 import json
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 from PIL.Image import Resampling
 
+from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import VALUES, Expert, ExpertRow
-from kale_tasks.experts.packages import needs
+from kale_tasks.experts.packages import EXTRA, needs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 WEIGHTS = Path(__file__).with_name("weights") / "blazeface_full_range.tflite"
 _DIGEST = "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3"  # SHA-256 of the weights
+FACE_SCORE = 0.6
 _SIDE, _CELLS = 192, 48  # of the model's input and of its grid of candidates
 _SAME = 0.3  # boxes that overlap more show one face
 _CANDIDATE = 0.3  # score at which something is looked at again
@@ -84,6 +87,12 @@ class FaceDetector:
         return [Face(_box(box), float(score)) for box, score in zip(boxes, scores[at], strict=True) if _is_area(box)]
 
 
+def require_detector() -> None:
+    """BadConfig if the package that runs the detector is missing."""
+    if find_spec("ai_edge_litert") is None:
+        raise BadConfig(f"images.decode.faces: detect needs the package ai-edge-litert. Install {EXTRA}.")
+
+
 @cache
 def face_detector() -> FaceDetector:
     """The detector of this process."""
@@ -93,7 +102,7 @@ def face_detector() -> FaceDetector:
 class Faces(Expert):
     """Finds faces: one value each, `face`, with its box as fractions of the image in `data`."""
 
-    def __init__(self, min_score: float = 0.6) -> None:
+    def __init__(self, min_score: float = FACE_SCORE) -> None:
         self._min_score = min_score
         self._detector: FaceDetector | None = None
 

@@ -21,7 +21,7 @@ _CLASSES = 10  # the most probable ones describe the image
 
 
 class LabelScorer(Scorer):
-    """Scores by the cosine of a text with the names of an image's classes, weighted by the root of their probability."""
+    """Scores by the cosine of a text with the names of an image's classes, weighted by the root of their share."""
 
     def __init__(self) -> None:
         self._eyes: EfficientNet | None = None

@@ -56,10 +56,15 @@ def _decoded(sent: Any, data: bytes, needed: bool) -> tuple[list[ExpertRow], lis
     return rows, broken
 
 
+def held_bytes() -> int:
+    """The address space of this process."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
 def _limit(memory: int) -> None:
     """Limit memory to so much more than the loaded model has, and forbid files."""
-    with open("/proc/self/statm") as file:
-        held = int(file.read().split()[0]) * resource.getpagesize()
+    held = held_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (held + memory, held + memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -22,6 +22,7 @@ _UNSUPPORTED = [
     (0, b"\xff\x0a"),
     (4, b"JXL "),
 ]
+FACES_BLURRED = "faces_blurred"
 _HASH_SIDE, _HASH_BITS = 32, 8
 _HASHED_SIDE = 2 * _HASH_SIDE  # an image that is only hashed is decoded at no less than this
 _ROWS = np.arange(_HASH_BITS)[:, None] * (2 * np.arange(_HASH_SIDE)[None, :] + 1)
@@ -81,6 +82,7 @@ def convert(raw: bytes, boxes: Sequence[Any], settings: Decode) -> tuple[ImageIn
 def show(raw: bytes, boxes: Sequence[Any], settings: Decode) -> Shown:
     """Decode an image as `convert` stores it; ImageError if a limit forbids it."""
     mime = supported_type(raw[:SNIFFED_BYTES])
+    detect = settings.faces == "detect" and not boxes
     with open_image(raw, settings.max_pixels) as image:
         _check_size(image.size, settings)
         received, areas = image.size, face_areas(boxes, image.size, settings.face_boxes == "xywh")
@@ -88,23 +90,27 @@ def show(raw: bytes, boxes: Sequence[Any], settings: Decode) -> Shown:
         flags = ["animated"] if getattr(image, "is_animated", False) and image.format != "MPO" else []
         copied = None if areas else raw if settings.originals else _plain_jpeg(image, raw, size)
         if mime == "image/jpeg":
-            _reduce(image, size if copied is None else (_HASHED_SIDE, _HASHED_SIDE))
+            _reduce(image, size if copied is None or detect else (_HASHED_SIDE, _HASHED_SIDE))
         image.load()
         how = rendering(image)
         small = flat(image)
         if small.size != size and copied is None:
             small = scaled(small, size)
         result = upright(_blurred(to_srgb(small, how), areas), how)
+    if detect and (areas := _found_faces(result)):
+        if copied is not None and result.size != (upright_size := _turned(size, how.orientation)):
+            result = scaled(result, upright_size)
+        result, copied = blur(result, areas), None
     stored = result.size if copied is None else received
     if min(stored) < settings.min_side:
         raise ImageError(Reason.TOO_SMALL, f"{stored[0]}x{stored[1]}")
-    return Shown(result, stored, mime, [*flags, *(["faces_blurred"] if areas else [])], copied)
+    return Shown(result, stored, mime, [*flags, *([FACES_BLURRED] if areas else [])], copied)
 
 
 def inspect(raw: bytes, settings: Decode) -> ImageInfo:
     """Decode an image that is kept as it is (adopted)."""
     began = time.perf_counter()
-    shown = show(raw, (), settings.model_copy(update={"originals": True}))
+    shown = show(raw, (), settings.model_copy(update={"originals": True, "faces": "given"}))
     return ImageInfo(
         shown.mime, *shown.size, perceptual_hash(shown.image), shown.flags, {"decode": time.perf_counter() - began}
     )
@@ -145,6 +151,17 @@ def _stored_size(size: tuple[int, int], settings: Decode) -> tuple[int, int]:
         return size
     width, height = (max(1, round(length * settings.max_side / side)) for length in size)
     return width, height
+
+
+def _found_faces(image: Image.Image) -> list[Area]:
+    from kale_tasks.experts.faces import FACE_SCORE, face_detector  # most decode processes do without it
+
+    return [face.box for face in face_detector().find(image, FACE_SCORE)]
+
+
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the size of an image once it is upright."""
+    return size[::-1] if orientation >= 5 else size
 
 
 def _plain_jpeg(image: Image.Image, raw: bytes, size: tuple[int, int]) -> bytes | None:

@@ -38,6 +38,10 @@ class DecodePool:
     """Decode processes, each with one image at a time. Call `decode` from one of `threads`."""
 
     def __init__(self, settings: Decode) -> None:
+        if settings.faces == "detect":
+            from kale_tasks.experts.faces import require_detector
+
+            require_detector()
         workers = settings.workers or os.cpu_count() or 1
         self._idle: SimpleQueue[_DecodeProcess] = SimpleQueue()
         self._all = [_DecodeProcess(settings) for _ in range(workers)]

@@ -16,6 +16,12 @@ def main() -> None:
     """Decode images until stdin ends; the `images.decode` settings are the first argument, as JSON."""
     settings = Decode.model_validate_json(sys.argv[1])
     memory = settings.memory_mb << 20
+    if settings.faces == "detect":
+        from kale_tasks.experts.faces import face_detector
+        from kale_tasks.experts.worker import held_bytes
+
+        face_detector()
+        memory += held_bytes()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

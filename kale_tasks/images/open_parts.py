@@ -17,7 +17,7 @@ from kale_tasks.contract.step import part_span
 from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.errors import BadData
 from kale_tasks.images.adopt import AdoptedImage, TarIndex, tar_files
-from kale_tasks.images.decode import ImageInfo
+from kale_tasks.images.decode import FACES_BLURRED, ImageInfo
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
 from kale_tasks.images.outcomes import outcome_counts
@@ -157,14 +157,17 @@ class PartOpener:
         """Return the row of an adopted image, and its bytes if they are stored with faces blurred instead of kept."""
         span, sha256 = self._adopted[pair["uid"]]
         image = read_image(self._run.lake, *span)
-        boxes = pair["face_boxes"] if self._run.settings.images.decode.faces != "off" else None
+        faces = self._run.settings.images.decode.faces
+        boxes = pair["face_boxes"] if faces != "off" else None
         try:
-            info, blurred = self._pool.decode(image, boxes or (), keep=not boxes)
+            info, blurred = self._pool.decode(image, boxes or (), keep=not boxes and faces != "detect")
+            if not boxes and FACES_BLURRED not in info.flags and faces == "detect":
+                info, blurred = self._pool.decode(image, keep=True)  # without faces, it stays as it is
         except ImageError as error:
             return error
         row = {"uid": pair["uid"], "split": pair["split"], "status": "ok", "attempts": 0}
         row |= image_columns(info, sha256 or hashlib.sha256(image).hexdigest(), pair["sha256"])
-        return (row, blurred) if boxes else ({**row, **span._asdict()}, b"")
+        return (row, blurred) if blurred else ({**row, **span._asdict()}, b"")
 
 
 def image_columns(info: ImageInfo, sha256: str, claimed: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.experts.faces import Faces
 from kale_tasks.images.adopt import tar_files
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet, evaluation_content, finalize
@@ -29,7 +30,10 @@ class Images(Step):
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Return the settings that decide which images are stored, and how."""
-        return {**settings.images.semantic(), "part_rows": settings.parts.part_rows, "limit": settings.limit}
+        detector = {"detector": Faces().identity} if settings.images.decode.faces == "detect" else {}
+        return {
+            **settings.images.semantic(), "part_rows": settings.parts.part_rows, "limit": settings.limit, **detector
+        }  # fmt: skip
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the pairs, of the tars and of the evaluation set."""

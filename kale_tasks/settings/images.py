@@ -45,7 +45,9 @@ class Decode(Section):
     originals: bool = neutral(
         False, "Store the bytes as they are received, metadata included, unless faces must be blurred."
     )
-    faces: Literal["given", "off"] = neutral("off", "Whether to blur the faces for which the source gives boxes.")
+    faces: Literal["given", "detect", "off"] = neutral(
+        "off", "Which faces to blur: those for which the source gives boxes, or also those found where it gives none."
+    )
     face_boxes: Literal["xyxy", "xywh"] = neutral(
         "xyxy", "Form of the source's face boxes: left, top, right, bottom, or left, top, width, height."
     )

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kale_tasks.images.decode import convert
+from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.faces import face_areas
 from kale_tasks.settings import load
 from kale_tasks.settings.images import Decode
+from tests.experts.photographs import photographs
 
 DECODE = load([], environ={}).settings.images.decode
 _noise = io.BytesIO()
@@ -81,3 +83,26 @@ def test_an_image_with_boxes_always_has_an_area_to_blur(boxes: list[list[float]]
 
 def _but(**changed: object) -> Decode:
     return DECODE.model_copy(update=changed)
+
+
+def test_faces_are_found_where_the_source_gives_no_boxes() -> None:
+    stored = photographs()["explore_world_music/mexico.webp"]
+    detect, boxes_only = _but(faces="detect"), _but(faces="given")
+    info, found = convert(stored, (), detect)
+    plain_info, plain = convert(stored, (), boxes_only)
+    assert (info.flags, plain_info.flags) == (["faces_blurred"], [])
+    blurred, sharp = (np.asarray(Image.open(io.BytesIO(data)).convert("L"), dtype=float) for data in (found, plain))
+    change = np.abs(blurred - sharp)
+    assert blurred.shape == sharp.shape
+    assert change[240:290, 620:680].mean() > 8  # the nearest face
+    assert change[:60, :].mean() < 2
+    boxed, _ = convert(stored, [[0.0, 0.0, 0.1, 0.1]], detect)
+    assert boxed.flags == ["faces_blurred"]
+    koala = photographs()["explore_world_animals/koala.webp"]
+    assert convert(koala, (), detect)[1] == convert(koala, (), boxes_only)[1]
+
+
+def test_a_decode_process_finds_faces_too() -> None:
+    with DecodePool(_but(faces="detect").model_copy(update={"workers": 1})) as pool:
+        info, _ = pool.decode(photographs()["explore_world_music/ireland.webp"])
+    assert info.flags == ["faces_blurred"]
