@@ -132,12 +132,12 @@ class ImageFetcher:
             raise ImageError(Reason.TIMED_OUT, f"after {self._settings.seconds:g} s") from error
 
     async def _receive(self, url: URL, attempt: _Attempt, host: HostLimit, limit: asyncio.Timeout) -> bytes | URL:
-        async with self._web.get(url) as response:
+        async with self._web.get(url, host.keeps_connections) as response:
             attempt.status, attempt.url = response.status, str(url)
             if response.status in _REDIRECTS and "Location" in response.headers:
                 return self._web.redirect_target(response)
             self._check_status(response, host)
-            check_headers(response.headers)
+            check_headers(response.headers, self._settings.noindex)
             return await self._read_body(response, attempt, limit)
 
     def _check_status(self, response: aiohttp.ClientResponse, host: HostLimit) -> None:

@@ -16,9 +16,10 @@ from kale_tasks.images.rate_limit import HostLimit
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.web import PRODUCT, WebClient
 
-OPT_OUTS = ("noai", "noimageai", "noml")
+OPT_OUTS = frozenset(("noai", "noimageai", "noml"))
+NO_INDEX = frozenset(("noindex", "noimageindex"))  # opt-outs if images.fetch.noindex says so
 _AGENT = re.compile(r"\*|[a-z][a-z0-9_.-]*(/\S*)?")
-_NOT_AGENTS = {*OPT_OUTS, "max-image-preview", "max-snippet", "max-video-preview", "unavailable_after"}
+_NOT_AGENTS = {*OPT_OUTS, *NO_INDEX, "max-image-preview", "max-snippet", "max-video-preview", "unavailable_after"}
 _LINE = re.compile(r"\s*([A-Za-z-]+)\s*:\s*([^#]*)")
 _MAX_RULES = 5000
 _MAX_BYTES = 500 * 1024  # of robots.txt and tdmrep.json
@@ -86,18 +87,20 @@ async def fetch_site_rules(web: WebClient, host: HostLimit, origin: URL, seconds
     )
 
 
-def check_headers(headers: MultiMapping[str]) -> None:
-    """Raise ImageError if the headers of a response forbid its use for machine learning."""
+def check_headers(headers: MultiMapping[str], noindex: bool = False) -> None:
+    """Raise ImageError if the headers of a response forbid machine learning or, with `noindex`, search."""
     reservations = [value.strip() for line in headers.getall("TDM-Reservation", ()) for value in line.split(",")]
     if "1" in reservations:
         raise ImageError(Reason.TDM_RESERVED, "tdm-reservation: 1")
     for line in headers.getall("X-Robots-Tag", ()):
-        if _opts_out(line):
+        if _says(line, OPT_OUTS):
             raise ImageError(Reason.NOAI, line[:80])
+        if noindex and _says(line, NO_INDEX):
+            raise ImageError(Reason.NOINDEX, line[:80])
 
 
-def _opts_out(line: str) -> bool:
-    """Return whether an X-Robots-Tag header has one of `OPT_OUTS` that applies to us.
+def _says(line: str, words: frozenset[str]) -> bool:
+    """Return whether an X-Robots-Tag header has one of some directives, and it applies to us.
 
     An agent and a colon (`otherbot: noai`) limit what follows to that agent, until another agent is named.
     Directives with a value, such as `max-snippet: 20`, have a colon too.
@@ -108,7 +111,7 @@ def _opts_out(line: str) -> bool:
         while colon and _AGENT.fullmatch(name.strip()) and name.strip() not in _NOT_AGENTS:
             ours = name.strip() in (PRODUCT, "*")
             name, colon, rest = rest.strip().partition(":")
-        if ours and set(re.split(r"[\s:]+", f"{name}:{rest}")) & set(OPT_OUTS):
+        if ours and set(re.split(r"[\s:]+", f"{name}:{rest}")) & words:
             return True
     return False
 
@@ -137,7 +140,7 @@ async def _fetch_text(web: WebClient, host: HostLimit, url: URL, seconds: float)
     try:
         async with asyncio.timeout(seconds):
             for _ in range(_MAX_REDIRECTS + 1):
-                async with host.slot(), web.get(url) as response:
+                async with host.slot(), web.get(url, host.keeps_connections) as response:
                     if 300 <= response.status < 400 and "Location" in response.headers:
                         url = web.redirect_target(response)
                         continue

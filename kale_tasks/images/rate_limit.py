@@ -14,6 +14,7 @@ from kale_tasks.settings.images import Fetch
 _T = TypeVar("_T")
 _BURST_SECONDS = 0.05  # unused request slots of this last interval may be used at once
 _PAUSE_SECONDS = 0.2
+KEEP_SECONDS = 2.0  # how long an idle connection is kept; less than a new task waits until the others have seen it
 
 
 class Share(Protocol):
@@ -48,6 +49,7 @@ class HostLimit:
         self._next_request = 0.0  # in the event loop's time
         self._began: float | None = None
         self._open, self._changed = 0, asyncio.Condition()
+        self._tasks, self._shrunk = share.tasks, float("-inf")  # and when another task took a part of the limits
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -66,6 +68,15 @@ class HostLimit:
             async with self._changed:
                 self._open -= 1
                 self._changed.notify_all()
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether connections may stay open after a request: not while there may be more than our share."""
+        now = asyncio.get_running_loop().time()
+        if self._share.tasks > self._tasks:
+            self._shrunk = now
+        self._tasks = self._share.tasks
+        return now - self._shrunk > KEEP_SECONDS
 
     def pause(self, seconds: float) -> None:
         """Send nothing to this host for this many seconds."""

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     ROBOTS_DISALLOWED = "robots_disallowed"
     ROBOTS_UNREADABLE = "robots_unreadable"  # robots.txt fails with a server error, so the rules are unknown
     NOAI = "noai"
+    NOINDEX = "noindex"  # if images.fetch.noindex is set
     TDM_RESERVED = "tdm_reserved"
     # The SSRF guard
     BAD_URL = "bad_url"

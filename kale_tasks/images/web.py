@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import ContentLengthError
 from yarl import URL
 
 from kale_tasks import __version__
+from kale_tasks.images.rate_limit import KEEP_SECONDS
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.ssrf_guard import SsrfGuard
 from kale_tasks.settings.images import Fetch
@@ -39,7 +40,7 @@ class WebClient:
             resolver=_Resolver(self.guard, settings, measure),
             use_dns_cache=False,  # the resolver has its own, bounded cache
             limit=settings.concurrency,
-            keepalive_timeout=10,
+            keepalive_timeout=KEEP_SECONDS,
             socket_factory=self._socket,
         )
         self._session = aiohttp.ClientSession(
@@ -57,10 +58,14 @@ class WebClient:
         await self._session.close()
 
     @asynccontextmanager
-    async def get(self, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a GET request and yield the response with its body unread; redirects are not followed."""
+    async def get(self, url: URL, keep: bool = True) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a GET request and yield the response with its body unread; redirects are not followed.
+
+        The connection is kept for another request only with `keep`.
+        """
+        headers = None if keep else {"Connection": "close"}
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
+            async with self._session.get(url, allow_redirects=False, headers=headers) as response:
                 yield response
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _image_error(error) from error

@@ -25,6 +25,7 @@ class Fetch(Section):
         "Longest time that a task spends on one host; images that are then left wait for a redrive.", gt=0
     )
     memory_mb: int = runtime("Megabytes of response bodies held at once.", ge=1)
+    noindex: bool = neutral(False, "Honour `noindex` and `noimageindex` in X-Robots-Tag, which address search engines.")
     redirects: int = Field(ge=0, description="Maximum redirects that are followed.")
     max_bytes: int = Field(ge=1, description="Maximum size of a response body.")
 

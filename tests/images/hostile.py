@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from PIL import Image
 
+from tests.images.hostile_forms import FORMS, Form
+
 Writer = asyncio.StreamWriter
 Answer = Callable[[Writer], Awaitable[None]]
 
@@ -263,4 +265,14 @@ ANSWERS: dict[str, tuple[tuple[str, ...], Answer]] = {
     "noml": (("noai",), _send(picture(), X_Robots_Tag="noindex, NoML")),
     "tdm reserved": (("tdm_reserved",), _send(picture(), TDM_Reservation="1")),
 }  # fmt: skip
+
+
+def _formed(form: Form) -> Answer:
+    body = picture() if form.body is None else form.body
+    usual = (("Content-Type", "image/jpeg"), ("Content-Length", str(len(body))), ("Connection", "close"))
+    lines = [f"{name}: {value}" for name, value in (*usual, *form.headers)]
+    return _raw(form.raw or "\r\n".join([f"HTTP/1.1 {form.status}", *lines, "", ""]).encode() + body)
+
+
+ANSWERS |= {name: (form.right, _formed(form)) for name, form in FORMS.items()}
 _SERVED = {slug(name): answer for name, answer in ANSWERS.items()}

@@ -142,6 +142,24 @@ def test_an_opt_out_in_any_of_several_headers_is_honoured() -> None:
         check_headers(CIMultiDict([("X-Robots-Tag", "otherbot: all"), ("X-Robots-Tag", "noai")]))
 
 
+@pytest.mark.parametrize(
+    ("tag", "ours"),
+    [
+        ("noindex", True),
+        ("nofollow, NoImageIndex", True),
+        ("max-snippet: 20, noindex", True),
+        ("noindex, max-image-preview:large", True),
+        ("otherbot: noindex", False),
+        ("index", False),
+    ],
+)
+def test_noindex_is_honoured_if_the_setting_says_so(tag: str, ours: bool) -> None:
+    headers = CIMultiDict({"X-Robots-Tag": tag})
+    check_headers(headers)
+    with pytest.raises(ImageError, match="noindex") if ours else contextlib.nullcontext():
+        check_headers(headers, noindex=True)
+
+
 @pytest.mark.parametrize("values", [["1"], ["0", "1"], ["1, 1"]])
 def test_a_reservation_for_text_and_data_mining_is_honoured(values: list[str]) -> None:
     with pytest.raises(ImageError, match="tdm_reserved"):
