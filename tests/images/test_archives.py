@@ -79,7 +79,7 @@ TARS: dict[str, Callable[[Record, int], Files]] = {
     "metadata first": lambda row, n: sorted(_files(row, n), key=lambda file: not file[0].endswith("json")),
     "other files between": lambda row, n: [*_files(row, n)[:1], (f"{n:09}.cls", b"3"), *_files(row, n)[1:]],
 }
-# What stands beside a tar; its columns are then the rows.
+# What lies beside a tar; its columns are then the rows.
 TABLES: dict[str, Callable[[list[Record]], tuple[str, bytes]]] = {
     "DataComp": lambda rows: (
         "parquet",
