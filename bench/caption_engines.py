@@ -25,28 +25,29 @@ from kale_tasks.world.scene import make_scene
 
 ROOT = Path(__file__).parents[1]
 VLLM = ROOT / ".venv-vllm/bin/python"
-COUNT, BATCH, ROUNDS = 256, 32, 5
+COUNTS = {256: 5, 4096: 2}  # pictures, and how many rounds
+BATCH = 32
 TASK = load_recipe("demo").task("dense")
 Round = Callable[[], int]
 
 
-def requests() -> list[Request]:
+def requests(count: int) -> list[Request]:
     """One picture each."""
     rng = Random(0)
-    return [Request(i, TASK.prompt.messages({}, image=True), jpeg(draw(make_scene(rng)))) for i in range(COUNT)]
+    return [Request(i, TASK.prompt.messages({}, image=True), jpeg(draw(make_scene(rng)))) for i in range(count)]
 
 
-def settings(kind: str) -> Caption:
+def settings(kind: str, devices: str = "all") -> Caption:
     """Ours for one engine; every contender works by them."""
     fixed = [f"caption.engine={kind}", "caption.device=cpu", f"caption.batch={BATCH}", f"caption.vllm_python={VLLM}"]
-    fixed.append(f"caption.vllm={{max_num_seqs: {BATCH}}}")
+    fixed += [f"caption.vllm={{max_num_seqs: {BATCH}}}", f"caption.devices={devices}"]
     return load(fixed, environ={}).settings.caption
 
 
 @contextmanager
-def ours(kind: str, asked: list[Request]) -> Iterator[Round]:
+def ours(kind: str, asked: list[Request], devices: str = "all") -> Iterator[Round]:
     """One of our engines, started."""
-    with open_engine(settings(kind), Model("tiny@0", TASK, lambda: locate(TASK.model))) as engine:
+    with open_engine(settings(kind, devices), Model("tiny@0", TASK, lambda: locate(TASK.model))) as engine:
         engine.start()
         yield lambda: answered(engine, asked)
 
@@ -63,7 +64,7 @@ def answered(engine: Engine, asked: list[Request]) -> int:
 
 @contextmanager
 def bare_transformers(asked: list[Request]) -> Iterator[Round]:
-    """The model itself, on batches in the order of the requests."""
+    """The model itself, on batches of requests of similar length, as ours makes them."""
     import torch
     from PIL import Image
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -74,8 +75,9 @@ def bare_transformers(asked: list[Request]) -> Iterator[Round]:
 
     def answer() -> int:
         tokens = 0
-        for at in range(0, COUNT, BATCH):
-            batch = asked[at : at + BATCH]
+        by_length = sorted(asked, key=lambda request: len(str(request.messages)))
+        for at in range(0, len(asked), BATCH):
+            batch = by_length[at : at + BATCH]
             texts = [reader.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in batch]
             seen = [Image.open(io.BytesIO(r.image or b"")).convert("RGB") for r in batch]
             inputs = reader(text=texts, images=seen, padding=True, return_tensors="pt")
@@ -118,34 +120,48 @@ def bare_vllm(asked: list[Request]) -> Iterator[Round]:
         process.wait()
 
 
-def compare(page: Page, kind: str, bare: Round, our: Round) -> Iterator[tuple[object, ...]]:
-    """Two lines of the table, and the ratios of the speeds."""
-    bare(), our()  # warm
-    turns = {who: lambda act=act: timed(lambda: {"tokens": act()}) for who, act in (("bare", bare), ("ours", our))}
-    series = in_turns(turns, ROUNDS)
-    for name, of in (("wall", lambda s: 1 / s.wall), ("cpu", lambda s: 1 / s.cpu)):
-        page.ratio(f"{kind}_{name}", ratio(series["ours"], series["bare"], of))
+def compare(page: Page, name: str, rounds: int, pictures: int, **contenders: Round) -> Iterator[tuple[object, ...]]:
+    """A line of the table for each contender, and the ratios of the second one's speed to the first one's."""
+    for contender in contenders.values():
+        if pictures == min(COUNTS):
+            contender()  # warm
+    turns = {who: lambda act=act: timed(lambda: {"tokens": act()}) for who, act in contenders.items()}
+    series = in_turns(turns, rounds)
+    base, other = series.values()
+    named = name if pictures == min(COUNTS) else f"{name}_{pictures}"
+    for figure, of in (("wall", lambda s: 1 / s.wall), ("cpu", lambda s: 1 / s.cpu)):
+        page.ratio(f"{named}_{figure}", ratio(other, base, of))
     for who, one in series.items():
         tokens = one.figure("tokens")
-        yield kind, who, f"{tokens:,.0f}", *one.cells, f"{tokens / one.wall:,.0f}"
+        figures = [f"{one.cpu / pictures * 1000:.2f}", f"{pictures / one.wall:,.0f}", f"{tokens / one.wall:,.0f}"]
+        yield name, pictures, who, f"{tokens:,.0f}", *one.cells, *figures
 
 
 def main() -> None:
     """Measure and write the page."""
     page = Page("caption_engines", "Our engines beside what they run", _ABOUT, ["torch", "transformers"])
-    asked, rows = requests(), list[tuple[object, ...]]()
-    with bare_transformers(asked) as bare, ours("transformers", asked) as our:
-        rows += compare(page, "transformers", bare, our)
-    with bare_vllm(asked) as bare, ours("vllm", asked) as our:
-        rows += compare(page, "vllm", bare, our)
-    page.table(["engine", "who", "tokens", "wall s", "CPU s", "machine", "tokens/s"], rows)
+    rows = list[tuple[object, ...]]()
+    for count, rounds in COUNTS.items():
+        asked = requests(count)
+        with bare_transformers(asked) as bare, ours("transformers", asked) as our:
+            rows += compare(page, "transformers", rounds, count, bare=bare, ours=our)
+        with bare_vllm(asked) as bare, ours("vllm", asked) as our:
+            rows += compare(page, "vllm", rounds, count, bare=bare, ours=our)
+    count = min(COUNTS)
+    asked = requests(count)
+    with ours("vllm", asked, "cpu:0") as one, ours("vllm", asked, "cpu:0,cpu:1") as two:
+        rows += compare(page, "groups", COUNTS[count], count, one=one, two=two)
+    head = ["engine", "pictures", "who", "tokens", "wall s", "CPU s", "machine"]
+    page.table([*head, "CPU ms a picture", "pictures/s", "tokens/s"], rows)
     page.write()
 
 
 _ABOUT = f"""
-By `python -m bench.caption_engines`, no GPU: {COUNT} pictures for the tiny captioner, greedy, fp32, {BATCH} at once,
-decoding of the JPEGs and of the answers included, models loaded and warm; {ROUNDS} rounds taken in turns. *vllm,
-bare* is `LLM.chat` on all requests at once. A ratio is our speed divided by the bare engine's.
+By `python -m bench.caption_engines`, no GPU: pictures for the tiny captioner, greedy, fp32, {BATCH} at once on both
+sides, decoding of the JPEGs and of the answers included, models loaded and warm; rounds taken in turns. *transformers,
+bare* makes batches of similar length, as ours does. *vllm, bare* is `LLM.chat` on all requests at once. *groups* is our
+vLLM engine on one core and on two, each with a process of its own. A ratio is the speed of the second contender divided
+by that of the first.
 """
 
 if __name__ == "__main__":

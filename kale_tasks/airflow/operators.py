@@ -155,9 +155,9 @@ class WorkOperator(CommandOperator):
             if paused.resumes_at is None:
                 raise AirflowSkipException(str(paused)) from None
             self.log.info("%s", paused)
-            self.defer(trigger=DateTimeTrigger(paused.resumes_at), method_name="resume")
+            self.defer(trigger=DateTimeTrigger(paused.resumes_at), method_name="execute_complete")
 
-    def resume(self, context: Any, event: Any = None) -> Any:
+    def execute_complete(self, context: Any, event: Any = None) -> Any:
         """Go on after a pause."""
         return self.execute(context)
 

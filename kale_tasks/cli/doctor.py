@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ EXTRAS = {
     "publish": "huggingface-hub",
     "gpu": "vllm",
 }
+_DRIVER = 580  # the first that runs CUDA 13
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _guarded("catalog", lambda: [_catalog(settings)])
     yield from _guarded("landing", lambda: [_landing(settings)])
     yield _gpu()
+    yield from _driver()
+    if settings.caption.engine == "vllm":
+        yield _vllm(settings.caption.vllm_python or sys.executable)
     yield _models()
 
 
@@ -121,6 +126,26 @@ def _gpu() -> Check:
     if torch.cuda.is_available():
         return Check("gpu", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}")
     return Check("gpu", False, "none", "Not needed for the demo; production models need one.", needed=False)
+
+
+def _driver() -> Iterator[Check]:
+    if not shutil.which("nvidia-smi"):
+        return
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines() or ["none answers"]
+    major = found[0].partition(".")[0]
+    advice = f"vLLM of lock/vllm-gpu.txt is built for CUDA 13: install NVIDIA driver {_DRIVER} or newer."
+    yield Check("driver", major.isdigit() and int(major) >= _DRIVER, found[0].strip(), advice)
+
+
+def _vllm(python: str) -> Check:
+    code = "from importlib.metadata import version; print(version('vllm'))"
+    try:
+        ran = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    except OSError as error:
+        ran = subprocess.CompletedProcess([], 1, "", str(error.strerror))
+    advice = f"{python} has no vLLM: install lock/vllm-gpu.txt in an environment of its own and set caption.vllm_python"
+    return Check("vllm", ran.returncode == 0, ran.stdout.strip() or "not found", f"{advice}.", needed=False)
 
 
 def _models() -> Check:

@@ -122,7 +122,8 @@ class Budget:
         self._exchanged = -_INTERVAL_SECONDS
 
     def _ledger(self, span: _Span) -> Ledger:
-        engine, limits = self._settings.engine, getattr(self._settings.budget, span)
+        engine, budget = self._settings.engine, self._settings.budget
+        limits = budget.run if span == "run" else budget.day
         name = f"runs/{self._fingerprint}" if span == "run" else f"{engine}/{self._day}"
         return Ledger(self._storage, f"{_FOLDER}/{name}", limits)
 

@@ -39,6 +39,7 @@ class Worker:
         self.model, self.out = model, out
         self.decoders = ThreadPoolExecutor(model["preparers"])
         self.tasks: set[asyncio.Task[None]] = set()
+        self.thought = ""  # the mark of a thought that the template opens at the end of each prompt
 
     def start(self) -> None:
         """Load the model."""
@@ -109,7 +110,7 @@ class Worker:
         outputs = [out async for out in self.engine.generate(prompt, self.sampling(request), str(request["id"]))]
         last = outputs[-1].outputs[0]
         return {
-            "text": (self.opened_thought(prompt["prompt_token_ids"]) + last.text),
+            "text": self.thought + last.text,
             "tokens_in": tokens,
             "tokens_out": len(last.token_ids),
             "finish": last.finish_reason,
@@ -131,10 +132,13 @@ class Worker:
         )
         return prompt
 
-    def opened_thought(self, prompt: list[int]) -> str:
-        """Return the mark with which the template has opened a thought at the end of the prompt, if it has."""
-        end = self.engine.get_tokenizer().decode(prompt[-8:])
-        return next((mark for mark in self.model["thought_marks"] if end.rstrip().endswith(mark)), "")
+    async def warm(self) -> dict[str, Any]:
+        """Answer a first request, and look how the template ends a prompt: it may open a thought."""
+        request = {"id": "warm", "temperature": 0.0, "seed": 0, **self.model["warm"]}
+        prompt = await self.render(request["messages"], b"")
+        end = self.engine.get_tokenizer().decode(prompt["prompt_token_ids"][-8:]).rstrip()
+        self.thought = next((mark for mark in self.model["thought_marks"] if end.endswith(mark)), "")
+        return await self.generate(request, b"")
 
     def sampling(self, request: dict[str, Any]) -> Any:
         """Return the sampling parameters of a request."""
@@ -191,7 +195,7 @@ async def run(out: BinaryIO) -> None:
         send(out, {"wrong": str(error)})
         return
     loaded = time.monotonic()
-    first = await worker.generate({"id": "warm", "temperature": 0.0, "seed": 0, **model["warm"]}, b"")
+    first = await worker.warm()
     times = {"load": loaded - started, "warm": time.monotonic() - loaded}
     send(out, {"ready": True, **times, "sequences": worker.sequences, "first": first})
     await worker.serve(lines)

@@ -72,12 +72,15 @@ def content(folder: Path) -> str:
 
 def _from_hub(repo: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     _check_revision(f"{repo}@{revision}")
     try:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES))
     except Exception as error:  # any network failure, or a missing model
-        first = str(error).strip().splitlines()[0]
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError)):  # gated ones are among them
+            raise BadConfig(f"{repo}@{revision} is not on the Hub, or HF_TOKEN may not read it: {first}") from error
         raise Transient(f"Cannot download {repo}@{revision} from the Hub: {first}") from error
 
 

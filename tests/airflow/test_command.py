@@ -146,4 +146,4 @@ def test_a_paused_task_waits_without_a_worker_or_is_skipped(
         operator.execute({})
     assert raised in type(stopped.value).__name__
     if until:
-        assert stopped.value.trigger.moment == until and stopped.value.method_name == "resume"
+        assert stopped.value.trigger.moment == until and stopped.value.method_name == "execute_complete"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.errors import BadConfig
+from kale_tasks.errors import BadConfig, Transient
 from kale_tasks.models.locate import content, locate, pinned
 from kale_tasks.world.models import CHECKPOINTS
 
@@ -41,3 +41,21 @@ def test_a_folder_is_pinned_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "vocabulary.txt").write_text("a")
     content.cache_clear()
     assert pinned(str(tmp_path)) != before
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [("RepositoryNotFoundError", BadConfig), ("GatedRepoError", BadConfig), ("HfHubHTTPError", Transient)],
+)
+def test_what_the_hub_does_not_have_is_a_wrong_setting_and_the_rest_may_heal(
+    monkeypatch: pytest.MonkeyPatch, error: str, kind: type[Exception]
+) -> None:
+    from huggingface_hub import errors
+
+    def fail(*given: object, **more: object) -> None:
+        failure = getattr(errors, error)
+        raise failure.__new__(failure, "refused")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(kind, match=r"org/model@0{40}"):
+        locate(f"org/model@{'0' * 40}")
