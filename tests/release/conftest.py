@@ -1,5 +1,6 @@
 """Lakes with captions, and a local Hub."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,21 @@ def world(kind: str, folder: Path, request: pytest.FixtureRequest, *sets: str) -
     all_sets = [*lake_sets(kind, folder, request), *SETS, *sets]
     lake, _ = lake_of(all_sets)
     return World(lake, all_sets)
+
+
+class Template:
+    """A lake in a folder that is made once, and put back at the same place for each test."""
+
+    def __init__(self, folder: Path, made: World) -> None:
+        self._folder, self._copy, self._sets = folder, folder.with_name(f"{folder.name}-copy"), made.sets
+        shutil.copytree(folder, self._copy)
+
+    def restored(self, *more: str) -> World:
+        """Return the lake as it was made, with some more settings."""
+        shutil.rmtree(self._folder)
+        shutil.copytree(self._copy, self._folder)
+        sets = [*self._sets, *more]
+        return World(Lake(settings_of(sets)), sets)
 
 
 @pytest.fixture

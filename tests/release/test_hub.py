@@ -15,19 +15,25 @@ from kale_tasks.errors import BadConfig, Conflict, Transient
 from kale_tasks.release.built import read
 from tests.hub.repo import Blob
 from tests.hub.server import TOKEN, Fault, HubServer
-from tests.release.conftest import World, world
+from tests.release.conftest import Template, World, world
 from tests.release.readers import State, load_dataset, watching
 from tests.release.world import uid
 
 REPO = "datasets/someone/captions"
 
 
-@pytest.fixture
-def it(tmp_path: Path, request: pytest.FixtureRequest) -> World:
-    made = world("folder", tmp_path, request, f"publish.target=hf://{REPO}", "publish.shard_rows=10")
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Template:
+    folder = tmp_path_factory.mktemp("hub")
+    made = world("folder", folder, request, f"publish.target=hf://{REPO}", "publish.shard_rows=10")
     made.fill("a", rows=100)
     made.release("a")
-    return made
+    return Template(folder, made)
+
+
+@pytest.fixture
+def it(template: Template) -> World:
+    return template.restored()
 
 
 @pytest.fixture(autouse=True)

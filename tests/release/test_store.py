@@ -19,32 +19,40 @@ from kale_tasks.release.targets.base import Publication
 from kale_tasks.runner.repair import repair
 from tests.kale import kale
 from tests.lakes import KINDS, lake_sets
-from tests.release.conftest import World, world
+from tests.release.conftest import Template, World, world
 from tests.release.readers import State, load_dataset, watching
 from tests.release.world import uid
 
 
-def two_keys(folder: Path, request: pytest.FixtureRequest, kind: str) -> World:
-    """Create a lake with two keys in a folder, which publishes to a folder or to S3."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Template:
+    """A lake with two keys in a folder."""
+    folder = tmp_path_factory.mktemp("store")
     made = world("folder", folder, request)
-    s3 = [
-        text for text in lake_sets(kind, folder, request) if not text.startswith(("parts.", "warehouse=", "catalog="))
-    ]
-    out = f"s3://{request.getfixturevalue('s3').bucket()}/out" if kind == "s3" else folder / "out"
-    made = made.with_(*s3, f"publish.target={out}")
     made.fill("a", "b")
     made.release("b")
-    return made
+    return Template(folder, made)
+
+
+def two_keys(template: Template, folder: Path, request: pytest.FixtureRequest, kind: str) -> World:
+    """Return the lake with two keys, which publishes to a folder or to S3."""
+    s3 = [
+        text
+        for text in lake_sets(kind, folder, request)
+        if not text.startswith(("parts.", "warehouse=", "catalog=", "landing="))
+    ]
+    out = f"s3://{request.getfixturevalue('s3').bucket()}/out" if kind == "s3" else folder / "out"
+    return template.restored(*s3, f"publish.target={out}")
 
 
 @pytest.fixture(params=KINDS)
-def it(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return two_keys(tmp_path, request, request.param)
+def it(request: pytest.FixtureRequest, template: Template, tmp_path: Path) -> World:
+    return two_keys(template, tmp_path, request, request.param)
 
 
 @pytest.fixture
-def plain(request: pytest.FixtureRequest, tmp_path: Path) -> World:
-    return two_keys(tmp_path, request, "folder")
+def plain(request: pytest.FixtureRequest, template: Template, tmp_path: Path) -> World:
+    return two_keys(template, tmp_path, request, "folder")
 
 
 def outside(it: World) -> Storage:
@@ -209,9 +217,9 @@ def test_load_dataset_reads_a_published_folder_whole_and_streamed(
 
 @pytest.mark.usefixtures("s3", "postgres")
 def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
-    tmp_path: Path, request: pytest.FixtureRequest
+    template: Template, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    it = two_keys(tmp_path, request, "s3")
+    it = two_keys(template, tmp_path, request, "s3")
     s3, place = request.getfixturevalue("s3"), outside(it)
     where = it.publish("b")
     bucket, folder = where.removeprefix("s3://").split("/", 1)
