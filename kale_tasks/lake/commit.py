@@ -81,12 +81,16 @@ def swap(lake: Lake, request: Swap) -> Committed:
 
 
 def move_epoch(lake: Lake, names: Iterable[str]) -> None:
-    """Change the epoch of tables, so that commits are refused that have read the lake before this call."""
+    """Change the epoch of tables, so that commits are refused that have read the lake before this call.
+
+    Each table gets a snapshot without a change: catalogs compare the snapshot of a commit with the current one, and
+    not the properties. A commit that has compared the epoch and stalls before its last step is refused by that.
+    """
     for name in names:
         for attempt in range(_TRIES):
             table = lake.table(name)
             try:
-                answered(lambda t=table: _set_properties(t, {_EPOCH: uuid.uuid4().hex[:12]}), lake.catalog_uri)  # type: ignore[misc]
+                answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
                 break
             except CommitFailedException:
                 time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
@@ -142,9 +146,11 @@ def _replace(lake: Lake, table: Table, request: Swap, new: Committed, added: Seq
     return new
 
 
-def _set_properties(table: Table, properties: Mapping[str, str]) -> None:
+def _new_epoch(table: Table) -> None:
     with table.transaction() as change:
-        change.set_properties(dict(properties))
+        change.set_properties({_EPOCH: uuid.uuid4().hex[:12]})
+        with change.update_snapshot(snapshot_properties={"kale.note": "Rows or files are taken away."}).fast_append():
+            pass
 
 
 def _current_files(table: Table, request: Swap) -> list[IcebergFile]:

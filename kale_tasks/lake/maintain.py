@@ -75,7 +75,8 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
     """Delete unused files and return their number.
 
     A run is withdrawn before its files are deleted, and looked at again after that: a process that goes on with it
-    either sees that it is withdrawn, or is refused when it commits.
+    either sees that it is withdrawn, or is refused when it commits. Metadata is looked at again after its table was
+    changed: a process that wrote it and stalled before its commit is refused, and writes it anew.
     """
     groups = {
         folder: [entry.path for entry in group]
@@ -88,8 +89,10 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
     held = {name: lease for name, lease in leases.items() if not lease.take()}
     for name in held:
         lake.storage.put(f"{homes[name]}/{WITHDRAWN}", b"{}")
-    if held:
-        move_epoch(lake, sorted({homes[name].partition("/")[0] for name in held}))
+    tables = {path.partition("/")[0] for path in groups if "/key=" not in path}  # with unused metadata
+    if changed := tables | {homes[name].partition("/")[0] for name in held}:
+        move_epoch(lake, sorted(changed & set(lake.tables())))
+    used = {path for name in tables for path in _used(lake, name)[0]}
     pinned = _pinned_runs(lake, (entry.path for name in TABLES for entry in lake.storage.entries(name)))
     deleted = 0
     with ExitStack() as stack:
@@ -98,7 +101,7 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
         for folder, paths in groups.items():
             name = _run_name(folder)
             if "/key=" not in folder:
-                deleted += _delete(lake, paths)
+                deleted += _delete(lake, [path for path in paths if path not in used])
             elif name in homes and name not in held:
                 continue  # somebody works on this run
             elif folder in runs and name not in pinned and _is_unused(lake, folder, paths, grace):

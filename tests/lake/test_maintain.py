@@ -1,10 +1,12 @@
 """Housekeeping deletes what nobody uses, and nothing else."""
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
@@ -66,18 +68,52 @@ def age(lake: Lake, hours: float) -> None:
             os.utime(file, (then, then))
 
 
-def test_a_run_of_72_hours_survives_nightly_maintenance(tmp_path: Path) -> None:
-    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+def move_clock(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Let maintenance see a later time."""
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=hours)
+
+    monkeypatch.setattr(maintain, "datetime", Later)
+
+
+def test_a_run_of_72_hours_survives_nightly_maintenance(lake: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, settings = lake
     run = Run(Numbers(200), *lake, KEY)
     made = plan(run)
     grace = grace_of(settings)
-    for chunk in made.chunks:  # four chunks, a night between any two
-        age(opened, 25)
+    for night, chunk in enumerate(made.chunks[:3], 1):
         work(run, chunk)
+        move_clock(monkeypatch, 25 * night)
+        expire(opened, timedelta(days=1))
         delete(opened, orphans(opened, grace), grace)
-    age(opened, 72)
-    delete(opened, orphans(opened, grace), grace)
+    for chunk in made.chunks[3:]:
+        work(run, chunk)
     assert commit(run, made).rows_in == 200
+    assert sum(file.rows for file in opened.files("pairs", KEY)) == opened.arrow("pairs").num_rows > 0
+
+
+def test_a_commit_that_stalls_for_days_does_not_name_metadata_that_is_gone(
+    lake: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, settings = lake
+    execute(Run(Numbers(20), *lake, "2026-10-31"))
+    commit_table, grace, nights = SqlCatalog.commit_table, grace_of(settings), [48]
+
+    def stalled(self: Any, table: Any, *changes: Any) -> Any:
+        # Everything that this commit needs is written: now the process stops for two days.
+        if table.name()[-1] == "pairs" and nights:
+            nights.clear()
+            move_clock(monkeypatch, 48)
+            assert delete(opened, list(orphans(opened, grace)), grace) > 0
+        return commit_table(self, table, *changes)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", stalled)
+    assert execute(Run(Numbers(50), *lake, KEY)).rows_in == 50
+    assert {row["key"] for row in rows(opened)} == {"2026-10-31", KEY}
+    assert len(opened.files("pairs", KEY)) == 5
 
 
 def test_a_run_that_goes_on_while_it_is_being_deleted_keeps_its_files(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from kale_tasks.lake import commit
 from kale_tasks.lake.commit import Swap
@@ -97,3 +98,20 @@ def test_a_takedown_between_reading_the_lists_and_the_swap_refuses_the_swap(
     monkeypatch.setattr("kale_tasks.runner.commit.swap", take_first)
     execute(Run(Blind(120), one.lake, one.settings, "d"))
     assert taken and uid("d", 5) not in uids(one, "pairs", "d")
+
+
+def test_a_takedown_that_comes_when_a_commit_has_written_all_but_its_last_step_refuses_it(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, taken = SqlCatalog.commit_table, list[str]()
+
+    def take_first(self: Any, table: Any, *changes: Any) -> Any:
+        if table.name()[-1] == "pairs" and not taken:
+            taken.append("d")
+            take(one, uid=[uid("d", 5)])
+        return real(self, table, *changes)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", take_first)
+    execute(Run(Blind(120), one.lake, one.settings, "d"))
+    assert taken and len(uids(one, "pairs", "d")) == 119
+    assert uid("d", 5) not in uids(one, "pairs", "d")
