@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.quality.suite import Subject, Suite
 
@@ -67,7 +68,7 @@ class ArrowFrames(Frames):
         connection = duckdb.connect()
         connection.register(BATCH, self.batch)
         for name, columns in self.subject.suite.tables.items():
-            connection.register(name, self.subject.lake.arrow(name, self.subject.key, columns))
+            connection.register(name, _joined(self.subject, name, columns))
         return connection
 
 
@@ -77,6 +78,12 @@ def derived(suite: Suite, rows: pa.Table) -> pa.Table:
     for name, column in suite.features(rows).items():
         rows = rows.append_column(name, column)
     return rows
+
+
+def _joined(subject: Subject, name: str, columns: Sequence[str]) -> pa.Table:
+    found = subject.table(name)
+    empty = TABLES[name].selected(columns).empty_table()
+    return pa.concat_tables([empty, *(found.batches(columns) if found else ())])
 
 
 def _share(rows: Snapshot, suite: Suite, most: int) -> Iterator[pa.Table]:

@@ -11,7 +11,6 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import Span, read_image
 from kale_tasks.lake.tables import DataFile
-from kale_tasks.lake.tombstones import TAKEDOWN
 from kale_tasks.quality.suite import Limit, Subject
 
 LIMITS = [
@@ -60,13 +59,10 @@ def _unexplained(subject: Subject) -> float:
 
 def _unread(subject: Subject) -> float | None:
     # Of several inputs, a step maps over one and looks rows up in the others: only that one is read completely.
-    lake, committed = subject.lake, subject.committed
-    found = [(lake.committed(name, subject.key), read) for name, read in committed.inputs.items() if name in TABLES]
-    # An input that has changed since says nothing. Rows that a takedown has removed since were still read.
-    counts = [(one.rows, one.dropped.get(TAKEDOWN, 0)) for one, read in found if one and one.identity == read]
+    counts = [found.count for name, found in subject.inputs.items() if name in TABLES]
     if not counts or subject.lake.preview:
         return None
-    return min(max(count - committed.rows_in, committed.rows_in - count - taken, 0) for count, taken in counts)
+    return min(abs(count - subject.committed.rows_in) for count in counts)
 
 
 def _order_breaks(subject: Subject) -> float:

@@ -37,11 +37,12 @@ class SparkFrames(Frames):
         return self.subject.rows.count
 
     def query(self, text: str) -> list[dict[str, Any]]:
-        lake, key = self.subject.lake, self.subject.key
         assert self.batch
         for name, columns in self.subject.suite.tables.items():
             schema = pa.schema([TABLES[name].arrow.field(column) for column in columns])
-            self._read(name, lake.files(name, key), list(columns), schema, None).createOrReplaceTempView(name)
+            found = self.subject.table(name)
+            files = found.files if found else ()
+            self._read(name, files, list(columns), schema, None).createOrReplaceTempView(name)
         return [row.asDict() for row in self._session.sql(text).collect()]
 
     def frame(self, columns: Sequence[str]) -> Any:

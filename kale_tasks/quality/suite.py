@@ -19,7 +19,10 @@ from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import CLEARED, comparison_set, read_acceptance, read_verdict
 from kale_tasks.registry import Registry
+from kale_tasks.runner.run import unpinned
 from kale_tasks.runner.seal import SealedRun
+from kale_tasks.runner.verbs import read_plan
+from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.quality import Limits
 
@@ -135,13 +138,14 @@ class Subject:
     suite: Suite
     rows: Snapshot
     compared: Mapping[str, str]  # partitions to compare with, by name, and the seal id of each
+    inputs: Mapping[str, Snapshot]  # by name, as the run read them, whatever is committed since
 
     @classmethod
     def of_sealed(cls, lake: Lake, settings: Settings, run: SealedRun) -> "Subject":
         """The rows of a run that is not committed yet."""
         spec = step_spec(run.step)
         rows = run.snapshot(lake.storage, spec.partition(run.key))
-        return cls(lake, settings, spec, find_suite(run.step), rows, run.compared)
+        return cls(lake, settings, spec, find_suite(run.step), rows, run.compared, _inputs(lake, run.folder))
 
     @classmethod
     def of_committed(cls, lake: Lake, settings: Settings, step: str, key: str) -> "Subject":
@@ -150,7 +154,8 @@ class Subject:
         rows = Snapshot.open(lake, spec.partition(key))
         verdict = read_verdict(lake.storage, rows.committed.seal_id)
         compared = verdict["compared"] if verdict else comparison_set(lake, rows.partition, settings.quality.drift.keys)
-        return cls(lake, settings, spec, suite, rows, compared)
+        folder = run_folder(spec.table, key, rows.committed.fingerprint)
+        return cls(lake, settings, spec, suite, rows, compared, _inputs(lake, folder))
 
     @property
     def key(self) -> str:
@@ -161,6 +166,13 @@ class Subject:
     def committed(self) -> Committed:
         """The account of the run."""
         return self.rows.committed
+
+    def table(self, name: str) -> Snapshot | None:
+        """Open another table that a suite reads: as the run read it, or as it is committed; None if it is not."""
+        if name in self.inputs:
+            return self.inputs[name]
+        found = self.lake.opened(Partition.of(name, self.key))
+        return Snapshot(self.lake.storage, Partition.of(name, self.key), *found) if found else None
 
     @property
     def limit(self) -> Limits:
@@ -178,6 +190,13 @@ class Subject:
                 found = read_verdict(self.lake.storage, seal_id)
                 if found and (found["status"] in CLEARED or read_acceptance(self.lake.storage, seal_id)):
                     yield found
+
+
+def _inputs(lake: Lake, folder: str) -> Mapping[str, Snapshot]:
+    plan = read_plan(lake, folder)
+    pins = unpinned(lake, plan.pins) if plan else {}
+    # A takedown rewrites files, and deletes those of runs that read them after a while.
+    return {n: s for n, s in pins.items() if all("://" in f.path or lake.storage.exists(f.path) for f in s.files)}
 
 
 CHECKS: Registry[type[Suite]] = Registry("suite of checks", "kale.checks", {})  # those of other packages

@@ -54,10 +54,10 @@ class Run:
         self.previous = lake.committed(step.table, self.key, step.slice)
         self.because = plan.because if plan else self._because(again)
         self._opened: dict[str, Input] = (
-            {**plan.inputs, **_unpinned(lake, plan.pins)} if plan else dict(step.inputs(lake, self.settings, self.key))
+            {**plan.inputs, **unpinned(lake, plan.pins)} if plan else dict(step.inputs(lake, self.settings, self.key))
         )
         self.side_inputs = (
-            _unpinned(lake, plan.side_pins) if plan else dict(step.side_inputs(lake, self.settings, self.key))
+            unpinned(lake, plan.side_pins) if plan else dict(step.side_inputs(lake, self.settings, self.key))
         )
         self.inputs = plan.inputs if plan else contents(self._opened, as_made=step.as_made)
         self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
@@ -170,7 +170,8 @@ def _pin(found: Snapshot) -> Pin:
     return Pin(table=found.partition.table, name=found.partition.name, committed=committed, files=found.files)
 
 
-def _unpinned(lake: Lake, pins: Mapping[str, Pin]) -> dict[str, Snapshot]:
+def unpinned(lake: Lake, pins: Mapping[str, Pin]) -> dict[str, Snapshot]:
+    """Open the pinned inputs of a plan."""
     return {
         name: Snapshot(lake.storage, Partition.parse(pin.table, pin.name), pin.committed, pin.files)
         for name, pin in pins.items()
