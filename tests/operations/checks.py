@@ -6,74 +6,98 @@ The functions run in forked processes. Each gets a JSON file with its arguments 
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from kale_tasks.contract.registry import find
 from kale_tasks.errors import BadData, KaleError
+from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
+from kale_tasks.release.shards import release_name
+from kale_tasks.runner.state import state
 from kale_tasks.settings import load
 from tests.kale import kale
 from tests.operations import source
+from tests.operations.sequences import CAPTION_STEPS
 
 # Columns that any way to the same landing files, settings and takedowns must give.
 COLUMNS = {
     "pairs": ("uid", "key", "url", "alt_text", "text", "source", "split", "dup_count", "flags"),
     "dedup_index": ("uid", "key", "kind", "hash", "owner"),
     "quarantine": ("uid", "key", "step", "reason"),
-    "images": ("uid", "key", "status", "reason", "sha256", "width", "height", "final_url", "split", "flags"),
+    "images": ("uid", "key", "status", "reason", "width", "height", "final_url", "split", "flags"),
+    "dense": ("uid", "key", "text"),
+    "captions": ("uid", "key", "stage", "alt_text", "dense_caption", "caption", "flags"),
 }
+_STEPS = ("ingest", "images")
 _ROUNDS = 3
 _PAUSE_SECONDS = 0.3
 
 
 def watch(task_file: str) -> int:
-    """Read the lake again and again until the file `over` exists."""
+    """Read the lake whenever it has changed, until the file `over` exists."""
     task = _task(task_file)
     seen: dict[tuple[str, str, str], frozenset[str]] = {}
     reported: set[str] = set()
+    looked: dict[str, Any] = {}
     while not Path(task["over"]).exists():
-        taken = json.loads(Path(task["taken"]).read_text())
+        known = json.loads(Path(task["known"]).read_text())
         try:
-            for problem in _visible_problems(_lake(task), set(taken["finished"]), taken["begun"], seen):
-                if problem not in reported:
-                    print(problem, flush=True)
-                reported.add(problem)
+            lake = _lake(task)
+            for table in ("pairs", "images"):
+                state = (lake.table(table).metadata_location, known)
+                if looked.get(table) != state:
+                    problems = list(_visible_problems(lake, table, known, seen))
+                    _report(problems, reported)
+                    looked[table] = state
         except (KaleError, OSError) as error:
-            if task["strict"] and (text := f"a reader failed: {' '.join(str(error).split())[:300]}") not in reported:
-                print(text, flush=True)
-                reported.add(text)
+            _report([f"a reader failed: {' '.join(str(error).split())[:300]}"] if task["strict"] else [], reported)
         time.sleep(_PAUSE_SECONDS)
     return 0
 
 
+def _report(problems: Iterable[str], reported: set[str]) -> None:
+    for problem in problems:
+        if problem not in reported:
+            print(problem, flush=True)
+        reported.add(problem)
+
+
 def _visible_problems(
-    lake: Lake, taken: set[str], rewritten: bool, seen: dict[tuple[str, str, str], frozenset[str]]
+    lake: Lake, table: str, known: dict[str, Any], seen: dict[tuple[str, str, str], frozenset[str]]
 ) -> Iterator[str]:
-    for table in ("pairs", "images"):
-        for key in source.KEYS:
-            found = lake.opened(Partition.of(table, key))
-            if found is None:
-                continue
-            committed, files = found
-            name = f"{table} {key} {committed.fingerprint}"
-            runs = {file.path.split("/")[2].partition("-")[0] for file in files}
-            if len(runs) > 1 and not rewritten:
-                yield f"{name}: files of the runs {sorted(runs)}"
-            if sum(file.rows for file in files) != committed.rows:
-                yield f"{name}: {sum(file.rows for file in files)} rows in its files, {committed.rows} committed"
-            if committed.rows_in != committed.rows + sum(committed.dropped.values()) + committed.quarantined:
-                yield f"{name}: its account does not add up"
-            uids = [uid for file in files for uid in _uids(lake, file.path)]
-            if len(set(uids)) != len(uids):
-                yield f"{name}: {len(uids) - len(set(uids))} rows twice"
-            if visible := taken & set(uids):
-                yield f"{name}: {len(visible)} rows of a finished takedown"
-            before = seen.setdefault((table, key, committed.content), frozenset(uids))
-            if before != set(uids):
-                yield f"{name}: the same content with other rows"
+    for key in source.KEYS:
+        found = lake.opened(Partition.of(table, key))
+        if found is None:
+            continue
+        committed, files = found
+        name = f"{table} {key} {committed.fingerprint}"
+        runs = {file.path.split("/")[2].partition("-")[0] for file in files}
+        if len(runs) > 1 and not known["begun"]:
+            yield f"{name}: files of the runs {sorted(runs)}"
+        if sum(file.rows for file in files) != committed.rows:
+            yield f"{name}: {sum(file.rows for file in files)} rows in its files, {committed.rows} committed"
+        if committed.rows_in != committed.rows + sum(committed.dropped.values()) + committed.quarantined:
+            yield f"{name}: its account does not add up"
+        if table == "pairs" and committed.rows_in not in _landed_rows(known["landed"][key]):
+            yield f"{name}: {committed.rows_in} rows in, which never landed together"
+        uids = [uid for file in files for uid in _uids(lake, file.path)]
+        if len(set(uids)) != len(uids):
+            yield f"{name}: {len(uids) - len(set(uids))} rows twice"
+        if visible := set(known["finished"]) & set(uids):
+            yield f"{name}: {len(visible)} rows of a finished takedown"
+        before = seen.setdefault((table, key, committed.content), frozenset(uids))
+        if before != set(uids):
+            yield f"{name}: the same content with other rows"
+
+
+def _landed_rows(landed: Iterable[Sequence[int]]) -> set[int]:
+    # A run may find some files of one landing and some of the next.
+    return {sum(files) for files in product(*zip(*landed, strict=True))}
 
 
 def _uids(lake: Lake, path: str) -> list[str]:
@@ -85,22 +109,45 @@ def _uids(lake: Lake, path: str) -> list[str]:
 
 
 def refresh(task_file: str) -> int:
-    """Run every step that is missing or stale; with `again` every step of every key, once."""
+    """Run every step that is missing or stale, until none is."""
     task = _task(task_file)
-    for key in task["again"]:
-        for step in ("ingest", "images"):
-            _run(step, key, task["sets"], "--again")
+    problems: list[str] = []
     for _ in range(_ROUNDS):
-        for key in _landed(task):
-            for step in ("ingest", "images"):
-                problem = _run(step, key, task["sets"])
-        if not any(row["state"] != "committed" for row in _status(task)):
+        stale = [(step, key) for key in _landed(task) for step in _steps(task) if _refreshed(task, step, key, problems)]
+        if not stale:
             return 0
-    if problem:
-        print(problem)
-    print(*(f"{r['step']} {r['key']} is {r['state']} after a refresh" for r in _status(task)
-            if r["state"] != "committed"), sep="\n")  # fmt: skip
+    print(*problems[-1:], *(f"{step} {key} is not current after a refresh" for step, key in stale), sep="\n")
     return 0
+
+
+def _refreshed(task: dict[str, Any], step: str, key: str, problems: list[str]) -> bool:
+    """Run a step unless its rows are current; whether it had to run."""
+    settings = load(task["sets"], environ={}).settings
+    if state(Lake(settings, create=False), settings, find(step), key)["state"] == "committed":
+        return False
+    if problem := _run(step, key, task["sets"]):
+        problems.append(problem)
+    return True
+
+
+def released(task_file: str) -> int:
+    """Compare the files of the latest release with the captions that are committed, or with a subset of the pairs."""
+    task = _task(task_file)
+    lake = _lake(task)
+    committed = lake.committed("releases", ALL_KEYS)
+    version = release_name(ALL_KEYS, committed.fingerprint) if committed else ""
+    files = lake.arrow("releases", ALL_KEYS, ["path"], f"version = '{version}'")["path"].to_pylist()
+    found = Counter(uid for path in files if path.endswith(".parquet") for uid in _uids(lake, path))
+    expected = Counter(lake.arrow("pairs" if task["subset"] else "captions", columns=["uid"])["uid"].to_pylist())
+    if more := found - expected:
+        print(f"the release {version} has {more.total()} captions twice or without a pair")
+    if not task["subset"] and (less := expected - found):
+        print(f"the release {version} lacks {less.total()} captions")
+    return 0
+
+
+def _steps(task: dict[str, Any]) -> tuple[str, ...]:
+    return (*_STEPS, *(CAPTION_STEPS if task.get("captions") else ()))
 
 
 def _run(step: str, key: str, sets: list[str], *more: str) -> str:
@@ -113,21 +160,15 @@ def _run(step: str, key: str, sets: list[str], *more: str) -> str:
     return f"{step} {key} is blocked"
 
 
-def _status(task: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = kale("status", "--json", sets=task["sets"])
-    if rows.code:
-        return [{"step": "status", "key": rows.complaint, "state": "failing"}]
-    return [row for row in rows.json if row["step"] in ("ingest", "images")]
-
-
 def verify(task_file: str) -> int:
     """Check a lake at rest against its landing files and against an undisturbed lake."""
     task = _task(task_file)
     lake = _lake(task)
     for problem in (*_account_problems(lake, task), *_picture_problems(lake), *_key_problems(lake, set(task["uids"]))):
         print(problem)
-    rows, expected = _rows(lake), _rows(_lake({"sets": task["oracle"]}))
-    for table in COLUMNS:
+    tables = [table for table in COLUMNS if task["captions"] or table not in ("dense", "captions")]
+    rows, expected = _rows(lake, tables), _rows(_lake({"sets": task["oracle"]}), tables)
+    for table in tables:
         less, more = expected[table] - rows[table], rows[table] - expected[table]
         if less or more:
             counts = f"{less.total()} rows less and {more.total()} more than in an undisturbed lake"
@@ -188,10 +229,10 @@ def _key_problems(lake: Lake, taken: set[str]) -> Iterator[str]:
             yield f"quarantine {key}: {quarantined} rows, {committed.quarantined} in the account"
 
 
-def _rows(lake: Lake) -> dict[str, Counter[str]]:
+def _rows(lake: Lake, tables: Iterable[str]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
-    for table, columns in COLUMNS.items():
-        rows = lake.arrow(table, columns=columns).to_pylist()
+    for table in tables:
+        rows = lake.arrow(table, columns=COLUMNS[table]).to_pylist()
         found[table] = Counter(json.dumps(row, sort_keys=True, default=str) for row in rows)
     return found
 

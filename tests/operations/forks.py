@@ -10,17 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kale_tasks.text.language import WEB_LANGUAGES, detect_language
+from tests.operations.hooks import count_events, import_all, move_clock
 
-_SECONDS = 60  # the longest that a command may take
+_SECONDS = 240  # the longest that a command may take
 _POLL_SECONDS = 0.01
 
 
@@ -155,7 +154,7 @@ class ForkServer:
 
 def serve(patches: Sequence[str]) -> None:
     """Fork for each request on stdin and report on stdout, until stdin is closed."""
-    _import_all()
+    import_all()
     for patch in patches:
         _call(patch)
     os.set_blocking(0, False)
@@ -173,16 +172,6 @@ def serve(patches: Sequence[str]) -> None:
             _report({"pid": _fork(request), "out": request["out"]})
         _reap()
         time.sleep(_POLL_SECONDS)
-
-
-def _import_all() -> None:
-    for name in ("cli.app", "ingest.step", "images.step", "takedown.sweep", "lake.maintain", "lake.relocate",
-                 "runner.verbs", "ingest.duck", "quality.check", "quality.committed"):  # fmt: skip
-        import_module(f"kale_tasks.{name}")
-    for name in ("duckdb", "great_expectations", "pyiceberg.catalog.sql", "tests.operations.checks"):
-        import_module(name)
-    detect_language("This loads the model.", WEB_LANGUAGES)
-    os.fsync = lambda _: None  # processes die here, machines do not
 
 
 def _report(line: Mapping[str, Any]) -> None:
@@ -242,43 +231,6 @@ def _run(command: Sequence[str]) -> int:
 def _call(name: str, *arguments: str) -> Any:
     module, _, function = name.partition(":")
     return getattr(import_module(module), function)(*arguments)
-
-
-def count_events(kind: str, event: int) -> None:
-    """Make this process stop or die at its n-th write to the store or commit to the catalog."""
-    from pyiceberg.catalog.sql import SqlCatalog
-
-    from kale_tasks.lake.storage.folder import FolderStorage
-
-    seen = 0
-
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if seen == event:
-                os.kill(os.getpid(), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
-            return original(*args, **kwargs)
-
-        return call
-
-    for owner, names in ((FolderStorage, ("put", "_put_if", "delete")), (SqlCatalog, ("commit_table",))):
-        for name in names:
-            setattr(owner, name, counted(getattr(owner, name)))
-
-
-def move_clock(days: float) -> None:
-    """Let the modules of the project see a later time."""
-    ahead = timedelta(days=days)
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) + ahead
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("kale_tasks.") and getattr(module, "datetime", None) is datetime:
-            module.datetime = Later  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

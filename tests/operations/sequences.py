@@ -9,8 +9,18 @@ from tests.operations.forks import Moment
 from tests.operations.source import KEYS, NUMBERS
 
 STEPS = ("ingest", "images")
-_EVENTS = {"ingest": 24, "images": 24, "takedown": 30, "maintain": 12}  # about as many as the command has
+CAPTION_STEPS = ("dense", "fuse")
+# About as many as the command has.
+_EVENTS = {
+    "ingest": 24, "images": 24, "dense": 18, "fuse": 18, "release": 10, "takedown": 30, "maintain": 12, "repair": 24,
+    "rollback": 10,
+}  # fmt: skip
 _MOST_SECONDS = 1.0
+_RULE = ("ingest.rules.min_words", (3, 4, 5))
+_CUTS = (
+    ("ingest.part_rows", (4, 10)), ("ingest.piece_rows", (5, 100)), ("ingest.piece_rows", (2, 100)),
+    ("parts.part_rows", (3, 8)), ("parts.chunk_rows", (8, 24)),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,17 +47,30 @@ Group = tuple[Operation, ...]
 Sequence_ = tuple[Group, ...]
 # Names of operations that a sequence may have beside runs, with how often each is drawn.
 ALL = {
-    "set": 4, "land": 3, "takedown": 2, "maintain": 2, "copy": 1, "damage": 1, "restore": 1, "backup": 1, "rollback": 1
+    "set": 4, "land": 3, "takedown": 2, "maintain": 2, "copy": 1, "look": 1, "damage": 2, "repair": 1, "backup": 2,
+    "restore": 2, "rollback": 2, "release": 2,
 }  # fmt: skip
+_ALWAYS = ("set", "land", "takedown", "maintain", "look")
+# Each is drawn for a sequence with this chance: what damages a lake also hides what readers must see elsewhere.
+_SOMETIMES = {("copy",): 0.3, ("damage", "repair"): 0.25, ("backup", "restore"): 0.25, ("rollback",): 0.3,
+              ("release",): 0.15}  # fmt: skip
+_ALONE = ("backup", "restore")  # of a quiet lake
 
 
-def sequence_of(seed: int, names: Sequence[str], length: int = 8) -> Sequence_:
+def operations_of(seed: int) -> tuple[str, ...]:
+    """Return the names of the operations that the sequence of a seed has. Those with releases also make captions."""
+    rng = Random(f"operations {seed}")
+    return (*_ALWAYS, *(name for names, chance in _SOMETIMES.items() if rng.random() < chance for name in names))
+
+
+def sequence_of(seed: int, names: Sequence[str], length: int = 6) -> Sequence_:
     """Return the sequence of a seed: first all but one of the keys land, then `length` groups of operations."""
     rng = Random(seed)
     late = rng.choice(KEYS)
+    draw = _Draw(rng, names)
     landed = [(_land(rng, key),) for key in KEYS if key != late]
-    runs = [(Operation("run", key, step),) for key in KEYS[1:] for step in STEPS if key != late]
-    groups = [_group(rng, names) for _ in range(length)]
+    runs = [(Operation("run", key, step),) for key in KEYS[1:] for step in draw.steps if key != late]
+    groups = [draw.group() for _ in range(length)]
     groups.insert(rng.randrange(length), (_land(rng, late), Operation("run", late, "ingest")))
     return tuple([*landed, *runs, *groups])
 
@@ -59,16 +82,55 @@ def overlapping(sequence: Sequence_) -> float:
     return together / sum(map(len, groups))
 
 
-def _group(rng: Random, names: Sequence[str]) -> Group:
-    first = _run(rng)
-    if rng.random() < 0.4:  # one stops or dies while another works, often on the same rows
-        moment = _moment(rng, first.step)
-        second = _run(rng, first.key) if rng.random() < 0.6 else _other(rng, names)
-        between = (_other(rng, names),) if rng.random() < 0.4 else ()
-        return (_with(first, moment), *between, second)
-    if rng.random() < 0.35:
-        return (first, _run(rng, first.key) if rng.random() < 0.5 else _run(rng))
-    return (_other(rng, names),) if rng.random() < 0.6 else (_with(first, _moment(rng, first.step, 0.5)),)
+class _Draw:
+    """Draws groups of operations."""
+
+    def __init__(self, rng: Random, names: Sequence[str]) -> None:
+        self._rng = rng
+        self.steps = (*STEPS, *(CAPTION_STEPS if "release" in names else ()))
+        self._names = [name for name in ALL if name in names]
+
+    def group(self) -> Group:
+        """Return one group."""
+        makers = (self._two_at_once, self._stall, self._try_again, self._alone)
+        return self._rng.choices(makers, (0.35, 0.2, 0.1, 0.35))[0]()
+
+    def _two_at_once(self) -> Group:
+        """Two operations, often runs of the same rows; one of them often stops or dies on the way."""
+        rng, first = self._rng, self._run()
+        if rng.random() < 0.3:
+            return (first, self._run(first.key) if rng.random() < 0.5 else self._run())
+        second = self._run(first.key, first.step if rng.random() < 0.5 else "") if rng.random() < 0.6 else self._other()
+        between = (self._other(),) if rng.random() < 0.3 else ()
+        return (_with(first, _moment(rng, first.step)), *between, second)
+
+    def _stall(self) -> Group:
+        """A run stops, rows or files are taken away meanwhile, and it goes on."""
+        first, maintain = self._run(), self._rng.random() < 0.5
+        moment = Moment("stop", event=self._rng.randint(1, _EVENTS[first.step]))
+        return (_with(first, moment), _maintain(self._rng) if maintain else _takedown(self._rng))
+
+    def _try_again(self) -> Group:
+        """A run dies, what divides its work is set to another value, and it is tried again."""
+        first = self._run()
+        moment = Moment("kill", event=self._rng.randint(1, _EVENTS[first.step]))
+        return (_with(first, moment), _set(self._rng, _CUTS), Operation("run", first.key, first.step))
+
+    def _alone(self) -> Group:
+        rng = self._rng
+        if rng.random() < 0.75:
+            return (self._other(alone=True),)
+        first = self._run()
+        return (_with(first, _moment(rng, first.step, 0.5)),)
+
+    def _run(self, key: str = "", step: str = "") -> Operation:
+        rng = self._rng
+        step = step or rng.choices(self.steps, (3, 2, 1, 1)[: len(self.steps)])[0]
+        return Operation("run", key or rng.choice(KEYS), step, again=rng.random() < 0.2)
+
+    def _other(self, alone: bool = False) -> Operation:
+        known = [name for name in self._names if alone or name not in _ALONE]
+        return _MAKERS[self._rng.choices(known, [ALL[name] for name in known])[0]](self._rng)
 
 
 def _moment(rng: Random, step: str, chance: float = 1.0) -> Moment | None:
@@ -84,48 +146,34 @@ def _with(operation: Operation, moment: Moment | None) -> Operation:
     return Operation(**{**vars(operation), "moment": moment})
 
 
-def _run(rng: Random, key: str = "") -> Operation:
-    step = rng.choices(STEPS, (3, 2))[0]
-    return Operation("run", key or rng.choice(KEYS), step, again=rng.random() < 0.2)
-
-
 def _land(rng: Random, key: str = "") -> Operation:
     numbers = tuple(rng.sample(range(NUMBERS), rng.randint(8, 20)))
     twice = numbers[:2] if rng.random() < 0.5 else ()
     return Operation("land", key or rng.choice(KEYS), numbers=numbers + twice)
 
 
-def _other(rng: Random, names: Sequence[str]) -> Operation:
-    known = [name for name in ALL if name in names]
-    return _MAKERS[rng.choices(known, [ALL[name] for name in known])[0]](rng)
-
-
-def _set(rng: Random) -> Operation:
-    setting, values = rng.choice(
-        [
-            ("ingest.rules.min_words", (3, 4, 5)),
-            ("ingest.rules.min_words", (3, 4, 5)),
-            ("ingest.part_rows", (4, 10)),
-            ("ingest.piece_rows", (5, 100)),
-            ("parts.part_rows", (3, 8)),
-            ("parts.chunk_rows", (8, 24)),
-        ]
-    )
+def _set(rng: Random, settings: Sequence[tuple[str, tuple[int, ...]]] = ()) -> Operation:
+    setting, values = rng.choice(settings or (_RULE, _RULE, *_CUTS))
     return Operation("set", setting=setting, value=str(rng.choice(values)))
 
 
 def _takedown(rng: Random) -> Operation:
-    kind = rng.choice(("uid", "url"))
-    moment = _moment(rng, "takedown", 0.3)
-    return Operation("takedown", numbers=(rng.randrange(NUMBERS),), value=kind, moment=moment)
+    # By uid only pairs without a copy at the same address: the copy may take the place of the removed row, or not yet.
+    kind, number = rng.choice((("uid", rng.randrange(10, 50)), ("url", rng.randrange(NUMBERS))))
+    return Operation("takedown", numbers=(number,), value=kind, moment=_moment(rng, "takedown", 0.3))
 
 
 def _maintain(rng: Random) -> Operation:
-    return Operation("maintain", days=rng.choice((0, 1, 3, 6)), moment=_moment(rng, "maintain", 0.2))
+    return Operation("maintain", days=rng.choice((0, 1, 3, 6, 20)), moment=_moment(rng, "maintain", 0.2))
 
 
 def _damage(rng: Random) -> Operation:
-    return Operation("damage", value=rng.choice(("delete", "corrupt")), pick=rng.randrange(1000))
+    return Operation("damage", value=rng.choice(("delete", "corrupt")), pick=rng.randrange(10_000))
+
+
+def _rollback(rng: Random) -> Operation:
+    moment = _moment(rng, "rollback", 0.2)
+    return Operation("rollback", rng.choice(KEYS), rng.choice(STEPS), pick=rng.randrange(100), moment=moment)
 
 
 _MAKERS: dict[str, Callable[[Random], Operation]] = {
@@ -134,10 +182,13 @@ _MAKERS: dict[str, Callable[[Random], Operation]] = {
     "takedown": _takedown,
     "maintain": _maintain,
     "damage": _damage,
+    "rollback": _rollback,
     "copy": lambda rng: Operation("copy", rng.choice(KEYS)),
+    "look": lambda rng: Operation("look", rng.choice(KEYS), rng.choice(STEPS)),
+    "repair": lambda rng: Operation("repair", moment=_moment(rng, "repair", 0.3)),
+    "release": lambda rng: Operation("release", moment=_moment(rng, "release", 0.3)),
     "backup": lambda _: Operation("backup"),
     "restore": lambda rng: Operation("restore", value=rng.choice(("catalog", "store"))),
-    "rollback": lambda rng: Operation("rollback", rng.choice(KEYS), rng.choice(STEPS)),
 }
 
 

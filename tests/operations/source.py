@@ -1,5 +1,6 @@
-"""The source of the small lake: numbered pairs, their landing files, and a web server that draws their images."""
+"""The source of the small lake: numbered pairs, their landing files, a server of their images and of captions."""
 
+import base64
 import hashlib
 import io
 import json
@@ -7,8 +8,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from PIL import Image
 
@@ -19,6 +22,11 @@ _MISSING = 13  # every pair with a number divisible by this has no image
 _BROKEN = 17  # the line of every pair with a number one below a multiple of this is no JSON
 _SIDE, _BLOCK = 4, 8  # blocks per side of an image, and pixels per side of a block
 _FILES = 3
+_WORDS = (
+    "red", "green", "blue", "white", "black", "brown", "yellow", "pink", "small", "large", "round", "flat", "old",
+    "new", "tall", "wide",
+)  # fmt: skip
+_sent = count()
 
 
 def uid(number: int) -> str:
@@ -79,6 +87,11 @@ def lines(landing: Path, key: str) -> int:
     return sum(len(file.read_text().splitlines()) for file in sorted((landing / key).glob("*.jsonl")))
 
 
+def lines_of(numbers: Sequence[int]) -> list[int]:
+    """Count the rows of each landing file that `land` writes."""
+    return [len(numbers[file::_FILES]) for file in range(_FILES)]
+
+
 def numbers_by_uid(numbers: Iterable[int] = range(NUMBERS)) -> dict[str, int]:
     """Return the number of each uid."""
     return {uid(number): number for number in numbers}
@@ -102,9 +115,18 @@ class _Images(BaseHTTPRequestHandler):
         if not name.isdigit() or not has_image(int(name)):
             self.send_error(404)
             return
-        content = _jpeg(int(name))
+        self._send(_jpeg(int(name)), "image/jpeg")
+
+    def do_POST(self) -> None:
+        """Answer as a model would: describe the image, or repeat the description that is to be fused."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        choice = {"message": {"content": _answer(asked["messages"])}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 7, "completion_tokens": 5}
+        self._send(json.dumps({"choices": [choice], "usage": usage}).encode(), "application/json")
+
+    def _send(self, content: bytes, kind: str) -> None:
         self.send_response(200)
-        self.send_header("Content-Type", "image/jpeg")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -113,11 +135,28 @@ class _Images(BaseHTTPRequestHandler):
         pass
 
 
+def _answer(messages: Sequence[dict[str, Any]]) -> str:
+    content = messages[-1]["content"]
+    parts = [{"text": content}] if isinstance(content, str) else content
+    for part in parts:
+        if image := part.get("image_url"):
+            return description(seen_pattern(base64.b64decode(image["url"].partition(",")[2])))
+    told = "".join(part.get("text", "") for part in parts)
+    return told.partition("The description: ")[2].partition("\n")[0]
+
+
+def description(seen: Sequence[bool]) -> str:
+    """Return the caption of an image with these blocks."""
+    words = [_WORDS[int("".join("01"[white] for white in seen[row : row + _SIDE]), 2)] for row in range(0, 16, _SIDE)]
+    return f"A picture of a {words[0]} house, a {words[1]} tree, a {words[2]} boat and a {words[3]} cloud."
+
+
 def _jpeg(number: int) -> bytes:
+    # Sites send other bytes each time: what was fetched twice must not be mixed.
     image = Image.new("L", (_SIDE * _BLOCK, _SIDE * _BLOCK))
     for place, white in enumerate(pattern(number)):
         y, x = divmod(place, _SIDE)
         image.paste(255 if white else 0, (x * _BLOCK, y * _BLOCK, (x + 1) * _BLOCK, (y + 1) * _BLOCK))
     sink = io.BytesIO()
-    image.save(sink, "JPEG", quality=95)
+    image.save(sink, "JPEG", quality=75 + next(_sent) % 20)
     return sink.getvalue()

@@ -12,41 +12,43 @@ from pathlib import Path
 
 import pytest
 
+from tests.operations.bugs import NEEDED
 from tests.operations.forks import ForkServer
 from tests.operations.machine import Machine
-from tests.operations.sequences import Sequence_, as_lines, overlapping, sequence_of, shrunk
+from tests.operations.sequences import Sequence_, as_lines, operations_of, overlapping, sequence_of, shrunk
 from tests.operations.source import image_server
+from tests.services.postgres import Postgres
+from tests.services.s3 import S3
 
-OPERATIONS = ("set", "land", "takedown", "maintain", "copy")
 FEW = 4  # sequences that `make test` plays
 MOST_SEQUENCES = 50  # in which a bug must be found
-BUGS = ("forget_later_keys",)
-_AT_ONCE = 2
+_FAST = "tests.operations.hooks:without_expectations"
+_OF_FOLDERS = ("copy", "damage", "repair", "backup", "restore")  # operations on the files of a folder
 
 
 class Player:
-    """Plays sequences, two at once."""
+    """Plays sequences, one on each fork server at a time."""
 
-    def __init__(self, folder: Path, port: int, servers: Sequence[ForkServer]) -> None:
-        self._folder, self._port, self._servers = folder, port, servers
+    def __init__(self, folder: Path, port: int, servers: Sequence[ForkServer], place: dict[str, str] | None) -> None:
+        self._folder, self._port, self._servers, self._place = folder, port, servers, place
         self._played = 0
 
-    def failures(self, seeds: Sequence[int], operations: Sequence[str] = OPERATIONS) -> list[str]:
-        """Return a text for each seed whose sequence ends with problems."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            shares = pool.map(
-                lambda i: [self._failure(i, seed, operations) for seed in seeds[i::_AT_ONCE]], range(_AT_ONCE)
-            )
+    def failures(self, seeds: Sequence[int], *needed: str) -> list[str]:
+        """Return a text for each seed whose sequence ends with problems; `needed`: operations that each has."""
+        many = len(self._servers)
+        with ThreadPoolExecutor(many) as pool:
+            shares = pool.map(lambda i: [self._failure(i, seed, needed) for seed in seeds[i::many]], range(many))
             return [text for share in shares for text in share if text]
 
     def problems(self, sequence: Sequence_, server: int = 0) -> list[str]:
         """Play one sequence in a new lake."""
         self._played += 1
         folder = self._folder / f"{server}-{self._played}"
-        return Machine(self._servers[server], folder, self._port).play(sequence)
+        return Machine(self._servers[server], folder, self._port, self._place).play(sequence)
 
-    def _failure(self, server: int, seed: int, operations: Sequence[str]) -> str:
-        sequence = sequence_of(seed, operations)
+    def _failure(self, server: int, seed: int, needed: Sequence[str]) -> str:
+        names = dict.fromkeys([*operations_of(seed), *needed])
+        sequence = sequence_of(seed, [name for name in names if not self._place or name not in _OF_FOLDERS])
         problems = self.problems(sequence, server)
         if problems and "KALE_SHRINK" in os.environ:
             sequence = shrunk(sequence, lambda smaller: self.problems(smaller, server))
@@ -54,47 +56,70 @@ class Player:
 
 
 @contextmanager
-def player(folder: Path, patches: Sequence[str] = ()) -> Iterator[Player]:
+def player(
+    folder: Path, patches: Sequence[str] = (), many: int = 1, place: dict[str, str] | None = None
+) -> Iterator[Player]:
     with ExitStack() as stack:
         port = stack.enter_context(image_server())
-        yield Player(folder, port, [stack.enter_context(ForkServer(patches)) for _ in range(_AT_ONCE)])
+        yield Player(folder, port, [stack.enter_context(ForkServer(patches)) for _ in range(many)], place)
 
 
-def play(folder: Path, seeds: Sequence[int]) -> None:
-    with player(folder) as playing:
+def play(folder: Path, seeds: Sequence[int], patches: Sequence[str] = (), many: int = 1) -> None:
+    with player(folder, patches, many) as playing:
         failures = playing.failures(seeds)
     assert not failures, "\n".join(failures)
 
 
 @pytest.mark.timeout(900)
 def test_sequences_of_operations(tmp_path: Path) -> None:
-    play(tmp_path, [int(os.environ["KALE_SEED"])] if "KALE_SEED" in os.environ else range(FEW))
+    play(tmp_path, [int(os.environ["KALE_SEED"])] if "KALE_SEED" in os.environ else range(FEW), [_FAST])
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600)
 def test_many_sequences_of_operations(tmp_path: Path) -> None:
-    play(tmp_path, range(FEW, int(os.environ.get("OPERATION_SEQUENCES", "20"))))
+    play(tmp_path, range(FEW, int(os.environ.get("OPERATION_SEQUENCES", "20"))), many=2)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(4 * 3600)
+def test_sequences_of_operations_on_s3_with_postgresql(tmp_path: Path, s3: S3, postgres: Postgres) -> None:
+    for seed in range(1000, 1020):
+        place = {
+            "warehouse": f"s3://{s3.bucket()}/lake",
+            "catalog": postgres.database(),
+            "s3.endpoint": s3.endpoint,
+            "s3.region": s3.region,
+            "s3.access_key_id": s3.access_key,
+            "s3.secret_access_key": s3.secret_key,
+        }
+        with player(tmp_path / str(seed), [_FAST], place=place) as playing:
+            failures = playing.failures([seed])
+        assert not failures, "\n".join(failures)
 
 
 def test_more_than_a_quarter_of_the_operations_overlap() -> None:
-    shares = [overlapping(sequence_of(seed, OPERATIONS)) for seed in range(100)]
+    shares = [overlapping(sequence_of(seed, operations_of(seed))) for seed in range(100)]
     assert sum(shares) / len(shares) > 0.25
 
 
 def test_a_seed_always_makes_the_same_sequence() -> None:
-    assert sequence_of(5, OPERATIONS) == sequence_of(5, OPERATIONS) != sequence_of(6, OPERATIONS)
+    first, again, other = (sequence_of(seed, operations_of(5)) for seed in (5, 5, 6))
+    assert first == again != other
 
 
 def test_a_failing_sequence_shrinks_to_what_fails() -> None:
-    sequence = sequence_of(3, OPERATIONS)
+    sequence = sequence_of(3, operations_of(3))
     cause = next(operation for group in sequence for operation in group if operation.name == "run")
     assert shrunk(sequence, lambda smaller: any(cause in group for group in smaller)) == ((cause,),)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize("bug", NEEDED)
 def test_a_bug_that_is_put_back_is_found(bug: str, tmp_path: Path) -> None:
-    with player(tmp_path, [f"tests.operations.bugs:{bug}"]) as playing:
-        assert any(playing.failures([seed, seed + 1]) for seed in range(500, 500 + MOST_SEQUENCES, 2))
+    with player(tmp_path, [_FAST, f"tests.operations.bugs:{bug}"]) as playing:
+        found = (seed for seed in range(500, 500 + MOST_SEQUENCES) if playing.failures([seed], *NEEDED[bug]))
+        seed = next(found, None)
+    assert seed is not None, f"{bug} was not found in {MOST_SEQUENCES} sequences"
+    print(f"{bug} was found in sequence {seed - 499}")
