@@ -150,7 +150,7 @@ class Run:
 
 
 def _former_of(plan: Plan, lake: Lake) -> Snapshot | None:
-    return _unpinned(lake, {"former": plan.former})["former"] if plan.former else None
+    return unpinned(lake, {"former": plan.former})["former"] if plan.former else None
 
 
 def _settings_of(plan: Plan, settings: Settings) -> Settings:
