@@ -127,8 +127,10 @@ def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any
 
 def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
     from kale_tasks.lake.landing import landing_keys
+    from kale_tasks.runner.commit import finish_all
     from kale_tasks.runner.state import state
 
+    finish_all(lake, STEPS["ingest"].load())
     steps = [(spec, spec.load()) for spec in STEPS.values()]
     keys = sorted({*landing_keys(of), *(key for spec in STEPS.values() for key in lake.keys(spec.table))})
     cells = ((spec, state(lake, of, step, key)) for key in keys for spec, step in steps)

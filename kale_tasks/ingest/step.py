@@ -24,8 +24,7 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
-from kale_tasks.runner.commit import finish
-from kale_tasks.runner.order import unfinished_keys
+from kale_tasks.runner.commit import finish_all
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
@@ -51,8 +50,7 @@ class Ingest(Step):
 
     def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
         """Open the index of each earlier key, by key."""
-        for unfinished in unfinished_keys(lake, self):
-            finish(lake, self, unfinished)
+        finish_all(lake, self)
         return {p.key: snapshot for p, snapshot in Snapshot.open_all(lake, INDEX).items() if p.key < key}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:

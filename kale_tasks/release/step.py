@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from kale_tasks.contract.registry import find
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict
@@ -20,6 +21,7 @@ from kale_tasks.lake.tombstones import matcher
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.registry import formats_of
 from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
+from kale_tasks.runner.commit import finish_all
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 
@@ -43,6 +45,7 @@ class Release(Step):
         if lake.preview:
             raise no_preview("A release", lake.preview)
         opened = Snapshot.open_all(lake, "captions")
+        finish_all(lake, find("ingest"))  # a commit that was interrupted may not have put its marks
         # After the captions: a commit marks the keys whose pairs may be in two keys now, and these wait.
         marked = {partition.key for partition in unanswered_marks(lake, "pairs")}
         current = current_contents(lake)

@@ -12,7 +12,7 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.tombstones import matcher
 from kale_tasks.runner.ledger import fold_ledger, write_line
-from kale_tasks.runner.order import mark_keys
+from kale_tasks.runner.order import mark_keys, unfinished_keys
 from kale_tasks.runner.removal import Removed, matching_uids, remove_rows
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, read_committed, write_revision
@@ -84,6 +84,12 @@ def finish(lake: Lake, step: Step, key: str) -> None:
     for mark in marks(lake.storage, partition):
         if committed and mark.name in committed.because:
             delete_mark(lake.storage, partition, mark.name)
+
+
+def finish_all(lake: Lake, step: Step) -> None:
+    """Finish every key of a step whose commit was interrupted, so that no mark is missing."""
+    for key in unfinished_keys(lake, step):
+        finish(lake, step, key)
 
 
 def _finish_side(lake: Lake, step: Step, key: str, name: str) -> None:

@@ -56,9 +56,6 @@ class Run:
         self._opened: dict[str, Input] = (
             {**plan.inputs, **unpinned(lake, plan.pins)} if plan else dict(step.inputs(lake, self.settings, self.key))
         )
-        self.side_inputs = (
-            unpinned(lake, plan.side_pins) if plan else dict(step.side_inputs(lake, self.settings, self.key))
-        )
         self.inputs = plan.inputs if plan else contents(self._opened, as_made=step.as_made)
         self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
         self._check_plan(plan)
@@ -66,7 +63,18 @@ class Run:
             self.because = (*self.because, f"after-{self.fingerprint}")
             self.fingerprint = fingerprint(step, self.config, self.inputs, self.because)
         self.former = _former_of(plan, lake) if plan else self._rows_to_replace(again)
+        self._planned = plan
         self.meter = Meter()
+
+    @cached_property
+    def side_inputs(self) -> dict[str, Snapshot]:
+        """What its rows depend on through marks instead of the fingerprint, by name.
+
+        Opened when it is first asked for, which is after the marks: whoever only compares fingerprints needs none.
+        """
+        if self._planned:
+            return unpinned(self.lake, self._planned.side_pins)
+        return dict(self.step.side_inputs(self.lake, self.settings, self.key))
 
     def _because(self, again: str) -> tuple[str, ...]:
         found = {mark.name for mark in marks(self.lake.storage, self.partition)} | ({again} if again else set())
