@@ -89,6 +89,8 @@ def finalize(run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:
 
     Idempotent: yields nothing when called again on its own result.
     """
+    if not receipts:  # of a key without pairs
+        return
     parts = {number: _part_hashes(run, receipts[number]) for number in sorted(receipts)}
     ok = np.concatenate([part.ok for part in parts.values()])
     sha256 = np.concatenate([part.sha256 for part in parts.values()])[ok]
