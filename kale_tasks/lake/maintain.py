@@ -76,7 +76,7 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
 
     A run is withdrawn before its files are deleted, and looked at again after that: a process that goes on with it
     either sees that it is withdrawn, or is refused when it commits. Metadata is looked at again after its table was
-    changed: a process that wrote it and stalled before its commit is refused, and writes it anew.
+    changed: a process that wrote it and stalled before its commit is refused, and writes it again.
     """
     groups = {
         folder: [entry.path for entry in group]
