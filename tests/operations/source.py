@@ -141,8 +141,8 @@ def _answer(messages: Sequence[dict[str, Any]]) -> str:
     for part in parts:
         if image := part.get("image_url"):
             return description(seen_pattern(base64.b64decode(image["url"].partition(",")[2])))
-    told = "".join(part.get("text", "") for part in parts)
-    return told.partition("The description: ")[2].partition("\n")[0]
+    asked = "".join(part.get("text", "") for part in parts)
+    return asked.partition("The description: ")[2].partition("\n")[0]
 
 
 def description(seen: Sequence[bool]) -> str:

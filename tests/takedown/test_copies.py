@@ -1,4 +1,4 @@
-"""A takedown holds for what it names, by every identity and in every key; a copy that it does not name may stand."""
+"""A takedown holds for what it names, by every identity and in every key; other copies may return."""
 
 import json
 from pathlib import Path
