@@ -10,7 +10,20 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
-from kale_tasks.cli import airflow, inspect, maintain, models, quality, recipe, release, repair, run, sample, takedown
+from kale_tasks.cli import (
+    airflow,
+    inspect,
+    landing,
+    maintain,
+    models,
+    quality,
+    recipe,
+    release,
+    repair,
+    run,
+    sample,
+    takedown,
+)
 from kale_tasks.errors import BadConfig, KaleError, Paused
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -32,6 +45,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (run.commit, "kale commit ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123"),
     ],
     "Inspect": [
+        (landing.app, "kale landing check 2026-11-01"),
         (inspect.status, "kale status"),
         (inspect.pending, "kale pending --json"),
         (inspect.show, "kale show captions --key 2026-11-01 --out captions.csv"),
@@ -66,6 +80,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     ],
 }
 _GROUP_NAMES = {
+    id(landing.app): "landing",
     id(models.app): "models",
     id(recipe.app): "recipe",
     id(release.app): "release",

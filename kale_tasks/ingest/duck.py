@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
 
 import duckdb
 import pyarrow as pa
@@ -37,11 +38,11 @@ class DuckEngine:
         """Clean every piece in a pool of processes; a single one in this process."""
         workers = min(self._settings.workers or os.cpu_count() or 1, len(pieces))
         if workers <= 1:
-            yield from map(scan, pieces)
+            yield from chain.from_iterable(map(scan, pieces))
             return
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, exit_with_parent, (os.getpid(),)) as pool:
-            yield from pool.map(scan, pieces)
+            yield from chain.from_iterable(pool.map(scan, pieces))
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Register files as a table. DuckDB reads only the columns and rows it needs, from S3 as well."""

@@ -1,22 +1,28 @@
 """The data files among the landing files of a key, and the pieces in which they are read."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.landing import landing_files, landing_storage
-from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.settings.model import Settings
 
-FORMATS = ("parquet", "jsonl", "csv", "tsv", "tar")
-_ENDINGS = {**{name: name for name in FORMATS}, "ndjson": "jsonl"}
+FORMATS = ("parquet", "arrow", "json", "jsonl", "csv", "tsv", "tar", "pictures")
+_ENDINGS = {**{name: name for name in FORMATS[:-1]}, "ndjson": "jsonl", "feather": "arrow"}
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+_BESIDE = (".json", ".txt")  # the files that describe a picture of the same name
+# JSON files that other tools write about their data: img2dataset, `datasets`.
+_ABOUT = re.compile(r"(?:.*_stats|dataset_infos?|dataset_dict|state|metadata_schema)\.json")
 # Compressions by file ending, with the assumed bytes per row of files that do not record how many rows they hold.
 _ROW_BYTES = {"": 300, ".gz": 100, ".bz2": 80, ".xz": 80, ".zst": 100}
 
@@ -30,6 +36,7 @@ class DataFile:
     format: str  # one of FORMATS
     compression: str  # the file ending, such as ".gz"; empty: none
     size: int
+    members: tuple[str, ...] = ()  # of a folder of pictures: the files beside them
 
     @property
     def name(self) -> str:
@@ -54,20 +61,47 @@ def data_files(settings: Settings, key: str) -> list[DataFile]:
     A tar next to a table of the same stem is left out: it holds only the images of that table. Raises BadData when
     there is no data file at all.
     """
-    typed = [(entry, *kind) for entry in landing_files(settings, key) if (kind := _format(entry.path))]
+    entries = landing_files(settings, key)
+    folders = _beside_pictures(entries)
+    members = {path for known in folders.values() for path in known.members}
+    typed = [(e, *kind) for e in entries if e.path not in members and (kind := _format(e.path))]
     tables = {_stem(entry.path) for entry, format_, _ in typed if format_ != "tar"}
     chosen = [t for t in typed if t[1] != "tar" or _stem(t[0].path) not in tables]
-    if not chosen:
+    if not chosen and not folders:
         place = landing_storage(settings).uri(key)
         raise BadData(f"There are no landing files for {key} in {place}. Put some there, or check the key.")
-    return [DataFile(n, e.path, format_, compression, e.size) for n, (e, format_, compression) in enumerate(chosen)]
+    found = [DataFile(0, e.path, format_, compression, e.size) for e, format_, compression in chosen]
+    in_order = sorted([*found, *folders.values()], key=lambda file: file.path)
+    return [replace(file, number=number) for number, file in enumerate(in_order)]
+
+
+def _beside_pictures(entries: Sequence[Entry]) -> dict[str, DataFile]:
+    """Return for each folder with pictures the text and JSON files beside them, as one file."""
+    pictures = {str(PurePosixPath(e.path).with_suffix("")) for e in entries if _suffix(e.path) in _PICTURES}
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if _suffix(entry.path) in _BESIDE and str(PurePosixPath(entry.path).with_suffix("")) in pictures:
+            found.setdefault(str(PurePosixPath(entry.path).parent), []).append(entry)
+    return {
+        folder: DataFile(0, f"{folder}/", "pictures", "", sum(e.size for e in some), tuple(e.path for e in some))
+        for folder, some in found.items()
+    }
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
+
+
+def tag_of(landing: Storage, file: DataFile) -> str:
+    """Return what changes when a file is replaced, at the cost of a look at it."""
+    return short_sha256(" ".join(str(landing.tag(path)) for path in file.members or (file.path,)))
 
 
 def content_of(landing: Storage, files: Sequence[DataFile]) -> str:
     """Hash the names and contents of files. The hash changes when a file is added, removed or changed."""
     known = hashlib.sha256()
     with ThreadPoolExecutor(8) as pool:
-        for file, content in zip(files, pool.map(lambda f: _content(landing, f.path), files), strict=True):
+        for file, content in zip(files, pool.map(lambda f: _content(landing, f), files), strict=True):
             known.update(f"{file.name}\0{file.size}\0{content}\n".encode())
     return known.hexdigest()[:20]
 
@@ -115,6 +149,8 @@ def _cut(landing: Storage, file: DataFile, piece_rows: int) -> Iterator[_Cut]:
 
 def _format(path: str) -> tuple[str, str] | None:
     name = PurePosixPath(path).name.lower()
+    if _ABOUT.fullmatch(name):
+        return None
     for compression in _ROW_BYTES:
         stem = name.removesuffix(compression)
         if (not compression or stem != name) and (format_ := _ENDINGS.get(stem.rpartition(".")[2])) and "." in stem:
@@ -128,11 +164,14 @@ def _stem(path: str) -> str:
     return without.rpartition(".")[0]
 
 
-def _content(landing: Storage, path: str) -> str:
+def _content(landing: Storage, file: DataFile) -> str:
     if not isinstance(landing, FolderStorage):
-        return str(landing.tag(path))  # S3 returns a hash of the content
+        return (
+            tag_of(landing, file) if file.members else str(landing.tag(file.path))
+        )  # S3 returns a hash of the content
     known = hashlib.sha256()
-    with landing.arrow.open_input_stream(path, compression=None) as source:
-        while block := source.read(1 << 22):
-            known.update(block)
+    for path in file.members or (file.path,):
+        with landing.arrow.open_input_stream(path, compression=None) as source:
+            while block := source.read(1 << 22):
+                known.update(block)
     return known.hexdigest()

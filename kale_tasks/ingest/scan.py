@@ -1,6 +1,8 @@
-"""Cleans one piece of the landing files into a scratch file, on any worker of an engine."""
+"""Cleans one piece of the landing files into scratch files, on any worker of an engine."""
 
 import io
+import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.ingest.clean import CLEAN, RowCleaner
-from kale_tasks.ingest.pieces import Piece
+from kale_tasks.ingest.pieces import Piece, tag_of
 from kale_tasks.ingest.sources import read_piece
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.base import Storage
+
+_BATCHES = 16  # of 4,096 rows each that one scratch file has at most
 
 
 @dataclass(frozen=True)
@@ -24,20 +28,29 @@ class Scan:
     cleaner: RowCleaner
     limit: int | None  # most rows to take from a piece
 
-    def path(self, piece: Piece) -> str:
-        """Return the path of a piece's cleaned rows."""
+    def stem(self, piece: Piece) -> str:
+        """Return how the paths of a piece's cleaned rows begin."""
         # Named by what is in it: another try may divide the files into other pieces, or find other files landed.
         groups = piece.groups or (0,)
-        tag = short_sha256(f"{piece.file.path} {self.landing.tag(piece.file.path)}")[:8]
+        tag = short_sha256(f"{piece.file.path} {tag_of(self.landing, piece.file)}")[:8]
         name = f"{piece.file.number:05d}-{piece.first_row:012d}-{groups[0]}-{groups[-1]}-{tag}"
-        return f"{self.folder}/clean-{name}.parquet"
+        return f"{self.folder}/clean-{name}"
 
-    def __call__(self, piece: Piece) -> str:
-        """Clean a piece, unless an earlier attempt has, and return the path of its rows."""
-        path = self.path(piece)  # before the file is read: what lands meanwhile has another tag
-        if not self.warehouse.exists(path):
-            self.warehouse.put(path, to_parquet(self._cleaned(piece), CLEAN))
-        return path
+    def __call__(self, piece: Piece) -> list[str]:
+        """Clean a piece, unless an earlier attempt has, and return the paths of its rows: of some rows each.
+
+        So a file of any size, which cannot be divided, is cleaned in bounded memory.
+        """
+        stem = self.stem(piece)  # before the file is read: what lands meanwhile has another tag
+        finished = f"{stem}.json"
+        if self.warehouse.exists(finished):
+            return list(map(str, json.loads(self.warehouse.read(finished))))
+        paths, batches = list[str](), self._cleaned(piece)
+        while some := list(itertools.islice(batches, _BATCHES)):
+            paths.append(f"{stem}-{len(paths):06d}.parquet")
+            self.warehouse.put(paths[-1], to_parquet(iter(some), CLEAN))
+        self.warehouse.put(finished, json.dumps(paths).encode())
+        return paths
 
     def _cleaned(self, piece: Piece) -> Iterator[pa.RecordBatch]:
         left = self.limit

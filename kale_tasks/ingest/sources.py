@@ -3,28 +3,26 @@
 import bz2
 import csv
 import gzip
-import io
-import json
 import lzma
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any
+from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
+from kale_tasks.ingest import records
 from kale_tasks.ingest.coerce import RAW, column
-from kale_tasks.ingest.pieces import Piece
+from kale_tasks.ingest.pieces import DataFile, Piece
+from kale_tasks.ingest.records import Record
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.base import Storage
 
 _BATCH = 4096
-_LINE_BYTES = 1 << 22  # a longer line or CSV field is no record of a pair
-_RECORD_LINES = 1000  # a CSV record of more lines has a quote that is not closed
 _UNPACKED_BYTES = 1 << 30  # most bytes of a compressed Parquet file, which is unpacked in memory
-_Record = Mapping[str, Any] | None  # None: the record could not be parsed
 _UNPACK: dict[str, Callable[[Any], Any]] = {
     "": lambda file: file,
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
@@ -32,7 +30,14 @@ _UNPACK: dict[str, Callable[[Any], Any]] = {
     ".xz": lzma.LZMAFile,
     ".zst": lambda file: zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True),
 }
-_BROKEN = (
+_RECORDS: dict[str, Callable[[Any], Iterator[Record]]] = {
+    "json": records.json_values,
+    "jsonl": records.json_lines,
+    "csv": records.table(","),
+    "tsv": records.table("\t"),
+    "tar": records.tar,
+}
+BROKEN = (
     pa.ArrowException,
     OSError,
     EOFError,
@@ -55,7 +60,7 @@ def read_piece(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]
         for batch in _batches(landing, piece, names):
             yield _numbered(batch, row)
             row += batch.num_rows
-    except _BROKEN as error:
+    except BROKEN as error:
         yield _numbered(_broken(piece, 1, error, short_sha256(piece.file.name, 32).encode()), row)
 
 
@@ -67,25 +72,46 @@ def _batches(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
     if piece.file.format == "parquet":
         yield from _parquet(landing, piece, names)
         return
-    read_records = {"jsonl": _json_lines, "csv": _table(","), "tsv": _table("\t"), "tar": _tar}[piece.file.format]
+    if piece.file.format == "arrow":
+        yield from _arrow(landing, piece, names)
+        return
+    for some in _batched(records_of(landing, piece.file)):
+        yield _batch_of(piece, some, names)
+
+
+def records_of(landing: Storage, file: DataFile) -> Iterator[Record]:
+    """Yield the records of a file that is no table of columns."""
+    if file.format == "pictures":
+        yield from records.beside_pictures(landing, file.members)
+        return
     with (
-        landing.arrow.open_input_stream(piece.file.path, compression=None) as raw,
-        _UNPACK[piece.file.compression](raw) as source,
+        landing.arrow.open_input_stream(file.path, compression=None) as raw,
+        _UNPACK[file.compression](raw) as source,
     ):
-        for some in _batched(read_records(source)):
-            yield _batch_of(piece, some, names)
+        yield from _RECORDS[file.format](source)
 
 
-def _batched(records: Iterator[_Record]) -> Iterator[list[_Record]]:
+def columns_of(landing: Storage, file: DataFile) -> list[str]:
+    """Return the names of the columns of a file; of records, those that the first ones have."""
+    if file.format == "parquet":
+        with landing.arrow.open_input_file(file.path) as source:
+            return list(pq.ParquetFile(_unpacked(file, source)).schema_arrow.names)
+    if file.format == "arrow":
+        with landing.arrow.open_input_file(file.path) as source:
+            return list(_arrow_batches(_unpacked(file, source))[0].names)
+    return list(dict.fromkeys(name for record in islice(records_of(landing, file), 100) for name in record or ()))
+
+
+def _batched(found: Iterator[Record]) -> Iterator[list[Record]]:
     """Group records. Those before an error are yielded before it is raised."""
-    some: list[_Record] = []
+    some: list[Record] = []
     try:
-        for record in records:
+        for record in found:
             some.append(record)
             if len(some) == _BATCH:
                 yield some
                 some = []
-    except _BROKEN:
+    except BROKEN:
         if some:
             yield some
         raise
@@ -95,7 +121,7 @@ def _batched(records: Iterator[_Record]) -> Iterator[list[_Record]]:
 
 def _parquet(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
     with landing.arrow.open_input_file(piece.file.path) as file:
-        parquet = pq.ParquetFile(_unpacked(piece, file))
+        parquet = pq.ParquetFile(_unpacked(piece.file, file))
         wanted = sorted({name for known in names.values() for name in known} & set(parquet.schema_arrow.names))
         reason, detail = _missing_columns(piece, parquet.schema_arrow.names, names)
         for group in range(parquet.num_row_groups) if piece.groups is None else piece.groups:
@@ -104,16 +130,37 @@ def _parquet(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]])
                 for batch in parquet.iter_batches(_BATCH, row_groups=[group], columns=wanted):
                     yield _to_raw(_first_values(batch, names), batch.num_rows, [reason] * batch.num_rows, detail)
                     left -= batch.num_rows
-            except _BROKEN as error:  # the footer says how many rows are lost; other groups may be whole
+            except BROKEN as error:  # the footer says how many rows are lost; other groups may be whole
                 yield _broken(piece, left, error)
 
 
-def _unpacked(piece: Piece, file: Any) -> Any:
-    if not piece.file.compression:
-        return file
-    content = _UNPACK[piece.file.compression](file).read(_UNPACKED_BYTES + 1)
+def _arrow(landing: Storage, piece: Piece, names: Mapping[str, Sequence[str]]) -> Iterator[pa.RecordBatch]:
+    with landing.arrow.open_input_file(piece.file.path) as file:
+        schema, batches = _arrow_batches(_unpacked(piece.file, file))
+        reason, detail = _missing_columns(piece, schema.names, names)
+        for whole in batches:
+            for start in range(0, whole.num_rows, _BATCH):
+                batch = whole.slice(start, _BATCH)
+                yield _to_raw(_first_values(batch, names), batch.num_rows, [reason] * batch.num_rows, detail)
+
+
+def _arrow_batches(file: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Open an Arrow file, or a stream, as `datasets` saves it."""
+    try:
+        known = pa.ipc.open_file(file)
+        return known.schema, (known.get_batch(n) for n in range(known.num_record_batches))
+    except pa.ArrowInvalid:
+        file.seek(0)
+        stream = pa.ipc.open_stream(file)
+        return stream.schema, iter(stream)
+
+
+def _unpacked(file: DataFile, source: Any) -> Any:
+    if not file.compression:
+        return source
+    content = _UNPACK[file.compression](source).read(_UNPACKED_BYTES + 1)
     if len(content) > _UNPACKED_BYTES:
-        raise ValueError(f"unpacks to more than {_UNPACKED_BYTES >> 30} GiB; land it without {piece.file.compression}")
+        raise ValueError(f"unpacks to more than {_UNPACKED_BYTES >> 30} GiB; land it without {file.compression}")
     return pa.BufferReader(content)
 
 
@@ -140,16 +187,16 @@ def _missing_columns(
     return None, None
 
 
-def _batch_of(piece: Piece, records: Sequence[_Record], names: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
+def _batch_of(piece: Piece, some: Sequence[Record], names: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
     columns = {
-        name: [next((r[n] for n in wanted if r.get(n) is not None), None) if r else None for r in records]
+        name: [next((r[n] for n in wanted if r.get(n) is not None), None) if r else None for r in some]
         for name, wanted in names.items()
     }
-    reasons = [None if r is not None else "bad_record" for r in records]
+    reasons = [None if r is not None else "bad_record" for r in some]
     if piece.file.format in ("csv", "tsv"):
-        reason, detail = _missing_columns(piece, list(records[0] or ()), names)
-        return _to_raw(columns, len(records), [reason] * len(records) if reason else reasons, detail)
-    return _to_raw(columns, len(records), reasons)
+        reason, detail = _missing_columns(piece, list(some[0] or ()), names)
+        return _to_raw(columns, len(some), [reason] * len(some) if reason else reasons, detail)
+    return _to_raw(columns, len(some), reasons)
 
 
 def _to_raw(
@@ -164,67 +211,3 @@ def _broken(piece: Piece, rows: int, error: BaseException, uid: bytes | None = N
     """Make the rows that stand for what cannot be read."""
     detail = " ".join(f"{piece.file.name}: {type(error).__name__}: {error}".split())
     return pa.RecordBatch.from_pylist([{"uid": uid, "reason": "broken_file", "detail": detail}] * rows, RAW)
-
-
-def _json_lines(source: Any) -> Iterator[_Record]:
-    lines = io.BufferedReader(source)
-    while line := lines.readline(_LINE_BYTES):
-        whole = len(line) < _LINE_BYTES or line.endswith(b"\n")
-        if line.strip():
-            yield _json(line) if whole else None
-        while not whole:  # skip the rest of a line that is too long, without holding it
-            rest = lines.readline(_LINE_BYTES)
-            whole = len(rest) < _LINE_BYTES or rest.endswith(b"\n")
-
-
-def _table(delimiter: str) -> Callable[[IO[bytes]], Iterator[_Record]]:
-    def records(source: IO[bytes]) -> Iterator[_Record]:
-        csv.field_size_limit(_LINE_BYTES)
-        # Invalid UTF-8 is read as surrogates, so that only the row with it is quarantined.
-        text = io.TextIOWrapper(source, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        reader, line = csv.DictReader(_bounded_lines(text), delimiter=delimiter), 1
-        for record in reader:
-            if reader.line_num - line > _RECORD_LINES:
-                raise csv.Error(f"a quote in the record after line {line} is not closed")
-            line = reader.line_num
-            yield {name: value or None for name, value in record.items() if isinstance(name, str)}
-
-    return records
-
-
-def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
-    while line := text.readline(_LINE_BYTES):
-        if len(line) == _LINE_BYTES and line[-1] not in "\r\n":
-            raise csv.Error(f"a line is longer than {_LINE_BYTES >> 20} MiB")
-        yield line
-
-
-def _tar(source: IO[bytes]) -> Iterator[_Record]:
-    end = _LastBytes(source)
-    with tarfile.open(fileobj=end, mode="r|") as tar:  # type: ignore[call-overload]
-        for member in tar:
-            if member.isfile() and member.name.lower().endswith(".json") and (content := tar.extractfile(member)):
-                yield _json(content.read(_LINE_BYTES + 1)) if member.size <= _LINE_BYTES else None
-    if end.last.strip(b"\0"):  # tarfile takes a header that is cut for the end
-        raise tarfile.ReadError("the file is cut: it does not end with empty blocks")
-
-
-class _LastBytes:
-    """Passes a stream on and remembers the last bytes that were read."""
-
-    def __init__(self, source: IO[bytes]) -> None:
-        self._source, self.last = source, b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Read from the stream."""
-        if found := self._source.read(size):
-            self.last = (self.last + found)[-tarfile.BLOCKSIZE :]
-        return found
-
-
-def _json(text: bytes) -> _Record:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

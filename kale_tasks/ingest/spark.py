@@ -35,7 +35,7 @@ class SparkEngine:
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
         """Clean every piece, one task per piece."""
         work = list(pieces)
-        return iter(self._spark.sparkContext.parallelize(work, len(work) or 1).map(scan).collect())
+        return iter(self._spark.sparkContext.parallelize(work, len(work) or 1).flatMap(scan).collect())
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Register files as a table, several files per task."""

@@ -18,7 +18,7 @@ WEB_LANGUAGES = (
     "it", "ja", "ko", "nl", "no", "pl", "pt", "ro", "ru", "sv", "th", "tr", "uk", "vi", "zh",
 )
 # Scripts by the first word of the names of their characters, each with the languages that are detected in it; the first
-# one stands for all others.
+# one is returned for all others.
 _SCRIPTS = {
     "ARABIC": ("ar", "fa"), "ARMENIAN": ("hy",), "BENGALI": ("bn",), "CJK": ("zh", "ja"),
     "CYRILLIC": ("ru", "bg", "uk"), "DEVANAGARI": ("hi",), "ETHIOPIC": ("am",), "GEORGIAN": ("ka",), "GREEK": ("el",),

@@ -1,0 +1,163 @@
+"""Reads the records of text formats one by one, in bounded memory: JSON, JSON lines, tables, tars, pictures."""
+
+import codecs
+import csv
+import io
+import json
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+from kale_tasks.lake.storage.base import Storage
+
+LINE_BYTES = 1 << 22  # a longer line, CSV field or object is no record of a pair
+_RECORD_LINES = 1000  # a CSV record of more lines has a quote that is not closed
+_BLOCK = 1 << 20
+_BETWEEN = re.compile(r"[\s,\[\]]*")  # what separates the objects of an array
+Record = Mapping[str, Any] | None  # None: the record could not be parsed
+
+
+def json_lines(source: Any) -> Iterator[Record]:
+    """Yield the object of each line. A line that is too long is skipped without being held."""
+    lines = _utf8(source)
+    while line := lines.readline(LINE_BYTES):
+        whole = len(line) < LINE_BYTES or line.endswith(b"\n")
+        if line.strip():
+            yield _json(line) if whole else None
+        while not whole:
+            rest = lines.readline(LINE_BYTES)
+            whole = len(rest) < LINE_BYTES or rest.endswith(b"\n")
+
+
+def json_values(source: Any) -> Iterator[Record]:
+    """Yield the objects of a JSON file: those of its array, its only one, or one on each line."""
+    lines = _utf8(source)
+    first = lines.readline(LINE_BYTES)
+    if _json(first) is not None:
+        yield from json_lines(_Chained(first, lines))
+        return
+    recode, decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape"), json.JSONDecoder()
+    text = ""
+    for block in chain([first], iter(lambda: lines.read(_BLOCK), b"")):
+        text += recode.decode(block)
+        at = _BETWEEN.match(text).end()  # type: ignore[union-attr]  # it matches nothing as well
+        while at < len(text):
+            try:
+                value, end = decoder.raw_decode(text, at)
+            except (ValueError, RecursionError):  # perhaps only because the rest has not been read
+                break
+            yield value if isinstance(value, dict) else None
+            at = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+        text = text[at:]
+        if len(text) > LINE_BYTES:
+            break
+    if text:
+        raise ValueError("what follows is no JSON object; an array of objects, or an object on each line, can be read")
+
+
+def table(delimiter: str) -> Callable[[IO[bytes]], Iterator[Record]]:
+    """Return a reader of CSV with this delimiter."""
+
+    def records(source: IO[bytes]) -> Iterator[Record]:
+        csv.field_size_limit(LINE_BYTES)
+        # Invalid UTF-8 is read as surrogates, so that only the row with it is quarantined.
+        text = io.TextIOWrapper(_utf8(source), encoding="utf-8-sig", errors="surrogateescape", newline="")
+        reader, line = csv.DictReader(_bounded_lines(text), delimiter=delimiter), 1
+        for record in reader:
+            if reader.line_num - line > _RECORD_LINES:
+                raise csv.Error(f"a quote in the record after line {line} is not closed")
+            line = reader.line_num
+            yield {name: value or None for name, value in record.items() if isinstance(name, str)}
+
+    return records
+
+
+def tar(source: IO[bytes]) -> Iterator[Record]:
+    """Yield the JSON files of a tar, as img2dataset and WebDataset write them beside the images."""
+    end = _LastBytes(source)
+    with tarfile.open(fileobj=end, mode="r|") as members:  # type: ignore[call-overload]
+        for member in members:
+            if member.isfile() and member.name.lower().endswith(".json") and (content := members.extractfile(member)):
+                yield _json(content.read(LINE_BYTES + 1)) if member.size <= LINE_BYTES else None
+    if end.last.strip(b"\0"):  # tarfile takes a header that is cut for the end
+        raise tarfile.ReadError("the file is cut: it does not end with empty blocks")
+
+
+def beside_pictures(landing: Storage, paths: tuple[str, ...]) -> Iterator[Record]:
+    """Yield a record for each picture of a folder, of the `.json` and the `.txt` beside it."""
+    known: dict[str, dict[str, str]] = {}
+    for path in paths:
+        known.setdefault(str(PurePosixPath(path).with_suffix("")), {})[PurePosixPath(path).suffix.lower()] = path
+    for found in known.values():
+        record = _json(landing.read(found[".json"])) if ".json" in found else {}
+        text = {"text": landing.read(found[".txt"])} if ".txt" in found else {}
+        yield None if record is None else {**text, **record}
+
+
+def _utf8(source: Any) -> io.BufferedReader:
+    """Return a stream as UTF-8; UTF-16 is known by its first two bytes."""
+    head = source.read(2)
+    whole = _Chained(head, source)
+    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return io.BufferedReader(_Recoded(whole))
+    return io.BufferedReader(whole)
+
+
+class _Chained(io.RawIOBase):
+    """First some bytes, then a stream."""
+
+    def __init__(self, head: bytes, source: Any) -> None:
+        self._blocks = filter(None, chain([head], iter(lambda: source.read(_BLOCK), b"")))
+        self._left = b""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what there is."""
+        self._left = self._left or next(self._blocks, b"")
+        some, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(some)] = some
+        return len(some)
+
+
+class _Recoded(_Chained):
+    """A UTF-16 stream as UTF-8."""
+
+    def __init__(self, source: Any) -> None:
+        decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        blocks = iter(lambda: source.read(_BLOCK), b"")
+        self._blocks = filter(None, (decoder.decode(block).encode("utf-8", "surrogatepass") for block in blocks))
+        self._left = b""
+
+
+def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(LINE_BYTES):
+        if len(line) == LINE_BYTES and line[-1] not in "\r\n":
+            raise csv.Error(f"a line is longer than {LINE_BYTES >> 20} MiB")
+        yield line
+
+
+class _LastBytes:
+    """Passes a stream on and remembers the last bytes that were read."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source, self.last = source, b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read from the stream."""
+        if found := self._source.read(size):
+            self.last = (self.last + found)[-tarfile.BLOCKSIZE :]
+        return found
+
+
+def _json(text: bytes) -> Record:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
