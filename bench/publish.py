@@ -64,7 +64,7 @@ class Wordy(Step):
 
     name: ClassVar[str] = "fuse"
     table: ClassVar[str] = "captions"
-    slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
+    slice: ClassVar[Mapping[str, Any]] = {"recipe": "kale", "stage": 1}
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -242,9 +242,9 @@ def _lake(folder: Path, rows: int, keys: list[str]) -> tuple[Any, Any]:
     from tests.release.world import fill
 
     sets = [
-        f"warehouse={folder / 'warehouse'}", f"publish.target={folder / 'out'}", "publish.shard_rows=500000",
-        "parts.part_rows=1000", "parts.chunk_rows=40000", "publish.takedown_days=0", "maintenance.grace_hours=0",
-        "maintenance.run_days=0",
+        f"warehouse={folder / 'warehouse'}", f"publish.target={folder / 'out'}", "caption.recipe=kale",
+        "publish.shard_rows=500000", "publish.takedown_days=0", "parts.part_rows=1000", "parts.chunk_rows=40000",
+        "maintenance.grace_hours=0", "maintenance.run_days=0",
     ]  # fmt: skip
     settings = load(sets, environ={}).settings
     lake = Lake(settings)

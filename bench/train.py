@@ -29,7 +29,7 @@ def ours(lake: Lake, number: int) -> Sample:
     """The step's own loop: data, checkpoints, logs and all; the model's loading is not counted on either side."""
     settings = lake.settings.distill.train.model_copy(update={"seed": number})
     changed = lake.settings.model_copy(update={"distill": lake.settings.distill.model_copy(update={"train": settings})})
-    run = Run(Distill(), lake, changed, small.KEY)
+    run = Run(Distill("demo"), lake, changed, small.KEY)
     plan(run)
     loading = timed(lambda: (load_base(run.settings.distill), None)[1])
 
@@ -67,7 +67,7 @@ def compare(page: Page, base: str, folder: Path) -> None:
     changes = {"steps": STEPS, "connector_steps": 0, "batch": 16, "accumulate": 1, "checkpoint_steps": 20}
     lake = Lake(small.small_settings(folder, Path(base), **changes))
     small.commit_captions(lake, small.KEY, ROWS)
-    run = Run(Distill(), lake, lake.settings, small.KEY)
+    run = Run(Distill("demo"), lake, lake.settings, small.KEY)
     _, processor = load_base(lake.settings.distill)
     micro_batches = example_sampler(run, processor).micro_batches(StreamPosition())
     pictures = BatchDataset(lake.settings, image_side(processor), processor.tokenizer.pad_token_id)

@@ -5,42 +5,46 @@ A student is trained on all keys, so its key is `all`. Captions of earlier stude
 
 from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import DISTILL_TICK, STAGE2_READY, dag_arguments, step_asset
+from kale_tasks.airflow.dag_parts import DISTILL_TICK, dag_arguments, dag_recipes, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.lake.keys import ALL_KEYS
 
-with DAG(
-    "kale_distill",
-    schedule=PartitionedAssetTimetable(
-        assets=step_asset("fuse") | DISTILL_TICK, default_partition_mapper=FixedKeyMapper(ALL_KEYS)
-    ),
-    dag_display_name="KALE 4: distill",
-    description="Train the student on the stage-1 captions of all keys.",
-    doc_md=__doc__,
-    params=run_form("force"),
-    max_active_runs=1,
-    **dag_arguments("models"),
-):
-    due = OnlyIfPendingOperator(
-        task_id="due",
-        task_display_name="enough new captions?",
-        doc_md="Continues if there are `schedule.distill_new_rows` captions that no student was trained on.",
-        what="distill",
-    )
-    announce = AnnounceOperator(
-        task_id="announce",
-        task_display_name="announce stage 2",
-        doc_md="Starts stage 2 for every key that has images but no captions of stage 2.",
-        what="stage2",
-        outlet=STAGE2_READY,
-        key=None,
-    )
-    distill = RunOperator(
-        task_id="distill",
-        task_display_name="train, evaluate, promote",
-        doc_md="Trains on all committed captions. A retry continues from the last checkpoint.",
-        step="distill",
-    )
-    due >> distill >> announce
+for recipe in dag_recipes():
+    with DAG(
+        f"kale_distill{recipe.suffix}",
+        schedule=PartitionedAssetTimetable(
+            assets=step_asset("fuse", recipe.name) | DISTILL_TICK, default_partition_mapper=FixedKeyMapper(ALL_KEYS)
+        ),
+        dag_display_name=f"KALE 4: distill{recipe.title}",
+        description="Train the student of a recipe on its stage-1 captions of all keys.",
+        doc_md=__doc__,
+        params=run_form("force"),
+        max_active_runs=1,
+        **dag_arguments("models"),
+    ):
+        due = OnlyIfPendingOperator(
+            task_id="due",
+            task_display_name="enough new captions?",
+            doc_md="Continues if there are `schedule.distill_new_rows` captions that no student was trained on.",
+            what="distill",
+            overrides=recipe.overrides,
+        )
+        announce = AnnounceOperator(
+            task_id="announce",
+            task_display_name="announce stage 2",
+            doc_md="Starts stage 2 for every key that has images but no captions of stage 2.",
+            what="stage2",
+            outlet=recipe.stage2_ready,
+            key=None,
+            overrides=recipe.overrides,
+        )
+        distill = RunOperator(
+            task_id="distill",
+            task_display_name="train, evaluate, promote",
+            doc_md="Trains on all committed captions. A retry continues from the last checkpoint.",
+            step="distill",
+            overrides=recipe.overrides,
+        )
+        due >> distill >> announce

@@ -2,7 +2,7 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import STAGE2_READY, dag_arguments, step_asset
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_recipes, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.groups import step_group
@@ -16,11 +16,13 @@ with DAG(
     params=run_form("redrive", "limit", "preview"),
     **dag_arguments("images"),
 ):
-    announce = AnnounceOperator(
-        task_id="announce",
-        task_display_name="announce stage 2",
-        doc_md="Starts stage 2 for this key if a student is promoted; otherwise `kale_distill` does that later.",
-        what="stage2",
-        outlet=STAGE2_READY,
-    )
-    step_group("images") >> announce
+    images = step_group("images")
+    for recipe in dag_recipes():
+        images >> AnnounceOperator(
+            task_id=f"announce{recipe.suffix}",
+            task_display_name=f"announce stage 2{recipe.title}",
+            doc_md="Starts stage 2 for this key if a student is promoted; otherwise `kale_distill` does that later.",
+            what="stage2",
+            outlet=recipe.stage2_ready,
+            overrides=recipe.overrides,
+        )

@@ -5,16 +5,9 @@ A paused Dag loses the events that it would have received; this Dag repeats them
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from kale_tasks.airflow.dag_parts import RELEASE_READY, STAGE2_READY, dag_arguments, step_asset
+from kale_tasks.airflow.dag_parts import RELEASE_READY, dag_arguments, dag_recipes, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.operators import CommandOperator
-
-_PENDING = {
-    "images": step_asset("ingest"),
-    "stage1": step_asset("images"),
-    "stage2": STAGE2_READY,
-    "release": RELEASE_READY,
-}
 
 _QUIET_HOURS = 6.0  # a part of a caption step takes minutes: nobody works on a key without a new file
 
@@ -33,14 +26,22 @@ with DAG(
         arguments=["maintain"],
         key=None,
     )
-    for what, asset in _PENDING.items():
-        AnnounceOperator(
-            task_id=f"announce_{what}",
-            task_display_name=f"announce pending {what}",
-            doc_md=f"Starts the Dag that makes {what} for every key that lacks it or whose inputs have changed, "
-            "unless it is blocked or was worked on in the last hours.",
-            what=what,
-            outlet=asset,
-            key=None,
-            quiet_hours=_QUIET_HOURS,
-        )
+    for recipe in dag_recipes():
+        pending = {
+            "images": step_asset("ingest"),
+            "stage1": step_asset("images"),
+            "stage2": recipe.stage2_ready,
+            "release": RELEASE_READY,
+        }
+        for what, asset in pending.items():
+            AnnounceOperator(
+                task_id=f"announce_{what}{recipe.suffix}",
+                task_display_name=f"announce pending {what}{recipe.title}",
+                doc_md=f"Starts the Dag that makes {what} for every key that lacks it or whose inputs have changed, "
+                "unless it is blocked or was worked on in the last hours.",
+                what=what,
+                outlet=asset,
+                key=None,
+                quiet_hours=_QUIET_HOURS,
+                overrides=recipe.overrides,
+            )

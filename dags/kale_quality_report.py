@@ -2,12 +2,12 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import dag_arguments, step_asset
+from kale_tasks.airflow.dag_parts import captions_asset, dag_arguments
 from kale_tasks.airflow.operators import CommandOperator
 
 with DAG(
     "kale_quality_report",
-    schedule=PartitionedAssetTimetable(assets=step_asset("fuse") | step_asset("student")),
+    schedule=PartitionedAssetTimetable(assets=captions_asset("fuse", "student")),
     dag_display_name="KALE: quality report",
     description="Report the contents and the quality of a key.",
     doc_md=__doc__,

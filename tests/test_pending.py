@@ -14,7 +14,7 @@ from kale_tasks.release.shards import CAPTIONS
 from kale_tasks.release.step import Release
 from tests.quality.defects import each, failing
 from tests.quality.test_blocked import KEY, checked, run_of
-from tests.quality.world import World, commit, commit_all, open_world
+from tests.quality.world import DENSE, World, commit, commit_all, open_world
 
 
 def pending(lake: Lake, **more: Any) -> dict[str, Any]:
@@ -30,8 +30,8 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def caption(lake: Lake, key: str) -> None:
-    commit_all(lake, World(key, pairs=60), "dense")
-    commit(lake, World(key, pairs=60), "fuse", built_on=[("dense", {}), ("images", {})])
+    commit_all(lake, World(key, pairs=60), DENSE)
+    commit(lake, World(key, pairs=60), "fuse", built_on=[("images", {})])
 
 
 def test_a_key_whose_inputs_have_changed_is_pending_like_one_that_lacks_rows(lake: Lake) -> None:
@@ -50,7 +50,7 @@ def test_captions_of_replaced_images_are_not_released(lake: Lake) -> None:
     caption(lake, "2026-11-01")
     assert len(sources()) == 2
     commit(lake, World(KEY, pairs=60), "images", each(sha256_matches=True))
-    assert sources() == [f"{CAPTIONS}2026-11-01/stage=1"]
+    assert sources() == [f"{CAPTIONS}2026-11-01/recipe=kale/stage=1"]
 
 
 def test_a_blocked_key_is_not_pending_until_it_is_accepted_or_its_inputs_change(tmp_path: Path) -> None:

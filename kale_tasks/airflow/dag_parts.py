@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, reduce
 from importlib import import_module
-from typing import Any
+from operator import or_
+from typing import Any, NamedTuple
 
 from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.definitions.callback import AsyncCallback
@@ -12,10 +13,13 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig
+from kale_tasks.recipes.files import recipe_name
 from kale_tasks.settings import load
 from kale_tasks.settings.schedule import Schedule
 
 _ERRORS = "kale_tasks.errors"
+# Settings that the form of a run may set; empty if the Dag's form lacks the field.
+OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "preview": "{{ params.get('preview') or '' }}"}
 
 
 def _asset(name: str) -> Asset:
@@ -23,17 +27,47 @@ def _asset(name: str) -> Asset:
 
 
 # Announcements: emitted once the lake has everything that the next Dag needs. Every event of an asset carries a key.
-STAGE2_READY = _asset("stage2_ready")
 RELEASE_READY = _asset("release_ready")
 DISTILL_TICK = _asset("distill_tick")
 
 
-def step_asset(step: str) -> Asset:
-    """Return the asset that announces the rows of a step; BadConfig if the step has none."""
-    name = step_spec(step).asset
+class DagRecipe(NamedTuple):
+    """A recipe with Dags of its own."""
+
+    name: str  # as in the settings
+    suffix: str  # of the names of its Dags
+    title: str  # behind the titles of its Dags
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The overrides with which its tasks run."""
+        return {**OVERRIDES, "caption.recipe": self.name}
+
+    @property
+    def stage2_ready(self) -> Asset:
+        """The announcement that a key lacks captions of its student."""
+        return _asset(f"stage2_ready/{recipe_name(self.name)}")
+
+
+@cache
+def dag_recipes() -> list[DagRecipe]:
+    """The recipes of `schedule.recipes`; without any, the configured one, whose Dags have plain names."""
+    of = load().settings
+    named = [DagRecipe(name, f"_{recipe_name(name)}", f" ({recipe_name(name)})") for name in of.schedule.recipes]
+    return named or [DagRecipe(of.caption.recipe, "", "")]
+
+
+def step_asset(step: str, recipe: str = "") -> Asset:
+    """Return the asset that announces the rows of a step (of a recipe); BadConfig if the step has none."""
+    name = step_spec(step, recipe).asset
     if name is None:
         raise BadConfig(f"The step '{step}' has no asset. Give its StepSpec one.")
     return _asset(name)
+
+
+def captions_asset(*steps: str) -> Any:
+    """Return the assets of some steps of every recipe, any of which starts a Dag."""
+    return reduce(or_, [step_asset(step, recipe.name) for recipe in dag_recipes() for step in steps])
 
 
 @cache

@@ -29,13 +29,6 @@ _FIELDS = {
         description="Work in this preview, which reads the lake but does not change it. "
         "Empty: `default` if there is a limit, else none.",
     ),
-    "recipe": Param(
-        None,
-        type=["null", "string"],
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
-        title="Recipe",
-        description="Name of a recipe in config/recipes; empty: the configured one.",
-    ),
 }
 TAKEDOWN_KINDS = {
     "uid": ("Uids", "Uids of pairs, one per line."),

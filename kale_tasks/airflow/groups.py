@@ -1,12 +1,14 @@
 """Makes the tasks of a step: plan, work on each chunk, seal, check, commit."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import TaskGroup, XComArg
 
-from kale_tasks.airflow.dag_parts import heavy_task, step_asset
+from kale_tasks.airflow.dag_parts import OVERRIDES, DagRecipe, heavy_task, step_asset
 from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator, SealOperator, WorkOperator
-from kale_tasks.contract.registry import step_spec
+from kale_tasks.contract.registry import StepSpec, step_spec
+from kale_tasks.recipes.files import PassOutline, outline
 
 _DOCS = {
     "plan": "Opens the inputs and divides the remaining work into chunks. None are left if it is committed.",
@@ -18,12 +20,28 @@ _DOCS = {
 }
 
 
-def step_group(step: str) -> TaskGroup:
-    """Make the tasks of a step. Its asset, if it has one, is emitted by the commit, which comes after the checks."""
-    spec = step_spec(step)
-    outlets = [step_asset(step)] if spec.asset else []
+def step_group(step: str, recipe: DagRecipe | None = None) -> TaskGroup:
+    """Make the tasks of a step, of a recipe if it is one of a recipe.
+
+    Its asset, if it has one, is emitted by the commit, which comes after the checks.
+    """
+    return _group(step_spec(step, recipe.name if recipe else ""), step, recipe.overrides if recipe else OVERRIDES)
+
+
+def pass_groups(recipe: DagRecipe) -> list[TaskGroup]:
+    """Make the tasks of every pass of a recipe, in order, from the names of the passes alone."""
+    return [_group(_pass_spec(one), one.name, recipe.overrides) for one in outline(recipe.name)]
+
+
+def _pass_spec(one: PassOutline) -> StepSpec:
+    suite = "checked" if one.checked else None  # which one, the command knows
+    return StepSpec(one.name, "", f"the texts of {one.name}", "texts", suite=suite, pool="gpu" if one.asks else None)
+
+
+def _group(spec: StepSpec, step: str, overrides: Mapping[str, str]) -> TaskGroup:
+    outlets = [step_asset(step, spec.arguments[0] if spec.arguments else "")] if spec.asset else []
     with TaskGroup(step, tooltip=f"Makes {spec.title}") as group:
-        common: dict[str, Any] = {"step": step}
+        common: dict[str, Any] = {"step": step, "overrides": overrides}
         plan = PlanOperator(task_id="plan", **_texts("plan", step), **common)
         fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
         work = WorkOperator.partial(

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from kale_tasks.airflow.command import Command
-from kale_tasks.airflow.dag_parts import heavy_task, schedule
+from kale_tasks.airflow.dag_parts import OVERRIDES, heavy_task, schedule
 from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
 from kale_tasks.airflow.lineage import Lineage
 from kale_tasks.contract.registry import step_spec
@@ -19,12 +19,6 @@ from kale_tasks.lake.keys import ALL_KEYS
 # A manual run may have neither a partition key nor a data interval; the name is then undefined.
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
 _PLANS = 4  # how often RunOperator plans before it gives up
-# Settings that the form of a run may set; empty if the Dag's form lacks the field.
-OVERRIDES = {
-    "limit": "{{ params.get('limit') or '' }}",
-    "preview": "{{ params.get('preview') or '' }}",
-    "caption.recipe": "{{ params.get('recipe') or '' }}",
-}
 # Named by the Dag run, so that a retry after the commit does not run a third time.
 AGAIN = "{{ run_id if params.get('force') or params.get('redrive') else '' }}"
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from kale_tasks.captions.chunk import CaptionChunk, answer_flags, injection_flags, result_of
 from kale_tasks.captions.passes import PassStep, RowTexts
 from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow, Row
+from kale_tasks.captions.sizes import check_stored_size
 from kale_tasks.captions.stream import CaptionStream, RowHandler
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model, describe, open_engine
@@ -20,6 +21,7 @@ from kale_tasks.recipes.conditions import holds
 from kale_tasks.recipes.parts import AskPass
 from kale_tasks.recipes.slots import SlotValue
 from kale_tasks.runner.run import Run
+from kale_tasks.text.grounding import invented
 
 
 class AskStep(RowHandler, PassStep):
@@ -34,6 +36,8 @@ class AskStep(RowHandler, PassStep):
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         ENGINES.reference(run.settings.caption.engine)  # an unknown engine must fail the plan, not the first chunk
+        if self.ask.image:
+            check_stored_size(run.settings, self.recipe.task(self.ask.name), f"The pass '{self.ask.name}'")
         return super().chunks(run)
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
@@ -70,9 +74,10 @@ class AskStep(RowHandler, PassStep):
         if cleaned.refused:
             return result_of(NoCaption(cleaned.refused, fallback=row.source["fallback"]), answer, cleaned)
         flags = [*answer_flags(row, answer, cleaned), *injection_flags(cleaned.text, *row.source["injection"])]
-        return result_of(
-            self._text(work, row, answer, cleaned.text, flags=[*row.source["flags"], *flags]), answer, cleaned
-        )
+        made = self._text(work, row, answer, cleaned.text, flags=[*row.source["flags"], *flags])
+        if self.ask.against and invented(cleaned.text, *row.source["sources"]):
+            return result_of(NoCaption("ungrounded", fallback=made), answer, cleaned)
+        return result_of(made, answer, cleaned)
 
     def _parsed(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
         bare = answer.text.strip().removeprefix("```json").strip("`\n ")
@@ -88,14 +93,14 @@ class AskStep(RowHandler, PassStep):
 
     def _text(self, work: CaptionChunk, row: PendingRow, answer: Answer, text: str, **more: Any) -> Row:
         known = {
-            "item": row.source["item"], "n": row.candidate, "model": work.model.name,
+            "item": row.source["item"], "n": row.candidate, "models": [*row.source["models"], work.model.name],
             "engine": describe(work.run.settings.caption, work.task), "prompt_hash": work.task.prompt.hash,
             "tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "finish_reason": answer.finish,
         }  # fmt: skip
         return self.text_row(work.run.key, row.uid, text, **known, **more)
 
     def _unasked(self, work: CaptionChunk, row: RowTexts, dropped: Counter[str]) -> list[PendingRow]:
-        fallback = self._fallback(work, row, row.alt.noise_flags)
+        fallback = self._fallback(work, row, [*row.order_flags(self._reads), *row.alt.noise_flags])
         if fallback is None:
             dropped["condition"] += 1
             return []
@@ -106,7 +111,7 @@ class AskStep(RowHandler, PassStep):
         texts = row.texts.get(self.ask.otherwise or "", [])
         if not texts:
             return None
-        return self.text_row(work.run.key, row.uid, texts[0]["text"], model=texts[0]["model"], flags=list(flags))
+        return self.text_row(work.run.key, row.uid, texts[0]["text"], models=texts[0]["models"], flags=list(flags))
 
     def _units(self, work: CaptionChunk, row: RowTexts, data: bytes, dropped: Counter[str]) -> Iterator[PendingRow]:
         items: Sequence[Row] = row.texts[self.ask.for_each] if self.ask.for_each else [{"item": "", "text": ""}]
@@ -127,15 +132,22 @@ class AskStep(RowHandler, PassStep):
 
     def _needed(self) -> list[str]:
         """The passes without whose texts there is nothing to ask about."""
-        return [name for name in self._passes() if name in self.ask.prompt.reads or name == self.ask.for_each]
+        return [name for name in self._ids if name in self.ask.prompt.reads or name == self.ask.for_each]
 
     def _source(self, work: CaptionChunk, row: RowTexts, item: Row) -> Mapping[str, Any]:
-        known = [row.first(name) for name in self._passes()]
-        fallback = self._fallback(work, row, [f"fallback_{self.ask.otherwise}"])
+        known, flags = [row.first(name) for name in self._ids], row.order_flags(self._reads)
+        fallback = self._fallback(work, row, [*flags, f"fallback_{self.ask.otherwise}"])
+        texts = [text for name in self._shown for text in row.texts[name]]
         return {
-            "item": item["item"], "flags": row.alt.instruction_flags if "alt" in self._reads else [],
-            "injection": (row.alt.cut, row.alt.text, *known), "fallback": fallback,
+            "item": item["item"], "flags": flags, "injection": (row.cut(self._reads), row.alt.text, *known),
+            "fallback": fallback, "models": list(dict.fromkeys(model for text in texts for model in text["models"])),
+            "sources": row.sources(self.ask.against),
         }  # fmt: skip
+
+    @property
+    def _shown(self) -> list[str]:
+        """The passes whose texts are in the prompt."""
+        return [name for name in self._ids if name in self.ask.prompt.reads]
 
     def _varied(self, uid: str) -> dict[str, SlotValue]:
         return {name: str(choices[_number(f"{name} {uid}") % len(choices)]) for name, choices in self.ask.vary.items()}

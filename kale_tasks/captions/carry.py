@@ -10,7 +10,6 @@ from typing import Any
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.rows import PendingPart, PendingRow, Row
 from kale_tasks.errors import BadData
-from kale_tasks.recipes.recipe import recipe_name
 
 
 class FormerTexts:
@@ -23,7 +22,6 @@ class FormerTexts:
     def __init__(self, work: CaptionChunk, step: str, version: int) -> None:
         self._former = work.run.former
         of = work.run.settings.caption
-        self._recipe = recipe_name(of.recipe)
         # What is the same for all rows. Cleaning counts too, because only cleaned texts are kept.
         self._shared = [step, version, of.engine, work.model.name, work.task.semantic()]
 
@@ -35,7 +33,7 @@ class FormerTexts:
         known = self._texts(asked)
         for row in asked:
             if found := known.get(row.made_from):
-                row.outcome = {**found, **({"recipe": self._recipe} if "recipe" in found else {})}
+                row.outcome = found
                 row.image = None
                 part.metrics["carried_over"] += 1
 

@@ -12,16 +12,18 @@ from kale_tasks.contract.step import part_span
 from kale_tasks.contract.types import Chunk
 from kale_tasks.engines.base import IMAGE_BROKEN, Answer, Model, describe
 from kale_tasks.imaging import BrokenImage, fit
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.recipes.parts import Task
-from kale_tasks.recipes.recipe import Recipe, recipe_name
+from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.text.alttext import injected_words
+from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import Grounding
 
 _IMAGE = ["uid", "status", "split", "shard", "offset", "length", "sha256"]
-_PAIR = ["uid", "url", "alt_text"]
+_PAIR = [name for name in ("uid", "url", "alt_text", "context") if name in TABLES["pairs"].arrow.names]
 
 
 class ChunkRows:
@@ -45,11 +47,6 @@ class ChunkRows:
         """The committed pairs of the key."""
         return self.run.rows("pairs")
 
-    @cached_property
-    def dense(self) -> Snapshot:
-        """The committed dense captions of the key."""
-        return self.run.rows("dense")
-
     def span(self, number: int) -> tuple[int, int]:
         """Return the first row of a part and the row after its last."""
         return part_span(self.run.settings, self._chunk, number)
@@ -57,10 +54,6 @@ class ChunkRows:
     def pairs_of(self, uids: Sequence[str]) -> dict[str, Row]:
         """Read the pairs with these uids, which must be in order."""
         return by_uid(self.pairs.between(uids[0], uids[-1], _PAIR).to_pylist()) if uids else {}
-
-    def hashes_of(self, uids: Sequence[str]) -> dict[str, Row]:
-        """Read the image hashes of these uids, which must be in order."""
-        return by_uid(self.images.between(uids[0], uids[-1], ["uid", "sha256"]).to_pylist()) if uids else {}
 
     def image_rows(self, number: int, splits: Mapping[str, str], other: str) -> tuple[int, Counter[str], list[Row]]:
         """Read the image rows of a part and drop those that this step does not caption.
@@ -109,7 +102,6 @@ class CaptionChunk(ChunkRows):
         """Fill the columns that tell how a row was made from an answer."""
         return {
             "key": self.run.key,
-            "recipe": recipe_name(self.run.settings.caption.recipe),
             "engine": describe(self.run.settings.caption, self.task),
             "prompt_hash": self.task.prompt.hash,
             "tokens_in": answer.tokens_in,
@@ -128,13 +120,17 @@ def source_columns(source: Mapping[str, Any]) -> Row:
     return {name: source[name] for name in ("uid", "url", "sha256", "alt_text")}
 
 
-def fact_counts(grounding: Grounding) -> Row:
-    """Fill the columns that count the facts of a caption."""
+def fact_counts(found: Grounding, *, dense: bool, alt: bool) -> Row:
+    """Fill the columns that count the facts of a caption, which was compared with a description, an alt-text, or both.
+
+    Without a description, a number may have been read off the image: only names count as invented.
+    """
+    invented = found.invented if dense else {fact for fact in found.invented if not is_number(fact)}
     return {
-        "facts": len(grounding.facts),
-        "facts_from_alt": len(grounding.from_alt),
-        "facts_from_dense": len(grounding.from_dense),
-        "facts_invented": len(grounding.invented),
+        "facts": len(found.facts),
+        "facts_from_alt": len(found.from_alt) if alt else None,
+        "facts_from_dense": len(found.from_dense) if dense else None,
+        "facts_invented": len(invented) if alt or dense else None,
     }
 
 

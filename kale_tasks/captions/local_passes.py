@@ -13,16 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kale_tasks.captions.ask import AskStep
 from kale_tasks.captions.chunk import ChunkRows
-from kale_tasks.captions.passes import LocalPass, PassStep, RowTexts
+from kale_tasks.captions.passes import PROVENANCE, LocalPass, PassStep, RowTexts
 from kale_tasks.captions.rows import Row
 from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
 from kale_tasks.experts.host import Answers, Host, HostedRow
-from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
-from kale_tasks.recipes.recipe import Recipe
-from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute
-from kale_tasks.settings import Settings
+from kale_tasks.recipes.recipe import Recipe, load_recipe
 from kale_tasks.text.grounding import Grounding, ground
 from kale_tasks.text.sentences import without_facts
 
@@ -104,7 +100,7 @@ class ScoreStep(LocalPass):
             texts = [(name, text) for name in self._pass.score for text in row.texts[name]]
             dropped["nothing_to_rate"] += not texts
             for name, text in texts:
-                more = {"item": f"{name}/{text['item']}", "n": text["n"], "model": text["model"]}
+                more = {**_carried(text), "item": f"{name}/{text['item']}", "n": text["n"]}
                 made.append(self.text_row(work.run.key, row.uid, text["text"], data=json.dumps({"of": name}), **more))
                 pairs.append((source, text["text"]))
         scores = self._scorer.scores(pairs) if pairs else []
@@ -126,7 +122,7 @@ class PickStep(LocalPass):
             dropped["not_picked"] += max(len(candidates) - len(chosen), 0)
             dropped["nothing_to_pick"] += not (candidates or chosen)
             for place, text in enumerate(chosen):
-                more = {name: text.get(name) for name in ("score", "data", "model")}
+                more = {**_carried(text), "score": text.get("score"), "data": text.get("data")}
                 made.append(self.text_row(work.run.key, row.uid, text["text"], n=place, **more))
         return made
 
@@ -169,31 +165,28 @@ class VerifyStep(LocalPass):
             texts = row.texts[of.verify]
             dropped["nothing_to_verify"] += not texts
             for text in texts:
-                verified, found, flags, model = self._verified(row, text)
+                verified, found, more = self._verified(row, text)
                 counts = {"facts": len(found.facts), "supported": len(found.facts - found.invented)}
-                more = {"item": text["item"], "n": text["n"], "model": model, "score": text["score"]}
-                made.append(
-                    self.text_row(work.run.key, row.uid, verified, data=json.dumps(counts), flags=flags, **more)
-                )
+                more |= {"item": text["item"], "n": text["n"], "score": text["score"], "data": json.dumps(counts)}
+                made.append(self.text_row(work.run.key, row.uid, verified, **more))
         return made
 
-    def _verified(self, row: RowTexts, text: Row) -> tuple[str, Grounding, list[str], str]:
+    def _verified(self, row: RowTexts, text: Row) -> tuple[str, Grounding, Row]:
         of = cast(VerifyPass, self.one)
-        found = self._ground(row, text["text"])
+        found, carried = self._ground(row, text["text"]), _carried(text)
         if of.allowed is None or len(found.invented) <= of.allowed:
-            return text["text"], found, [], text["model"]
+            return text["text"], found, carried
         if of.otherwise == "cut" and (shorter := without_facts(text["text"], found.invented)):
-            return shorter, self._ground(row, shorter), ["cleaned_ungrounded"], text["model"]
+            return shorter, self._ground(row, shorter), {**carried, "flags": [*text["flags"], "cleaned_ungrounded"]}
         name = next((name for name in (of.otherwise, *of.against) if row.texts.get(name)), None)
         if name is None:
-            return text["text"], found, ["ungrounded"], text["model"]
-        other = row.texts[name][0]
-        return other["text"], self._ground(row, other["text"]), [f"fallback_{name}"], other["model"]
+            return text["text"], found, {**carried, "flags": [*text["flags"], "ungrounded"]}
+        other, orders = row.texts[name][0], [flag for flag in text["flags"] if flag.endswith("_orders")]
+        more = {"models": other["models"], "flags": [*orders, f"fallback_{name}"]}
+        return other["text"], self._ground(row, other["text"]), more
 
     def _ground(self, row: RowTexts, text: str) -> Grounding:
-        of = cast(VerifyPass, self.one)
-        passes = [one["text"] for name in of.against if name != "alt" for one in row.texts[name]]
-        return ground(text, "\n".join(passes), row.alt.text if "alt" in of.against else "")
+        return ground(text, *row.sources(cast(VerifyPass, self.one).against))
 
 
 _STEPS: dict[type[AnyPass], type[PassStep]] = {
@@ -201,18 +194,16 @@ _STEPS: dict[type[AnyPass], type[PassStep]] = {
 }  # fmt: skip
 
 
-def pass_step(recipe: Recipe, name: str) -> PassStep:
+def pass_step(recipe: Recipe | str, name: str) -> PassStep:
     """The step that runs a pass of a recipe."""
-    return _STEPS[type(recipe.find(name))](recipe, name)
+    found = load_recipe(recipe) if isinstance(recipe, str) else recipe
+    one = found.find(name)
+    return next(step for kind, step in _STEPS.items() if isinstance(one, kind))(found, name)
 
 
-def run_passes(lake: Lake, settings: Settings, recipe: Recipe, key: str, progress: Any = None) -> Iterator[Run]:
-    """Run the passes of a recipe on a key in order, and yield the run of each. What is committed is not made again."""
-    for one in recipe.passes:
-        run = Run(pass_step(recipe, one.name), lake, settings, key, progress=progress)
-        if not run.committed:
-            execute(run)
-        yield run
+def _carried(text: Row) -> Row:
+    """The columns that tell how a text was made; they stay when another pass takes it over."""
+    return {name: text.get(name) for name in PROVENANCE} | {name: text.get(name) or [] for name in ("models", "flags")}
 
 
 def _decoded(work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[tuple[RowTexts, "Image"]]:

@@ -7,8 +7,9 @@ a pass in common share its texts. Its account counts texts: those that it was to
 import json
 from abc import abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -30,7 +31,8 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import PromptAlt, prepare_alt
 
-_READ = ["uid", "item", "n", "text", "score", "data", "model"]
+PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")  # of a text, as its maker filled it
+_READ = ["uid", "item", "n", "text", "score", "data", "models", "flags", *PROVENANCE]
 
 
 @dataclass
@@ -38,8 +40,10 @@ class RowTexts:
     """A row that a pass works on: its image, its alt-text, and the texts of earlier passes by name."""
 
     image: Row
+    pair: Row | None
     alt: PromptAlt
     texts: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    orders: list[str] = field(default_factory=list)  # instructions to a model that were cut off what experts read
 
     @property
     def uid(self) -> str:
@@ -50,12 +54,36 @@ class RowTexts:
     def values(self) -> dict[str, SlotValue]:
         """What slots and conditions read."""
         texts = {name: [SlotText(row["text"], row["score"]) for row in rows] for name, rows in self.texts.items()}
-        return {"alt": self.alt.text, **texts}
+        return {"alt": self.alt.text, "context": self.context.text, **texts}
+
+    @cached_property
+    def context(self) -> PromptAlt:
+        """The text around the image on its page, as prompts use it; empty if it is not known."""
+        return prepare_alt((self.pair or {}).get("context"))
+
+    def cut(self, names: Collection[str]) -> str:
+        """The instructions that were cut off the columns among the names, and off what experts read."""
+        columns = {"alt": self.alt, "context": self.context}
+        return " ".join(filter(None, [*(columns[name].cut for name in columns if name in names), *self.orders]))
+
+    def order_flags(self, names: Collection[str]) -> list[str]:
+        """The flags of a text that was made from something with instructions to a model in it."""
+        found = {
+            "alt_orders": "alt" in names and self.alt.cut,
+            "context_orders": "context" in names and self.context.cut,
+        }
+        return [flag for flag, cut in {**found, "text_orders": self.orders}.items() if cut]
+
+    def sources(self, names: Sequence[str]) -> tuple[str, str]:
+        """The texts of the named passes joined, and the alt-text if it is among the names: what facts may come from."""
+        found = [one["text"] for name in names if name not in COLUMNS for one in self.texts[name]]
+        found += [self.context.text] if "context" in names else []
+        return "\n".join(found), self.alt.text if "alt" in names else ""
 
     def first(self, name: str) -> str:
         """The first text of a pass, or the alt-text; empty if there is none."""
-        if name == "alt":
-            return self.alt.text
+        if name in COLUMNS:
+            return (self.alt if name == "alt" else self.context).text
         return self.texts[name][0]["text"] if self.texts[name] else ""
 
 
@@ -77,6 +105,32 @@ def _read_id(recipe: Recipe, read: str) -> str:
     return read if read in COLUMNS else pass_id(recipe, read)
 
 
+def read_texts(
+    work: ChunkRows, number: int, ids: Mapping[str, str], *, with_pairs: bool, read_off: Collection[str] = ()
+) -> tuple[int, Counter[str], list[RowTexts]]:
+    """Read the images of stage 1 of a part, with the texts of some passes (id by name) and their pairs.
+
+    Texts of the passes `read_off` were read off images, where strangers wrote them: they are cut as alt-text is.
+    Returns the number of rows read, those dropped by rule, and those left.
+    """
+    read, dropped, images = work.image_rows(number, {"stage1": ""}, "not_stage1")
+    uids = [image["uid"] for image in images]
+    pairs = work.pairs_of(uids) if with_pairs else {}
+    found = {
+        image["uid"]: RowTexts(image, pair := pairs.get(image["uid"]), prepare_alt((pair or {}).get("alt_text")))
+        for image in images
+    }
+    for name, id_ in ids.items() if uids else ():
+        for text in work.run.rows(id_).between(uids[0], uids[-1], _READ).to_pylist():
+            if row := found.get(text["uid"]):
+                if name in read_off:
+                    plain = prepare_alt(text["text"])
+                    text["text"] = plain.text
+                    row.orders.extend([plain.cut] if plain.cut else [])
+                row.texts[name].append(text)
+    return read, dropped, list(found.values())
+
+
 class PassStep(Step):
     """One pass of a recipe on a key: reads images, pairs and earlier passes, writes a partition of `texts`."""
 
@@ -87,38 +141,42 @@ class PassStep(Step):
         self.name = pass_id(recipe, name)  # type: ignore[misc]
         self.slice = {"pass": self.name}  # type: ignore[misc]
         self._reads = list(dict.fromkeys(self.one.reads()))
+        self._ids = {read: pass_id(recipe, read) for read in self._passes()}
+        self._with_pairs = isinstance(self.one, ExpertPass) or any(read in COLUMNS for read in self._reads)
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         engine = {"engine": settings.caption.engine} if isinstance(self.one, AskPass) else {}
         return {"pass": self.name, "limit": settings.limit, **engine, **settings.parts.semantic()}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        tables = ["images", *(["pairs"] if "alt" in self._reads or isinstance(self.one, ExpertPass) else [])]
-        opened: dict[str, Input] = {table: committed_input(lake, table, key) for table in tables}
-        for name in self._passes():
-            slice_ = {"pass": pass_id(self.recipe, name)}
-            opened[name] = committed_input(lake, "texts", key, slice_)
-        return opened
+        tables = ["images", *(["pairs"] if self._with_pairs else [])]
+        texts = {one: committed_input(lake, "texts", key, {"pass": one}) for one in self._ids.values()}
+        return {**{table: committed_input(lake, table, key) for table in tables}, **texts}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return row_chunks(run.settings, run.rows("images").count)
 
     def rows(self, work: ChunkRows, number: int) -> tuple[Counter[str], list[RowTexts]]:
         """Read the rows of a part; those of other splits and without an image are dropped."""
-        _, dropped, images = work.image_rows(number, {"stage1": ""}, "not_stage1")
-        uids = [image["uid"] for image in images]
-        pairs = work.pairs_of(uids) if "pairs" in work.run.inputs else {}
-        found = [RowTexts(image, prepare_alt((pairs.get(image["uid"]) or {}).get("alt_text"))) for image in images]
-        by_uid = {row.uid: row for row in found}
-        for name in self._passes() if uids else ():
-            for text in work.run.rows(name).between(uids[0], uids[-1], _READ).to_pylist():
-                if text["uid"] in by_uid:
-                    by_uid[text["uid"]].texts[name].append(text)
+        of_experts = {one.name for one in self.recipe.passes if isinstance(one, ExpertPass)}
+        _, dropped, found = read_texts(
+            work, number, self._ids, with_pairs=self._with_pairs, read_off=of_experts & self._ids.keys()
+        )
         return dropped, found
 
     def text_row(self, key: str, uid: str, text: str, **more: Any) -> Row:
         """Make a row of `texts`."""
-        return {"uid": uid, "key": key, "pass": self.name, "item": "", "n": 0, "text": text, "flags": [], **more}
+        return {
+            "uid": uid,
+            "key": key,
+            "pass": self.name,
+            "item": "",
+            "n": 0,
+            "text": text,
+            "flags": [],
+            "models": [],
+            **more,
+        }
 
     def _passes(self) -> list[str]:
         return [name for name in self._reads if name not in COLUMNS]

@@ -1,6 +1,6 @@
-"""The step `student`: captions the images of stage 2 with the promoted student."""
+"""The step `student`: captions the images of stage 2 with the promoted student of a recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from kale_tasks.captions.chunk import (
@@ -12,43 +12,66 @@ from kale_tasks.captions.chunk import (
     source_columns,
 )
 from kale_tasks.captions.rows import CaptionResult, NoCaption, PendingPart, PendingRow, Row
-from kale_tasks.captions.step import CaptionStep, committed_inputs
-from kale_tasks.contract.step import Input
-from kale_tasks.engines.base import Answer, Model
+from kale_tasks.captions.sizes import check_stored_size
+from kale_tasks.captions.stream import CaptionStream, RowHandler
+from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
+from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.engines.base import ENGINES, Answer, Model, open_engine
 from kale_tasks.errors import Conflict
+from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
-from kale_tasks.recipes.parts import Task
-from kale_tasks.recipes.recipe import Recipe
+from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import prepare_alt
-from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import ground
 
 
-class Student(CaptionStep):
+class Student(RowHandler, Step):
     """Captions the images of stage 2 from the image and its alt-text."""
 
     name: ClassVar[str] = "student"
     version: ClassVar[int] = 2
-    slice: ClassVar[Mapping[str, Any]] = {"stage": 2}
+    table: ClassVar[str] = "captions"
+
+    def __init__(self, recipe: str) -> None:
+        self.recipe = load_recipe(recipe)
+        self.task = self.recipe.task("student")
+        self.slice = {"recipe": self.recipe.name, "stage": 2}  # type: ignore[misc]
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {
+            "recipe": self.recipe.name,
+            "task": self.task.semantic(),
+            "engine": settings.caption.engine,
+            "limit": settings.limit,
+            **settings.parts.semantic(),
+        }
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        tables = committed_inputs(lake, key, "images", "pairs")
-        promoted = students.promoted(lake)
+        tables: dict[str, Input] = {table: committed_input(lake, table, key) for table in ("images", "pairs")}
+        promoted = students.promoted(lake, self.recipe.name)
         if promoted is None:
-            raise Conflict("No student is promoted. Run distill, or promote one with `kale models promote`.")
+            raise Conflict(
+                f"No student of the recipe '{self.recipe.name}' is promoted. Run distill, or promote one with "
+                f"`kale models promote`."
+            )
         return {**tables, "student": promoted.version}
 
-    def model(self, run: Run, task: Task) -> Model:
+    def chunks(self, run: Run) -> Sequence[Chunk]:
+        ENGINES.reference(run.settings.caption.engine)  # an unknown engine must fail the plan, not the first chunk
+        check_stored_size(run.settings, self.task, f"The student of '{self.recipe.name}'")
+        return row_chunks(run.settings, run.rows("images").count)
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        work = CaptionChunk(run, chunk, self.recipe, self._model(run))
+        yield from CaptionStream(work, open_engine(run.settings.caption, work.model), self).parts(numbers)
+
+    def _model(self, run: Run) -> Model:
         """Return the student that was promoted when the run was planned."""
         version, endpoints = run.inputs["student"], run.settings.caption.endpoints.student
-        return Model(f"{students.NAMED}{version}", task, lambda: students.local_copy(run.lake, version), endpoints)
-
-    def pass_name(self, recipe: Recipe) -> str | None:
-        """Return the name of the student's own model call."""
-        return "student"
+        return Model(f"{students.NAMED}{version}", self.task, lambda: students.local_copy(run.lake, version), endpoints)
 
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
         """Read the images of a part with their alt-texts; rows of stage 1 and of the holdout are dropped."""
@@ -70,17 +93,12 @@ class Student(CaptionStep):
         cleaned = work.clean(answer)
         if cleaned.refused:
             return result_of(NoCaption(cleaned.refused), answer, cleaned)
-        grounding = ground(cleaned.text, "", row.source["alt"])
-        # Without a dense caption, a number may have been read off the image: only names count as invented.
-        invented = sum(not is_number(fact) for fact in grounding.invented)
         injected = injection_flags(cleaned.text, row.source["cut"], row.source["alt"])
         made = {
             **source_columns(row.source),
             **work.provenance(answer),
-            **fact_counts(grounding),
-            "stage": 2,
-            "facts_from_dense": None,
-            "facts_invented": invented,
+            **fact_counts(ground(cleaned.text, "", row.source["alt"]), dense=False, alt=True),
+            **self.slice,
             "caption": cleaned.text,
             "models": [work.model.name],
             "flags": [*row.source["flags"], *answer_flags(row, answer, cleaned), *injected],

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, say_table, settings, with_preview
-from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ Snapshot = Annotated[int, typer.Argument(help="Snapshot id, from `kale history`.
 def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> None:
     """Show every key and step: missing, stale, committed, blocked (its checks failed) or preview; rows and age.
 
-    A dash means that a step makes no rows for this key: `distill` and `release` work on all keys, the others on one.
+    All configured recipes are shown (`caption.recipe`, `schedule.recipes`). A dash means that a step makes
+    no rows for this key: `distill` and `release` work on all keys, the others on one.
     """
     of = settings(with_preview(sets, preview))
     lake = open_lake(of)
@@ -44,10 +44,12 @@ def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> 
     if json:
         say(rows, True)
         return
+    several = len({row["recipe"] for row in rows} - {None}) > 1
+    columns = dict.fromkeys(_column(row, several) for row in rows)
     grid: dict[str, dict[str, Any]] = {}
     for row in rows:
         text = row["state"] if row["state"] == "missing" else f"{row['state']} {row['rows']:,}, {row['age']}"
-        grid.setdefault(row["key"], {"key": row["key"], **dict.fromkeys(STEPS, "-")})[row["step"]] = text
+        grid.setdefault(row["key"], {"key": row["key"], **dict.fromkeys(columns, "-")})[_column(row, several)] = text
     say_table(list(grid.values()), False)
 
 
@@ -126,16 +128,23 @@ def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any
 
 
 def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
+    from kale_tasks.captions.steps import all_steps
+    from kale_tasks.contract.registry import find
     from kale_tasks.lake.landing import landing_keys
     from kale_tasks.runner.commit import finish_all
     from kale_tasks.runner.state import state
 
-    finish_all(lake, STEPS["ingest"].load())
-    steps = [(spec, spec.load()) for spec in STEPS.values()]
-    keys = sorted({*landing_keys(of), *(key for spec in STEPS.values() for key in lake.keys(spec.table))})
+    finish_all(lake, find("ingest"))
+    specs = all_steps(of)
+    steps = [(spec, spec.load()) for spec in specs]
+    keys = sorted({*landing_keys(of), *(key for table in {spec.table for spec in specs} for key in lake.keys(table))})
     cells = ((spec, state(lake, of, step, key)) for key in keys for spec, step in steps)
     found = [(spec, cell) for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]
-    return [_marked(lake, spec, cell) for spec, cell in found]
+    return [{**_marked(lake, spec, cell), "step": spec.label, "recipe": spec.recipe} for spec, cell in found]
+
+
+def _column(row: dict[str, Any], several: bool) -> str:
+    return f"{row['recipe']}: {row['step']}" if several and row["recipe"] else str(row["step"])
 
 
 def _marked(lake: "Lake", spec: "StepSpec", cell: dict[str, Any]) -> dict[str, Any]:

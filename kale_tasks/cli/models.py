@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, settings, writable_lake
+from kale_tasks.cli.options import (
+    AsJson,
+    Recipe,
+    Sets,
+    open_lake,
+    say,
+    say_table,
+    settings,
+    with_recipe,
+    writable_lake,
+)
 
 _SHOWN = ("facts_carried", "facts_invented", "description", "bits")
 
@@ -21,16 +31,19 @@ def list_(sets: Sets = None, json: AsJson = False) -> None:
     from kale_tasks.models import students
 
     lake = open_lake(settings(sets))
-    in_use = students.promoted(lake)
+    found = students.versions(lake)
+    in_use = {
+        one.version for recipe in {student.recipe for student in found} if (one := students.promoted(lake, recipe))
+    }
     rows = [
         {
             "version": student.version,
             "key": student.key,
             "recipe": student.recipe,
-            "state": "in use" if in_use and in_use.version == student.version else _state(student.accepted),
+            "state": "in use" if student.version in in_use else _state(student.accepted),
             **{name: student.metrics["student"][name] for name in _SHOWN},
         }
-        for student in students.versions(lake)
+        for student in found
     ]
     say_table(rows, json)
 
@@ -50,11 +63,13 @@ def show(version: Version, sets: Sets = None, json: AsJson = False) -> None:
 
 
 @app.command()
-def history(sets: Sets = None, json: AsJson = False) -> None:
-    """List promotions and rollbacks with their reasons, the latest last."""
+def history(recipe: Recipe = "", sets: Sets = None, json: AsJson = False) -> None:
+    """List promotions and rollbacks of a recipe's students with their reasons, the latest last."""
     from kale_tasks.models import students
+    from kale_tasks.recipes.files import recipe_name
 
-    say_table([asdict(entry) for entry in students.history(open_lake(settings(sets)))], json)
+    of = settings(with_recipe(sets, recipe))
+    say_table([asdict(entry) for entry in students.history(open_lake(of), recipe_name(of.caption.recipe))], json)
 
 
 @app.command()
@@ -62,7 +77,7 @@ def promote(
     version: Version, why: Why, sets: Sets = None, json: AsJson = False,
     refused: Annotated[bool, typer.Option("--refused", help="Promote a refused student.")] = False,
 ) -> None:  # fmt: skip
-    """Make a student the one in use, for stage 2 of all later runs."""
+    """Make a student the one in use for its recipe, for stage 2 of all later runs."""
     from kale_tasks.models import students
 
     entry = students.promote(writable_lake(settings(sets)), version, why, refused=refused)
@@ -70,11 +85,13 @@ def promote(
 
 
 @app.command()
-def rollback(why: Why, sets: Sets = None, json: AsJson = False) -> None:
-    """Return to the student that was in use before. Repeat to go further back."""
+def rollback(why: Why, recipe: Recipe = "", sets: Sets = None, json: AsJson = False) -> None:
+    """Return to the student of a recipe that was in use before. Repeat to go further back."""
     from kale_tasks.models import students
+    from kale_tasks.recipes.files import recipe_name
 
-    entry = students.rollback(writable_lake(settings(sets)), why)
+    of = settings(with_recipe(sets, recipe))
+    entry = students.rollback(writable_lake(of), recipe_name(of.caption.recipe), why)
     say(asdict(entry), json, f"Student {entry.version} is in use again.")
 
 

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from kale_tasks.progress import Progress
 
 StepName = Annotated[
-    str, typer.Argument(help=f"{', '.join(STEPS)}.", metavar="STEP", autocompletion=lambda: list(STEPS))
+    str,
+    typer.Argument(
+        help=f"{', '.join(STEPS)}; or a pass of the recipe.", metavar="STEP", autocompletion=lambda: list(STEPS)
+    ),
+]
+Recipe = Annotated[
+    str, typer.Option("--recipe", help="Name of a recipe, or the path of a file; empty: the configured one.")
 ]
 Key = Annotated[str, typer.Option("--key", callback=check_key, help="The key, such as 2026-11-01.")]
 Preview = Annotated[
@@ -41,6 +47,11 @@ class Opened(NamedTuple):
 def settings(sets: Sequence[str] | None) -> Settings:
     """Return the effective settings."""
     return load(sets or ()).settings
+
+
+def with_recipe(sets: Sequence[str] | None, recipe: str) -> list[str]:
+    """Return the overrides with that of `--recipe`."""
+    return [*(sets or ()), *([f"caption.recipe={recipe}"] if recipe else [])]
 
 
 def with_preview(sets: Sequence[str] | None, preview: str | None, limit: int | None = None) -> list[str]:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from kale_tasks.settings import Settings
 
 Step = Annotated[
-    str, typer.Argument(help=f"{', '.join(checked_steps())}.", metavar="STEP", autocompletion=checked_steps)
+    str,
+    typer.Argument(
+        help=f"{', '.join(checked_steps())}; or a pass of the recipe.", metavar="STEP", autocompletion=checked_steps
+    ),
 ]
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
@@ -42,9 +45,11 @@ def check(
     Exit code 3: a critical check failed. A run that is not committed yet then blocks its key, which keeps the rows it
     had, until a person accepts the run or another one is committed.
     """
+    from kale_tasks.captions.steps import find_spec
     from kale_tasks.quality.check import accept_run
 
     of = settings(with_preview(sets, preview))
+    step = find_spec(step, of).name
     if fingerprint:
         result = _check_planned(step, key, fingerprint, with_preview(sets, preview))
     elif accept:

@@ -7,16 +7,13 @@ import typer
 
 from kale_tasks.cli.options import AsJson, Key, Sets, StepName, opened, real_lake, say, say_table, settings
 from kale_tasks.cli.run import check_run
-from kale_tasks.contract.registry import find, step_spec
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.keys import check_key
 
 OneKey = Annotated[
     str | None, typer.Option("--key", callback=lambda key: key and check_key(key), help="Only this key.")
 ]
-OneStep = Annotated[
-    str | None, typer.Option("--step", callback=lambda step: step and step_spec(step).name, help="Only this step.")
-]
+OneStep = Annotated[str | None, typer.Option("--step", help="Only this step, or a pass of the recipe.")]
 _SHOWN = 3  # damaged files in a message
 
 
@@ -28,9 +25,12 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Compare every committed file with the hash that was recorded when it was written. Exit code 3: some differ."""
+    from kale_tasks.captions.steps import find_spec
     from kale_tasks.runner.verify import verify as compare
 
-    found = compare(real_lake(settings(sets), "Verification"), key=key or "", step=step or "", sample=sample)
+    of = settings(sets)
+    name = find_spec(step, of).name if step else ""
+    found = compare(real_lake(of, "Verification"), key=key or "", step=name, sample=sample)
     rows = [damage.as_row() for damage in found.damaged]
     if json:
         say({"files": found.files, "damaged": rows}, True)
@@ -52,10 +52,12 @@ def repair(key: OneKey = None, step: OneStep = None, sets: Sets = None, json: As
 
     Later steps become stale only if the rows of a key differ from before.
     """
+    from kale_tasks.captions.steps import all_steps, find_spec
     from kale_tasks.runner.repair import repair as heal
 
     with opened(sets, real="A repair") as (lake, of, progress):
-        done = heal(lake, of, progress, check_run, key=key or "", step=step or "")
+        name = find_spec(step, of).name if step else ""
+        done = heal(lake, of, progress, check_run, key=key or "", step=name, specs=all_steps(of))
     answer = {"damaged": [d.as_row() for d in done.damaged], "made": dict(done.made), "left": dict(done.left)}
     text = f"{len(done.damaged)} files were damaged or missing. Made again: {', '.join(done.made) or 'nothing'}."
     say(answer, json, text)
@@ -73,13 +75,14 @@ def rollback(
     json: AsJson = False,
 ) -> None:
     """Commit an earlier run of a key again and hold the key there: no run replaces it until --release-hold."""
+    from kale_tasks.captions.steps import find_spec
     from kale_tasks.lake import holds
     from kale_tasks.runner.rollback import candidates, roll_back
 
-    found = find(step)
     if bool(to) != bool(because):
         raise BadConfig("A rollback needs both the run (--to RUN; without options the runs are listed) and --because.")
     with opened(sets, real="A rollback") as (lake, of, _):
+        found = find_spec(step, of).load()
         if release_hold:
             holds.release_hold(lake.storage, found.partition(key))
             say(

@@ -9,16 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Preview, Sets, StepName, opened, say, with_preview
-from kale_tasks.contract.registry import STEPS
+from kale_tasks.cli.options import (
+    AsJson,
+    Key,
+    Opened,
+    Preview,
+    Recipe,
+    Sets,
+    StepName,
+    opened,
+    say,
+    settings,
+    with_preview,
+    with_recipe,
+)
+from kale_tasks.contract.registry import ASSEMBLY, STEPS
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
+    from kale_tasks.contract.registry import StepSpec
     from kale_tasks.contract.types import Chunk as PlannedChunk
     from kale_tasks.contract.types import Plan
     from kale_tasks.lake.tables import Committed
     from kale_tasks.runner.run import Run
     from kale_tasks.runner.seal import SealedRun
+    from kale_tasks.settings import Settings
 
 Again = Annotated[
     bool,
@@ -37,22 +52,21 @@ Base = Annotated[str | None, typer.Option("--base", help="Origin of the run that
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
-_CAPTIONS = ("dense", "fuse")  # the steps that make the captions of stage 1
-
-
-def _names() -> list[str]:
-    return [*STEPS, "captions"]
-
-
+_CAPTIONS = ("captions", ASSEMBLY)  # both make everything up to the captions of stage 1
 StepOrCaptions = Annotated[
-    str, typer.Argument(help=f"{', '.join(STEPS)}; or captions: dense and fuse.", metavar="STEP", autocompletion=_names)
+    str,
+    typer.Argument(
+        help=f"{', '.join(STEPS)}; a pass of the recipe; or captions (as fuse): all its passes, then fuse.",
+        metavar="STEP",
+        autocompletion=lambda: [*STEPS, "captions"],
+    ),
 ]
 
 
 def run(  # noqa: PLR0913, PLR0917
     step: StepOrCaptions,
     key: Key,
-    recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or the path of a file.")] = "",
+    recipe: Recipe = "",
     limit: Limit = None,
     preview: Preview = None,
     sets: Sets = None,
@@ -69,20 +83,37 @@ def run(  # noqa: PLR0913, PLR0917
     """
     from kale_tasks.runner.verbs import execute
 
-    sets = [*(sets or ()), *([f"caption.recipe={recipe}"] if recipe else [])]
-    for name in _CAPTIONS if step == "captions" else [step]:
-        with _new_run(name, key, with_preview(sets, preview, limit), again, request) as it:
+    accounts = []
+    sets = with_recipe(with_preview(sets, preview, limit), recipe)
+    specs = _specs(step, settings(sets))  # a mistyped name is reported before a missing lake
+    with opened(sets) as (lake, of, progress):
+        for spec in specs:
+            it = _new_run(spec, Opened(lake, of, progress), key, again, request)
             committed = execute(it, partial(check_run, it))
-            say(_account(it, committed), json, _sentence(it, committed))
+            accounts.append(_account(it, committed))
+            if not json:
+                print(_sentence(it, committed))
+    if json:
+        *passes, last = accounts
+        say({**last, **({"passes": passes} if passes else {})}, json)
+
+
+def _specs(step: str, of: "Settings") -> "list[StepSpec]":
+    from kale_tasks.captions.steps import find_spec, pass_specs
+
+    name = ASSEMBLY if step in _CAPTIONS else step
+    return [*(pass_specs(of.caption.recipe) if step in _CAPTIONS else ()), find_spec(name, of)]
 
 
 def plan(
     step: StepName, key: Key, sets: Sets = None, again: Again = False, request: Request = "", json: AsJson = False
 ) -> None:
     """Plan a run: print what it would do, and store the plan for the other verbs. Exit code 3: it is blocked."""
+    from kale_tasks.captions.steps import find_spec
     from kale_tasks.runner.verbs import plan as make
 
-    with _new_run(step, key, sets, again, request) as it:
+    with opened(sets) as it_opened:
+        it = _new_run(find_spec(step, it_opened.settings), it_opened, key, again, request)
         made = make(it)
         text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks to do"
         say(made.model_dump(), json, f"{step} {key} {made.fingerprint} {text}.")
@@ -128,26 +159,22 @@ def check_run(run: "Run", sealed: "SealedRun") -> None:
     check_and_report(run.lake, run.settings, sealed)
 
 
-@contextmanager
-def _new_run(step: str, key: str, sets: Any, again: bool, request: str) -> Iterator["Run"]:
-    from kale_tasks.contract.registry import find
+def _new_run(spec: "StepSpec", into: Opened, key: str, again: bool, request: str) -> "Run":
     from kale_tasks.runner.run import Run
 
-    found = find(step)
-    with opened(sets) as (lake, settings, progress):
-        name = request or f"again-{uuid.uuid4().hex[:12]}"
-        yield Run(found, lake, settings, key, again=name if again else "", progress=progress)
+    name = request or f"again-{uuid.uuid4().hex[:12]}"
+    return Run(spec.load(), into.lake, into.settings, key, again=name if again else "", progress=into.progress)
 
 
 @contextmanager
 def planned_run(step: str, key: str, sets: Any, fingerprint: str, base: str | None) -> Iterator["tuple[Run, Plan]"]:
     """Context manager: open the run and the plan that `kale plan` made."""
-    from kale_tasks.contract.registry import find
+    from kale_tasks.captions.steps import find_spec
     from kale_tasks.runner.verbs import reopen
 
-    found = find(step)
     with opened(sets) as (lake, settings, progress):
-        yield reopen(found, lake, settings, (key, fingerprint, base or None), progress)
+        step_ = find_spec(step, settings).load()
+        yield reopen(step_, lake, settings, (key, fingerprint, base or None), progress)
 
 
 def _chunk(made: "Plan", index: int) -> "PlannedChunk":
@@ -159,7 +186,8 @@ def _chunk(made: "Plan", index: int) -> "PlannedChunk":
 def _account(run: "Run", committed: "Committed") -> dict[str, Any]:
     kept = {k: v for k, v in asdict(committed).items() if k != "config"}
     preview = {"preview": run.lake.preview} if run.lake.preview else {}
-    return {"step": run.step.name, "key": run.key, "table": run.step.table, **kept, **preview}
+    recipe = {"recipe": run.step.slice["recipe"]} if "recipe" in run.step.slice else {}
+    return {"step": run.step.name, **recipe, "key": run.key, "table": run.step.table, **kept, **preview}
 
 
 def _sentence(run: "Run", committed: "Committed") -> str:

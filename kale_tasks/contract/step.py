@@ -31,6 +31,11 @@ class Step(ABC):
         """The partition that the step makes for a key."""
         return Partition.of(self.table, key, self.slice)
 
+    def side_slice(self, table: str) -> Mapping[str, Any]:
+        """The slice of its rows in a side table, of the recipe if it is a step of one."""
+        recipe = self.slice.get("recipe")
+        return {"step": f"{self.name}@{recipe}" if recipe else self.name} if table == "quarantine" else {}
+
     @abstractmethod
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Return the settings that change the step's rows."""

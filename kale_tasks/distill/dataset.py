@@ -1,9 +1,10 @@
 """The training data: committed stage-1 captions of all keys, read in blocks that are shuffled for each epoch."""
 
 import hashlib
+import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -13,10 +14,9 @@ from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.text.alttext import prepare_alt
 
-STAGE1 = {"stage": 1}
 IMAGES = "images/"  # prefix of the inputs that are images of a key; the others are its captions
 _BLOCK_ROWS = 256  # read together: neighbours in the captions are neighbours in the image shards
-_CAPTION_COLUMNS = ["uid", "sha256", "alt_text", "dense_caption", "caption", "facts_invented", "flags"]
+_CAPTION_COLUMNS = ["uid", "sha256", "alt_text", "dense_caption", "caption", "also", "facts_invented", "flags"]
 _IMAGE_COLUMNS = ["sha256", "shard", "offset", "length"]
 
 
@@ -31,11 +31,17 @@ class CaptionSample:
     invented: int
     flags: Sequence[str]
     span: Span
+    also: Mapping[str, str] = field(default_factory=dict)  # further texts that the recipe teaches, by pass
 
 
-def stage1_keys(lake: Lake, key: str) -> list[str]:
-    """Return the keys up to this one that have stage-1 captions."""
-    return sorted(p.key for p in lake.partitions("captions") if p.within(STAGE1) and p.key <= key)
+def stage1(recipe: str) -> dict[str, Any]:
+    """The slice of the stage-1 captions of a recipe."""
+    return {"recipe": recipe, "stage": 1}
+
+
+def stage1_keys(lake: Lake, recipe: str, key: str) -> list[str]:
+    """Return the keys up to this one that have stage-1 captions of a recipe."""
+    return sorted(p.key for p in lake.partitions("captions") if p.within(stage1(recipe)) and p.key <= key)
 
 
 def caption_keys(inputs: Iterable[str]) -> list[str]:
@@ -56,9 +62,9 @@ class CaptionDataset:
         self._ends = list(accumulate(-(-rows.count // _BLOCK_ROWS) for rows in self._captions))
 
     @classmethod
-    def open(cls, lake: Lake, keys: Sequence[str]) -> "CaptionDataset":
-        """Open what is committed for some keys."""
-        captions = [Snapshot.open(lake, Partition.of("captions", key, STAGE1)) for key in keys]
+    def open(cls, lake: Lake, recipe: str, keys: Sequence[str]) -> "CaptionDataset":
+        """Open what is committed of a recipe for some keys."""
+        captions = [Snapshot.open(lake, Partition.of("captions", key, stage1(recipe))) for key in keys]
         return cls(captions, [Snapshot.open(lake, Partition("images", key)) for key in keys])
 
     @property
@@ -97,4 +103,5 @@ def _sample(row: dict[str, Any], image: dict[str, Any]) -> CaptionSample:
         invented=row["facts_invented"] or 0,
         flags=row["flags"] or (),
         span=Span(image["shard"], image["offset"], image["length"]),
+        also=json.loads(row["also"] or "{}"),
     )

@@ -38,7 +38,7 @@ class ExampleEncoder:
         Returns None if the answer is empty, or if prompt or answer contain the image token as text.
         """
         prompt = self._prompt(self._messages(sample, lesson))
-        answer = self._ids((sample.caption if lesson.answer == self._recipe.caption else sample.dense).strip())
+        answer = self._ids(self._answer(sample, lesson.answer).strip())
         if prompt is None or not answer or self._image_token in answer:
             return None
         return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample)
@@ -46,6 +46,12 @@ class ExampleEncoder:
     def decode(self, ids: list[int]) -> str:
         """Decode generated ids."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def _answer(self, sample: CaptionSample, name: str) -> str:
+        """The text of a pass: the caption, the description, or one that captions carry beside them."""
+        if name == self._recipe.caption:
+            return sample.caption
+        return sample.dense if name == self._recipe.dense else sample.also.get(name, "")
 
     def _messages(self, sample: CaptionSample, lesson: Lesson) -> list[Message]:
         alt = "" if "alt" in lesson.without else sample.alt

@@ -28,7 +28,7 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.lake.preview import open_lake
 from kale_tasks.models import students
 from kale_tasks.progress import Silent, make
-from kale_tasks.recipes.recipe import load_recipe, recipe_name
+from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import reopen
 from kale_tasks.settings.model import Settings
@@ -89,7 +89,7 @@ def _train_reopened(
 def _evaluate(run: Run, folder: Path) -> tuple[dict[str, Any], PromotionVerdict]:
     captions, student = _evaluate_model(run, folder, None)
     teacher = caption_metrics([GeneratedCaption(caption.sample, caption.sample.caption) for caption in captions])
-    promoted = students.promoted(run.lake)
+    promoted = students.promoted(run.lake, str(run.step.slice["recipe"]))
     in_use = None
     if promoted:
         in_use = _evaluate_model(run, students.local_copy(run.lake, promoted.version), captions)[1]
@@ -127,7 +127,7 @@ def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
     """Write a card, the loss curve and all settings beside the weights."""
     card = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(
         keys=", ".join(caption_keys(run.inputs)),
-        recipe=recipe_name(run.settings.caption.recipe), base=run.config["base"],
+        recipe=str(run.step.slice["recipe"]), base=run.config["base"],
         student=CaptionMetrics(**metrics["student"]), teacher=CaptionMetrics(**metrics["teacher"]),
         steps=run.settings.distill.train.steps, tokens=metrics["caption_tokens"],
     )  # fmt: skip

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from kale_tasks import __version__
 from kale_tasks.contract.step import Input, Step, committed_input
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.distill.dataset import IMAGES, STAGE1, caption_keys, stage1_keys
-from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.distill.dataset import IMAGES, caption_keys, stage1, stage1_keys
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.models import students
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.recipe import Recipe, load_recipe, recipe_name
+from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
 
@@ -30,8 +30,12 @@ class Distill(Step):
     table: ClassVar[str] = "models"
     keep: ClassVar[bool] = True
 
+    def __init__(self, recipe: str) -> None:
+        self.recipe = load_recipe(recipe)
+        self.slice = {"recipe": self.recipe.name}  # type: ignore[misc]
+
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        recipe = load_recipe(settings.caption.recipe)
+        recipe = self.recipe
         distill = settings.distill
         return {
             **distill.semantic(),
@@ -42,14 +46,14 @@ class Distill(Step):
         }
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        keys = stage1_keys(lake, key)
+        name = self.recipe.name
+        keys = stage1_keys(lake, name, key)
         if not keys:
-            raise Conflict(f"There are no stage-1 captions up to {key} yet. Run fuse first.")
-        captions = {found: committed_input(lake, "captions", found, STAGE1) for found in keys}
+            raise Conflict(f"There are no stage-1 captions of the recipe '{name}' up to {key} yet. Run fuse first.")
+        captions = {found: committed_input(lake, "captions", found, stage1(name)) for found in keys}
         return {**captions, **{IMAGES + found: committed_input(lake, "images", found) for found in keys}}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
-        _check_answers(load_recipe(run.settings.caption.recipe))
         train = run.settings.distill.train
         return [Chunk(index=0, first_part=0, parts=1, stop=train.steps * train.batch * train.accumulate)]
 
@@ -65,7 +69,7 @@ class Distill(Step):
             "key": run.key,
             "path": students.student_path(version),
             "base": run.config["base"],
-            "recipe": recipe_name(run.settings.caption.recipe),
+            "recipe": self.recipe.name,
             "parents": json.dumps({key: run.inputs[key] for key in caption_keys(run.inputs)}, sort_keys=True),
             "rows": student.examples,
             "steps": run.settings.distill.train.steps,
@@ -89,16 +93,6 @@ class Distill(Step):
         student = students.find(run.lake, version)
         if not student.accepted:
             raise BadData(f"Student {student.version} is registered, but not promoted. {student.verdict}")
-        if student.version in {entry.version for entry in students.history(run.lake)}:
+        if student.version in {entry.version for entry in students.history(run.lake, self.recipe.name)}:
             return  # a repeated commit must not undo what a person has decided since
-        students.succeed(run.lake, student.version, student.verdict, student.metrics["predecessor"])
-
-
-def _check_answers(recipe: Recipe) -> None:
-    """Raise BadConfig if a lesson teaches a text that captions do not carry."""
-    kept = {recipe.caption, *([recipe.two_steps.dense.name] if recipe.two_steps else [])}
-    for lesson in recipe.student.lessons:
-        if lesson.answer not in kept:
-            raise BadConfig(
-                f"A lesson teaches '{lesson.answer}', which captions do not carry: {', '.join(sorted(kept))}."
-            )
+        students.succeed(run.lake, self.recipe.name, student.version, student.verdict, student.metrics["predecessor"])

@@ -49,7 +49,7 @@ class OpenAIEngine(Engine):
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)
         if not model.endpoints:
-            raise BadConfig("caption.engine=openai needs servers: set caption.endpoints.dense, .fuse and .student.")
+            raise BadConfig("caption.engine=openai needs servers: set caption.endpoints.models and .student.")
         self.devices = len(model.endpoints)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()

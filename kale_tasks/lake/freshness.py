@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from kale_tasks.lake.tables import Committed, Lake
 
-_TABLES = ("pairs", "images", "dense")  # that later steps read by key
+_TABLES = ("pairs", "images")  # that later steps read by key, besides texts of passes
 
 
 def current_contents(lake: Lake) -> dict[str, dict[str, str]]:
     """Return what the committed run of every key has made in each table that other steps read; takedowns aside."""
-    return {name: {p.key: c.identity for p, c in lake.partitions(name).items()} for name in _TABLES}
+    found = {name: {p.key: c.identity for p, c in lake.partitions(name).items()} for name in _TABLES}
+    for partition, committed in lake.partitions("texts").items():  # inputs name a pass by its id
+        found.setdefault(str(partition.columns["pass"]), {})[partition.key] = committed.identity
+    return found
 
 
 def changed_inputs(key: str, inputs: Mapping[str, str], current: Mapping[str, Mapping[str, str]]) -> Sequence[str]:

@@ -9,7 +9,7 @@ from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.storage.base import Storage
 
 LAKE_FILE = "lake.json"
-LAYOUT = 1
+LAYOUT = 2  # 1 had a table for dense captions, and captions and students of one recipe
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ def read_identity(storage: Storage) -> Identity | None:
         raise BadData(f"{storage.uri(LAKE_FILE)} is damaged. Restore it from a backup.") from error
     if identity.layout > LAYOUT:
         raise BadConfig(f"A newer version of KALE wrote the lake {storage.root}. Upgrade this one.")
+    if identity.layout < LAYOUT:
+        raise BadConfig(
+            f"The lake {storage.root} has the layout {identity.layout} of a preview version of KALE, and this version "
+            f"needs {LAYOUT}. Make it again in another warehouse from the same landing files; see docs/upgrading.md."
+        )
     return identity
 
 

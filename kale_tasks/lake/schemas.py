@@ -70,40 +70,20 @@ IMAGES = TableSpec(
     ],
 )
 
-DENSE = TableSpec(
-    "dense",
-    "a dense caption",
-    [
-        _UID,
-        _KEY,
-        Column("text", STRING, "What the captioner says the image shows, cleaned."),
-        Column("model", STRING, "Captioner as name@revision."),
-        Column("recipe", STRING, "Name of the recipe."),
-        Column("engine", STRING, "Engine and sampling that made it."),
-        Column("prompt_hash", STRING, "Hash of the prompt's template."),
-        Column("tokens_in", INT, "Tokens of prompt and image."),
-        Column("tokens_out", INT, "Tokens generated."),
-        Column("finish_reason", STRING, "stop or length."),
-        _FLAGS,
-        _MADE_FROM,
-    ],
-)
-
 CAPTIONS = TableSpec(
     "captions",
     "a finished caption",
     [
         _UID,
         _KEY,
-        Column(
-            "stage", INT, "1: dense caption fused with alt-text by an LLM; 2: written by the student.", required=True
-        ),
+        Column("recipe", STRING, "Name of the recipe.", required=True),
+        Column("stage", INT, "1: assembled from the passes of a recipe; 2: written by the student.", required=True),
         Column("url", STRING, "Address of the image."),
         Column("sha256", STRING, "SHA-256 of the raw image bytes received."),
         Column("alt_text", STRING, "The alt-text, byte for byte."),
-        Column("dense_caption", STRING, "The dense caption it was fused from (stage 1)."),
+        Column("dense_caption", STRING, "The description of the image that it was made from (stage 1)."),
         Column("caption", STRING, "The knowledge-augmented caption."),
-        Column("recipe", STRING, "Name of the recipe."),
+        Column("also", STRING, "JSON: further texts that the recipe publishes or teaches, by pass."),
         Column("models", STRINGS, "Every model that had a part in it, as name@revision."),
         Column("engine", STRING, "Engine and sampling of the last model."),
         Column("prompt_hash", STRING, "Hash of the prompt's template."),
@@ -111,13 +91,13 @@ CAPTIONS = TableSpec(
         Column("tokens_out", INT, "Tokens generated."),
         Column("finish_reason", STRING, "stop or length."),
         Column("facts", INT, "Proper names and words with digits in the caption."),
-        Column("facts_from_alt", INT, "Of these, found in the alt-text."),
-        Column("facts_from_dense", INT, "Of these, found in the dense caption."),
-        Column("facts_invented", INT, "Of these, found in neither."),
+        Column("facts_from_alt", INT, "Of these, found in the alt-text; null if the recipe does not use it."),
+        Column("facts_from_dense", INT, "Of these, found in the dense caption; null if the caption is that text."),
+        Column("facts_invented", INT, "Of these, found in no source; null if there is none to compare with."),
         _FLAGS,
         _MADE_FROM,
     ],
-    partition=("key", "stage"),
+    partition=("key", "recipe", "stage"),
 )
 
 TEXTS = TableSpec(
@@ -132,7 +112,7 @@ TEXTS = TableSpec(
         Column("text", STRING, "The text."),
         Column("score", DOUBLE, "Its score, if the pass gives one."),
         Column("data", STRING, "JSON: what else the pass found, such as a box, the rated pass or counts of facts."),
-        Column("model", STRING, "Model that wrote it as name@revision."),
+        Column("models", STRINGS, "Every model that had a part in it, as name@revision; the last one wrote it."),
         Column("engine", STRING, "Engine and sampling that made it."),
         Column("prompt_hash", STRING, "Hash of the prompt's template."),
         Column("tokens_in", INT, "Tokens of prompt and image."),
@@ -211,7 +191,7 @@ MODELS = TableSpec(
         _KEY,
         Column("path", STRING, "Folder of its files, relative to the warehouse."),
         Column("base", STRING, "Model it started from, as name@revision."),
-        Column("recipe", STRING, "Recipe of the captions it learnt from."),
+        Column("recipe", STRING, "Recipe of the captions it learnt from.", required=True),
         Column("parents", STRING, "JSON: key to content hash of the stage-1 captions that the student was trained on."),
         Column("rows", LONG, "Captions it was trained on."),
         Column("steps", LONG, "Optimiser steps."),
@@ -222,6 +202,7 @@ MODELS = TableSpec(
         Column("code", STRING, "Version of the package and of the step."),
         Column("files", STRING, "JSON: its files, name to SHA-256."),
     ],
+    partition=("key", "recipe"),
 )
 
 RELEASES = TableSpec(
@@ -234,6 +215,7 @@ RELEASES = TableSpec(
         Column("name", STRING, "What it is called in the release."),
         Column("format", STRING, "captions, or one of the further formats."),
         Column("source", STRING, "The key whose captions it holds."),
+        Column("recipe", STRING, "The recipe whose captions it holds."),
         Column("stage", INT, "The stage whose captions it holds."),
         Column("cut", STRING, "Hash of what it was made from; equal for equal files of any two releases."),
         Column("rows", LONG, "Rows in it."),
@@ -273,6 +255,6 @@ RUNS = TableSpec(
 TABLES = {
     spec.name: spec
     for spec in (
-        PAIRS, IMAGES, EXPERTS, EMBEDDINGS, DENSE, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS,
+        PAIRS, IMAGES, EXPERTS, EMBEDDINGS, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS,
     )
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The registry of trained students, and the pointer to the promoted one."""
+"""The registry of trained students, and the pointers to the promoted one of each recipe."""
 
 import hashlib
 import json
@@ -20,7 +20,6 @@ from kale_tasks.lake.times import utc_now
 NAMED = "student@"  # prefix of a version in the column `models` of captions
 # Outside the folder of the table `models`, where maintenance deletes files that no snapshot refers to.
 _FOLDER = "students"
-_POINTER = f"{_FOLDER}/promoted.json"
 _VERSION = re.compile(r"[0-9a-f]{16}")
 _TRIES = 20
 
@@ -66,31 +65,32 @@ def versions(lake: Lake) -> list[Student]:
     return list({row["version"]: _student(row) for row in rows}.values())
 
 
-def history(lake: Lake) -> list[Promoted]:
-    """Return every promotion and rollback, the latest last. BadData if the file is damaged."""
+def history(lake: Lake, recipe: str) -> list[Promoted]:
+    """Return every promotion and rollback of a recipe's students, the latest last. BadData if the file is damaged."""
+    pointer = _pointer(recipe)
     try:
-        return [Promoted(**entry) for entry in json.loads(lake.storage.read(_POINTER))]
+        return [Promoted(**entry) for entry in json.loads(lake.storage.read(pointer))]
     except FileNotFoundError:
         return []
     except (TypeError, ValueError) as error:
-        raise BadData(f"{lake.storage.uri(_POINTER)} is damaged. Delete it, then promote a student again.") from error
+        raise BadData(f"{lake.storage.uri(pointer)} is damaged. Delete it, then promote a student again.") from error
 
 
-def promoted(lake: Lake) -> Promoted | None:
-    """Return the promoted student, or None if no student has been promoted."""
-    entries = history(lake)
+def promoted(lake: Lake, recipe: str) -> Promoted | None:
+    """Return the promoted student of a recipe, or None if none has been promoted."""
+    entries = history(lake, recipe)
     return entries[-1] if entries else None
 
 
 def promote(lake: Lake, version: str, why: str, *, refused: bool = False) -> Promoted:
-    """Promote a student. BadData if its promotion gate refused it, unless `refused` allows that."""
+    """Promote a student for its recipe. BadData if its promotion gate refused it, unless `refused` allows that."""
     student = find(lake, version)
     if not student.accepted and not refused:
         raise BadData(f"Student {version} was refused: {student.verdict} Use --refused to promote it anyway.")
-    return _append(lake, lambda past: _forward(past, student.version, why))
+    return _append(lake, student.recipe, lambda past: _forward(past, student.version, why))
 
 
-def succeed(lake: Lake, version: str, why: str, predecessor: str | None) -> Promoted:
+def succeed(lake: Lake, recipe: str, version: str, why: str, predecessor: str | None) -> Promoted:
     """Promote a student that was compared with `predecessor`; Conflict if another student has been promoted since."""
 
     def entry(past: list[Promoted]) -> Promoted:
@@ -101,12 +101,12 @@ def succeed(lake: Lake, version: str, why: str, predecessor: str | None) -> Prom
             )
         return _forward(past, version, why)
 
-    return _append(lake, entry)
+    return _append(lake, recipe, entry)
 
 
-def rollback(lake: Lake, why: str) -> Promoted:
-    """Promote the student again that was promoted before the current one; BadConfig if there is none."""
-    return _append(lake, lambda past: _backward(past, why))
+def rollback(lake: Lake, recipe: str, why: str) -> Promoted:
+    """Promote the student of a recipe again that was promoted before the current one; BadConfig if there is none."""
+    return _append(lake, recipe, lambda past: _backward(past, why))
 
 
 def find(lake: Lake, version: str) -> Student:
@@ -166,16 +166,24 @@ def _download(lake: Lake, version: str, target: Path) -> None:
                 raise
 
 
-def _append(lake: Lake, entry: Callable[[list[Promoted]], Promoted]) -> Promoted:
+def _pointer(recipe: str) -> str:
+    return f"{_FOLDER}/promoted/{recipe}.json"
+
+
+def _append(lake: Lake, recipe: str, entry: Callable[[list[Promoted]], Promoted]) -> Promoted:
     for _ in range(_TRIES):
-        tag = lake.storage.tag(_POINTER)  # read before the history: any change in between makes the put fail
-        past = history(lake)
+        tag = lake.storage.tag(_pointer(recipe))  # read before the history: any change in between makes the put fail
+        past = history(lake, recipe)
         new = entry(past)
         if past and past[-1] == new:
             return new
-        if lake.storage.put_if(_POINTER, json.dumps([asdict(e) for e in [*past, new]], indent=1).encode(), tag):
+        if lake.storage.put_if(_pointer(recipe), _text([*past, new]), tag):
             return new
     raise Conflict("Other processes keep changing the promoted student. See `kale models history`, then try again.")
+
+
+def _text(entries: list[Promoted]) -> bytes:
+    return json.dumps([asdict(entry) for entry in entries], indent=1).encode()
 
 
 def _forward(past: list[Promoted], version: str, why: str) -> Promoted:

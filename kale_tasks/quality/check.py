@@ -13,7 +13,7 @@ from kale_tasks.quality.drift import drift
 from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
 from kale_tasks.quality.frames import ArrowFrames, Frames
 from kale_tasks.quality.spark_frames import SparkFrames
-from kale_tasks.quality.suite import Subject, find_suite
+from kale_tasks.quality.suite import Subject, find_suite, sealed_spec
 from kale_tasks.quality.verdict import CheckResult, Outcome
 from kale_tasks.resources import sql
 from kale_tasks.runner.seal import SealedRun, read_sealed
@@ -29,7 +29,7 @@ def check_sealed(lake: Lake, settings: Settings, run: SealedRun) -> CheckResult:
     had. Raises KaleError if a check itself raised an error.
     """
     result = _stored(lake, examine(Subject.of_sealed(lake, settings, run)))
-    partition = step_spec(run.step).partition(run.key)
+    partition = sealed_spec(run).partition(run.key)
     if not result.failed or result.accepted:
         unblock(lake.storage, partition)
         return result
@@ -57,7 +57,7 @@ def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResul
     Raises as `check_sealed`. Committed rows that fail stay committed.
     """
     find_suite(step)  # raises for a step without checks
-    blocked = blocked_run(lake, step_spec(step).partition(key))
+    blocked = blocked_run(lake, step_spec(step, settings.caption.recipe).partition(key))
     if blocked and (run := read_sealed(lake.storage, blocked.folder)):
         return check_sealed(lake, settings, run)
     result = _stored(lake, examine(Subject.of_committed(lake, settings, step, key)))
@@ -73,7 +73,7 @@ def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResul
 def accept_run(lake: Lake, step: str, key: str, why: str) -> CheckResult:
     """Accept the run that blocks a key, or else the committed one. Raises Conflict if it was never checked."""
     find_suite(step)
-    partition = step_spec(step).partition(key)
+    partition = step_spec(step, lake.settings.caption.recipe).partition(key)
     blocked = blocked_run(lake, partition)
     seal_id = blocked.seal_id if blocked else Snapshot.open(lake, partition).committed.seal_id
     if verdict.read(lake.storage, seal_id) is None:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kale_tasks.contract.registry import STEPS, StepSpec, checked_steps
+from kale_tasks.contract.registry import ASSEMBLY, STEPS, StepSpec, spec_of
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import blocked_run
+from kale_tasks.lake.verdicts import BlockedRun, blocked_runs
 from kale_tasks.quality import verdict
 from kale_tasks.quality.verdict import CheckResult
 from kale_tasks.runner.seal import SealedRun, read_sealed
@@ -29,6 +29,11 @@ class Found:
     def step(self) -> str:
         """Name of the step."""
         return self.spec.name
+
+    @property
+    def title(self) -> str:
+        """What a page calls the step: by its label, and its recipe if it is one of a recipe."""
+        return f"{self.spec.label} ({self.spec.recipe})" if self.spec.recipe else self.spec.label
 
     @property
     def table(self) -> str:
@@ -55,7 +60,8 @@ class Found:
 
     def quarantine(self, lake: Lake) -> Snapshot | None:
         """Open the rows that it quarantined; None if there are none."""
-        partition = Partition.of("quarantine", self.key, {"step": self.step})
+        step = f"{self.step}@{self.spec.recipe}" if self.spec.recipe else self.step
+        partition = Partition.of("quarantine", self.key, {"step": step})
         has_rows = self.blocked or lake.committed("quarantine", self.key, partition.columns)
         return self._snapshot(lake, partition) if has_rows else None
 
@@ -64,14 +70,41 @@ class Found:
 
 
 def find(lake: Lake, key: str, *, blocked: bool = False) -> list[Found]:
-    """Find all committed runs of a key, in the order of the steps; with `blocked`, the blocked ones in their place."""
-    found = (_find(lake, STEPS[name], key, blocked) for name in checked_steps())
-    return [one for one in found if one]
+    """Find all committed runs of a key, in the order of the steps; with `blocked`, the blocked ones in their place.
+
+    Passes that were never checked are left out: the captions that are made of their texts are checked.
+    """
+    waiting = blocked_runs(lake) if blocked else {}
+    committed = {p: c for table in _tables() for p, c in lake.partitions(table).items() if p.key == key}
+    found = []
+    for partition in {*committed, *(p for p in waiting if p.key == key)}:
+        spec = spec_of(partition)
+        if spec and spec.suite and (one := _find(lake, spec, partition, committed.get(partition), waiting)):
+            found.append(one)
+    return sorted(found, key=lambda one: (_place(one.spec), one.spec.recipe or "", one.step))
 
 
-def _find(lake: Lake, spec: StepSpec, key: str, blocked: bool) -> Found | None:
-    run = blocked_run(lake, spec.partition(key)) if blocked else None
+def _find(
+    lake: Lake,
+    spec: StepSpec,
+    partition: Partition,
+    committed: Committed | None,
+    waiting: Mapping[Partition, BlockedRun],
+) -> Found | None:
+    run = waiting.get(partition)
     if run and (sealed := read_sealed(lake.storage, run.folder)):
-        return Found(spec, key, sealed.record(), verdict.read(lake.storage, sealed.seal_id), sealed)
-    committed = lake.committed(spec.table, key, spec.slice)
-    return Found(spec, key, committed, verdict.read(lake.storage, committed.seal_id)) if committed else None
+        return Found(spec, partition.key, sealed.record(), verdict.read(lake.storage, sealed.seal_id), sealed)
+    if committed is None:
+        return None
+    result = verdict.read(lake.storage, committed.seal_id)
+    return Found(spec, partition.key, committed, result) if result or spec.name in STEPS else None
+
+
+def _tables() -> list[str]:
+    return list(dict.fromkeys([*(spec.table for spec in STEPS.values() if spec.suite), "texts"]))
+
+
+def _place(spec: StepSpec) -> float:
+    """The place of a step in the chain; passes come right before the captions."""
+    order = list(STEPS)
+    return order.index(spec.name) if spec.name in STEPS else order.index(ASSEMBLY) - 0.5

@@ -48,7 +48,7 @@ def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[d
 
 def beside_teacher(subject: Subject, figures: Figures, lengths: Sequence[int]) -> dict[str, float | None]:
     """Compare stage 2 with stage 1 of this key, or of the latest earlier key that has captions of stage 1."""
-    teacher = next(subject.earlier({"stage": 1}), None)
+    teacher = next(subject.earlier({"recipe": subject.spec.recipe, "stage": 1}), None)
     if teacher is None:
         return dict.fromkeys(("student_alt_gap", "student_invented_gap", "student_length_psi"))
     theirs, n = teacher["figures"], subject.committed.rows

@@ -81,9 +81,8 @@ def derived(suite: Suite, rows: pa.Table) -> pa.Table:
 
 
 def _joined(subject: Subject, name: str, columns: Sequence[str]) -> pa.Table:
-    found = subject.table(name)
     empty = TABLES[name].selected(columns).empty_table()
-    return pa.concat_tables([empty, *(found.batches(columns) if found else ())])
+    return pa.concat_tables([empty, *(rows for found in subject.table(name) for rows in found.batches(columns))])
 
 
 def _share(rows: Snapshot, suite: Suite, most: int) -> Iterator[pa.Table]:

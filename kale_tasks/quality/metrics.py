@@ -26,14 +26,14 @@ def captions_of(lake: Lake, settings: Settings, found: Sequence[Found]) -> pa.Ta
     return pa.concat_tables(tables) if tables else pa.table({c: [] for c in columns})
 
 
-def fact_shares(captions: pa.Table, rows: Mapping[int, int]) -> dict[str, float | None]:
+def fact_shares(captions: pa.Table, rows: Mapping[tuple[str, int], int]) -> dict[str, float | None]:
     """Return which shares of the facts in captions come from the alt-text and from no source.
 
-    Both stages count, weighted by their committed `rows`: the captions may be a sample of each.
+    All recipes and stages count, weighted by their committed `rows`: the captions may be a sample of each.
     """
     totals = dict.fromkeys(_FACTS, 0.0)
-    for stage, committed in rows.items():
-        of_stage = captions.filter(pc.field("stage") == stage)
+    for (recipe, stage), committed in rows.items():
+        of_stage = captions.filter((pc.field("recipe") == recipe) & (pc.field("stage") == stage))
         for name in _FACTS:
             totals[name] += committed * (pc.sum(of_stage[name]).as_py() or 0) / max(1, of_stage.num_rows)
     facts = totals["facts"]
@@ -42,12 +42,16 @@ def fact_shares(captions: pa.Table, rows: Mapping[int, int]) -> dict[str, float 
 
 
 def texts(captions: pa.Table) -> pa.Table:
-    """Return one row of features per text: alt-texts, dense captions and the captions of each stage."""
-    stage1 = captions.filter(pc.field("stage") == 1)
-    tables = [_measured("alt-text", captions["alt_text"]), _measured("dense", stage1["dense_caption"])]
-    for stage in (1, 2):
-        rows = captions.filter(pc.field("stage") == stage)
-        tables.append(_measured(f"stage {stage}", rows["caption"], rows))
+    """Return one row of features per text: alt-texts, dense captions and the captions of each recipe and stage."""
+    recipes = sorted(captions["recipe"].unique().to_pylist()) or [""]
+    tables = [_measured("alt-text", captions["alt_text"])]
+    for recipe in recipes:
+        of_recipe, more = captions.filter(pc.field("recipe") == recipe), f" ({recipe})" if len(recipes) > 1 else ""
+        stage1 = of_recipe.filter(pc.field("stage") == 1)
+        tables.append(_measured(f"dense{more}", stage1["dense_caption"]))
+        for stage in (1, 2):
+            rows = of_recipe.filter(pc.field("stage") == stage)
+            tables.append(_measured(f"stage {stage}{more}", rows["caption"], rows))
     return pa.concat_tables(tables)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadData, Conflict, KaleError
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
@@ -58,7 +57,10 @@ class Report:
         hidden = ("found", "samples", "dropped_texts")
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         known |= {"efforts": [asdict(effort) for effort in self.efforts]}
-        steps = [{"step": f.step, "table": f.table, "status": f.status, **asdict(f.committed)} for f in self.found]
+        steps = [
+            {"step": f.step, "recipe": f.spec.recipe, "table": f.table, "status": f.status, **asdict(f.committed)}
+            for f in self.found
+        ]
         checks = [f.result.as_json() for f in self.found if f.result]
         shown = [{k: v for k, v in asdict(s).items() if k != "image"} for s in self.samples]
         return {**known, "steps": steps, "checks": checks, "samples": shown}
@@ -125,21 +127,23 @@ def overall(statuses: Sequence[str]) -> str:
     return next((status for status in severe if status in statuses), "passed")
 
 
-def _caption_rows(found: Sequence[Found]) -> dict[int, int]:
-    """Return the number of captions by stage."""
-    return {STEPS[f.step].slice["stage"]: f.committed.rows for f in found if f.table == "captions"}
+def _caption_rows(found: Sequence[Found]) -> dict[tuple[str, int], int]:
+    """Return the number of captions by recipe and stage."""
+    return {(f.spec.slice["recipe"], f.spec.slice["stage"]): f.committed.rows for f in found if f.table == "captions"}
 
 
 def funnel(found: Sequence[Found]) -> dict[str, int]:
     """Count the rows of each step by its title. A row of a step with a yield is an attempt: only successes count."""
     counts: dict[str, int] = {}
+    several = len({one.spec.recipe for one in found} - {None}) > 1
     for one in found:
-        spec, rows = STEPS[one.step], one.committed.rows
+        spec, rows = one.spec, one.committed.rows
+        title = f"{spec.title}, {spec.recipe}" if several and spec.recipe else spec.title
         if spec.name == "ingest":
             counts["landing rows"] = one.committed.rows_in
         share = one.result.figures.get("yield_share") if one.result else None
         tried = share is None and "yield_share" in spec.watched
-        counts[f"{spec.title} tried" if tried else spec.title] = rows if share is None else round(rows * share)
+        counts[f"{title} tried" if tried else title] = rows if share is None else round(rows * share)
     return counts
 
 
@@ -206,10 +210,10 @@ def _trends(lake: Lake, found: Sequence[Found]) -> dict[str, list[float]]:
     trends: dict[str, list[float]] = {}
     for one in found:
         results = _results_until(lake, one)
-        for name in STEPS[one.step].watched:
+        for name in one.spec.watched:
             values = [value for result in results if (value := result.figures.get(name)) is not None]
             if len(values) > 1:
-                trends[f"{one.step}: {name}"] = values
+                trends[f"{one.title}: {name}"] = values
     return trends
 
 

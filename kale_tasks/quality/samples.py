@@ -24,6 +24,7 @@ class Sample:
     """A caption and what it was made from; the image is a data URI, empty if it cannot be read."""
 
     uid: str
+    recipe: str
     stage: int
     why: str
     alt_text: str
@@ -41,17 +42,18 @@ def samples(lake: Lake, settings: Settings, images: Snapshot, captions: pa.Table
         connection.register("samples", rows)
         wanted = {"wanted": settings.quality.samples}
         picked = connection.execute(sql("reports/samples"), wanted).fetchall()
-    reasons: dict[tuple[str, int], str] = {}
-    for uid, stage, why in picked:
-        reasons.setdefault((uid, stage), why)
-    found = rows.filter(pc.is_in(rows["uid"], pa.array([uid for uid, _ in reasons], pa.string()))).to_pylist()
-    by_name = {(row["uid"], row["stage"]): row for row in found}
+    reasons: dict[tuple[str, str, int], str] = {}
+    for uid, recipe, stage, why in picked:
+        reasons.setdefault((uid, recipe, stage), why)
+    found = rows.filter(pc.is_in(rows["uid"], pa.array([uid for uid, *_ in reasons], pa.string()))).to_pylist()
+    by_name = {(row["uid"], row["recipe"], row["stage"]): row for row in found}
     return [_sample(by_name[name], why, _thumbnail(lake, images, name[0])) for name, why in reasons.items()]
 
 
 def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
     return Sample(
         uid=row["uid"],
+        recipe=row["recipe"],
         stage=row["stage"],
         why=why,
         alt_text=row["alt_text"] or "",

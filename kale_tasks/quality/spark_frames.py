@@ -40,8 +40,7 @@ class SparkFrames(Frames):
         assert self.batch
         for name, columns in self.subject.suite.tables.items():
             schema = pa.schema([TABLES[name].arrow.field(column) for column in columns])
-            found = self.subject.table(name)
-            files = found.files if found else ()
+            files = [file for found in self.subject.table(name) for file in found.files]
             self._read(name, files, list(columns), schema, None).createOrReplaceTempView(name)
         return [row.asDict() for row in self._session.sql(text).collect()]
 

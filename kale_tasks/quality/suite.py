@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.contract.registry import STEPS, StepSpec, checked_steps, step_spec
+from kale_tasks.contract.registry import StepSpec, checked_steps, step_spec
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -143,14 +143,14 @@ class Subject:
     @classmethod
     def of_sealed(cls, lake: Lake, settings: Settings, run: SealedRun) -> "Subject":
         """The rows of a run that is not committed yet."""
-        spec = step_spec(run.step)
+        spec = sealed_spec(run)
         rows = run.snapshot(lake.storage, spec.partition(run.key))
         return cls(lake, settings, spec, find_suite(run.step), rows, run.compared, _inputs(lake, run.folder))
 
     @classmethod
     def of_committed(cls, lake: Lake, settings: Settings, step: str, key: str) -> "Subject":
         """The committed rows of a step and key; raises Conflict if there are none."""
-        suite, spec = find_suite(step), step_spec(step)  # raises for a step without checks
+        suite, spec = find_suite(step), step_spec(step, settings.caption.recipe)  # raises for a step without checks
         rows = Snapshot.open(lake, spec.partition(key))
         verdict = read_verdict(lake.storage, rows.committed.seal_id)
         compared = verdict["compared"] if verdict else comparison_set(lake, rows.partition, settings.quality.drift.keys)
@@ -167,12 +167,12 @@ class Subject:
         """The account of the run."""
         return self.rows.committed
 
-    def table(self, name: str) -> Snapshot | None:
-        """Open another table that a suite reads: as the run read it, or as it is committed; None if it is not."""
-        if name in self.inputs:
-            return self.inputs[name]
-        found = self.lake.opened(Partition.of(name, self.key))
-        return Snapshot(self.lake.storage, Partition.of(name, self.key), *found) if found else None
+    def table(self, name: str) -> list[Snapshot]:
+        """Open the partitions of a table that a suite reads: those that the run read, or else the committed ones."""
+        if pinned := [found for found in self.inputs.values() if found.partition.table == name]:
+            return pinned
+        committed = [one for one in self.lake.partitions(name) if one.key == self.key]
+        return [Snapshot(self.lake.storage, one, *found) for one in committed if (found := self.lake.opened(one))]
 
     @property
     def limit(self) -> Limits:
@@ -199,18 +199,23 @@ def _inputs(lake: Lake, folder: str) -> Mapping[str, Snapshot]:
     return {n: s for n, s in pins.items() if all("://" in f.path or lake.storage.exists(f.path) for f in s.files)}
 
 
+def sealed_spec(run: SealedRun) -> StepSpec:
+    """The step of a sealed run, of the recipe that it belongs to."""
+    return step_spec(run.step, str(run.slice.get("recipe", "")))
+
+
 CHECKS: Registry[type[Suite]] = Registry("suite of checks", "kale.checks", {})  # those of other packages
 
 
 def find_suite(step: str) -> Suite:
     """Join all suites of a step, the built-in one first. Raises BadConfig if there is none."""
-    spec = STEPS.get(step)
-    if spec is None or spec.suite is None:
+    spec = step_spec(step)
+    if spec.suite is None:
         raise BadConfig(f"There are no checks for '{step}'. Steps with checks: {', '.join(checked_steps())}.")
     module, _, name = spec.suite.partition(":")
     built_in: Suite = getattr(import_module(module), name)()
     added = [CHECKS.find(name)() for name in CHECKS.names]
-    return JoinedSuite([built_in, *(suite for suite in added if step in suite.steps)])
+    return JoinedSuite([built_in, *(suite for suite in added if spec.label in suite.steps)])
 
 
 def _merged(kind: str, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -65,13 +65,6 @@ class Clean(Section):
     lexicon: list[str] = neutral([], "Additional phrases that reveal a leaked prompt.", default=[])
 
 
-class Grounding(Section):
-    """What to do with a text that states facts found in none of its sources."""
-
-    allowed: int | None = neutral(None, "Maximum number of such facts; null: only count them.", default=None, ge=0)
-    otherwise: str = Field(default="dense", description="Above it: cut the sentences that state them, or use a pass.")
-
-
 class ModelSpec(Section):
     """A model that passes ask."""
 
@@ -100,7 +93,6 @@ class Task(Section):
     sampling: Sampling
     clean: Clean = Clean()
     retries: int = neutral(0, default=1)
-    grounding: Grounding = Grounding()
 
 
 class _Prompted(Section):
@@ -161,6 +153,9 @@ class AskPass(_Prompted, Pass):
     parse: list[str] = neutral(
         [], "The answer must be a JSON object with these keys; it is kept as data.", default=[], alias="schema"
     )
+    against: list[str] = neutral(
+        [], "Ask again if the answer states facts that none of these columns and passes has.", default=[]
+    )
     when: str | None = neutral(None, "Condition under which the model is asked.", default=None)
     otherwise: str | None = neutral(
         None, "Pass whose text is used if it is not, or if no answer is usable.", default=None
@@ -173,7 +168,13 @@ class AskPass(_Prompted, Pass):
         own = {*self.vary, *(["item"] if self.for_each else [])}
         yield from (slot.name for slot in slots(self.prompt.user) if slot.name not in own)
         yield from condition_reads(self.when) if self.when else ()
+        yield from self.against
         yield from filter(None, (self.otherwise, self.for_each))
+
+    @property
+    def describes(self) -> bool:
+        """Whether it makes one plain text about the whole image."""
+        return self.image is True and not (self.for_each or self.parse or self.when)
 
 
 class ExpertPass(Pass):

@@ -9,12 +9,24 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
-from kale_tasks.recipes.parts import PASSES, AnyPass, AskPass, ModelSpec, PickPass, Prompt, ScorePass, Student
+from kale_tasks.models.locate import split_source
+from kale_tasks.recipes.parts import (
+    PASSES,
+    AnyPass,
+    AskPass,
+    ModelSpec,
+    PickPass,
+    Prompt,
+    ScorePass,
+    Student,
+    VerifyPass,
+)
 from kale_tasks.recipes.slots import COLUMNS, filter_problem, slots
 
 _FIELDS = ("about", "models", "passes", "caption", "also", "student")
-_RESERVED = ("student", "image", "item", *COLUMNS)
+_RESERVED = ("captions", "image", "item", *STEPS, *COLUMNS)
 Where = tuple[str | int, ...]
 
 
@@ -42,12 +54,15 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return fields
 
 
-def recipe_problems(path: Path) -> list[str]:
-    """List what is wrong with a recipe file, in order of lines."""
-    return _parsed(path)[1]
+def recipe_problems(path: Path, installed: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """List what is wrong with a recipe file, in order of lines.
+
+    `installed` has the names of experts and scorers, by verb; without it they are not looked at.
+    """
+    return _parsed(path, installed or {})[1]
 
 
-def _parsed(path: Path) -> tuple[dict[str, Any], list[str]]:
+def _parsed(path: Path, installed: Mapping[str, Sequence[str]] | None = None) -> tuple[dict[str, Any], list[str]]:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, yaml.SafeLoader)
@@ -57,7 +72,7 @@ def _parsed(path: Path) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(tree, dict):
         return {}, [f"{path.name}:1: a recipe has the fields {', '.join(_FIELDS)}."]
     file = _File(path.name, tree, {(): 1, **dict(_lines(node, ()))})
-    fields = _fields(file)
+    fields = _fields(file, installed or {})
     return fields, [
         f"{file.name}:{line}: {text}{'' if text[-1] == '?' else '.'}" for line, text in sorted(file.problems)
     ]
@@ -74,7 +89,7 @@ def _lines(node: Any, where: Where) -> Iterator[tuple[Where, int]]:
             yield from _lines(value, (*where, index))
 
 
-def _fields(file: _File) -> dict[str, Any]:
+def _fields(file: _File, installed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     tree = file.tree
     for name in tree.keys() - set(_FIELDS):
         file.report((name,), f"there is no field '{name}'{_near(str(name), _FIELDS)}")
@@ -90,7 +105,9 @@ def _fields(file: _File) -> dict[str, Any]:
         file.report(("passes",), "a recipe needs at least one pass")
     if not file.problems:
         _check_names(file, passes, list(models))
+        _check_installed(file, passes, models, installed)
     if not file.problems:
+        _check_sources(file, passes)
         _check_published(file, passes, also, student)
     if not file.problems:
         _check_lessons(file, passes, student)
@@ -164,6 +181,35 @@ def _check_names(file: _File, passes: Sequence[AnyPass], models: Sequence[str]) 
             file.report(("models", name), f"no pass asks the model '{name}'")
 
 
+def _check_sources(file: _File, passes: Sequence[AnyPass]) -> None:
+    for at, one in enumerate(passes):
+        if isinstance(one, VerifyPass) and "alt" in one.against and "alt" not in _sources(passes, one.verify):
+            file.report(
+                ("passes", at, "against"),
+                f"the alt-text has no part in '{one.verify}': a name that it happens to have would count as seen",
+            )
+
+
+def _check_installed(
+    file: _File, passes: Sequence[AnyPass], models: Mapping[str, ModelSpec], installed: Mapping[str, Sequence[str]]
+) -> None:
+    for at, one in enumerate(passes):
+        field = "by" if isinstance(one, ScorePass) else one.verb
+        known = installed.get(one.verb)
+        if known is not None and (name := getattr(one, field)) not in known:
+            kind = "scorer" if field == "by" else "expert"
+            file.report(("passes", at, field), f"there is no {kind} '{name}'{_near(name, known)}")
+    for name, spec in models.items():
+        try:
+            sourced = split_source(spec.model)
+        except BadConfig as error:
+            file.report(("models", name, "model"), str(error).rstrip("."))
+            continue
+        if sourced and sourced[1] not in sourced[0].names():
+            near = _near(sourced[1], sourced[0].names())
+            file.report(("models", name, "model"), f"there is no model '{spec.model}'{near}")
+
+
 def _check_ask(file: _File, one: AskPass, where: Where, models: Sequence[str]) -> None:
     if one.ask not in models:
         file.report((*where, "ask"), f"there is no model '{one.ask}'{_near(one.ask, models)}")
@@ -219,10 +265,6 @@ def _check_published(file: _File, passes: Sequence[AnyPass], also: Sequence[str]
 
 def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> None:
     by_name = {one.name: one for one in passes}
-
-    def sources(name: str) -> set[str]:
-        return {name}.union(*(sources(read) for read in by_name[name].reads())) if name in by_name else {name}
-
     prompts: list[tuple[Where, Prompt]] = [(("student",), student.prompt)]
     for at, lesson in enumerate(student.lessons):
         where: Where = ("student", "lessons", at)
@@ -230,7 +272,7 @@ def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> 
         prompts.append((where, prompt))
         if lesson.answer not in by_name:
             file.report((*where, "answer"), f"there is no pass '{lesson.answer}'{_near(lesson.answer, list(by_name))}")
-        elif "alt" in sources(lesson.answer) and "alt" not in prompt.reads - set(lesson.without):
+        elif "alt" in _sources(passes, lesson.answer) and "alt" not in prompt.reads - set(lesson.without):
             file.report(
                 where,
                 f"this lesson does not show the alt-text, but '{lesson.answer}' is written with it: the student would "
@@ -243,6 +285,12 @@ def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> 
             file.report(
                 place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {', '.join(COLUMNS)}"
             )
+
+
+def _sources(passes: Sequence[AnyPass], name: str) -> set[str]:
+    """Every name that a text is made from, directly or through other passes; itself included."""
+    found = next((one for one in passes if one.name == name), None)
+    return {name}.union(*(_sources(passes, read) for read in found.reads())) if found else {name}
 
 
 def _near(name: str, known: Sequence[str]) -> str:

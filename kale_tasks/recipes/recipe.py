@@ -3,29 +3,21 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import Field
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.recipes.parts import AnyPass, AskPass, Grounding, Lesson, ModelSpec, Student, Task, VerifyPass
+from kale_tasks.recipes.files import recipe_path
+from kale_tasks.recipes.parts import AnyPass, AskPass, Lesson, ModelSpec, Student, Task, VerifyPass
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
-from kale_tasks.resources import resource
 from kale_tasks.settings.section import Section
-
-
-class TwoSteps(NamedTuple):
-    """A recipe as the steps `dense` and `fuse` run it: a description, and what becomes of it and the alt-text."""
-
-    dense: AskPass
-    fused: AskPass | None
-    verified: VerifyPass | None
 
 
 class Recipe(Section):
     """One way to make captions."""
 
+    name: str  # as rows store it
     about: str
     models: dict[str, ModelSpec]
     passes: list[AnyPass]
@@ -51,7 +43,7 @@ class Recipe(Section):
         model = self.models[asked.ask]
         known = {field: getattr(model, field) for field in ModelSpec.model_fields}
         common = {field: getattr(asked, field) for field in ("prompt", "sampling", "clean", "retries")}
-        return Task(**known, **common, grounding=self._grounding(name))
+        return Task(**known, **common)
 
     def with_alt(self, name: str) -> bool:
         """Whether the alt-text has a part in the text of a pass."""
@@ -64,70 +56,30 @@ class Recipe(Section):
         return {name}.union(*(self.sources(read) for read in self.find(name).reads()))
 
     @property
-    def two_steps(self) -> TwoSteps | None:
-        """The recipe as the steps `dense` and `fuse` run it; None if it has another shape."""
-        dense, *rest = self.passes
-        verified = rest[-1] if rest and isinstance(rest[-1], VerifyPass) else None
-        rest = rest[:-1] if verified else rest
-        fused = rest.pop() if rest else None
-        if rest or not _describes(dense) or not (fused is None or _fuses(fused, dense.name)):
-            return None
-        last = fused.name if fused else dense.name
-        if verified and (verified.verify != last or fused is None or set(verified.against) != {dense.name, "alt"}):
-            return None
-        published = self.caption == (verified.name if verified else last)
-        return TwoSteps(dense, fused, verified) if published else None  # type: ignore[arg-type]
+    def dense(self) -> str | None:
+        """The pass that describes the image: the first such one that the caption is made from; None without one."""
+        found = self.sources(self.caption)
+        return next((one.name for one in self.passes if _describes(one) and one.name in found), None)
+
+    @property
+    def kept(self) -> list[str]:
+        """The passes whose texts captions carry in `also`: what is published or taught besides caption and dense."""
+        named = [*self.also, *(lesson.answer for lesson in self.student.lessons)]
+        return [name for name in dict.fromkeys(named) if name not in (self.caption, self.dense)]
 
     def own_lesson(self) -> Lesson:
         """The lesson in which the student captions as in stage 2."""
         return Lesson(weight=1, answer=self.caption)
 
-    def _grounding(self, name: str) -> Grounding:
-        shape = self.two_steps
-        if shape is None or shape.verified is None or name != shape.verified.verify:
-            return Grounding()
-        otherwise = "cut" if shape.verified.otherwise == "cut" else "dense"
-        return Grounding(allowed=shape.verified.allowed, otherwise=otherwise)
-
 
 def _describes(one: AnyPass) -> bool:
-    return isinstance(one, AskPass) and one.image is True and _is_plain(one) and one.when is None
-
-
-def _fuses(one: AnyPass, dense: str) -> bool:
-    if not isinstance(one, AskPass) or one.image or not _is_plain(one):
-        return False
-    return one.prompt.reads == {dense, "alt"} and one.when == "alt.useful" and one.otherwise == dense
-
-
-def _is_plain(one: AnyPass) -> bool:
-    return isinstance(one, AskPass) and one.n == one.rounds == 1 and not (one.vary or one.parse or one.for_each)
+    return isinstance(one, AskPass) and one.describes
 
 
 def load_recipe(name: str) -> Recipe:
     """Load the recipe of that name from config/recipes, or from a path that ends in .yaml."""
     path = recipe_path(name)
     return _read(path, path.stat().st_mtime_ns)
-
-
-def recipe_path(name: str) -> Path:
-    """The file of a recipe, given its name or path; BadConfig if there is none."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else resource(f"config/recipes/{name}.yaml")
-    if not path.exists():
-        raise BadConfig(
-            f"There is no recipe '{name}'. Use one of {', '.join(shipped_recipes())}, or the path of a YAML file."
-        )
-    return path
-
-
-def shipped_recipes() -> list[str]:
-    """The names of the recipes in config/recipes."""
-    return sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
-
-
-def recipe_name(name: str) -> str:
-    """Return the name of a recipe as rows store it: the file name without its ending."""
-    return Path(name).stem
 
 
 def drawing(recipe: Recipe) -> Iterator[str]:
@@ -171,4 +123,4 @@ def _described(recipe: Recipe, one: AnyPass) -> str:
 
 @cache
 def _read(path: Path, _changed: int) -> Recipe:
-    return Recipe.model_construct(**read_recipe(path))
+    return Recipe.model_construct(name=path.stem, **read_recipe(path))

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from kale_tasks.text.taming import tame
 
-COLUMNS = {"alt": "alt-text of the pair"}  # names that every row has, besides those of passes
+# Names that every row has, besides those of passes.
+COLUMNS = {"alt": "alt-text of the pair", "context": "text around the image on its page"}
 _SLOT = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)(?:\[(?P<index>\d+)\])?(?P<filters>(?:\|[^{}|]+)*)\}")
 
 

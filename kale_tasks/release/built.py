@@ -45,15 +45,39 @@ class Built:
         return sorted(present, key=lambda form: FORMATS.names.index(form.name))
 
     @cached_property
+    def recipes(self) -> list[str]:
+        """The recipes whose captions it has."""
+        return sorted({_recipe(file) for file in self.files})
+
+    @cached_property
     def configs(self) -> dict[str, Format]:
-        """The configs that `load_dataset` accepts, with the format of each; tars have none."""
-        return {config: form for form in self.formats for config in form.configs}
+        """The configs that `load_dataset` accepts, with the format of each; tars have none.
+
+        Of several recipes each has configs of its own, such as `kale-full`: they caption the same images.
+        """
+        prefixes = [f"{recipe}-" for recipe in self.recipes] if len(self.recipes) > 1 else [""]
+        return {f"{prefix}{config}": form for prefix in prefixes for form in self.formats for config in form.configs}
+
+    def about(self, config: str) -> str:
+        """Return the line of a config for the card."""
+        return self.configs[config].configs[self._split(config)[1]]
+
+    def is_default(self, config: str) -> bool:
+        """Whether `load_dataset` takes this config if none is named."""
+        return config == next(name for name in self.configs if self._split(name)[1] == "full")
 
     def of(self, config: str) -> list[ReleaseFile]:
-        """Return the files of a config, or of a format."""
-        name = self.configs[config].name if config in self.configs else config
-        files = [file for file in self.files if file.format == name]
-        return [f for f in files if f.name.startswith("data/stage1/")] if config == "core" else files
+        """Return the files of a config, or of a format; those of all recipes if the config names none."""
+        recipe, plain = self._split(config)
+        form = self.configs.get(config) or next((f for f in self.formats if plain in f.configs), None)
+        name = form.name if form else plain
+        files = [file for file in self.files if file.format == name and recipe in ("", _recipe(file))]
+        return [file for file in files if "/stage1/" in file.name] if plain == "core" else files
+
+    def _split(self, config: str) -> tuple[str, str]:
+        """Split the name of a config into the recipe, if it names one, and the rest."""
+        recipe = next((one for one in self.recipes if config.startswith(f"{one}-") and config in self.configs), "")
+        return recipe, config.removeprefix(f"{recipe}-") if recipe else config
 
     def rows(self, config: str) -> int:
         """Return the number of rows of a config."""
@@ -104,3 +128,7 @@ def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
             accepted = read_acceptance(lake.storage, committed.seal_id)
             status = "accepted" if accepted and found["status"] == "failed" else str(found["status"])
             yield PartitionCheck(name, status, found["failed"], found["warnings"], accepted["why"] if accepted else "")
+
+
+def _recipe(file: ReleaseFile) -> str:
+    return file.name.split("/")[1]

@@ -86,7 +86,7 @@ def _metadata(built: Built, settings: Publish) -> dict[str, Any]:
 
 
 def _config(built: Built, name: str) -> dict[str, Any]:
-    default = {"default": True} if name == "full" else {}
+    default = {"default": True} if built.is_default(name) else {}
     return {"config_name": name, **default, "data_files": [{"split": "train", "path": built.globs(name)}]}
 
 

@@ -103,7 +103,7 @@ class ShardWriter:
         name = f"{shard.source}-{shard.start:010d}-{self._closed:03d}-{sha256[:16]}{self.format.suffix}"
         path = f"{FOLDER}/{shard.source}/{shard.digest}/{folder}-{name}"
         self._run.lake.storage.put(path, self._local)
-        released = f"{folder}/stage{shard.stage}/{name}"
+        released = f"{folder}/{shard.recipe}/stage{shard.stage}/{name}"
         size = self._local.stat().st_size
         yield ReleaseFile(path, released, self.format.name, self._rows, size, sha256, self._stats)
         self._closed += 1

@@ -8,6 +8,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
 from kale_tasks.models import students as registry
 from kale_tasks.progress import Progress
+from kale_tasks.recipes.files import recipe_name
 from kale_tasks.release import built as release
 from kale_tasks.release.card import pages, student_card
 from kale_tasks.release.registry import open_target
@@ -63,7 +64,7 @@ def publish_student(lake: Lake, settings: Settings, progress: Progress) -> str:
         raise BadConfig(
             "No target for students is configured. Set publish.model_target to a folder, s3://… or hf://name/model."
         )
-    used = registry.promoted(lake)
+    used = registry.promoted(lake, recipe_name(settings.caption.recipe))
     if used is None:
         raise Conflict("No student is promoted yet. Run distill first.")
     place = open_target(settings.publish.model_target, settings)

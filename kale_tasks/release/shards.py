@@ -14,10 +14,11 @@ CAPTIONS, IMAGES = "captions/", "images/"
 
 @dataclass(frozen=True)
 class ReleaseShard:
-    """Rows `start` to `stop` of one stage of one key, and a digest of everything that decides its files' bytes."""
+    """Rows `start` to `stop` of a stage of a recipe and key, and a digest of all that decides its files' bytes."""
 
     number: int
     source: str
+    recipe: str
     stage: int
     start: int
     stop: int
@@ -35,17 +36,19 @@ def shards_of(run: Run) -> list[ReleaseShard]:
 
 
 def captions_of(run: Run, shard: ReleaseShard) -> Snapshot:
-    """Return the captions of a shard's key and stage, as opened when the release was planned."""
-    return run.rows(CAPTIONS + Partition.of("captions", shard.source, {"stage": shard.stage}).name)
+    """Return the captions of a shard, as opened when the release was planned."""
+    return run.rows(
+        CAPTIONS + Partition.of("captions", shard.source, {"recipe": shard.recipe, "stage": shard.stage}).name
+    )
 
 
-def _shards(run: Run) -> Iterator[tuple[str, int, int, int, str]]:
+def _shards(run: Run) -> Iterator[tuple[str, str, int, int, int, str]]:
     size = run.settings.publish.shard_rows
     for name in sorted(name for name in run.inputs if name.startswith(CAPTIONS)):
         captions = run.rows(name)
-        source, stage = captions.partition.key, captions.partition.columns["stage"]
+        source, columns = captions.partition.key, captions.partition.columns
         made_from = [run.step.version, run.config, captions.content, run.inputs.get(IMAGES + source)]
         for start in range(0, captions.count, size):
             stop = min(start + size, captions.count)
             text = json.dumps([*made_from, captions.partition.name, start, stop], sort_keys=True)
-            yield source, stage, start, stop, short_sha256(text)
+            yield source, columns["recipe"], columns["stage"], start, stop, short_sha256(text)

@@ -18,6 +18,7 @@ from kale_tasks.lake.preview import no_preview
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
+from kale_tasks.recipes.files import recipe_name, recipes_of
 from kale_tasks.release.files import ReleaseFile, write_shard
 from kale_tasks.release.registry import formats_of
 from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
@@ -27,7 +28,7 @@ from kale_tasks.settings import Settings
 
 
 class Release(Step):
-    """All keys up to this one that have captions of the current pairs and images. Captions of others are left out.
+    """All keys up to this one that have captions of the current pairs and images, of every configured recipe.
 
     A row of its table is a file of the release.
     """
@@ -44,6 +45,7 @@ class Release(Step):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         if lake.preview:
             raise no_preview("A release", lake.preview)
+        recipes = {recipe_name(recipe) for recipe in recipes_of(settings)}
         opened = Snapshot.open_all(lake, "captions")
         finish_all(lake, find("ingest"))  # a commit that was interrupted may not have put its marks
         # After the captions: a commit marks the keys whose pairs may be in two keys now, and these wait.
@@ -52,7 +54,15 @@ class Release(Step):
         captions = {
             p: s
             for p, s in opened.items()
-            if p.key <= key and p.key not in marked and s.committed.rows and is_fresh(p.key, s.committed, current)
+            if p.columns["recipe"] in recipes
+            and p.key <= key
+            and p.key not in marked
+            and s.committed.rows
+            and is_fresh(p.key, s.committed, current)
+            and p.key <= key
+            and p.key not in marked
+            and s.committed.rows
+            and is_fresh(p.key, s.committed, current)
         }
         if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
@@ -93,6 +103,7 @@ def _row(run: Run, shard: ReleaseShard, file: ReleaseFile) -> dict[str, Any]:
         "version": release_name(run.key, run.fingerprint),
         "key": run.key,
         "source": shard.source,
+        "recipe": shard.recipe,
         "stage": shard.stage,
         "cut": shard.digest,
         **{name: getattr(file, name) for name in ("path", "name", "format", "rows", "bytes", "sha256")},

@@ -103,7 +103,7 @@ def _finish_side(lake: Lake, step: Step, key: str, name: str) -> None:
 
 
 def _swap_side(lake: Lake, step: Step, key: str, name: str) -> None:
-    side = Partition.of(name, key, {"step": step.name} if name == "quarantine" else {})
+    side = Partition.of(name, key, step.side_slice(name))
     # The side table first: if it changes after this, the swap below is refused.
     current, _ = read_base(lake, side)
     main = lake.committed(step.table, key, step.slice)

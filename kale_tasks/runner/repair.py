@@ -8,7 +8,7 @@ from typing import Any
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
-from kale_tasks.contract.registry import STEPS
+from kale_tasks.contract.registry import STEPS, StepSpec
 from kale_tasks.errors import Conflict, KaleError
 from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.hashing import short_sha256
@@ -36,13 +36,20 @@ class Repaired:
 
 
 def repair(
-    lake: Lake, settings: Settings, progress: Progress, check: Check | None = None, *, key: str = "", step: str = ""
+    lake: Lake,
+    settings: Settings,
+    progress: Progress,
+    check: Check | None = None,
+    *,
+    key: str = "",
+    step: str = "",
+    specs: Sequence[StepSpec] = tuple(STEPS.values()),
 ) -> Repaired:
     """Verify all files (of a key, of a step), then make every key again that has a damaged one, in order of the steps.
 
     Damaged files are moved to `damaged/` first, so that no step carries over rows or images from them. The keys are
-    made with today's settings; `check` judges those of steps with checks, as in `execute`. Repeating it goes on where
-    it stopped.
+    made with today's settings, if their steps are among `specs`; `check` judges those of steps with checks, as in
+    `execute`. Repeating it goes on where it stopped.
     """
     damaged = verify(lake, key=key, step=step).damaged
     for one in damaged:
@@ -52,9 +59,11 @@ def repair(
         _drop_files(lake, name, {one.path for one in damaged if one.table == name})
     made: dict[str, str] = {}
     left: dict[str, str] = {}
-    for spec in STEPS.values():
-        for of_key in sorted({one.key for one in damaged if one.step == spec.name and one.table != "runs"}):
-            mine = [one for one in damaged if (one.step, one.key) == (spec.name, of_key)]
+    unknown = [one for one in damaged if one.table != "runs" and not any(_made_by(spec, one) for spec in specs)]
+    left |= {one.path: f"{one.step} is of a recipe that is not configured: use --recipe" for one in unknown}
+    for spec in specs:
+        for of_key in sorted({one.key for one in damaged if _made_by(spec, one) and one.table != "runs"}):
+            mine = [one for one in damaged if _made_by(spec, one) and one.key == of_key]
             if spec.name == "distill":
                 left |= {one.path: "a student is trained by `kale run distill --key all --again` only" for one in mine}
                 continue
@@ -66,6 +75,10 @@ def repair(
     if made:
         left |= dict(_still_damaged(lake, {one.key for one in damaged}, step, left))
     return Repaired(damaged, made, left)
+
+
+def _made_by(spec: StepSpec, one: Damage) -> bool:
+    return one.step == spec.name and one.recipe in ("", spec.recipe or "")
 
 
 def _request(damaged: Iterable[Damage]) -> str:

@@ -114,7 +114,14 @@ class Run:
     @cached_property
     def writer(self) -> Writer:
         """Writes this run's parts."""
-        return Writer(self.lake.storage, self.step.name, self.step.table, self.key, self.fingerprint)
+        return Writer(
+            self.lake.storage,
+            self.step.name,
+            self.step.table,
+            self.key,
+            self.fingerprint,
+            str(self.step.side_slice("quarantine")["step"]),
+        )
 
     @property
     def folder(self) -> str:

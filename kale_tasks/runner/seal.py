@@ -30,6 +30,7 @@ class SealedRun(BaseModel):
 
     step: str
     key: str
+    slice: dict[str, Any] = {}
     fingerprint: str
     because: tuple[str, ...] = ()
     side_inputs: dict[str, str] = {}  # the run of each, by name; they count through marks, not the fingerprint
@@ -152,6 +153,7 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
     return SealedRun(
         step=run.step.name,
         key=run.key,
+        slice=dict(run.step.slice),
         fingerprint=run.fingerprint,
         because=run.because,
         side_inputs={name: found.committed.fingerprint for name, found in run.side_inputs.items()},

@@ -4,13 +4,13 @@ import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
 
-from kale_tasks.contract.registry import STEPS, StepSpec
+from kale_tasks.contract.registry import StepSpec, spec_of
 from kale_tasks.lake.damage import file_problem
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import read_columns
@@ -33,6 +33,7 @@ class Damage:
     key: str
     step: str
     run: str
+    recipe: str = ""
 
     def as_row(self) -> dict[str, str]:
         """Return it as a row of a table."""
@@ -67,7 +68,7 @@ def verify(lake: Lake, *, key: str = "", step: str = "", sample: float = 1.0) ->
     files: list[_File] = []
     damaged: list[Damage] = []
     for partition, committed, found in _partitions(lake, key):
-        spec = step_of(partition)
+        spec = spec_of(partition)
         if spec and step in ("", spec.name):
             listed, lost = _files_of(lake, spec, partition, committed, found)
             files += listed
@@ -78,16 +79,6 @@ def verify(lake: Lake, *, key: str = "", step: str = "", sample: float = 1.0) ->
         problems = pool.map(lambda file: file_problem(lake.storage, file.owner.path, file.sha256, file.size), picked)
         damaged += [_damage(file.owner, problem) for file, problem in zip(picked, problems, strict=True) if problem]
     return Verified(len(picked), sorted(set(damaged), key=lambda one: (one.key, one.table, one.path)))
-
-
-def step_of(partition: Partition) -> StepSpec | None:
-    """Return the step that writes a partition, also as a side table; None for rows about Dags."""
-    if step := partition.columns.get("step"):
-        return STEPS.get(step)
-    for spec in STEPS.values():
-        if partition.table == spec.table and partition.within(spec.slice):
-            return spec
-    return STEPS["ingest"] if partition.table == "dedup_index" else None
 
 
 def _partitions(lake: Lake, key: str) -> Iterator[tuple[Partition, Committed, Sequence[DataFile]]]:
@@ -101,7 +92,9 @@ def _files_of(
     lake: Lake, spec: StepSpec, partition: Partition, committed: Committed, files: Sequence[DataFile]
 ) -> tuple[list[_File], list[Damage]]:
     folder = run_folder(spec.table, partition.key, committed.fingerprint)
-    owner = Damage(f"{folder}/run.json", "", partition.table, partition.key, spec.name, committed.fingerprint)
+    owner = Damage(
+        f"{folder}/run.json", "", partition.table, partition.key, spec.name, committed.fingerprint, spec.recipe or ""
+    )
     sealed: SealedRun | None = None
     lost: list[Damage] = []
     if partition.table != "runs":  # ledger lines are of many runs
@@ -149,8 +142,8 @@ def _read(lake: Lake, table: str, path: str) -> list[dict[str, Any]]:
 
 
 def _at(owner: Damage, path: str) -> Damage:
-    return Damage(path, "", owner.table, owner.key, owner.step, owner.run)
+    return replace(owner, path=path, problem="")
 
 
 def _damage(owner: Damage, problem: str) -> Damage:
-    return Damage(owner.path, problem, owner.table, owner.key, owner.step, owner.run)
+    return replace(owner, problem=problem)

@@ -25,6 +25,7 @@ class Writer:
     table: str
     key: str
     fingerprint: str
+    quarantine: str = ""  # what rows of the table `quarantine` name as their step; empty: the step
 
     def folder(self, table: str) -> str:
         """The folder of this run's files in a table, relative to the warehouse."""
@@ -67,7 +68,7 @@ class Writer:
     def _quarantine_rows(self, rows: Sequence[Quarantined]) -> pa.Table:
         return pa.Table.from_pylist(
             [
-                {"uid": q.uid, "key": self.key, "step": self.step, "reason": q.reason,
+                {"uid": q.uid, "key": self.key, "step": self.quarantine or self.step, "reason": q.reason,
                  "detail": q.detail[:200], "attempts": q.attempts}
                 for q in sorted(rows, key=lambda q: (q.uid, q.reason))
             ],

@@ -15,10 +15,8 @@ _ANSWERS = {
 class Endpoints(Section):
     """Base URLs of OpenAI-compatible servers, such as http://host:8000/v1; several servers share the load."""
 
-    dense: list[str] = runtime("Servers of the dense captioner.")
-    fuse: list[str] = runtime("Servers of the language model that fuses.")
+    models: dict[str, list[str]] = runtime("Servers of models, by the name that recipes give the model.")
     student: list[str] = runtime("Servers of the student.")
-    models: dict[str, list[str]] = runtime("Servers of other models, by the name that a recipe gives the model.")
     api_key: SecretStr | None = runtime("Bearer token for all servers, if they require one.")
 
 

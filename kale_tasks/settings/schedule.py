@@ -14,6 +14,7 @@ class Schedule(Section):
     landing_quiet_minutes: float = runtime(
         "How long landing files that nothing marks as complete must not have changed.", ge=0
     )
+    recipes: list[str] = runtime("Recipes with Dags of their own; empty: the one of `caption.recipe`.")
     distill_cron: str = runtime("When to consider a distillation even without new captions, as cron.")
     distill_new_rows: int = runtime(
         "New stage-1 captions since the last student after which a new one is trained.", ge=1

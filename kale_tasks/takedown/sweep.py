@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 
-from kale_tasks.contract.registry import STEPS
+from kale_tasks.contract.registry import STEPS, StepSpec, spec_of
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData, Conflict
@@ -138,19 +138,17 @@ def read_record(lake: Lake, name: str) -> dict[str, Any]:
     return record
 
 
-class _StoredPass(Step):
-    """Some pass of some recipe whose texts are committed. It is never run from here."""
+class _StoredOfRecipe(Step):
+    """A step of some recipe whose rows are committed. It is never run from here."""
 
-    table: ClassVar[str] = "texts"
-
-    def __init__(self, name: str) -> None:
-        self.name, self.slice = name, {"pass": name}  # type: ignore[misc]
+    def __init__(self, spec: StepSpec) -> None:
+        self.name, self.table, self.slice = spec.name, spec.table, spec.slice  # type: ignore[misc]
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
-        raise Conflict(f"{self.name} is a pass: only `kale recipe run` can run it.")
+        raise Conflict(f"{self.name} is of a recipe: `kale run captions` and `kale run student` run it.")
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return []
@@ -160,11 +158,19 @@ class _StoredPass(Step):
 
 
 def rewritten_steps(lake: Lake) -> list[Step]:
-    """Return the steps whose rows a takedown removes: those that make rows with a uid for single keys, and passes."""
+    """Return the steps whose rows a takedown removes: those that make rows with a uid for single keys.
+
+    Of recipes these are the passes and captions that are committed, whether or not the recipe still exists.
+    """
     tables = tables_with_uids()
-    passes = sorted({str(partition.columns["pass"]) for partition in lake.partitions("texts")})
-    steps = [spec.load() for spec in STEPS.values() if spec.per_key and spec.table in tables]
-    return [*steps, *map(_StoredPass, passes)]
+    plain = [spec for spec in STEPS.values() if spec.per_key and spec.table in tables and not spec.by_recipe]
+    stored = {
+        (p.table, p.slice): spec
+        for table in ("texts", "captions")
+        for p in lake.partitions(table)
+        if (spec := spec_of(p))
+    }
+    return [*(spec.load() for spec in plain), *map(_StoredOfRecipe, stored.values())]
 
 
 def _check_forms(request: Mapping[str, Sequence[str]]) -> None:

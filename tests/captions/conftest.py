@@ -27,7 +27,8 @@ def opened(tmp_path: Path) -> Opener:
     """Opens the lake of the test with additional settings, the same lake each time."""
 
     def open_lake(*sets: str, server: Server | None = None) -> Opened:
-        served = [f"caption.endpoints.{step}=[{server.url}]" for step in ("dense", "fuse", "student")] if server else []
+        names = ("models.vlm", "models.llm", "student")
+        served = [f"caption.endpoints.{name}=[{server.url}]" for name in names] if server else []
         common = [f"warehouse={tmp_path / 'warehouse'}", *COMMON]
         kind = "openai" if server else "transformers"
         return lake_of([*common, f"caption.engine={kind}", *served, *sets])

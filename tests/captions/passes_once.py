@@ -2,12 +2,9 @@
 
 import sys
 
-from kale_tasks.captions.local_passes import run_passes
-from kale_tasks.recipes.recipe import load_recipe
 from tests.captions.conftest import COMMON
-from tests.captions.world import KEY
+from tests.captions.world import run_captions
 from tests.lakes import lake_of
 
 if __name__ == "__main__":
-    lake, settings = lake_of([*COMMON, "caption.engine=openai", *sys.argv[2:]])
-    list(run_passes(lake, settings, load_recipe(sys.argv[1]), KEY))
+    run_captions(*lake_of([*COMMON, "caption.engine=openai", f"caption.recipe={sys.argv[1]}", *sys.argv[2:]]))

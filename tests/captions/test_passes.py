@@ -18,14 +18,14 @@ import pytest
 import yaml
 from aiohttp import web
 
-from kale_tasks.captions.local_passes import pass_step, run_passes
+from kale_tasks.captions.local_passes import pass_step
 from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import SCORERS, Scorer
 from kale_tasks.progress import Silent
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.takedown.sweep import rewritten_steps, take_down
 from tests.captions.conftest import COMMON, Opener
-from tests.captions.world import KEY, Pair, give, pairs
+from tests.captions.world import KEY, Pair, give, pairs, run_captions
 from tests.engines.server import Server, completion, prompt_of, serving
 
 SEEN = {"model": "sample:teacher", "dtype": "float32", "context": 1024, "image_tokens": 64}
@@ -81,7 +81,7 @@ class Lab:
     def run(self, path: Path) -> Counter[str]:
         """Run a recipe; returns how often each prompt was asked."""
         before = Counter(self.server.asked)
-        list(run_passes(self.lake, self.settings, load_recipe(str(path)), KEY))
+        run_captions(self.lake, self.settings.with_values({"caption": {"recipe": str(path)}}))
         return Counter(self.server.asked) - before
 
     def texts(self, path: Path, name: str) -> list[dict[str, Any]]:
@@ -230,13 +230,13 @@ def test_captions_are_made_by_one_command(opened: Opener) -> None:
         lake, settings = opened(server=server)
         give(lake, settings, given)
         sets = [*COMMON, "caption.engine=openai", f"warehouse={settings.warehouse}", "quality.limits.alt_used_min=0"]
-        sets += [f"caption.endpoints.{step}=[{server.url}]" for step in ("dense", "fuse")]
+        sets += [f"caption.endpoints.{step}=[{server.url}]" for step in ("models.vlm", "models.llm")]
         arguments = [argument for one in sets for argument in ("--set", one)]
         command = ["run", "captions", "--key", KEY, "--recipe", "demo", *arguments]
         done = subprocess.run(
             [sys.executable, "-m", "kale_tasks", *command], capture_output=True, text=True, check=False
         )
-    assert done.stdout.startswith(f"dense {KEY} ") and f"fuse {KEY} " in done.stdout, done.stderr
+    assert done.stdout.startswith("dense-") and f"\nfuse {KEY} " in done.stdout, done.stderr
     assert {row["recipe"] for row in lake.arrow("captions", KEY).to_pylist()} == {"demo"}
 
 

@@ -14,15 +14,12 @@ import pytest
 import yaml
 from aiohttp import web
 
-from kale_tasks.captions.dense import Dense
-from kale_tasks.captions.fuse import Fuse
-from kale_tasks.captions.student import Student
+from kale_tasks.captions.steps import find_spec
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.tables import Lake
-from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute, plan
 from tests.captions.conftest import Opener
-from tests.captions.world import KEY, Pair, give, give_dense, pairs, with_alt
+from tests.captions.world import KEY, Pair, give, give_dense, opened_run, pairs, run_captions, run_step, with_alt
 from tests.engines.server import Server, completion, prompt_of, serving
 
 CAPTION = "A small red tower is at the left. The background is plain white."
@@ -47,14 +44,16 @@ def test_dense_describes_the_images_of_stage_1_and_counts_the_others(opened: Ope
     with serving(reply=lambda body: completion(CAPTION)) as server:
         lake, settings = opened(server=server)
         give(lake, settings, [*given[:-1], Pair(**{**vars(given[-1]), "image": b""})])
-        done = execute(Run(Dense(), lake, settings, KEY))
+        done = run_step("dense", lake, settings)
     wanted = [pair for pair in given[:-1] if pair.split == "stage1"]
-    assert [row["uid"] for row in rows(lake, "dense")] == [pair.uid for pair in wanted]
+    assert [row["uid"] for row in rows(lake, "texts")] == [pair.uid for pair in wanted]
     assert done.dropped == {"image_failed": 1, "not_stage1": 59 - len(wanted)}
-    first = rows(lake, "dense")[0]
+    first = rows(lake, "texts")[0]
     assert (first["text"], first["tokens_in"], first["finish_reason"]) == (CAPTION, 7, "stop")
     assert (
-        first["model"].startswith("sample:teacher@") and first["prompt_hash"] and first["engine"].startswith("openai")
+        first["models"][0].startswith("sample:teacher@")
+        and first["prompt_hash"]
+        and first["engine"].startswith("openai")
     )
 
 
@@ -62,7 +61,7 @@ def test_a_recipe_that_asks_for_larger_images_than_are_stored_is_refused(opened:
     lake, settings = opened("caption.recipe=dense-only", "images.decode.max_side=512")
     give(lake, settings, pairs(3))
     with pytest.raises(BadConfig, match=r"768 pixels, but images are stored with 512.*images\.decode\.max_side"):
-        plan(Run(Dense(), lake, settings, KEY))
+        plan(opened_run("dense", lake, settings))
 
 
 def test_each_hostile_alt_text_has_its_own_outcome(opened: Opener) -> None:
@@ -80,7 +79,7 @@ def test_each_hostile_alt_text_has_its_own_outcome(opened: Opener) -> None:
         lake, settings = opened(server=server)
         give(lake, settings, given)
         give_dense(lake, settings, given)
-        done = execute(Run(Fuse(), lake, settings, KEY))
+        done = run_captions(lake, settings, after="dense")
     assert done.rows == len(given)
     by_uid = {row["uid"]: row for row in rows(lake, "captions", 1)}
     outcome = {name: by_uid[pair.uid] for name, pair in zip(poison, given, strict=False)}
@@ -99,10 +98,14 @@ def test_a_broken_image_is_quarantined_alone(opened: Opener) -> None:
     with serving(reply=lambda body: completion(CAPTION)) as server:
         lake, settings = opened(server=server)
         give(lake, settings, given)
-        done = execute(Run(Dense(), lake, settings, KEY))
+        done = run_step("dense", lake, settings)
     assert (done.rows, done.quarantined) == (len(given) - 1, 1)
     (taken,) = rows(lake, "quarantine")
-    assert (taken["uid"], taken["step"], taken["reason"]) == (given[3].uid, "dense", "image_broken")
+    assert (taken["uid"], taken["step"], taken["reason"]) == (
+        given[3].uid,
+        find_spec("dense", settings).name,
+        "image_broken",
+    )
 
 
 def test_alt_text_that_is_noise_is_not_fused_and_costs_no_request(opened: Opener) -> None:
@@ -111,7 +114,7 @@ def test_alt_text_that_is_noise_is_not_fused_and_costs_no_request(opened: Opener
         lake, settings = opened(server=server)
         give(lake, settings, given)
         give_dense(lake, settings, given)
-        execute(Run(Fuse(), lake, settings, KEY))
+        run_captions(lake, settings, after="dense")
     assert not server.asked
     assert all(row["caption"] == row["dense_caption"] for row in rows(lake, "captions", 1))
     assert all(row["flags"] == ["alt_noise", "alt_generic"] for row in rows(lake, "captions", 1))
@@ -132,8 +135,8 @@ def test_an_answer_with_an_invented_fact_is_retried_and_then_replaced_by_the_den
         lake, settings = opened(server=server)
         give(lake, settings, given)
         give_dense(lake, settings, given)
-        hopeless = rows(lake, "dense")[0]["text"]
-        execute(Run(Fuse(), lake, settings, KEY))
+        hopeless = rows(lake, "texts")[0]["text"]
+        run_captions(lake, settings, after="dense")
     first, *others = rows(lake, "captions", 1)
     assert first["caption"] == first["dense_caption"] and first["flags"] == ["fallback_dense"]
     assert all("in Kaldor" in row["caption"] and row["facts_invented"] == 0 for row in others)
@@ -148,10 +151,10 @@ def test_refused_answers_never_become_captions(opened: Opener) -> None:
     with serving(reply=lambda body: completion("I'm sorry, but I can't assist with that.")) as server:
         lake, settings = opened(server=server)
         give(lake, settings, given)
-        done = execute(Run(Dense(), lake, settings, KEY))
+        done = run_step("dense", lake, settings)
     assert (done.rows, done.quarantined) == (0, len(given))
     assert {(row["reason"], row["attempts"]) for row in rows(lake, "quarantine")} == {("refusal", 2)}
-    sample = next(entry for entry in lake.storage.entries("dense") if "cleaned-" in entry.path)
+    sample = next(entry for entry in lake.storage.entries("texts") if "cleaned-" in entry.path)
     kept = json.loads(lake.storage.read(sample.path))["refusal"][0]
     assert kept["before"].startswith("I'm sorry") and kept["after"] == ""
 
@@ -167,7 +170,7 @@ def test_without_fusion_the_dense_caption_becomes_the_caption(opened: Opener, tm
         lake, settings = opened(f"caption.recipe={plain}", server=server)
         give(lake, settings, given)
         give_dense(lake, settings, given)
-        execute(Run(Fuse(), lake, settings, KEY))
+        run_captions(lake, settings, after="dense")
     assert not server.asked
     assert all(row["caption"] == row["dense_caption"] and row["recipe"] == "plain" for row in rows(lake, "captions", 1))
 
@@ -175,8 +178,8 @@ def test_without_fusion_the_dense_caption_becomes_the_caption(opened: Opener, tm
 def test_stage_2_needs_a_promoted_student(opened: Opener) -> None:
     lake, settings = opened()
     give(lake, settings, pairs(5))
-    with pytest.raises(Conflict, match="No student is promoted"):
-        Run(Student(), lake, settings, KEY)
+    with pytest.raises(Conflict, match="No student of the recipe 'demo' is promoted"):
+        opened_run("student", lake, settings)
 
 
 def test_the_student_captions_stage_2_with_the_promoted_version(opened: Opener) -> None:
@@ -185,10 +188,10 @@ def test_the_student_captions_stage_2_with_the_promoted_version(opened: Opener) 
         lake, settings = opened(server=server)
         give(lake, settings, given)
         promote(lake, "0123456789abcdef")
-        done = execute(Run(Student(), lake, settings, KEY))
-        before = Run(Student(), lake, settings, KEY).fingerprint
+        done = run_step("student", lake, settings)
+        before = opened_run("student", lake, settings).fingerprint
         promote(lake, "fedcba9876543210")
-        assert Run(Student(), lake, settings, KEY).fingerprint != before
+        assert opened_run("student", lake, settings).fingerprint != before
     wanted = [pair.uid for pair in given if pair.split == "stage2"]
     assert [row["uid"] for row in rows(lake, "captions", 2)] == wanted
     assert done.dropped == Counter(
@@ -200,17 +203,17 @@ def test_the_student_captions_stage_2_with_the_promoted_version(opened: Opener) 
 
 def promote(lake: Lake, version: str) -> None:
     entry = {"version": version, "why": "test", "at": "2026-11-01T00:00:00"}
-    lake.storage.put("students/promoted.json", json.dumps([entry]).encode())
+    lake.storage.put("students/promoted/demo.json", json.dumps([entry]).encode())
 
 
 def test_runtime_settings_do_not_change_the_fingerprint_and_the_recipe_does(opened: Opener, tmp_path: Path) -> None:
     lake, settings = opened()
     give(lake, settings, pairs(5))
-    first = Run(Dense(), lake, settings, KEY).fingerprint
-    assert Run(Dense(), *opened("caption.batch=3", "caption.in_flight=5"), KEY).fingerprint == first
+    first = opened_run("dense", lake, settings).fingerprint
+    assert opened_run("dense", *opened("caption.batch=3", "caption.in_flight=5")).fingerprint == first
     other = tmp_path / "demo.yaml"
     other.write_text(Path("config/recipes/demo.yaml").read_text().replace("max_tokens: 160", "max_tokens: 150"))
-    assert Run(Dense(), *opened(f"caption.recipe={other}"), KEY).fingerprint != first
+    assert opened_run("dense", *opened(f"caption.recipe={other}")).fingerprint != first
 
 
 def test_the_ledger_holds_tokens_images_seconds_and_cost(opened: Opener) -> None:
@@ -218,8 +221,8 @@ def test_the_ledger_holds_tokens_images_seconds_and_cost(opened: Opener) -> None
     with serving(0.01, lambda body: completion(CAPTION)) as server:
         lake, settings = opened("caption.device_hour_price=3600", server=server)
         give(lake, settings, given)
-        execute(Run(Dense(), lake, settings, KEY))
-    lines = lake.arrow("runs", KEY, slice_={"step": "dense"}).to_pylist()
+        run_step("dense", lake, settings)
+    lines = lake.arrow("runs", KEY, slice_={"step": find_spec("dense", settings).name}).to_pylist()
     figures = json.loads(next(line["metrics"] for line in lines if line["verb"] == "work"))
     assert figures["images"] == figures["requests"] == len(given)
     assert (figures["tokens_in"], figures["tokens_out"]) == (7 * len(given), 5 * len(given))
@@ -244,10 +247,10 @@ def test_a_killed_run_keeps_its_finished_parts_and_makes_the_same_rows(
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        run = Run(Fuse(), lake, settings, KEY)
+        run = opened_run("fused", lake, settings)
         finished = {e.path for e in lake.storage.entries(run.folder) if "part-" in e.path}
         before = Counter(server.asked)
-        execute(run)
+        run_captions(lake, settings, after="dense")
         again = {text: n - before[text] for text, n in server.asked.items() if before[text] and n > before[text]}
     assert sum(again.values()) <= settings.parts.part_rows + settings.caption.in_flight
     finished = {row["uid"] for path in finished for row in _read(lake, path)}
@@ -260,12 +263,12 @@ def test_a_killed_run_keeps_its_finished_parts_and_makes_the_same_rows(
         quiet, its_settings = opened(f"warehouse={tmp_path / 'other'}", server=calm)
         give(quiet, its_settings, given)
         give_dense(quiet, its_settings, given)
-        execute(Run(Fuse(), quiet, its_settings, KEY))
+        run_captions(quiet, its_settings, after="dense")
     assert killed == rows(quiet, "captions", 1)
 
 
 def _sets(settings: Any, server: Server) -> list[str]:
-    return [f"warehouse={settings.warehouse}", f"caption.endpoints.fuse=[{server.url}]"]
+    return [f"warehouse={settings.warehouse}", f"caption.endpoints.models.llm=[{server.url}]"]
 
 
 def _read(lake: Lake, path: str) -> list[dict[str, Any]]:
@@ -281,7 +284,7 @@ def test_the_engine_is_restarted_after_a_number_of_requests(opened: Opener) -> N
         lake, settings = opened("caption.recycle=10", server=server)
         give(lake, settings, given)
         give_dense(lake, settings, given)
-        run = Run(Fuse(), lake, settings, KEY)
+        run = opened_run("fused", lake, settings)
         assert execute(run).rows == len(given)
     assert run.meter.figures["engine_starts"] >= 3
 
@@ -290,4 +293,4 @@ def test_an_unknown_engine_fails_the_plan(opened: Opener) -> None:
     lake, settings = opened("caption.engine=magic")
     give(lake, settings, pairs(5))
     with pytest.raises(BadConfig, match="no engine 'magic'"):
-        plan(Run(Dense(), lake, settings, KEY))
+        plan(opened_run("dense", lake, settings))

@@ -9,11 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from kale_tasks.captions.steps import find_spec, pass_specs
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
@@ -104,13 +105,37 @@ def give(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) 
 
 
 def give_dense(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) -> None:
-    """Commit true dense captions for the pairs of stage 1."""
+    """Commit true texts of the pass `dense` for the pairs of stage 1."""
+    spec = find_spec("dense", settings)
     rows = [
-        {"uid": pair.uid, "text": describe.dense(pair.scene), "model": "truth@0", "recipe": "demo"}
+        {"uid": pair.uid, "pass": spec.name, "item": "", "n": 0, "text": describe.dense(pair.scene),
+         "models": ["truth@0"], "flags": []}
         for pair in given
         if pair.split == "stage1"
-    ]
-    execute(Run(Given("dense", "dense", rows), lake, settings, key))
+    ]  # fmt: skip
+    step = Given(spec.name, "texts", rows)
+    step.slice = spec.slice  # type: ignore[misc]
+    execute(Run(step, lake, settings, key))
+
+
+def run_step(name: str, lake: Lake, settings: Settings, key: str = KEY) -> Committed:
+    """Run a step or a pass of the configured recipe; its rows are not checked."""
+    return execute(opened_run(name, lake, settings, key))
+
+
+def opened_run(name: str, lake: Lake, settings: Settings, key: str = KEY, again: str = "") -> Run:
+    """Open a run of a step or a pass of the configured recipe, without checks."""
+    step = find_spec(name, settings).load()
+    step.suite = None
+    return Run(step, lake, settings, key, again=again)
+
+
+def run_captions(lake: Lake, settings: Settings, key: str = KEY, after: str = "") -> Committed:
+    """Run the passes of the configured recipe, those after `after` only, and assemble the captions."""
+    names = [one.label for one in pass_specs(settings.caption.recipe)]
+    for name in names[names.index(after) + 1 if after else 0 :]:
+        run_step(name, lake, settings, key)
+    return run_step("fuse", lake, settings, key)
 
 
 def untrained(folder: Path) -> Path:

@@ -83,11 +83,11 @@ def test_no_step_puts_places_or_machines_into_its_fingerprint(tmp_path: Path) ->
         "import json, sys; from kale_tasks.contract.fingerprint import fingerprint;"
         "from kale_tasks.contract.registry import STEPS, find;"
         "from tests.lakes import settings_of; s = settings_of(json.load(sys.stdin));"
-        "print(json.dumps({n: fingerprint(find(n), find(n).config(s), {'a': 'b'}) for n in STEPS}))"
+        "print(json.dumps({n: fingerprint(find(n, 'demo'), find(n, 'demo').config(s), {'a': 'b'}) for n in STEPS}))"
     )
     bare = ["ingest.lists.evaluation=null"]
     other = [*bare, "warehouse=/elsewhere", "landing=/there", "log=json", "parts.chunk_rows=7", "s3.region=eu-north-1"]
-    here = {name: find(name) for name in STEPS}
+    here = {name: find(name, "demo") for name in STEPS}
     mine = {name: fingerprint(step, step.config(settings_of(bare)), {"a": "b"}) for name, step in here.items()}
     assert elsewhere(code, other, tmp_path) == mine
 

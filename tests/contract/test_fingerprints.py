@@ -7,7 +7,9 @@ import pytest
 import yaml
 from pydantic import create_model
 
-from kale_tasks.captions import step as caption_step
+from kale_tasks.captions import assemble, local_passes, student
+from kale_tasks.captions import steps as caption_steps
+from kale_tasks.captions.steps import steps_of
 from kale_tasks.contract.fingerprint import Retired, fingerprint
 from kale_tasks.contract.registry import find
 from kale_tasks.distill import step as distill_step
@@ -20,7 +22,7 @@ from tests.steps import Numbers
 
 FROZEN = Path(__file__).with_name("fingerprints.yaml")
 RECIPES = sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
-CAPTIONS, OTHERS = ("dense", "fuse", "student"), ("ingest", "images", "distill", "release")
+OTHERS = ("ingest", "images", "distill", "release")
 INPUTS = {"input": "content"}
 
 
@@ -34,8 +36,9 @@ def shipped(recipe: str, landing: Path) -> Settings:
 
 def names(recipe: str, settings: Settings) -> dict[str, str]:
     """The fingerprint of each step by `recipe/step`; steps that read no recipe only for kale and demo."""
-    steps = [*CAPTIONS, *(OTHERS if recipe in ("kale", "demo") else ())]
-    return {f"{recipe}/{name}": fingerprint(find(name), find(name).config(settings), INPUTS) for name in steps}
+    steps = {spec.label: spec.load() for spec in steps_of(settings)}
+    wanted = [name for name in steps if name not in OTHERS or recipe in ("kale", "demo")]
+    return {f"{recipe}/{name}": fingerprint(steps[name], steps[name].config(settings), INPUTS) for name in wanted}
 
 
 def widened(value: Any, field: Any) -> Any:
@@ -66,7 +69,7 @@ def test_a_new_field_of_every_section_changes_fingerprints_only_where_it_has_an_
 ) -> None:
     settings, field = shipped(recipe, tmp_path), neutral(0, "A new option; 0: off.", default=default)
     before = names(recipe, settings)
-    for step in (caption_step, distill_step):
+    for step in (assemble, caption_steps, local_passes, student, distill_step):
         monkeypatch.setattr(step, "load_recipe", lambda name: widened(load_recipe(name), field))
     after = names(recipe, widened(settings, field))
     assert {name: before[name] != after[name] for name in before} == dict.fromkeys(before, default != 0)

@@ -83,7 +83,7 @@ def test_tasks_that_need_a_gpu_use_its_pool(dags: dict[str, Any]) -> None:
     pools = {t.task_id: t.pool for dag in dags.values() for t in dag.tasks if t.task_id.endswith((".work", "distill"))}
     assert {task for task, pool in pools.items() if pool == "gpu"} == {
         "dense.work",
-        "fuse.work",
+        "fused.work",
         "distill",
         "student.work",
     }

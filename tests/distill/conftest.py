@@ -28,7 +28,7 @@ def captioned(base, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def dataset(captioned):
-    return CaptionDataset.open(captioned, KEYS)
+    return CaptionDataset.open(captioned, "demo", KEYS)
 
 
 @pytest.fixture(scope="session")

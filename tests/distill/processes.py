@@ -49,6 +49,6 @@ def distill(settings: Settings, key: str, progress: Progress | None = None) -> i
 
 def _distill(settings: Settings, key: str, progress: Progress) -> None:
     try:
-        execute(Run(Distill(), Lake(settings), settings, key, progress=progress))
+        execute(Run(Distill("demo"), Lake(settings), settings, key, progress=progress))
     except KaleError as error:
         raise SystemExit(error.exit_code) from None

@@ -65,13 +65,13 @@ def commit_captions(lake: Lake, key: str, rows: int) -> list[dict]:
         sha256 = hashlib.sha256(data).hexdigest()
         images.append({"uid": uid, "key": key, "status": "ok", "sha256": sha256, "shard": f"{SHARD}.{key}",
                        "offset": len(shard), "length": len(data)})  # fmt: skip
-        captions.append({"uid": uid, "key": key, "stage": 1, "sha256": sha256, "alt_text": alt.text,
+        captions.append({"uid": uid, "key": key, "recipe": "demo", "stage": 1, "sha256": sha256, "alt_text": alt.text,
                          "dense_caption": dense(scene), "caption": fused(scene, alt.facts)})  # fmt: skip
         shard += data
     lake.storage.put(f"{SHARD}.{key}", shard)
     images, captions = (sorted(some, key=lambda row: row["uid"]) for some in (images, captions))
     execute(Run(CommitRows("images", "images", {}, images), lake, lake.settings, key))
-    execute(Run(CommitRows("fuse", "captions", {"stage": 1}, captions), lake, lake.settings, key))
+    execute(Run(CommitRows("fuse", "captions", {"recipe": "demo", "stage": 1}, captions), lake, lake.settings, key))
     return captions
 
 

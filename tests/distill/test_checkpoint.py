@@ -19,7 +19,7 @@ REFUSED = BadData.exit_code
 
 
 def folder_of(lake):
-    return checkpoint_folder(Run(Distill(), lake, lake.settings, small.KEY).folder)
+    return checkpoint_folder(Run(Distill("demo"), lake, lake.settings, small.KEY).folder)
 
 
 def student_of(lake):

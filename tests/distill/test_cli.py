@@ -35,7 +35,7 @@ def test_students_are_listed_shown_promoted_and_rolled_back(lake, ask):
     with pytest.raises(BadData, match="--refused"):
         ask("promote", listed["refused"], "--why", "?")
     assert ask("promote", listed["refused"], "--why", "trial", "--refused")["version"] == listed["refused"]
-    assert ask("rollback", "--why", "worse")["version"] == listed["in use"] == students.promoted(lake).version
+    assert ask("rollback", "--why", "worse")["version"] == listed["in use"] == students.promoted(lake, "demo").version
     assert [entry["why"] for entry in ask("history")][1:] == ["trial", "worse"]
     for words in (["show", listed["in use"]], ["list"], ["history"]):
         assert RUNNER.invoke(app, words).exit_code == 0

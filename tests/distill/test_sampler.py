@@ -79,8 +79,8 @@ def test_held_out_examples_are_the_same_for_every_training(dataset, captioned):
 
 
 def test_another_key_does_not_change_what_is_held_out(captioned):
-    alone = CaptionDataset.open(captioned, ["2026-11-01"])
-    both = CaptionDataset.open(captioned, stage1_keys(captioned, "2026-11-02"))
+    alone = CaptionDataset.open(captioned, "demo", ["2026-11-01"])
+    both = CaptionDataset.open(captioned, "demo", stage1_keys(captioned, "demo", "2026-11-02"))
     of_one, of_both = (
         {row.uid for block in range(data.blocks) for row in data.read(block) if is_held_out(row.uid, 0.2)}
         for data in (alone, both)
@@ -89,8 +89,8 @@ def test_another_key_does_not_change_what_is_held_out(captioned):
 
 
 def test_later_keys_are_not_used(captioned):
-    assert stage1_keys(captioned, "2026-11-01") == ["2026-11-01"]
-    assert stage1_keys(captioned, "2025-01-01") == []
+    assert stage1_keys(captioned, "demo", "2026-11-01") == ["2026-11-01"]
+    assert stage1_keys(captioned, "demo", "2025-01-01") == []
 
 
 def test_flagged_long_and_inventing_captions_are_left_out(captioned):

@@ -30,7 +30,7 @@ def settings_of(lake, **gate):
 
 
 def run(lake, key=small.KEY, **gate):
-    return execute(Run(Distill(), lake, settings_of(lake, **gate), key))
+    return execute(Run(Distill("demo"), lake, settings_of(lake, **gate), key))
 
 
 def test_a_refused_student_is_registered_and_not_promoted(lake):
@@ -39,19 +39,19 @@ def test_a_refused_student_is_registered_and_not_promoted(lake):
             run(lake)
     (student,) = students.versions(lake)
     assert not student.accepted and student.verdict.startswith("Refused.")
-    assert students.promoted(lake) is None
+    assert students.promoted(lake, "demo") is None
     assert lake.committed("models", small.KEY).rows == 1
 
 
 def test_an_accepted_student_is_promoted_once(lake):
     run(lake, **LAX)
     (first,) = students.versions(lake)
-    assert students.promoted(lake).version == first.version
-    captions = lake.committed("captions", small.KEY, {"stage": 1})
+    assert students.promoted(lake, "demo").version == first.version
+    captions = lake.committed("captions", small.KEY, {"recipe": "demo", "stage": 1})
     assert first.metrics["in_use"] is None and first.parents == {small.KEY: captions.content}
     assert (students.local_copy(lake, first.version) / "README.md").read_text().count("held-out captions") == 1
     run(lake, **LAX)
-    assert len(students.history(lake)) == 1
+    assert len(students.history(lake, "demo")) == 1
 
 
 def test_one_seed_gives_the_same_bytes_of_weights_and_another_seed_gives_others(lake, base, tmp_path):
@@ -69,8 +69,8 @@ def test_a_student_no_better_than_the_one_in_use_is_not_promoted(lake):
     run(lake, **LAX)
     with pytest.raises(BadData, match="that of the student in use"):
         run(lake, **{**LAX, "batch": 3, "rows": 5})
-    first = students.promoted(lake)
-    assert len(students.history(lake)) == 1
+    first = students.promoted(lake, "demo")
+    assert len(students.history(lake, "demo")) == 1
     assert {s.metrics["predecessor"] for s in students.versions(lake)} <= {None, first.version}
 
 
@@ -78,29 +78,29 @@ def test_a_promotion_by_somebody_else_in_the_meantime_is_a_conflict(lake):
     run(lake, **LAX)
     (student,) = students.versions(lake)
     with pytest.raises(Conflict, match="promoted since"):
-        students.succeed(lake, "0" * 16, "?", predecessor=None)
-    assert students.promoted(lake).version == student.version
+        students.succeed(lake, "demo", "0" * 16, "?", predecessor=None)
+    assert students.promoted(lake, "demo").version == student.version
 
 
 def test_new_captions_up_to_the_key_make_a_new_run_and_later_ones_do_not(lake):
     settings = settings_of(lake)
-    before = Run(Distill(), lake, settings, small.KEY).fingerprint
-    assert before == Run(Distill(), lake, settings, small.KEY).fingerprint
+    before = Run(Distill("demo"), lake, settings, small.KEY).fingerprint
+    assert before == Run(Distill("demo"), lake, settings, small.KEY).fingerprint
     small.commit_captions(lake, "2026-10-01", 5)
-    assert before != Run(Distill(), lake, settings, small.KEY).fingerprint
-    later = Run(Distill(), lake, settings, small.KEY)
+    assert before != Run(Distill("demo"), lake, settings, small.KEY).fingerprint
+    later = Run(Distill("demo"), lake, settings, small.KEY)
     small.commit_captions(lake, "2027-01-01", 5)
-    assert later.fingerprint == Run(Distill(), lake, settings, small.KEY).fingerprint
+    assert later.fingerprint == Run(Distill("demo"), lake, settings, small.KEY).fingerprint
 
 
 def test_without_captions_a_run_is_a_conflict(tmp_path, base):
     lake = Lake(small.small_settings(tmp_path, base))
     with pytest.raises(Conflict, match="no stage-1 captions"):
-        Run(Distill(), lake, lake.settings, small.KEY)
+        Run(Distill("demo"), lake, lake.settings, small.KEY)
 
 
 def test_a_student_learns_only_from_the_keys_that_its_run_records(lake, processor):
-    made = Run(Distill(), lake, lake.settings, small.KEY)
+    made = Run(Distill("demo"), lake, lake.settings, small.KEY)
     small.commit_captions(lake, "2026-10-31", 40)  # an earlier key that is committed after the run was planned
     examples = example_sampler(made, processor).held_out(100)
     first = {row["uid"] for row in lake.arrow("captions", small.KEY, ["uid"]).to_pylist()}

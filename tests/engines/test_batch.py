@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
-from kale_tasks.captions.dense import Dense
+from kale_tasks.captions.steps import find_spec
 from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine
 from kale_tasks.errors import BadConfig, Paused
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.recipes.recipe import load_recipe
-from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute
 from tests.captions.conftest import Opener
 from tests.captions.test_step import rows
-from tests.captions.world import KEY, give, pairs
+from tests.captions.world import KEY, give, pairs, run_step
 from tests.engines.batch_server import TEXT, BatchServer, answer, serving_batches
 from tests.lakes import settings_of
 
@@ -144,23 +142,23 @@ def test_a_wrong_key_is_a_configuration_error(server: BatchServer, tmp_path: Pat
 
 def test_a_step_goes_on_where_its_batches_are(opened: Opener, server: BatchServer) -> None:
     given = [pair for pair in pairs(120) if pair.split == "stage1"]
-    sets = [f"caption.endpoints.dense=[{server.url}]", "caption.batch_wait_s=0", "caption.token_price_out=1000000"]
+    sets = [f"caption.endpoints.models.vlm=[{server.url}]", "caption.batch_wait_s=0", "caption.token_price_out=1000000"]
     sets.append("parts.chunk_rows=40")
     lake, settings = opened("caption.engine=batch", *sets)
     give(lake, settings, given)
 
     def run() -> Any:
-        return execute(Run(Dense(), lake, settings, KEY))
+        return run_step("dense", lake, settings)
 
     for _ in range(2):
         with pytest.raises(Paused):
             run()
     assert len(server.batches) == -(-len(given) // 40) > 1  # one for each chunk
-    assert not list(Path(lake.storage.root, "dense").rglob("part-*.parquet"))
+    assert not list(Path(lake.storage.root, "texts").rglob("part-*.parquet"))
     server.end_all()
     run()
-    assert [row["text"] for row in rows(lake, "dense")] == [TEXT] * len(given)
+    assert [row["text"] for row in rows(lake, "texts")] == [TEXT] * len(given)
     assert server.requests.total() == len(given)
-    lines = lake.arrow("runs", KEY, slice_={"step": "dense"}).to_pylist()
+    lines = lake.arrow("runs", KEY, slice_={"step": find_spec("dense", settings).name}).to_pylist()
     costs = [json.loads(line["metrics"]).get("cost", 0) for line in lines if line["verb"] == "work"]
     assert max(costs) == 5 * len(given)  # each line has what the process has spent up to then

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from kale_tasks.captions.dense import Dense
 from kale_tasks.engines import budget as module
 from kale_tasks.engines.budget import Budget
 from kale_tasks.errors import Paused
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute
 from tests.captions.conftest import Opener
 from tests.captions.test_step import CAPTION, rows
-from tests.captions.world import KEY, give, pairs
+from tests.captions.world import give, pairs, run_step
 from tests.engines.server import completion, serving
 from tests.lakes import settings_of
 
@@ -30,12 +27,12 @@ def test_a_spent_budget_stops_between_parts_and_nothing_is_asked_twice(opened: O
         give(lake, settings, given)
         for _ in range(2):  # a second try is stopped at once
             with pytest.raises(Paused, match=r"caption\.budget\.run\.requests \(\d+ of 30 requests\) are spent"):
-                execute(Run(Dense(), lake, settings, KEY))
+                run_step("dense", lake, settings)
         asked = server.asked.total()
         assert 30 <= asked <= 30 + 2 * settings.parts.part_rows < len(given)
         lake, settings = opened("caption.budget.run.requests=1000", server=server)
-        execute(Run(Dense(), lake, settings, KEY))
-        assert server.asked.total() == len(rows(lake, "dense")) == len(given)
+        run_step("dense", lake, settings)
+        assert server.asked.total() == len(rows(lake, "texts")) == len(given)
 
 
 def test_the_tasks_of_a_day_share_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,12 +27,13 @@ from tests.lakes import KINDS, lake_sets, settings_of
 from tests.steps import Numbers
 
 KEY, OTHER = "2026-11-01", "2026-11-02"
+DENSE = "dense-0123456789ab"
 
 
 class Dense(Step):
-    """Copies the texts of `pairs` to `dense`."""
+    """Copies the texts of `pairs` to `texts`."""
 
-    name, table = "dense", "dense"
+    name, table, slice = DENSE, "texts", {"pass": DENSE}
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"limit": settings.limit, **settings.parts.semantic()}
@@ -46,8 +47,9 @@ class Dense(Step):
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part]:
         for number in numbers:
             rows = run.rows("pairs").read(*part_span(run.settings, chunk, number), ["uid"]).to_pylist()
-            made = [{"uid": row["uid"], "key": run.key, "dense_caption": "A bridge."} for row in rows]
-            yield Part(number, pa.Table.from_pylist(made, schema=TABLES["dense"].arrow), len(made))
+            known = {"key": run.key, "text": "A bridge.", "pass": DENSE, "item": "", "n": 0}
+            made = [{"uid": row["uid"], **known} for row in rows]
+            yield Part(number, pa.Table.from_pylist(made, schema=TABLES["texts"].arrow), len(made))
 
 
 @pytest.fixture(params=KINDS)
@@ -81,7 +83,7 @@ def test_a_preview_changes_nothing_in_the_real_lake_and_feeds_its_next_steps(set
     assert execute(Run(Numbers(50, salt="other "), lake, settings, KEY)).rows == 8
     assert execute(Run(Dense(), lake, settings, KEY)).rows == 8
     assert contents(real) == before
-    assert lake.arrow("dense", KEY).num_rows == 8
+    assert lake.arrow("texts", KEY).num_rows == 8
     assert set(lake.arrow("pairs", KEY)["alt_text"].to_pylist()) < {f"other {n}" for n in range(10)}
 
 
@@ -107,7 +109,7 @@ def test_a_second_run_in_a_preview_replaces_the_first(sets: list[str]) -> None:
     for limit in (10, 20, 20):
         lake, settings = preview_of(sets, f"limit={limit}")
         execute(Run(Dense(), lake, settings, KEY))
-        assert lake.arrow("dense", KEY).num_rows == limit
+        assert lake.arrow("texts", KEY).num_rows == limit
     assert lake.arrow("runs", KEY).num_rows > Lake(settings_of(sets)).arrow("runs", KEY).num_rows
 
 

@@ -21,7 +21,7 @@ from kale_tasks.settings import load
 class Registered(Step):
     """A step that registers a student made of one small file."""
 
-    name, table, keep = "distill", "models", True
+    name, table, slice, keep = "distill", "models", {"recipe": "kale"}, True
 
     def __init__(self, folder: Path, accepted: bool) -> None:
         self.folder, self.accepted = folder, accepted
@@ -37,7 +37,8 @@ class Registered(Step):
 
     def work(self, run, chunk, numbers):
         version, files = registry.store(run.lake, self.folder)
-        row = {"version": version, "key": run.key, "path": registry.student_path(version), "accepted": self.accepted}
+        row = {"version": version, "key": run.key, "recipe": "kale", "accepted": self.accepted}
+        row |= {"path": registry.student_path(version)}
         row |= {"verdict": "Too far off.", "files": json.dumps(files)}
         yield Part(0, pa.Table.from_pylist([row]), 1)
 
@@ -68,32 +69,32 @@ def test_a_key_can_have_several_students(lake, tmp_path):
 
 
 def test_no_student_is_promoted_at_first(lake):
-    assert registry.promoted(lake) is None and registry.history(lake) == []
+    assert registry.promoted(lake, "kale") is None and registry.history(lake, "kale") == []
 
 
 def test_a_promotion_keeps_its_reason_and_repeating_it_changes_nothing(lake, tmp_path):
     version = register(lake, tmp_path, "a")
     for why in ("good", "said again"):
         registry.promote(lake, version, why)
-    assert [(p.version, p.why) for p in registry.history(lake)] == [(version, "good")]
+    assert [(p.version, p.why) for p in registry.history(lake, "kale")] == [(version, "good")]
 
 
 def test_rollbacks_walk_back_one_student_at_a_time(lake, tmp_path):
     a, b, c = (register(lake, tmp_path, text) for text in "abc")
     for version in (a, b, c):
         registry.promote(lake, version, "newer")
-    assert [registry.rollback(lake, "worse").version for _ in range(2)] == [b, a]
+    assert [registry.rollback(lake, "kale", "worse").version for _ in range(2)] == [b, a]
     with pytest.raises(BadConfig, match="No student was promoted before"):
-        registry.rollback(lake, "worse")
+        registry.rollback(lake, "kale", "worse")
     assert registry.promote(lake, c, "after all").version == c
-    assert registry.rollback(lake, "no").version == a
+    assert registry.rollback(lake, "kale", "no").version == a
 
 
 def test_a_student_that_its_promotion_gate_refused_needs_an_explicit_promotion(lake, tmp_path):
     version = register(lake, tmp_path, "a", accepted=False)
     with pytest.raises(BadData, match="Too far off"):
         registry.promote(lake, version, "why not")
-    assert registry.promoted(lake) is None
+    assert registry.promoted(lake, "kale") is None
     assert registry.promote(lake, version, "trial", refused=True).version == version
 
 
@@ -107,12 +108,12 @@ def test_concurrent_promotions_are_all_recorded(lake, tmp_path):
     a, b = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: registry.promote(lake, (a, b)[i % 2], str(i)), range(8)))
-    entries = registry.history(lake)
+    entries = registry.history(lake, "kale")
     assert all(one.version != other.version for one, other in pairwise(entries))
     assert {p.version for p in entries} == {a, b}
 
 
 def test_a_damaged_pointer_says_what_to_do(lake, tmp_path):
-    lake.storage.put("students/promoted.json", b"{not json")
+    lake.storage.put("students/promoted/kale.json", b"{not json")
     with pytest.raises(BadData, match="damaged"):
-        registry.promoted(lake)
+        registry.promoted(lake, "kale")

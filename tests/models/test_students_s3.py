@@ -27,7 +27,7 @@ def lake(tmp_path, s3, monkeypatch):
 def test_a_student_is_downloaded_once_and_can_be_promoted(lake, tmp_path):
     first, second = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
     assert [registry.promote(lake, version, "newer").version for version in (first, second)] == [first, second]
-    assert registry.rollback(lake, "worse").version == first == registry.promoted(lake).version
+    assert registry.rollback(lake, "kale", "worse").version == first == registry.promoted(lake, "kale").version
     assert read(lake, first) == "a"
     lake.storage.put(f"students/{first}/weights", b"forged")
     assert read(lake, first) == "a"  # from the cache
@@ -47,6 +47,7 @@ def test_a_rollback_whose_answer_is_lost_goes_back_one_version(lake, tmp_path):
     for version in (first, second, third):
         registry.promote(lake, version, "newer")
     sent = lose_next_answer(lake.storage)
-    assert registry.rollback(lake, "worse").version == second
+    assert registry.rollback(lake, "kale", "worse").version == second
     assert len(sent) == 2
-    assert [(entry.version, entry.back) for entry in registry.history(lake)][-2:] == [(third, False), (second, True)]
+    last = [(entry.version, entry.back) for entry in registry.history(lake, "kale")][-2:]
+    assert last == [(third, False), (second, True)]

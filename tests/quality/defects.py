@@ -10,7 +10,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.quality import verdict
 from kale_tasks.quality.check import check_run
 from kale_tasks.quality.verdict import CheckResult
-from tests.quality.world import STEPS, Rows
+from tests.quality.world import SLICES, STEPS, Rows
 
 Spoil = Callable[[Rows], Rows]
 
@@ -72,7 +72,7 @@ def failed(lake: Lake, step: str, key: str) -> CheckResult:
 
 
 def stored(lake: Lake, step: str, key: str) -> CheckResult:
-    slice_ = {"fuse": {"stage": 1}, "student": {"stage": 2}}.get(step, {})
+    slice_ = SLICES.get(step, {})
     committed = lake.committed(STEPS[step], key, slice_)
     assert committed
     result = verdict.read(lake.storage, committed.seal_id)

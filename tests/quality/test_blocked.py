@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from kale_tasks.contract.registry import find
+from kale_tasks.contract.registry import find, step_spec
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import BadData, Conflict
@@ -22,7 +22,7 @@ from kale_tasks.runner.seal import seal
 from kale_tasks.runner.state import state
 from kale_tasks.runner.verbs import commit, execute, plan, work
 from tests.quality.defects import each, first_twice, share
-from tests.quality.world import STEPS, Given, World, given, open_world
+from tests.quality.world import DENSE, STEPS, Given, World, given, open_world
 
 KEY = "2026-11-02"
 GARBLED = share(0.1, text=lambda row: f"{row['text']} CafÃ©")
@@ -31,7 +31,7 @@ GARBLED = share(0.1, text=lambda row: f"{row['text']} CafÃ©")
 def run_of(lake: Lake, step: str, spoil: Any = list, world: World | None = None, **more: Any) -> Run:
     """A run of a step with checks."""
     made = given(lake, world or World(KEY), step, spoil)
-    made.suite = find(step).suite
+    made.suite = step_spec(step).suite
     return Run(cast("Step", made), lake, lake.settings, world.key if world else KEY, **more)
 
 
@@ -145,7 +145,7 @@ def test_a_key_without_rows_passes_if_every_row_is_accounted_for(tmp_path: Path)
     lake = open_world(tmp_path)
     for step in ("ingest", "images"):
         checked(run_of(lake, step))
-    for step in ("dense", "student"):
+    for step in (DENSE, "student"):
         checked(run_of(lake, step, lambda rows: []))
         assert find_runs(lake, KEY)[-1].status in ("passed", "warned")
 
@@ -154,15 +154,15 @@ def test_a_landing_without_rows_passes(tmp_path: Path) -> None:
     lake, nothing = open_world(tmp_path), World(KEY, pairs=0)
     for step in STEPS:
         made = given(lake, nothing, step, list, dropped=0)
-        made.suite = find(step).suite
+        made.suite = step_spec(step).suite
         checked(Run(cast("Step", made), lake, lake.settings, KEY))
     assert [found.status for found in find_runs(lake, KEY)] == ["passed"] * 5
 
 
 def test_a_key_that_lost_all_rows_to_errors_is_blocked(lake: Lake) -> None:
     checked(run_of(lake, "images"))
-    made = given(lake, World(KEY), "dense", lambda rows: [], dropped=0, quarantined=300)
-    made.suite = find("dense").suite
+    made = given(lake, World(KEY), DENSE, lambda rows: [], dropped=0, quarantined=300)
+    made.suite = step_spec(DENSE).suite
     with pytest.raises(BadData, match="emptied is 300"):
         checked(Run(cast("Step", made), lake, lake.settings, KEY))
 

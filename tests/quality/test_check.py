@@ -12,7 +12,7 @@ from kale_tasks.quality.stored import read_report
 from kale_tasks.quality.suite import Limit, Subject
 from tests.kale import kale
 from tests.quality.defects import each, failed, failing, first_twice, share, stored
-from tests.quality.world import STEPS, World, commit, commit_all, open_world
+from tests.quality.world import DENSE, STEPS, World, commit, commit_all, open_world
 
 
 def test_twenty_clean_keys_raise_no_alarm(tmp_path: Path) -> None:
@@ -31,15 +31,15 @@ def test_twenty_clean_keys_raise_no_alarm(tmp_path: Path) -> None:
 def test_a_key_unlike_the_ones_before_it_is_stopped(tmp_path: Path) -> None:
     lake = open_world(tmp_path, **{"quality.drift.least_rows": 50})
     for day in range(4):
-        commit_all(lake, World(f"2026-11-0{day + 1}"), "dense")
-        check_run(lake, lake.settings, "dense", f"2026-11-0{day + 1}")
+        commit_all(lake, World(f"2026-11-0{day + 1}"), DENSE)
+        check_run(lake, lake.settings, DENSE, f"2026-11-0{day + 1}")
     commit_all(lake, World("2026-11-05"), "images")
-    commit(lake, World("2026-11-05"), "dense", each(text=lambda r: f"{r['text']} {r['text']}"))
-    assert failed(lake, "dense", "2026-11-05").failed == ["length_psi"]
-    commit(lake, World("2026-11-05"), "dense", share(0.4, text=lambda r: "The boat, a tower; some river, old walls."))
-    assert {"length_psi", "text_copies"} <= set(failed(lake, "dense", "2026-11-05").failed)
-    commit_all(lake, World("2026-11-05"), "dense")
-    assert check_run(lake, lake.settings, "dense", "2026-11-05").status == "passed"
+    commit(lake, World("2026-11-05"), DENSE, each(text=lambda r: f"{r['text']} {r['text']}"))
+    assert failed(lake, DENSE, "2026-11-05").failed == ["length_psi"]
+    commit(lake, World("2026-11-05"), DENSE, share(0.4, text=lambda r: "The boat, a tower; some river, old walls."))
+    assert {"length_psi", "text_copies"} <= set(failed(lake, DENSE, "2026-11-05").failed)
+    commit_all(lake, World("2026-11-05"), DENSE)
+    assert check_run(lake, lake.settings, DENSE, "2026-11-05").status == "passed"
 
 
 def test_a_share_far_from_that_of_earlier_keys_is_worth_a_look(tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_a_captioning_step_that_quarantines_many_rows_fails(
     tmp_path: Path, quarantined: int, verdict: list[str]
 ) -> None:
     lake = open_world(tmp_path)
-    for step in list(STEPS)[: list(STEPS).index("dense")]:
+    for step in list(STEPS)[: list(STEPS).index(DENSE)]:
         commit(lake, World("k"), step)
-    commit(lake, World("k"), "dense", quarantined=quarantined)
-    assert [one for one in failed(lake, "dense", "k").failed if one.startswith("quarantined")] == verdict
+    commit(lake, World("k"), DENSE, quarantined=quarantined)
+    assert [one for one in failed(lake, DENSE, "k").failed if one.startswith("quarantined")] == verdict
 
 
 def test_rows_that_no_account_explains_are_found(tmp_path: Path) -> None:
@@ -153,11 +153,11 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     lake, world = open_world(tmp_path, **{"quality.engine": "spark", "ingest.spark.master": "local[1]"}), World("k")
     commit(lake, world, "ingest")
     commit(lake, world, "images")
-    commit(lake, world, "dense", share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0))
-    on_spark = failed(lake, "dense", "k")
+    commit(lake, world, DENSE, share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0))
+    on_spark = failed(lake, DENSE, "k")
     quality = lake.settings.quality.model_copy(update={"engine": "pandas"})
     settings = lake.settings.model_copy(update={"quality": quality})
-    on_pandas = examine(Subject.of_committed(lake, settings, "dense", "k"))
+    on_pandas = examine(Subject.of_committed(lake, settings, DENSE, "k"))
     assert (on_spark.engine, on_pandas.engine) == ("spark", "pandas")
     assert on_spark.figures == pytest.approx(on_pandas.figures)
     assert on_spark.lengths == on_pandas.lengths
@@ -166,7 +166,7 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
 
 def test_an_unknown_step_or_an_empty_key_says_what_to_do(tmp_path: Path) -> None:
     lake = open_world(tmp_path)
-    with pytest.raises(BadConfig, match="Steps with checks: ingest, images"):
+    with pytest.raises(BadConfig, match="Steps: ingest, images"):
         check_run(lake, lake.settings, "cook", "k")
     with pytest.raises(Conflict, match="pairs nothing is not committed yet"):
         check_run(lake, lake.settings, "ingest", "nothing")

@@ -17,7 +17,7 @@ from tests.quality.defects import (
     shuffled,
     swapped,
 )
-from tests.quality.world import STEPS, World, commit, open_world
+from tests.quality.world import DENSE, STEPS, World, commit, open_world
 
 # name of the defect: (step, how its rows are spoilt, the check that must fail)
 DEFECTS: dict[str, tuple[str, Spoil, str]] = {
@@ -47,13 +47,13 @@ DEFECTS: dict[str, tuple[str, Spoil, str]] = {
     "failed without a reason": ("images", failing(0.03, ""), "unexplained_never"),
     "came without a hash": ("images", share(0.05, sha256=None), "incomplete_never"),
     "split changed": ("images", share(0.2, split="holdout"), "split_changed"),
-    "refusals": ("dense", share(0.03, text="I'm sorry, but I cannot help with that image."), "refusal_share"),
-    "cut tails": ("dense", share(0.2, finish_reason="length"), "truncated_share"),
-    "loops": ("dense", share(0.05, text="a red boat and " * 12), "loop_share"),
-    "another language": ("dense", share(0.2, text="Ein rotes Boot liegt vor dem alten Haus"), "foreign_share"),
-    "one caption for all": ("dense", each(text="A picture of something in a place."), "text_copies"),
-    "one word": ("dense", each(text=lambda r: r["text"].split()[1]), "words_mean"),
-    "no model named": ("dense", each(model=None), "model_there"),
+    "refusals": (DENSE, share(0.03, text="I'm sorry, but I cannot help with that image."), "refusal_share"),
+    "cut tails": (DENSE, share(0.2, finish_reason="length"), "truncated_share"),
+    "loops": (DENSE, share(0.05, text="a red boat and " * 12), "loop_share"),
+    "another language": (DENSE, share(0.2, text="Ein rotes Boot liegt vor dem alten Haus"), "foreign_share"),
+    "one caption for all": (DENSE, each(text="A picture of something in a place."), "text_copies"),
+    "one word": (DENSE, each(text=lambda r: r["text"].split()[1]), "words_mean"),
+    "no model named": (DENSE, each(models=[]), "nameless_never"),
     "leaked prompt": ("fuse", share(0.03, caption=appended("caption", "The alt-text names it.")), "leaked_share"),
     "chat template left": ("fuse", share(0.03, caption=appended("caption", "<|im_end|>")), "leaked_share"),
     "invented facts": ("fuse", each(facts=9, facts_invented=4), "invented_share"),

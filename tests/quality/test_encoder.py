@@ -30,12 +30,12 @@ def test_descriptions_find_their_pictures_and_alt_texts_do_not(encoder: Path, tm
     given[0] = replace(given[0], image=b"what a stranger sent")
     give(lake, settings, given)
     captions = [
-        {"uid": p.uid, "stage": 1, "alt_text": p.alt.text, "dense_caption": dense(p.scene),
+        {"uid": p.uid, "recipe": "kale", "stage": 1, "alt_text": p.alt.text, "dense_caption": dense(p.scene),
          "caption": fused(p.scene, p.alt.facts), "facts": 0}
         for p in given
     ]  # fmt: skip
     fuse = Given("fuse", "captions", captions)
-    fuse.slice = {"stage": 1}
+    fuse.slice = {"recipe": "kale", "stage": 1}
     execute(Run(fuse, lake, settings, KEY))
     metrics = {row["source"]: row for row in make_report(lake, settings, KEY).metrics}
     scores = {source: row["image_score"] for source, row in metrics.items()}

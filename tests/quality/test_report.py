@@ -14,7 +14,7 @@ from kale_tasks.quality.check import check_run
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import Report, make_report
 from kale_tasks.quality.stored import list_reports, put_report, report_path
-from tests.quality.world import STEPS, Rows, World, commit, open_world
+from tests.quality.world import DENSE, STEPS, Rows, World, commit, open_world
 
 KEY = "2026-11-02"
 
@@ -41,7 +41,7 @@ def test_the_funnel_is_what_was_committed(lake: Lake, report: Report) -> None:
         "landing rows": 162,
         "pairs": 120,
         "images": came,
-        "dense captions": rows["dense"],
+        "texts of dense": rows[DENSE],
         "captions, stage 1": rows["fuse"],
         "captions, stage 2": rows["student"],
     }

@@ -21,7 +21,14 @@ from kale_tasks.settings import Settings, load
 
 Row = dict[str, Any]
 Rows = list[Row]
-STEPS = {"ingest": "pairs", "images": "images", "dense": "dense", "fuse": "captions", "student": "captions"}
+DENSE = "dense-0123456789ab"  # the pass of a recipe that describes images
+STEPS = {"ingest": "pairs", "images": "images", DENSE: "texts", "fuse": "captions", "student": "captions"}
+SLICES: dict[str, dict[str, Any]] = {
+    DENSE: {"pass": DENSE},
+    "fuse": {"recipe": "kale", "stage": 1},
+    "student": {"recipe": "kale", "stage": 2},
+    "distill": {"recipe": "kale"},
+}
 STUDENT = "0123456789abcdef"
 
 _THINGS = [
@@ -66,7 +73,7 @@ class Given(Step):
         quarantined: int = 0,
     ) -> None:
         self.name, self.table = step, {**STEPS, "distill": "models"}[step]
-        self.slice: Mapping[str, Any] = {"fuse": {"stage": 1}, "student": {"stage": 2}}.get(step, {})
+        self.slice: Mapping[str, Any] = SLICES.get(step, {})
         self.rows, self.built_on, self.dropped, self.quarantined = rows, built_on, dropped, quarantined
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
@@ -105,7 +112,7 @@ class World:
         return {
             "ingest": self.pairs,
             "images": self.images,
-            "dense": self.dense,
+            DENSE: self.dense,
             "fuse": self.stage1,
             "student": self.stage2,
         }[step]
@@ -149,8 +156,11 @@ class World:
         return {
             "uid": pair["uid"],
             "key": self.key,
+            "pass": DENSE,
+            "item": "",
+            "n": 0,
             "text": self._scene(),
-            "model": "captioner@1",
+            "models": ["captioner@1"],
             **_WRITTEN,
             "tokens_out": self.draw.randint(20, 60),
         }
@@ -160,6 +170,7 @@ class World:
         return {
             "uid": pair["uid"],
             "key": self.key,
+            "recipe": "kale",
             "stage": stage,
             "url": pair["url"],
             "sha256": pair["sha256"],
@@ -189,7 +200,6 @@ class World:
 
 
 _WRITTEN = {
-    "recipe": "kale",
     "engine": "greedy",
     "prompt_hash": "abc",
     "tokens_in": 100,
@@ -211,7 +221,13 @@ def _picture(number: int) -> bytes:
 
 def open_world(folder: Path, **settings: Any) -> Lake:
     """Make an empty lake in a folder."""
-    names = {"warehouse": str(folder / "lake"), "landing": str(folder / "landing"), "parts.part_rows": 100, **settings}
+    names = {
+        "warehouse": str(folder / "lake"),
+        "landing": str(folder / "landing"),
+        "parts.part_rows": 100,
+        "caption.recipe": "kale",
+        **settings,
+    }
     return Lake(load([f"{name}={value}" for name, value in names.items()], environ={}).settings)
 
 
@@ -220,16 +236,16 @@ def given(lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = l
     inputs: dict[str, list[tuple[str, Mapping[str, Any]]]] = {
         "ingest": [],
         "images": [("pairs", {})],
-        "dense": [("images", {})],
-        "fuse": [("dense", {})],
+        DENSE: [("images", {})],
+        "fuse": [("images", {}), ("pairs", {})],
         "student": [("images", {})],
     }
     rows = spoil([dict(row) for row in world.rows_of(step)])
     if step == "images":
         pictures = b"".join(_picture(i).ljust(_SLOT, b"\0") for i in range(len(world.pairs)))
         lake.storage.put(shard_path(world.key), pictures)
-    read = {"ingest": len(rows) + 40, "images": len(world.pairs), "dense": len(world.images)}
-    read |= {"fuse": len(world.dense), "student": len(world.images)}
+    read = {"ingest": len(rows) + 40, "images": len(world.pairs), DENSE: len(world.images)}
+    read |= {"fuse": len(world.images), "student": len(world.images)}
     known = {"built_on": inputs[step], "dropped": max(0, read[step] - len(rows)), **what}
     return Given(step, rows, **known)
 

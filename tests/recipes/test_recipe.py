@@ -8,9 +8,10 @@ import yaml
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import pinned
+from kale_tasks.recipes.files import shipped_recipes
 from kale_tasks.recipes.parts import AskPass, Task
 from kale_tasks.recipes.read import recipe_problems
-from kale_tasks.recipes.recipe import drawing, load_recipe, shipped_recipes
+from kale_tasks.recipes.recipe import drawing, load_recipe
 from kale_tasks.world.models import CHECKPOINTS
 
 DEMO = Path("config/recipes/demo.yaml").read_text()
@@ -91,11 +92,11 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
         ("when: alt.useful", "when: len(alt) > 3", 13, "may only compare figures"),
         ("when: alt.useful", "when: caption.empty", 13, "reads 'caption', which comes after it"),
         ("otherwise: dense\n", "otherwise: fused\n", 14, "the pass 'fused' reads itself"),
-        ("against: [dense, alt]", "against: [dense, atl]", 17, "there is no column or pass 'atl'. Did you mean 'alt'?"),
-        ("caption: caption", "caption: capton", 18, "there is no pass 'capton'. Did you mean 'caption'?"),
-        ("caption: caption\n", "caption: fused\nalso: [fusd]\n", 19, "there is no pass 'fusd'. Did you mean 'fused'?"),
-        ("answer: dense", "answer: dens", 27, "there is no pass 'dens'. Did you mean 'dense'?"),
-        ("answer: dense", "answer: caption", 27, "the student would learn to make up facts"),
+        ("against: [dense, alt]", "against: [dense, atl]", 15, "there is no column or pass 'atl'. Did you mean 'alt'?"),
+        ("caption: caption", "caption: capton", 19, "there is no pass 'capton'. Did you mean 'caption'?"),
+        ("caption: caption\n", "caption: fused\nalso: [fusd]\n", 20, "there is no pass 'fusd'. Did you mean 'fused'?"),
+        ("answer: dense", "answer: dens", 28, "there is no pass 'dens'. Did you mean 'dense'?"),
+        ("answer: dense", "answer: caption", 28, "the student would learn to make up facts"),
         ("prompt: sample:describe", "prompt: sample:nothing", 9, "no prompt 'sample:nothing'. Known: describe"),
         ("prompt: sample:describe", "user: Text {alt|tpo:8}", 9, "there is no filter 'tpo'; filters: top"),
         ("prompt: sample:describe", "user: Text {alt|top:x}", 9, "the filter 'top' takes a number"),
@@ -113,10 +114,30 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, li
 
 def test_a_mistake_hides_no_other(tmp_path: Path) -> None:
     found = recipe_problems(saved(tmp_path, DEMO.replace("max_tokens", "max_token")))
-    assert {one.split(":")[1] for one in found} == {"10", "16", "24"}
+    assert {one.split(":")[1] for one in found} == {"10", "17", "25"}
 
 
 def test_a_shipped_recipe_has_no_problem() -> None:
     assert {name: recipe_problems(Path(f"config/recipes/{name}.yaml")) for name in shipped_recipes()} == {
         name: list[Any]() for name in shipped_recipes()
     }
+
+
+def test_experts_scorers_and_models_that_do_not_exist_are_named_with_the_nearest(tmp_path: Path) -> None:
+    text = DEMO.replace(
+        "  - name: fused\n",
+        "  - {name: ocr, expert: tabel}\n  - {name: fit, score: [dense], by: encodre}\n  - name: fused\n",
+    )
+    text = text.replace("sample:teacher", "sample:techer").replace(
+        "caption: caption\n", "caption: caption\nalso: [ocr, fit]\n"
+    )
+    found = recipe_problems(saved(tmp_path, text), {"expert": ["table"], "score": ["encoder"]})
+    for message in ("no expert 'tabel'. Did you mean 'table'?", "no scorer 'encodre'. Did you mean 'encoder'?"):
+        assert any(message in problem for problem in found)
+    assert any("no model 'sample:techer'. Did you mean 'teacher'?" in problem for problem in found)
+
+
+def test_alt_text_supports_nothing_in_a_text_that_was_made_without_it(tmp_path: Path) -> None:
+    text = DEMO.replace("verify: fused", "verify: dense").replace("also: []", "")
+    (problem,) = [one for one in recipe_problems(saved(tmp_path, text)) if "verif" in one or "alt-text" in one]
+    assert "the alt-text has no part in 'dense'" in problem

@@ -16,7 +16,13 @@ from tests.hub.server import TOKEN, HubServer
 from tests.lakes import lake_of, lake_sets, settings_of
 from tests.release.world import fill, release
 
-SETS = ["parts.part_rows=60", "parts.chunk_rows=120", "publish.shard_rows=50", "publish.takedown_days=0"]
+SETS = [
+    "caption.recipe=kale",
+    "parts.part_rows=60",
+    "parts.chunk_rows=120",
+    "publish.shard_rows=50",
+    "publish.takedown_days=0",
+]
 
 
 @dataclass

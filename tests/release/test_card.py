@@ -61,7 +61,7 @@ def test_the_card_names_models_figures_contact_and_citation(it: World, built: Bu
 
 
 def test_the_card_shows_the_results_of_the_checks(it: World) -> None:
-    committed = it.lake.committed("captions", "a", {"stage": 1})
+    committed = it.lake.committed("captions", "a", {"recipe": "kale", "stage": 1})
     assert committed
     verdict = {"status": "failed", "failed": ["captions_are_short"], "warnings": ["captions_are_long"]}
     paths = verdict_path(committed.seal_id), acceptance_path(committed.seal_id)
@@ -70,7 +70,7 @@ def test_the_card_shows_the_results_of_the_checks(it: World) -> None:
     card = pages(read(it.lake, "a"), it.settings.publish)["README.md"].decode()
     for path in paths:
         it.lake.storage.delete(path)
-    assert "| a/stage=1 | accepted: a short day | captions_are_short | captions_are_long |" in card
+    assert "| a/recipe=kale/stage=1 | accepted: a short day | captions_are_short | captions_are_long |" in card
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r")).map(str.strip))

@@ -150,7 +150,7 @@ class Fuse(_Mapped):
 
     name: ClassVar[str] = "fuse"
     table: ClassVar[str] = "captions"
-    slice: ClassVar[Mapping[str, Any]] = {"stage": 1}
+    slice: ClassVar[Mapping[str, Any]] = {"recipe": "kale", "stage": 1}
     of: ClassVar[str] = "images"
 
     def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class Fuse(_Mapped):
                 "uid": row["uid"], "key": run.key, "stage": stage, "sha256": row["sha256"], **known[row["uid"]],
                 "dense_caption": f"A thing on {row['uid'][:2]} fields. It is blue." if stage == 1 else None,
                 "caption": f"{known[row['uid']]['alt_text']} shows a thing on fields. It is blue, and seen from afar.",
-                "recipe": "test", "models": MODELS[stage], "prompt_hash": "p1",
+                "recipe": "kale", "models": MODELS[stage], "prompt_hash": "p1",
                 "flags": ["short"] if row["uid"][0] == "0" else [],
                 "facts": 2, "facts_from_alt": 1, "facts_from_dense": 1, "facts_invented": 0,
             }
@@ -175,7 +175,7 @@ class Student(Fuse):
     """Captions of stage 2."""
 
     name: ClassVar[str] = "student"
-    slice: ClassVar[Mapping[str, Any]] = {"stage": 2}
+    slice: ClassVar[Mapping[str, Any]] = {"recipe": "kale", "stage": 2}
 
 
 def pipeline(rows: int, salt: Mapping[str, str] | None = None) -> list[Step]:

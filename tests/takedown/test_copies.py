@@ -39,7 +39,7 @@ def land(opened: Opened, key: str, names: list[str]) -> None:
     folder.mkdir(parents=True)
     rows = [
         {"uid": name, "url": URL, "sha256": SHA256, "text": f"A tall old tower {name[0]} at the harbour of the town"}
-        if name[0] in "abd"
+        if name[0] in {"a", "b", "d"}
         else {
             "uid": name,
             "url": f"https://other.example.org/{name}.jpg",

@@ -26,7 +26,7 @@ class WrittenCaptions(Step):
     """A step that writes the caption of every image with a function of its truth."""
 
     name, table = "fuse", "captions"
-    slice: Mapping[str, Any] = {"stage": 1}
+    slice: Mapping[str, Any] = {"recipe": "demo", "stage": 1}
 
     def __init__(self, truth: Sequence[Row], write: Callable[[Row], str]) -> None:
         self.truth, self.write = truth, write
@@ -41,7 +41,7 @@ class WrittenCaptions(Step):
         return [Chunk(index=0, first_part=0, parts=1)]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part]:
-        known = {"key": run.key, "stage": 1, "alt_text": "a photo"}
+        known = {"key": run.key, "recipe": "demo", "stage": 1, "alt_text": "a photo"}
         rows = [{"uid": r["uid"], **known, "dense_caption": r["dense"], "caption": self.write(r)} for r in self.truth]
         yield Part(0, pa.Table.from_pylist(sorted(rows, key=lambda r: str(r["uid"]))), rows_in=len(rows))
 

@@ -1,4 +1,4 @@
-"""Checks on `dense` and on `captions` of both stages."""
+"""Checks on texts of passes that describe images, and on `captions` of both stages."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -16,7 +16,7 @@ from kale_tasks.quality.suites.common import between, expect, never, one_of, pre
 from kale_tasks.quality.suites.pairs import most_copies
 from kale_tasks.resources import sql
 
-_PROVENANCE = ("recipe", "engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")
+_PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")
 _FACTS = ("facts", "facts_from_alt", "facts_from_dense", "facts_invented")
 
 
@@ -39,7 +39,6 @@ class _GeneratedText(Suite):
     def expectations(self) -> list[Expectation]:
         return [
             *valid_uid(),
-            *present("recipe"),
             one_of("finish_reason", "stop", "length"),
             between("tokens_out", 1),
             *never(blank="No caption is empty"),
@@ -66,42 +65,52 @@ class _GeneratedText(Suite):
         ]
 
 
-class DenseSuite(_GeneratedText):
-    """Checks on dense captions."""
+class PassSuite(_GeneratedText):
+    """Checks on the texts of a pass that describes images."""
 
-    columns = ("uid", "text", "model", *_PROVENANCE)
+    columns = ("uid", "text", "models", *_PROVENANCE)
     tables: ClassVar[Mapping[str, Sequence[str]]] = {"images": ["uid", "status", "split"]}
     inputs = ("images",)
     text_column = "text"
 
+    def features(self, rows: pa.Table) -> dict[str, Any]:
+        return {**super().features(rows), "nameless": _nameless(rows)}
+
     def expectations(self) -> list[Expectation]:
-        return [*super().expectations(), *present("text", "model", "engine", "prompt_hash", "finish_reason")]
+        return [
+            *super().expectations(),
+            *present("text", "engine", "prompt_hash", "finish_reason"),
+            *never(nameless="Every text names its models"),
+        ]
 
     def queries(self) -> list[str]:
-        return [*super().queries(), sql("checks/dense")]
+        return [*super().queries(), sql("checks/passes")]
+
+
+def _nameless(rows: pa.Table) -> Any:
+    return pc.equal(pc.fill_null(pc.list_value_length(rows["models"]), 0), 0)
 
 
 class _CaptionsSuite(_GeneratedText):
     """Checks on captions of either stage."""
 
-    columns = ("uid", "url", "alt_text", "dense_caption", "caption", "models", *_PROVENANCE, *_FACTS)
+    columns = ("uid", "url", "alt_text", "dense_caption", "caption", "recipe", "models", *_PROVENANCE, *_FACTS)
     text_column = "caption"
 
     def features(self, rows: pa.Table) -> dict[str, Any]:
-        no_models = pc.equal(pc.fill_null(pc.list_value_length(rows["models"]), 0), 0)
         has_null = reduce(pc.or_, [pc.is_null(rows[column]) for column in ("engine", "prompt_hash", "finish_reason")])
         # The dense caption is taken as it is when the alt-text says nothing; then no model made the caption.
         is_dense = pc.fill_null(pc.equal(rows["caption"], rows["dense_caption"]), False)
         return {
             **super().features(rows),
-            "nameless": no_models,
+            "nameless": _nameless(rows),
             "unexplained": pc.and_(has_null, pc.invert(is_dense)),
         }
 
     def expectations(self) -> list[Expectation]:
         return [
             *super().expectations(),
-            *present("caption", "alt_text", "url"),
+            *present("recipe", "caption", "alt_text", "url"),
             *never(
                 nameless="Every caption names its models",
                 unexplained="Every caption except a dense one says how it was made",
@@ -135,9 +144,9 @@ class FusedSuite(_CaptionsSuite):
     tables: ClassVar[Mapping[str, Sequence[str]]] = {
         "images": ["uid", "status", "split"],
         "pairs": ["uid", "alt_text"],
-        "dense": ["uid", "text"],
+        "texts": ["uid", "text"],
     }
-    inputs = ("dense",)
+    inputs = ("images", "pairs")
 
     def queries(self) -> list[str]:
         return [*super().queries(), sql("checks/fused")]

@@ -9,12 +9,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from kale_tasks.captions.steps import steps_of
 from kale_tasks.cli.options import table_of
-from kale_tasks.contract.registry import STEPS, StepSpec
+from kale_tasks.contract.registry import StepSpec
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
+from kale_tasks.recipes.files import recipe_name
 from kale_tasks.settings import Settings
 from kale_tasks.world.truth import scores
 
@@ -33,14 +35,14 @@ def print_results(lake: Lake, settings: Settings, keys: Sequence[str], console: 
 
 def result_tables(lake: Lake, settings: Settings, keys: Sequence[str]) -> Iterator[Table]:
     """Yield the tables in the order in which they are printed."""
-    yield _rows(lake, keys)
+    yield _rows(lake, settings, keys)
     yield _facts(lake, settings, keys)
-    yield _cost(lake)
+    yield _cost(lake, settings)
 
 
 def next_steps(lake: Lake, settings: Settings) -> Iterator[str]:
     """Say where the release and the lake are; or why there is no release or no promoted student."""
-    if not students.promoted(lake):
+    if not students.promoted(lake, recipe_name(settings.caption.recipe)):
         refused = students.versions(lake)
         reason = refused[-1].verdict if refused else "there were too few captions to train one."
         yield f"No student was promoted: {reason}"
@@ -52,10 +54,11 @@ def next_steps(lake: Lake, settings: Settings) -> Iterator[str]:
     yield f"Lake: KALE_WAREHOUSE={settings.warehouse} KALE_LANDING={settings.landing} kale status"
 
 
-def _rows(lake: Lake, keys: Sequence[str]) -> Table:
-    table = Table("key", *STEPS, title="Rows kept by each step", title_justify="left")
+def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
+    steps = steps_of(settings)
+    table = Table("key", *(spec.label for spec in steps), title="Rows kept by each step", title_justify="left")
     for key in (*keys, ALL_KEYS):
-        table.add_row(key, *(_kept(lake, spec, key) for spec in STEPS.values()))
+        table.add_row(key, *(_kept(lake, spec, key) for spec in steps))
     return table
 
 
@@ -71,7 +74,7 @@ def _facts(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
     return table_of(found, "Texts against the truth of the sample world")
 
 
-def _cost(lake: Lake) -> Table:
+def _cost(lake: Lake, settings: Settings) -> Table:
     table = Table(title="Cost of each step, from the ledger", title_justify="left")
     for name in ("step", "rows in", "seconds", "CPU seconds", "peak MB"):
         table.add_column(name, justify="left" if name == "step" else "right")
@@ -85,10 +88,10 @@ def _cost(lake: Lake) -> Table:
         cost["seconds"] += line["seconds"]
         cost["cpu"] += line["cpu_seconds"]
         cost["peak"] = max(cost["peak"], line["peak_mb"])
-    for step in (step for step in STEPS if step in costs):
-        cost = costs[step]
+    for spec in (spec for spec in steps_of(settings) if spec.name in costs):
+        cost = costs[spec.name]
         table.add_row(
-            step, f"{cost['rows']:,.0f}", f"{cost['seconds']:.1f}", f"{cost['cpu']:.1f}", f"{cost['peak']:,.0f}"
+            spec.label, f"{cost['rows']:,.0f}", f"{cost['seconds']:.1f}", f"{cost['cpu']:.1f}", f"{cost['peak']:,.0f}"
         )
     return table
 

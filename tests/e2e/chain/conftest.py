@@ -136,7 +136,7 @@ def made(stage: Stage) -> Stage:
     stage.finished.update(kill_half_done(airflow, "images", warehouse / "images"))
     command = kill_supervisor(airflow, "dense")
     wait_until(lambda: not command.is_running(), "the command to end with its supervisor", 60)
-    command = at_work(airflow, "fuse")
+    command = at_work(airflow, "fused")
     stage.finished.update(parts(warehouse))
     airflow.kill("scheduler")
     wait_until(lambda: not command.is_running(), "the command to end with its task", 60)

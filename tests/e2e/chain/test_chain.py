@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from kale_tasks.contract.registry import find
+from kale_tasks.captions.steps import find_spec
 from kale_tasks.lake.tables import Lake
 from kale_tasks.pending import pending_work
 from kale_tasks.settings import load
@@ -29,7 +29,9 @@ def test_all_keys_become_a_release_in_spite_of_kills(made: Stage) -> None:
     assert not [what for what in ("images", "stage1", "stage2", "release") if missing[what]]
     assert missing["student"]
     for key in made.keys:
-        assert {f"{key}/stage=1", f"{key}/stage=2"} <= {partition.name for partition in lake.partitions("captions")}
+        assert {f"{key}/recipe=demo/stage=1", f"{key}/recipe=demo/stage=2"} <= {
+            partition.name for partition in lake.partitions("captions")
+        }
     assert list(Path(str(made.settings.publish.target)).rglob("*.parquet"))
 
 
@@ -44,7 +46,7 @@ def test_the_rows_are_those_of_an_undisturbed_run(made: Stage, tmp_path: Path) -
     compared = {"ingest": ["alt_text", "split"], "images": ["status", "reason", "sha256"], "dense": ["text"],
                 "fuse": ["caption", "dense_caption"]}  # fmt: skip
     for name, columns in compared.items():
-        step, command = find(name), [sys.executable, "-m", "kale_tasks", "run", name, "--key", key]
+        step, command = find_spec(name, made.settings), [sys.executable, "-m", "kale_tasks", "run", name, "--key", key]
         subprocess.run(command, env=os.environ | environment, check=True, capture_output=True)
         rows = [_rows(of, step.table, key, step.slice, ["uid", *columns]) for of in (lake, made.lake)]
         assert rows[0] == rows[1] and rows[0], name
@@ -86,6 +88,6 @@ def _rows(lake: Lake, table: str, key: str, slice_: Any, columns: list[str]) -> 
 
 
 def _state(lake: Lake) -> dict[str, Any]:
-    tables = ("pairs", "images", "dense", "captions", "models", "releases")
+    tables = ("pairs", "images", "texts", "captions", "models", "releases")
     work = lake.arrow("runs", columns=["step"], where="verb != 'dag'").num_rows
     return {name: [s.snapshot_id for s in lake.table(name).snapshots()] for name in tables} | {"work": work}

@@ -1,0 +1,63 @@
+"""The files of recipes: where they are, and what Dags need to know of them. Light to import."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.resources import resource
+from kale_tasks.settings.model import Settings
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class PassOutline(NamedTuple):
+    """The name of a pass, whether it asks a model, and whether its texts are checked before they are committed."""
+
+    name: str
+    asks: bool
+    checked: bool  # it describes each image by one text; others are checked as part of the captions
+
+
+def outline(name: str) -> list[PassOutline]:
+    """Read the names of a recipe's passes, in order. Nothing else of the file is looked at."""
+    found = yaml.safe_load(recipe_path(name).read_text(encoding="utf-8"))
+    try:
+        return [PassOutline(str(block["name"]), "ask" in block, _is_checked(block)) for block in found["passes"]]
+    except (KeyError, TypeError) as error:
+        raise BadConfig(f"The recipe '{name}' has no list of named passes. `kale recipe lint` says more.") from error
+
+
+def _is_checked(block: Mapping[str, Any]) -> bool:
+    plain = "ask" in block and not {"for_each", "schema", "when"} & block.keys()
+    return plain and block.get("image") is True and block.get("n", 1) == 1
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a recipe, given its name or path; BadConfig if there is none, or its name is no name of a folder."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else resource(f"config/recipes/{name}.yaml")
+    if not path.exists():
+        raise BadConfig(
+            f"There is no recipe '{name}'. Use one of {', '.join(shipped_recipes())}, or the path of a YAML file."
+        )
+    if not _NAME.fullmatch(path.stem):
+        raise BadConfig(f"'{path.stem}' cannot be the name of a recipe: use letters, digits, '_', '.' and '-'.")
+    return path
+
+
+def shipped_recipes() -> list[str]:
+    """The names of the recipes in config/recipes."""
+    return sorted(path.stem for path in resource("config/recipes").glob("*.yaml"))
+
+
+def recipes_of(settings: Settings) -> list[str]:
+    """The configured recipes: that of `caption.recipe` first, then those that have Dags."""
+    return list(dict.fromkeys([settings.caption.recipe, *settings.schedule.recipes]))
+
+
+def recipe_name(name: str) -> str:
+    """Return the name of a recipe as rows store it: the file name without its ending."""
+    return Path(name).stem
