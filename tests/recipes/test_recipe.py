@@ -128,13 +128,13 @@ def test_experts_scorers_and_models_that_do_not_exist_are_named_with_the_nearest
         "  - name: fused\n",
         "  - {name: ocr, expert: tabel}\n  - {name: fit, score: [dense], by: encodre}\n  - name: fused\n",
     )
-    text = text.replace("sample:teacher", "sample:techer").replace(
+    text = text.replace("sample:teacher", "sample:teachar").replace(
         "caption: caption\n", "caption: caption\nalso: [ocr, fit]\n"
     )
     found = recipe_problems(saved(tmp_path, text), {"expert": ["table"], "score": ["encoder"]})
     for message in ("no expert 'tabel'. Did you mean 'table'?", "no scorer 'encodre'. Did you mean 'encoder'?"):
         assert any(message in problem for problem in found)
-    assert any("no model 'sample:techer'. Did you mean 'teacher'?" in problem for problem in found)
+    assert any("no model 'sample:teachar'. Did you mean 'teacher'?" in problem for problem in found)
 
 
 def test_alt_text_supports_nothing_in_a_text_that_was_made_without_it(tmp_path: Path) -> None:
