@@ -16,7 +16,7 @@ from kale_tasks.settings.model import Settings
 from kale_tasks.settings.section import Section
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times faster
-_NOT_SETTINGS = {"KALE_ATTEMPT"}  # variables that a scheduler passes to a command
+_NOT_SETTINGS = {"KALE_ATTEMPT", "KALE_TASK"}  # variables that a scheduler passes to a command
 _SECRET_WORDS = ("secret", "token", "key_id", "api_key")
 
 

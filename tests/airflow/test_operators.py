@@ -8,6 +8,7 @@ import pytest
 from kale_tasks.airflow import operators
 from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.errors import BadData, Conflict
+from kale_tasks.settings import load
 
 TASK = SimpleNamespace(dag_id="kale_release", run_id="manual__1", task_id="build", map_index=-1, try_number=2)
 CODES = {3: BadData, 5: Conflict}
@@ -60,3 +61,8 @@ def test_conflicts_without_end_and_bad_data_are_raised(monkeypatch: pytest.Monke
 def test_each_try_of_a_task_has_the_same_name_for_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     commands, _ = ended(monkeypatch, 0)
     assert commands.environments[0] == {"KALE_ATTEMPT": "2", "KALE_TASK": "kale_release manual__1 build -1"}
+
+
+def test_variables_that_a_task_passes_to_its_command_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, _ = ended(monkeypatch, 0)
+    assert load(environ=commands.environments[0]).settings == load(environ={}).settings
