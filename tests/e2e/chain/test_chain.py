@@ -28,10 +28,9 @@ def test_all_keys_become_a_release_in_spite_of_kills(made: Stage) -> None:
     missing = pending_work(lake, made.settings)
     assert not [what for what in ("images", "stage1", "stage2", "release") if missing[what]]
     assert missing["student"]
-    for key in made.keys:
-        assert {f"{key}/recipe=demo/stage=1", f"{key}/recipe=demo/stage=2"} <= {
-            partition.name for partition in lake.partitions("captions")
-        }
+    recipe = Path(made.settings.caption.recipe).stem
+    wanted = {f"{key}/recipe={recipe}/stage={stage}" for key in made.keys for stage in (1, 2)}
+    assert wanted <= {partition.name for partition in lake.partitions("captions")}
     assert list(Path(str(made.settings.publish.target)).rglob("*.parquet"))
 
 
