@@ -30,7 +30,7 @@ def shared(base, tmp_path_factory):
     lake = Lake(small.small_settings(tmp_path_factory.mktemp("shared"), base, processes=2))
     small.commit_captions(lake, small.KEY, 60)
     with pytest.raises(BadData, match="not promoted"):
-        execute(Run(Distill(), lake, lake.settings, small.KEY))
+        execute(Run(Distill("demo"), lake, lake.settings, small.KEY))
     return lake
 
 

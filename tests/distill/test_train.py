@@ -38,7 +38,7 @@ def random_batch(model, processor, words):
 
 
 def run_of(lake, **train):
-    return Run(Distill(), lake, settings_of(lake, **train), small.KEY, progress=Silent())
+    return Run(Distill("demo"), lake, settings_of(lake, **train), small.KEY, progress=Silent())
 
 
 def test_the_connector_is_trained_first_then_the_whole_model():
