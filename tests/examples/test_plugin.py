@@ -146,7 +146,8 @@ print(open_scorer("shared_words", {}).scores([("A red cup", "a cup of Ubuna"), (
 
 
 def test_a_release_has_the_format_and_goes_to_the_target(tmp_path: Path, environment: dict[str, str]) -> None:
-    sets = [*lake_sets("folder", tmp_path), "publish.formats=[titles]", f"publish.target=zip://{tmp_path}/out/all.zip"]
+    sets = [*lake_sets("folder", tmp_path), "caption.recipe=kale", "publish.formats=[titles]"]
+    sets += [f"publish.target=zip://{tmp_path}/out/all.zip"]
     lake, settings = lake_of(lake_sets("folder", tmp_path))
     fill(lake, settings, ["a"], 40)
     kale(environment, "run", "release", "--key", "a", sets=sets)
