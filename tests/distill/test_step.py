@@ -40,7 +40,7 @@ def test_a_refused_student_is_registered_and_not_promoted(lake):
     (student,) = students.versions(lake)
     assert not student.accepted and student.verdict.startswith("Refused.")
     assert students.promoted(lake, "demo") is None
-    assert lake.committed("models", small.KEY).rows == 1
+    assert lake.committed("models", small.KEY, {"recipe": "demo"}).rows == 1
 
 
 def test_an_accepted_student_is_promoted_once(lake):
