@@ -11,7 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from kale_tasks.contract.registry import find
+from kale_tasks.captions.steps import find_spec, pass_specs
+from kale_tasks.contract.registry import ASSEMBLY
 from kale_tasks.errors import BadData, KaleError
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.partition import Partition
@@ -30,8 +31,8 @@ COLUMNS = {
     "dedup_index": ("uid", "key", "kind", "hash", "owner"),
     "quarantine": ("uid", "key", "step", "reason"),
     "images": ("uid", "key", "status", "reason", "width", "height", "final_url", "split", "flags"),
-    "dense": ("uid", "key", "text"),
-    "captions": ("uid", "key", "stage", "alt_text", "dense_caption", "caption", "flags"),
+    "texts": ("uid", "key", "pass", "item", "n", "text"),
+    "captions": ("uid", "key", "recipe", "stage", "alt_text", "dense_caption", "caption", "flags"),
 }
 _STEPS = ("ingest", "images")
 _ROUNDS = 3
@@ -123,7 +124,9 @@ def refresh(task_file: str) -> int:
 def _refreshed(task: dict[str, Any], step: str, key: str, problems: list[str]) -> bool:
     """Run a step unless its rows are current; whether it had to run."""
     settings = load(task["sets"], environ={}).settings
-    if state(Lake(settings, create=False), settings, find(step), key)["state"] == "committed":
+    lake = Lake(settings, create=False)
+    specs = [*(pass_specs(settings.caption.recipe) if step == ASSEMBLY else ()), find_spec(step, settings)]
+    if all(state(lake, settings, spec.load(), key)["state"] == "committed" for spec in specs):
         return False
     if problem := _run(step, key, task["sets"]):
         problems.append(problem)
@@ -166,7 +169,7 @@ def verify(task_file: str) -> int:
     lake = _lake(task)
     for problem in (*_account_problems(lake, task), *_picture_problems(lake), *_key_problems(lake, set(task["uids"]))):
         print(problem)
-    tables = [table for table in COLUMNS if task["captions"] or table not in ("dense", "captions")]
+    tables = [table for table in COLUMNS if task["captions"] or table not in ("texts", "captions")]
     rows, expected = _rows(lake, tables), _rows(_lake({"sets": task["oracle"]}), tables)
     for table in tables:
         less, more = expected[table] - rows[table], rows[table] - expected[table]

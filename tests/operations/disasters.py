@@ -6,7 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-_TABLES = ("pairs", "images", "dedup_index", "quarantine", "dense", "captions")
+_TABLES = ("pairs", "images", "dedup_index", "quarantine", "texts", "captions")
 CATALOG = "catalog.db"
 
 

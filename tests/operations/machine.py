@@ -22,7 +22,6 @@ _SETTINGS = {
     "ingest.lists.evaluation": "null", "images.evaluation": "null", "images.decode.workers": "1",
     "images.near_bits": "0", "ingest.split.stage1": "1", "ingest.split.holdout": "0",
     "caption.recipe": "demo", "caption.engine": "openai", "caption.in_flight": "4", "caption.device": "cpu",
-    
     "publish.shard_rows": "100", "quality.samples": "1",
     "images.fetch.allow": '["127.0.0.0/8"]', "images.fetch.contact": "test@example.org",
     "images.fetch.host_rate": "1000", "images.fetch.tries": "1", "quality.members": "5",
@@ -53,7 +52,7 @@ class Machine:
         self._server, self._folder, self._port = server, folder, port
         self._landing, self._warehouse = folder / "landing", folder / "warehouse"
         url = f"[http://127.0.0.1:{port}/v1]"
-        self._settings = {**_SETTINGS, **{f"caption.endpoints.{step}": url for step in CAPTION_STEPS}}
+        self._settings = {**_SETTINGS, **{f"caption.endpoints.models.{name}": url for name in ("vlm", "llm")}}
         self._place = place or {}
         self._numbers = count()
         self._processes: list[Process] = []
@@ -64,7 +63,7 @@ class Machine:
         self.problems: list[str] = []
         self._landing.mkdir(parents=True)
         self._note()
-        self._server.run(["init", *self._sets()], self._out())
+        self._must("the lake is created", ["init"])
 
     def play(self, sequence: Sequence_) -> list[str]:
         """Play all groups, refresh the lake, and return the problems."""
