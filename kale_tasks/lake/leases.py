@@ -18,6 +18,7 @@ _RENEW_SECONDS = 15.0
 _POLL_SECONDS = 1.0
 _FOLDER = "leases"
 _TASK = "KALE_TASK"  # environment variable: what the tries of one task of a scheduler have in common
+_attempts: set[str] = set()  # tokens of this process whose attempts have not ended
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,13 @@ class Holder:
 
     def has_left(self, task: str) -> bool:
         """Whether the lease is free before its term, for a try of this task: its holder gave it up or is gone."""
-        gone = self.machine == machine() and not is_working(self.pid, self.born)
-        return not self.token or gone or bool(task and task == self.task)
+        return not self.token or self._is_gone() or bool(task and task == self.task)
+
+    def _is_gone(self) -> bool:
+        if self.machine != machine():
+            return False
+        ended = self.pid == os.getpid() and self.token not in _attempts  # and could not give it up
+        return ended or not is_working(self.pid, self.born)
 
 
 def _text(holder: Holder, renewals: int) -> bytes:
@@ -76,12 +82,14 @@ class Lease:
         self._ended.set()
         if self._thread:
             self._thread.join()
+        _attempts.discard(self._token)
         with suppress(KaleError, OSError):  # it ends by itself
             self.give_up()
 
     def take(self) -> str:
         """Take all chunks if they are free. Returns the name of the holder of one that is not, or nothing."""
         began = time.monotonic()
+        _attempts.add(self._token)
         for path in self.paths:
             tag = self._storage.tag(path)
             found = self._holder(path)
