@@ -46,7 +46,7 @@ def column(values: pa.Array | Sequence[Any] | None, type_: pa.DataType, rows: in
             if plain.type == type_ or not (pa.types.is_binary(plain.type) or type_ == pa.binary()):
                 return plain.cast(type_)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            pass  # some value cannot be cast: convert one by one below, so that only that one becomes null
+            pass  # some value cannot be cast: below, each is converted by itself, and only that one becomes null
         values = values.cast(pa.binary()).to_pylist() if pa.types.is_string(values.type) else values.to_pylist()
     convert = _CONVERT[type_]
     return pa.array([_try(convert, value) for value in values], type_)

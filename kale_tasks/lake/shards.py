@@ -20,7 +20,7 @@ LANDING = "landing:"  # prefix of `shard` for tars below the landing; without it
 _MAX_GAP = 1 << 16  # bytes between two images that are read and thrown away to save a request
 _MAX_READ = 1 << 24  # bytes of one request
 _EMPTY_HEADER = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
-_BLANKS = 8 * ord(" ")  # what stands in place of the checksum while it is taken
+_BLANKS = 8 * ord(" ")  # the checksum field counts as blanks in its own sum
 _LARGEST = 8**11 - 1  # bytes of a file, of which a header holds eleven octal digits
 
 

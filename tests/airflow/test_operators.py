@@ -15,7 +15,7 @@ CODES = {3: BadData, 5: Conflict}
 
 
 class Commands:
-    """Stands for the processes that an operator starts: each ends with the next of these exit codes."""
+    """Replaces the command of an operator; each run ends with the next exit code of a list."""
 
     def __init__(self, *codes: int) -> None:
         self.codes, self.lines, self.environments = list(codes), list[list[str]](), list[dict[str, str]]()
