@@ -50,7 +50,7 @@ def is_complete(settings: Settings, key: str, entries: Sequence[Entry]) -> bool 
         listed = {
             f"{key}/{name}": int(size) for name, size in json.loads(landing.read(f"{key}/{MANIFEST}"))["files"].items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise BadConfig(
             f'{MANIFEST} of {key} cannot be read. It must be like {{"files": {{"a.csv": 1024}}}}.'
         ) from error

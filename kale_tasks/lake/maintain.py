@@ -1,7 +1,7 @@
 """Housekeeping: lets old snapshots expire and deletes files that nothing uses any more."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -86,7 +86,20 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
     # A run has files in several tables; its plan and its leases are in the folder of its main table.
     homes = {_run_name(folder): folder for folder, paths in groups.items() if f"{folder}/plan.json" in paths}
     leases = {name: Lease(lake.storage, home, _chunks(lake, home)) for name, home in homes.items() if home in runs}
-    held = {name: lease for name, lease in leases.items() if not lease.take()}
+    with ExitStack() as stack:
+        # Renewed from here on, because what follows can take longer than their term.
+        held = {name: stack.enter_context(lease) for name, lease in leases.items() if not lease.take()}
+        return _delete_groups(lake, groups, runs, homes, held, grace)
+
+
+def _delete_groups(
+    lake: Lake,
+    groups: Mapping[str, Sequence[str]],
+    runs: Collection[str],
+    homes: Mapping[str, str],
+    held: Mapping[str, Lease],
+    grace: Grace,
+) -> int:
     for name in held:
         lake.storage.put(f"{homes[name]}/{WITHDRAWN}", b"{}")
     tables = {path.partition("/")[0] for path in groups if "/key=" not in path}  # with unused metadata
@@ -95,20 +108,17 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
     used = {path for name in tables for path in _used(lake, name)[0]}
     pinned = _pinned_runs(lake, (entry.path for name in TABLES for entry in lake.storage.entries(name)))
     deleted = 0
-    with ExitStack() as stack:
-        for lease in held.values():
-            stack.enter_context(lease)
-        for folder, paths in groups.items():
-            name = _run_name(folder)
-            if "/key=" not in folder:
-                deleted += _delete(lake, [path for path in paths if path not in used])
-            elif name in homes and name not in held:
-                continue  # somebody works on this run
-            elif folder in runs and name not in pinned and _is_unused(lake, folder, paths, grace):
-                deleted += _delete(lake, paths, held.get(name), f"{homes.get(name)}/{WITHDRAWN}")
-            elif name in held and folder == homes[name]:
-                # A new try of this run has begun or committed since it was listed, or a plan has pinned its files.
-                lake.storage.delete(f"{folder}/{WITHDRAWN}")
+    for folder, paths in groups.items():
+        name = _run_name(folder)
+        if "/key=" not in folder:
+            deleted += _delete(lake, [path for path in paths if path not in used])
+        elif name in homes and name not in held:
+            continue  # somebody works on this run
+        elif folder in runs and name not in pinned and _is_unused(lake, folder, paths, grace):
+            deleted += _delete(lake, paths, held.get(name), f"{homes.get(name)}/{WITHDRAWN}")
+        elif name in held and folder == homes[name]:
+            # A new try of this run has begun or committed since it was listed, or a plan has pinned its files.
+            lake.storage.delete(f"{folder}/{WITHDRAWN}")
     return deleted
 
 

@@ -129,8 +129,9 @@ def test_files_are_complete_when_all_that_a_manifest_lists_have_their_size(folde
     assert list_landing(KEY, {})[1] is True
 
 
-def test_a_broken_manifest_is_an_error_that_says_how_it_must_be(folder: Path) -> None:
-    (folder / MANIFEST).write_text('["a.parquet"]')
+@pytest.mark.parametrize("text", ['["a.parquet"]', '{"files": {"a.parquet": 1e999}}', "[" * 100_000])
+def test_a_broken_manifest_is_an_error_that_says_how_it_must_be(folder: Path, text: str) -> None:
+    (folder / MANIFEST).write_text(text)
     (folder / "a.parquet").write_bytes(b"1")
     found = _wait(20)
     assert "must be like" in found["error"] and not found["passing"]

@@ -14,7 +14,7 @@ import pytest
 
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Transient
-from kale_tasks.lake import leases
+from kale_tasks.lake import leases, maintain
 from kale_tasks.lake.leases import Lease
 from kale_tasks.lake.maintain import Grace, delete, orphans
 from kale_tasks.lake.parts import PartMeta
@@ -174,3 +174,16 @@ def test_maintenance_deletes_no_run_that_another_works_on(tmp_path: Path) -> Non
     assert delete(opened, unused, Grace(NOW, NOW)) == 0
     lease.give_up()
     assert delete(opened, list(orphans(opened, Grace(NOW, NOW))), Grace(NOW, NOW)) >= len(unused)
+
+
+def test_maintenance_that_takes_longer_than_the_term_keeps_its_leases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, settings = lake_of(lake_sets("folder", tmp_path))
+    run = Run(Numbers(100), opened, settings, KEY)
+    work(run, plan(run).chunks[0])
+    monkeypatch.setattr(leases, "_RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "TERM_SECONDS", 1.0)
+    monkeypatch.setattr(maintain, "move_epoch", lambda *_: time.sleep(1.5))
+    unused = list(orphans(opened, Grace(NOW, NOW)))
+    assert delete(opened, unused, Grace(NOW, NOW)) >= len(unused)
