@@ -1,6 +1,6 @@
 """Fetching beside img2dataset: speed on the same honest server, and what each does with a hostile one.
 
-    python -m bench.fetch --images 500 2000
+    python -m bench.fetch --images 2000 20000
 
 Writes bench/fetch.md.
 """
@@ -32,7 +32,7 @@ ENDLESS = ("slow drip", "endless body", "huge length")
 def main() -> None:
     """Measure and write the page."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--images", type=int, nargs="+", default=[500, 2000], help="sizes")
+    options.add_argument("--images", type=int, nargs="+", default=[2000, 20000], help="sizes")
     options.add_argument("--no-hostile", action="store_true", help="leave out the hostile cases")
     given = options.parse_args()
     page = Page("fetch", "Fetching beside img2dataset 1.47", _ABOUT, ["aiohttp", "pillow"])
