@@ -66,10 +66,8 @@ def speed(page: Page, sizes: Sequence[int]) -> None:
     page.text("## Speed")
     page.table(["images", "who", "wall s", "CPU s", "machine", "images/s", "images per CPU s", "peak MB"], lines)
     seconds = {name: value for name, value in found["kale"].samples[-1].figures.items() if name.endswith("_seconds")}
-    page.text(
-        "Where kale's time goes, in seconds of the last run (decoders and requests run side by side): "
-        + ", ".join(f"{name.removesuffix('_seconds')} {value:.1f}" for name, value in sorted(seconds.items()))
-    )
+    spent = ", ".join(f"{name.removesuffix('_seconds')} {value:.1f}" for name, value in sorted(seconds.items()))
+    page.text(f"Where kale's time goes, in seconds of the last run (decoders and requests run side by side):\n{spent}")
 
 
 def probe() -> list[str]:
