@@ -3,7 +3,7 @@
 from airflow.plugins_manager import AirflowPlugin
 
 from kale_tasks.airflow import listener
-from kale_tasks.ui.lazy import Pages
+from kale_tasks.ui import Pages
 
 
 class KalePlugin(AirflowPlugin):

@@ -31,7 +31,8 @@ SERVER_FILES = {  # these start a server, or an interpreter of .venv-vllm, of th
     "tests/distill/test_parallel.py": "vllm",
     "tests/services/": "services",
 }
-CHECK_SECONDS = 120  # of tests without servers that are part of `make check`: the fastest files
+CHECK_SECONDS = 120  # of tests without servers in `make check`, on two workers: the fastest files
+UNLISTED_SECONDS = 15.0  # what a file without a budget is taken for: new ones must not make `make check` long
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,9 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         file = _file(item)
         groups[item] = servers[item] or file
-        needed[groups[item]] += seconds.get(file, 1) / tests[file]
+        needed[groups[item]] += seconds.get(file, UNLISTED_SECONDS) / tests[file]
         if not servers[item]:
-            alone[file] += seconds.get(file, 1) / tests[file]
+            alone[file] += seconds.get(file, UNLISTED_SECONDS) / tests[file]
     slow = slow_files(alone)
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item]))

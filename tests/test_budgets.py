@@ -38,3 +38,31 @@ def test_a_run_fails_when_a_file_is_far_over_its_budget(
 def test_make_check_takes_the_fastest_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.groups.CHECK_SECONDS", 60)
     assert slow_files({"a.py": 100.0, "b.py": 19.0, "c.py": 30.0, "d.py": 20.0}) == {"a.py", "c.py"}
+
+
+@pytest.mark.parametrize(
+    ("check_seconds", "expected"),
+    [
+        (1000, {"test_fast", "test_medium", "test_new", "test_long", "test_without_server"}),
+        (60, {"test_fast", "test_medium", "test_new", "test_without_server"}),
+        (20, {"test_fast", "test_without_server"}),  # a file without a budget is taken for a long one
+        (0, set()),
+    ],
+)
+def test_make_check_needs_no_server_and_little_time(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, check_seconds: float, expected: set[str]
+) -> None:
+    known = {"test_fast.py": 1.0, "test_medium.py": 20.0, "test_long.py": 500.0, "test_mixed.py": 10.0}
+    monkeypatch.setattr("tests.groups.budgets", lambda: known)
+    monkeypatch.setattr("tests.groups.CHECK_SECONDS", check_seconds)
+    pytester.makeconftest("import pytest\n@pytest.fixture\ndef postgres(): ...\n@pytest.fixture\ndef lake(postgres): ...")
+    pytester.makepyfile(
+        test_fast="def test_fast(): ...",
+        test_medium="import pytest\ndef test_medium(): ...\n@pytest.mark.nightly\ndef test_at_night(): ...",
+        test_new="def test_new(): ...",
+        test_long="def test_long(): ...",
+        test_mixed="def test_without_server(): ...\ndef test_with_one(lake): ...",
+        test_served="def test_served(postgres): ...",
+    )
+    run = pytester.inline_run("-p", "tests.groups", "-m", "not server and not slow")
+    assert {report.nodeid.partition("::")[2] for report in run.getreports() if report.when == "call"} == expected

@@ -11,9 +11,7 @@ from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, s
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
-    from kale_tasks.contract.registry import StepSpec
     from kale_tasks.lake.tables import Lake
-    from kale_tasks.settings import Settings
 
 
 def _check_table(name: str | None) -> str | None:
@@ -38,9 +36,10 @@ def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> 
     All configured recipes are shown (`caption.recipe`, `schedule.recipes`). A dash means that a step makes
     no rows for this key: `distill` and `release` work on all keys, the others on one.
     """
+    from kale_tasks.status import all_states
+
     of = settings(with_preview(sets, preview))
-    lake = open_lake(of)
-    rows = _status(lake, of)
+    rows = all_states(open_lake(of), of)
     if json:
         say(rows, True)
         return
@@ -127,33 +126,8 @@ def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any
     return found
 
 
-def _status(lake: "Lake", of: "Settings") -> list[dict[str, Any]]:
-    from kale_tasks.captions.steps import all_steps
-    from kale_tasks.contract.registry import find
-    from kale_tasks.lake.landing import landing_keys
-    from kale_tasks.runner.commit import finish_all
-    from kale_tasks.runner.state import state
-
-    finish_all(lake, find("ingest"))
-    specs = all_steps(of)
-    steps = [(spec, spec.load()) for spec in specs]
-    keys = sorted({*landing_keys(of), *(key for table in {spec.table for spec in specs} for key in lake.keys(table))})
-    cells = ((spec, state(lake, of, step, key)) for key in keys for spec, step in steps)
-    found = [(spec, cell) for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]
-    return [{**_marked(lake, spec, cell), "step": spec.label, "recipe": spec.recipe} for spec, cell in found]
-
-
 def _column(row: dict[str, Any], several: bool) -> str:
     return f"{row['recipe']}: {row['step']}" if several and row["recipe"] else str(row["step"])
-
-
-def _marked(lake: "Lake", spec: "StepSpec", cell: dict[str, Any]) -> dict[str, Any]:
-    from kale_tasks.lake.holds import read_hold
-    from kale_tasks.lake.preview import PreviewLake
-
-    if isinstance(lake, PreviewLake) and lake.has(spec.partition(cell["key"])):
-        return {**cell, "state": "preview"}
-    return {**cell, "state": "held"} if read_hold(lake.storage, spec.partition(cell["key"])) else cell
 
 
 def _first(lake: "Lake", table: str, key: str, rows: int) -> list[dict[str, Any]]:

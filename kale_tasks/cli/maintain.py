@@ -66,7 +66,7 @@ def maintain(
     json: AsJson = False,
 ) -> None:
     """Expire old snapshots, and delete files that no table uses and previews that nobody uses."""
-    from kale_tasks.lake.maintain import delete, expire, grace_of, orphans
+    from kale_tasks.lake.maintain import delete, expire, grace_of, old_budgets, orphans
     from kale_tasks.lake.preview import delete_preview, expired_previews
 
     of = settings(sets)
@@ -74,16 +74,18 @@ def maintain(
     previews = expired_previews(lake, timedelta(days=of.maintenance.preview_days))
     expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
     grace = grace_of(of)
-    unused = list(orphans(lake, grace))
+    unused, budgets = list(orphans(lake, grace)), old_budgets(lake, grace)
     if not dry_run:
         delete(lake, unused, grace)
+        for entry in budgets:
+            lake.storage.delete(entry.path)
         for preview in previews:
             delete_preview(lake.catalog, lake.storage, preview)
     done = {
         "dry_run": dry_run,
         "snapshots": sum(len(ids) for ids in expired.values()),
-        "files": len(unused),
-        "bytes": sum(entry.size for entry in unused),
+        "files": len(unused) + len(budgets),
+        "bytes": sum(entry.size for entry in (*unused, *budgets)),
         "previews": previews,
     }
     verb = "would be deleted" if dry_run else "deleted"

@@ -1,10 +1,12 @@
 """What the engines of a lake have spent, and whether a task may go on.
 
 Each task keeps one small file for its run and one for the day, and reads those of the others now and then. So no task
-waits for another, and a limit is exceeded at most by what is spent between two readings.
+waits for another, and a limit is exceeded at most by what is spent between two readings. A task that is killed leaves
+out of its files at most a second's spending, and less than a hundredth of each limit. Maintenance deletes old files.
 """
 
 import json
+import logging
 import time
 import uuid
 from collections import Counter
@@ -13,12 +15,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from kale_tasks.errors import Paused
+from kale_tasks.lake.maintain import BUDGETS
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.settings.caption import Caption, Spending
 
-_FOLDER = "budgets"
-_INTERVAL_SECONDS = 10.0
-_KEPT_DAYS = 3
+_READ_SECONDS, _WRITE_SECONDS, _WRITE_SHARE = 10.0, 1.0, 0.01
+_LOG = logging.getLogger(__name__)
 _Span = Literal["run", "day"]
 
 
@@ -26,27 +28,52 @@ class Ledger:
     """The files of one span of time: a run, or a day of an engine."""
 
     def __init__(self, storage: Storage, folder: str, limits: Spending) -> None:
-        self.storage, self.folder, self.limits = storage, folder, limits
+        self.storage, self.folder = storage, folder
+        self.limits: dict[str, float] = limits.model_dump(exclude_none=True)
         self.own: Counter[str] = Counter()  # of integers and fractions
-        self.others: Counter[str] = Counter()
-        self._name = uuid.uuid4().hex
+        self._path = f"{folder}/{uuid.uuid4().hex}.json"
+        self._written: Counter[str] = Counter()
+        self._wrote = -_WRITE_SECONDS
+        self._others: dict[str, Counter[str]] = {}  # by file
+
+    def add(self, spent: Mapping[str, float]) -> None:
+        """Note what this task has spent, and write it now and then."""
+        self.own.update(spent)  # type: ignore[arg-type]
+        unwritten = (self.own[name] - self._written[name] >= _WRITE_SHARE * at for name, at in self.limits.items())
+        if time.monotonic() - self._wrote >= _WRITE_SECONDS or any(unwritten):
+            self.write()
+
+    def write(self) -> None:
+        """Write what this task has spent."""
+        self.storage.put(self._path, json.dumps(self.own).encode())
+        self._written, self._wrote = self.own.copy(), time.monotonic()
 
     def exchange(self) -> None:
         """Write what this task has spent, and read what others have."""
-        path = f"{self.folder}/{self._name}.json"
-        self.storage.put(path, json.dumps(self.own).encode())
-        self.others.clear()
+        self.write()
         for entry in self.storage.entries(self.folder):
-            if not entry.path.endswith(f"{self._name}.json"):
-                self.others.update(json.loads(self.storage.read(entry.path)))
+            if entry.path != self._path:
+                self._read(entry.path)
 
     def exhausted(self) -> str:
         """Return the limit that is reached, in words; an empty text if none is."""
-        for name, limit in self.limits.model_dump(exclude_none=True).items():
-            spent = self.own[name] + self.others[name]
+        for name, limit in self.limits.items():
+            spent = self.own[name] + sum(other[name] for other in self._others.values())
             if spent >= limit:
                 return f"{name} ({spent:,.4g} of {limit:,.4g} {name.replace('_', ' ')})"
         return ""
+
+    def _read(self, path: str) -> None:
+        """Read the file of another task; one that is damaged counts as it was read before."""
+        try:
+            spent = json.loads(self.storage.read(path))
+            self._others[path] = Counter({name: spent.get(name, 0) + 0 for name in self.limits})
+        except FileNotFoundError:
+            pass  # maintenance has deleted it since it was listed
+        except (ValueError, AttributeError, TypeError):
+            if path not in self._others:
+                self._others[path] = Counter()
+                _LOG.warning("%s is damaged: what its task has spent is not counted. Delete the file.", path)
 
 
 class Budget:
@@ -56,11 +83,9 @@ class Budget:
         self._storage, self._settings, self._fingerprint = storage, settings, fingerprint
         self.dollars = self.device_seconds = 0.0  # spent by this task
         self._day = _today()
-        self._exchanged = -_INTERVAL_SECONDS
+        self._exchanged = -_READ_SECONDS
         self._ledgers: Mapping[_Span, Ledger] = {
-            span: ledger
-            for span in ("run", "day")
-            if (ledger := self._ledger(span)).limits.model_dump(exclude_none=True)
+            span: ledger for span in ("run", "day") if (ledger := self._ledger(span)).limits
         }
 
     def spend(self, *, requests: int = 0, tokens_in: int = 0, tokens_out: int = 0, device_seconds: float = 0.0) -> None:
@@ -77,7 +102,7 @@ class Budget:
             "dollars": dollars,
         }
         for ledger in self._ledgers.values():
-            ledger.own.update(spent)
+            ledger.add(spent)
 
     @property
     def allows_more(self) -> bool:
@@ -95,19 +120,15 @@ class Budget:
         raise Paused(f"caption.budget.{span}.{limit} are spent. Finished parts are kept; run again {when}.", until)
 
     def close(self) -> None:
-        """Leave what was spent to the other tasks, and delete the files of past days."""
+        """Leave what was spent to the other tasks."""
         for ledger in self._ledgers.values():
-            ledger.exchange()
-        oldest = f"{self._day - timedelta(days=_KEPT_DAYS)}"
-        for entry in self._storage.entries(f"{_FOLDER}/{self._settings.engine}") if "day" in self._ledgers else ():
-            if entry.path.split("/")[-2] < oldest:
-                self._storage.delete(entry.path)
+            ledger.write()
 
     def _exhausted(self) -> tuple[_Span, str] | None:
         if not self._ledgers:
             return None
         self._start_day()
-        if time.monotonic() - self._exchanged >= _INTERVAL_SECONDS:
+        if time.monotonic() - self._exchanged >= _READ_SECONDS:
             self._exchanged = time.monotonic()
             for ledger in self._ledgers.values():
                 ledger.exchange()
@@ -116,16 +137,16 @@ class Budget:
     def _start_day(self) -> None:
         if self._day == _today() or "day" not in self._ledgers:
             return
-        self._ledgers["day"].exchange()
+        self._ledgers["day"].write()
         self._day = _today()
         self._ledgers = {**self._ledgers, "day": self._ledger("day")}
-        self._exchanged = -_INTERVAL_SECONDS
+        self._exchanged = -_READ_SECONDS
 
     def _ledger(self, span: _Span) -> Ledger:
         engine, budget = self._settings.engine, self._settings.budget
         limits = budget.run if span == "run" else budget.day
         name = f"runs/{self._fingerprint}" if span == "run" else f"{engine}/{self._day}"
-        return Ledger(self._storage, f"{_FOLDER}/{name}", limits)
+        return Ledger(self._storage, f"{BUDGETS}/{name}", limits)
 
 
 def _today() -> date:

@@ -8,7 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,39 @@ class _Consulted:
 
     def stop(self) -> None:
         """Release the model."""
+
+
+_M = TypeVar("_M")
+
+
+class Loaded(_Consulted, ABC, Generic[_M]):
+    """A mixin for what needs a pinned model: `load` makes it, and `loaded` is it between `start` and `stop`."""
+
+    _loaded: _M | None = None
+
+    @abstractmethod
+    def load(self) -> _M:
+        """Load the model."""
+
+    @property
+    def identity(self) -> str:
+        """The pinned model is part of it."""
+        return f"{self.version} {self.model}"
+
+    @property
+    def loaded(self) -> _M:
+        """The model; RuntimeError if it is not loaded."""
+        if self._loaded is None:
+            raise RuntimeError(f"{type(self).__name__} has no model: call start() first.")
+        return self._loaded
+
+    def start(self) -> None:
+        """Load the model."""
+        self._loaded = self.load()
+
+    def stop(self) -> None:
+        """Release the model."""
+        self._loaded = None
 
 
 class Expert(_Consulted, ABC):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kale_tasks.experts.base import Embedder, ExpertRow, Scorer
+from kale_tasks.experts.base import Embedder, ExpertRow, Loaded, Scorer
 from kale_tasks.models.locate import locate, pinned
 
 if TYPE_CHECKING:
@@ -49,83 +49,55 @@ class DualEncoder:
         return torch.nn.functional.normalize(torch.cat(made).float(), dim=-1).cpu()
 
 
-class EncoderScorer(Scorer):
-    """Scores a text by the cosine of its vector and that of an image or of another text. `model` is pinned."""
-
+class _Encoder(Loaded[DualEncoder]):
     def __init__(self, model: str) -> None:
         self._name = model
-        self._encoder: DualEncoder | None = None
-
-    @property
-    def identity(self) -> str:
-        """The pinned name of the model."""
-        return f"{self.version} {pinned(self._name)}"
-
-    def prepare(self) -> None:
-        """Download the model."""
-        locate(self._name)
-
-    def start(self) -> None:
-        """Load the model."""
-        self._encoder = DualEncoder(self._name)
-
-    def stop(self) -> None:
-        """Release the model."""
-        self._encoder = None
-
-    def scores(self, pairs: Sequence[tuple["Image | str", str]]) -> list[float]:
-        """Return the cosine of each pair, between -1 and 1."""
-        if self._encoder is None:
-            raise RuntimeError("start() must be called before scores().")
-        encoders: dict[bool, Callable[[Sequence[Any]], Any]] = {True: self._encoder.texts, False: self._encoder.images}
-        cosines = [0.0] * len(pairs)
-        for is_text, encode in encoders.items():
-            places = [at for at, (source, _) in enumerate(pairs) if isinstance(source, str) == is_text]
-            if places:
-                sources = encode([pairs[at][0] for at in places])
-                texts = self._encoder.texts([pairs[at][1] for at in places])
-                for at, cosine in zip(places, (sources * texts).sum(1).tolist(), strict=True):
-                    cosines[at] = float(cosine)
-        return cosines
-
-
-class EncoderEmbedder(Embedder):
-    """Encodes images, or with `of: text` alt-texts, with a model such as SigLIP. `model` is pinned."""
-
-    def __init__(self, model: str, of: str = "image") -> None:
-        if of not in ("image", "text"):
-            raise ValueError("`of` is image or text")
-        self._name = model
-        self.reads_images = of == "image"  # type: ignore[misc]
-        self._encoder: DualEncoder | None = None
 
     @property
     def model(self) -> str:
         """The pinned name of the model."""
         return pinned(self._name)
 
-    @property
-    def identity(self) -> str:
-        """The pinned name of the model."""
-        return f"{self.version} {self.model}"
-
     def prepare(self) -> None:
         """Download the model."""
         locate(self._name)
 
-    def start(self) -> None:
+    def load(self) -> DualEncoder:
         """Load the model."""
-        self._encoder = DualEncoder(self._name)
+        return DualEncoder(self._name)
 
-    def stop(self) -> None:
-        """Release the model."""
-        self._encoder = None
+
+class EncoderScorer(_Encoder, Scorer):
+    """Scores a text by the cosine of its vector and that of an image or of another text. `model` is pinned."""
+
+    def scores(self, pairs: Sequence[tuple["Image | str", str]]) -> list[float]:
+        """Return the cosine of each pair, between -1 and 1."""
+        encoder = self.loaded
+        encoders: dict[bool, Callable[[Sequence[Any]], Any]] = {True: encoder.texts, False: encoder.images}
+        cosines = [0.0] * len(pairs)
+        for is_text, encode in encoders.items():
+            places = [at for at, (source, _) in enumerate(pairs) if isinstance(source, str) == is_text]
+            if places:
+                sources = encode([pairs[at][0] for at in places])
+                texts = encoder.texts([pairs[at][1] for at in places])
+                for at, cosine in zip(places, (sources * texts).sum(1).tolist(), strict=True):
+                    cosines[at] = float(cosine)
+        return cosines
+
+
+class EncoderEmbedder(_Encoder, Embedder):
+    """Encodes images, or with `of: text` alt-texts, with a model such as SigLIP. `model` is pinned."""
+
+    def __init__(self, model: str, of: str = "image") -> None:
+        if of not in ("image", "text"):
+            raise ValueError("`of` is image or text")
+        super().__init__(model)
+        self.reads_images = of == "image"  # type: ignore[misc]
 
     def vectors(self, rows: Sequence[ExpertRow]) -> npt.NDArray[np.float32]:
         """Return the vector of each image or text."""
-        encoder = self._encoder or DualEncoder(self._name)
         if self.reads_images:
-            found = encoder.images([row.image for row in rows])
+            found = self.loaded.images([row.image for row in rows])
         else:
-            found = encoder.texts([row.alt_text for row in rows])
+            found = self.loaded.texts([row.alt_text for row in rows])
         return np.asarray(found.numpy(), dtype=np.float32)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from PIL.Image import Resampling
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.experts.base import VALUES, Expert, ExpertRow
+from kale_tasks.experts.base import VALUES, Expert, ExpertRow, Loaded
 from kale_tasks.experts.packages import EXTRA, needs
 
 if TYPE_CHECKING:
@@ -99,30 +99,20 @@ def face_detector() -> FaceDetector:
     return FaceDetector()
 
 
-class Faces(Expert):
+class Faces(Loaded[FaceDetector], Expert):
     """Finds faces: one value each, `face`, with its box as fractions of the image in `data`."""
 
     def __init__(self, min_score: float = FACE_SCORE) -> None:
         self._min_score = min_score
-        self._detector: FaceDetector | None = None
 
     @property
     def model(self) -> str:
         """The detector and the beginning of the hash of its weights."""
         return f"blazeface-full-range@{_DIGEST[:12]}"
 
-    @property
-    def identity(self) -> str:
-        """The weights are part of it."""
-        return f"{self.version} {self.model}"
-
-    def start(self) -> None:
+    def load(self) -> FaceDetector:
         """Load the detector."""
-        self._detector = FaceDetector()
-
-    def stop(self) -> None:
-        """Release the detector."""
-        self._detector = None
+        return FaceDetector()
 
     def values(self, rows: Sequence[ExpertRow]) -> pa.Table:
         """Return a value for each face."""
@@ -131,7 +121,7 @@ class Faces(Expert):
                 {"uid": row.uid, "text": "face", "score": round(face.score, 4), "data": _data(face)}
                 for row in rows
                 if row.image
-                for face in (self._detector or face_detector()).find(row.image, self._min_score)
+                for face in self.loaded.find(row.image, self._min_score)
             ],
             schema=VALUES,
         )

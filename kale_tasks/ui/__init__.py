@@ -1,1 +1,23 @@
-"""The pages inside Airflow: keys, releases and their reports, behind Airflow's login."""
+"""KALE's pages in Airflow. Every Airflow process imports this, so the pages themselves are imported when one is opened."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Pages:
+    """ASGI application that is made at its first request."""
+
+    def __init__(self) -> None:
+        self._app: Callable[[Scope, Receive, Send], Awaitable[None]] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._app is None:
+            from kale_tasks.ui.app import make_app
+
+            self._app = make_app()
+        await self._app(scope, receive, send)

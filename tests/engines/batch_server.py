@@ -1,14 +1,14 @@
 """A local server with the batch API of OpenAI. Tests decide when a batch ends and what its files hold."""
 
-import asyncio
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
+
+from tests.engines.server import running
 
 Line = dict[str, Any]
 TEXT = "A small red tower is at the left. The background is plain white."
@@ -80,33 +80,13 @@ class BatchServer:
 @contextmanager
 def serving_batches(prepare: Callable[[BatchServer], None] = lambda server: None) -> Iterator[BatchServer]:
     """Run a server."""
-    server, loop, ready = BatchServer(), asyncio.new_event_loop(), threading.Event()
+    server = BatchServer()
     prepare(server)
-
-    async def up() -> web.AppRunner:
-        app = web.Application(client_max_size=1 << 28)
-        app.router.add_post("/v1/files", server.upload)
-        app.router.add_post("/v1/batches", server.create)
-        app.router.add_get("/v1/batches/{id}", server.find)
-        app.router.add_get("/v1/files/{id}/content", server.content)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        return runner
-
-    def run() -> None:
-        runner = loop.run_until_complete(up())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait()
-    try:
+    routes = [
+        web.post("/v1/files", server.upload),
+        web.post("/v1/batches", server.create),
+        web.get("/v1/batches/{id}", server.find),
+        web.get("/v1/files/{id}/content", server.content),
+    ]
+    with running(routes) as server.url:
         yield server
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,30 +56,33 @@ def completion(text: str, finish: str = "stop") -> web.Response:
 def serving(delay: float = 0.0, reply: Reply | None = None) -> Iterator[Server]:
     """Run a server."""
     server = Server(delay, reply)
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
+    with running([web.post("/v1/chat/completions", server.answer)]) as server.url:
+        yield server
 
-    async def up() -> web.AppRunner:
-        app = web.Application(client_max_size=1 << 26)
-        app.router.add_post("/v1/chat/completions", server.answer)
+
+@contextmanager
+def running(routes: Sequence[web.RouteDef]) -> Iterator[str]:
+    """Serve routes in another thread, and return the address of the API, which ends with /v1."""
+    loop, started = asyncio.new_event_loop(), Future[int]()
+
+    async def start() -> web.AppRunner:
+        app = web.Application(client_max_size=1 << 28)
+        app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        started.set_result(runner.addresses[0][1])
         return runner
 
     def run() -> None:
-        runner = loop.run_until_complete(up())
-        ready.set()
+        runner = loop.run_until_complete(start())
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    ready.wait()
     try:
-        yield server
+        yield f"http://127.0.0.1:{started.result()}/v1"
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -1,5 +1,9 @@
 """A budget stops the work of all tasks of an engine, keeps what was paid for, and lets it go on later."""
 
+import signal
+import subprocess
+import sys
+import textwrap
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from tests.captions.test_step import CAPTION, rows
 from tests.captions.world import give, pairs, run_step
 from tests.engines.server import completion, serving
 from tests.lakes import settings_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def opened_budget(folder: Path, *sets: str, run: str = "run") -> Budget:
@@ -36,7 +42,7 @@ def test_a_spent_budget_stops_between_parts_and_nothing_is_asked_twice(opened: O
 
 
 def test_the_tasks_of_a_day_share_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.0)
     monkeypatch.setattr(module, "_today", lambda: date(2026, 11, 1))
     limit = ("caption.budget.day.dollars=3", "caption.token_price_out=2")
     one, other = (opened_budget(tmp_path, *limit, run=name) for name in ("a", "b"))
@@ -53,9 +59,6 @@ def test_the_tasks_of_a_day_share_its_budget(tmp_path: Path, monkeypatch: pytest
     assert opened_budget(tmp_path, *limit, "caption.engine=vllm").allows_more  # another engine has its own
     monkeypatch.setattr(module, "_today", lambda: date(2026, 11, 2))
     one.require_more()
-    monkeypatch.setattr(module, "_today", lambda: date(2026, 11, 9))
-    opened_budget(tmp_path, *limit).close()
-    assert {path.parent.name for path in (tmp_path / "budgets/openai").rglob("*.json")} == {"2026-11-09"}
 
 
 @pytest.mark.parametrize(
@@ -76,3 +79,41 @@ def test_without_limits_nothing_is_written(tmp_path: Path) -> None:
     assert budget.allows_more
     budget.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_torn_file_of_another_task_is_named_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.0)
+    limit = "caption.budget.run.requests=10"
+    one, other = (opened_budget(tmp_path, limit) for _ in range(2))
+    other.spend(requests=6)
+    assert one.allows_more
+    (file,) = (path for path in (tmp_path / "budgets/runs/run").iterdir() if b'"requests": 6' in path.read_bytes())
+    for damage in (b'{"requests": ', b"", b"[]", b'{"requests": "many"}', b"\xff\xfe"):
+        file.write_bytes(damage)
+        assert one.allows_more
+        assert opened_budget(tmp_path, limit).allows_more
+        assert f"{file.name} is damaged" in caplog.text and "Delete the file" in caplog.text
+        caplog.clear()
+    one.spend(requests=4)
+    assert not one.allows_more  # what was read before it was damaged still counts
+
+
+def test_a_killed_task_has_written_what_it_spent(tmp_path: Path) -> None:
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        from tests.engines.test_budget import opened_budget
+        budget = opened_budget(Path({str(tmp_path)!r}), "caption.budget.run.requests=1000")
+        assert budget.allows_more
+        for _ in range(995):
+            budget.spend(requests=1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    later = opened_budget(tmp_path, "caption.budget.run.requests=1000")
+    assert later.allows_more
+    later.spend(requests=1000 - 995 + 10)  # of the last hundredth of the limit, ten may be missing
+    assert not later.allows_more

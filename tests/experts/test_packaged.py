@@ -169,6 +169,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_vectors_have_length_one(embedder: Host) -> None:
     torch.set_num_threads(1)
     minilm = open_embedder("minilm", {})
+    minilm.start()
     vectors = minilm.vectors([ExpertRow("a", "A red tower"), ExpertRow("b", "")])
     images = np.stack(list(embedder.ask(rows(2)).vectors.values()))
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-5)

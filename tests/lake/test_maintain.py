@@ -16,6 +16,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import commit, execute, plan, work
 from kale_tasks.settings import Settings
+from tests.kale import kale
 from tests.lakes import lake_of, lake_sets
 from tests.steps import Numbers
 
@@ -178,3 +179,23 @@ def test_a_run_that_is_used_again_while_it_is_withdrawn_goes_on_under_its_name(
     again = Run(Numbers(50), *lake, KEY)
     assert again.fingerprint == run.fingerprint
     assert execute(again).rows_in == 50
+
+
+def test_what_a_run_spent_is_forgotten_after_its_grace(tmp_path: Path) -> None:
+    sets = lake_sets("folder", tmp_path)
+    opened, _ = lake_of(sets)
+    old = {"runs/ended/a.json", "runs/ended/b.json", "openai/2026-10-01/a.json"}
+    for path in (*old, "runs/going-on/a.json"):
+        opened.storage.put(f"budgets/{path}", b"{}")
+    age(opened, 24 * 15)
+    for path in ("runs/going-on/b.json", "openai/2026-11-01/a.json"):
+        opened.storage.put(f"budgets/{path}", b"{}")
+    before = files(opened, "budgets")
+    assert kale("maintain", "--dry-run", "--json", sets=sets).json["files"] == 3
+    assert files(opened, "budgets") == before
+    assert kale("maintain", "--json", sets=sets).json["files"] == 3
+    assert files(opened, "budgets") == before - {f"budgets/{path}" for path in old}
+
+
+def files(lake: Lake, folder: str) -> set[str]:
+    return {entry.path for entry in lake.storage.entries(folder)}

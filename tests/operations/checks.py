@@ -19,7 +19,7 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.release.shards import release_name
-from kale_tasks.runner.state import state
+from kale_tasks.status import state
 from kale_tasks.settings import load
 from tests.kale import kale
 from tests.operations import source

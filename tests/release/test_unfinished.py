@@ -10,7 +10,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.release.step import Release
 from kale_tasks.runner.order import unfinished_keys
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.state import state
+from kale_tasks.status import state
 from kale_tasks.runner.verbs import execute
 from tests.kale import kale
 from tests.release.conftest import World, world
