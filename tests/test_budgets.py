@@ -55,7 +55,9 @@ def test_make_check_needs_no_server_and_little_time(
     known = {"test_fast.py": 1.0, "test_medium.py": 20.0, "test_long.py": 500.0, "test_mixed.py": 10.0}
     monkeypatch.setattr("tests.groups.budgets", lambda: known)
     monkeypatch.setattr("tests.groups.CHECK_SECONDS", check_seconds)
-    pytester.makeconftest("import pytest\n@pytest.fixture\ndef postgres(): ...\n@pytest.fixture\ndef lake(postgres): ...")
+    pytester.makeconftest(
+        "import pytest\n@pytest.fixture\ndef postgres(): ...\n@pytest.fixture\ndef lake(postgres): ..."
+    )
     pytester.makepyfile(
         test_fast="def test_fast(): ...",
         test_medium="import pytest\ndef test_medium(): ...\n@pytest.mark.nightly\ndef test_at_night(): ...",

@@ -1,10 +1,14 @@
 """The drawing of the layers in docs/architecture.md is what the imports are, and no module is a mere fragment."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
 
-def test_no_module_imports_from_a_layer_above_its_own() -> None:
+
+def test_no_module_imports_from_a_layer_above_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)  # it would turn off the loggers of other tests
     from importlinter.cli import lint_imports
 
     assert lint_imports(no_logo=True) == 0, "run `lint-imports`: it lists each import that points up"
@@ -25,6 +29,15 @@ def test_no_short_module_has_a_single_importer() -> None:
     packages = {name for name, path in modules.items() if path.name == "__init__.py"}
     fragments = {name for name in short - packages if len(importers[name]) == 1}
     assert fragments == SEPARATE, "join each of these modules with the one that imports it"
+
+
+def test_no_modules_import_each_other() -> None:
+    modules = {_module(path): path for path in ROOT.glob("kale_tasks/**/*.py")}
+    graph = {name: _imported(path) & modules.keys() for name, path in modules.items()}  # also lazy, and for annotations
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these modules import each other: {' <- '.join(error.args[1])}")
 
 
 def _module(path: Path) -> str:

@@ -14,7 +14,7 @@ from kale_tasks.captions.sizes import check_stored_size
 from kale_tasks.captions.stream import CaptionStream, RowHandler
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model, describe, open_engine
-from kale_tasks.imaging import BrokenImage, fit
+from kale_tasks.imaging import BrokenImage, decode_rgb, fit
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.models.locate import locate, pinned
 from kale_tasks.recipes.conditions import holds
@@ -158,19 +158,12 @@ class AskStep(RowHandler, PassStep):
 
 def _cropped(data: bytes, item: Row) -> bytes:
     """Cut the box of an item, in shares of width and height, out of an image."""
-    from PIL import Image
-
     box = json.loads(item.get("data") or "{}").get("box")
     if not box:
         raise BrokenImage(f"the item '{item['item']}' has no box")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            left, top, right, bottom = (share * side for share, side in zip(box, image.size * 2, strict=True))
-            part = image.convert("RGB").crop(
-                (int(left), int(top), max(int(left) + 1, int(right)), max(int(top) + 1, int(bottom)))
-            )
-    except OSError as error:
-        raise BrokenImage(str(error)) from error
+    image = decode_rgb(data)
+    left, top, right, bottom = (int(share * side) for share, side in zip(box, image.size * 2, strict=True))
+    part = image.crop((left, top, max(left + 1, right), max(top + 1, bottom)))
     sink = io.BytesIO()
     part.save(sink, "JPEG", quality=95)
     return sink.getvalue()

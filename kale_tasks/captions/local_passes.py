@@ -1,7 +1,6 @@
 """The passes that ask no engine: `expert`, `score`, `pick` and `verify`."""
 
 import hashlib
-import io
 import json
 import re
 import time
@@ -17,6 +16,7 @@ from kale_tasks.captions.passes import PROVENANCE, LocalPass, PassStep, RowTexts
 from kale_tasks.captions.rows import Row
 from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
 from kale_tasks.experts.host import Answers, Host, HostedRow
+from kale_tasks.imaging import BrokenImage, decode_rgb
 from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
 from kale_tasks.recipes.recipe import Recipe, load_recipe
 from kale_tasks.text.grounding import Grounding, ground
@@ -208,13 +208,11 @@ def _carried(text: Row) -> Row:
 
 def _decoded(work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[tuple[RowTexts, "Image"]]:
     """Return the rows with their images; rows whose image cannot be decoded are dropped."""
-    from PIL import Image
-
     found = []
     for row, data in zip(rows, work.image_bytes([row.image for row in rows]), strict=True):
         try:
-            found.append((row, Image.open(io.BytesIO(data)).convert("RGB")))
-        except OSError:
+            found.append((row, decode_rgb(data)))
+        except BrokenImage:
             dropped["image_broken"] += 1
     return found
 

@@ -38,7 +38,7 @@ class Ledger:
 
     def add(self, spent: Mapping[str, float]) -> None:
         """Note what this task has spent, and write it now and then."""
-        self.own.update(spent)  # type: ignore[arg-type]
+        self.own.update(spent)
         unwritten = (self.own[name] - self._written[name] >= _WRITE_SHARE * at for name, at in self.limits.items())
         if time.monotonic() - self._wrote >= _WRITE_SECONDS or any(unwritten):
             self.write()

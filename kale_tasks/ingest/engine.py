@@ -1,4 +1,4 @@
-"""The interface of the engines that run the queries of ingest, DuckDB and Spark, and the choice between them."""
+"""The interface of the engines that run the queries of ingest, DuckDB and Spark."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +10,7 @@ import pyarrow as pa
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.storage.base import Storage
 from kale_tasks.resources import sql
-from kale_tasks.settings.ingest import Ingest
 
 Value = int | float | str | None
 Consume = Callable[[Iterator[pa.RecordBatch]], Iterator[PartMeta]]
@@ -64,18 +62,3 @@ def query(name: str, values: Mapping[str, Value] | None = None, **identifiers: s
     """
     text = _COMMENT.sub("", sql(f"ingest/{name}")).format(**identifiers)
     return Query(text, {used: (values or {})[used] for used in PARAMETER.findall(text)})
-
-
-def open_engine(settings: Ingest, storage: Storage, scratch: str, rows: int) -> Engine:
-    """Open the engine that `ingest.engine` names.
-
-    `auto` takes DuckDB up to `ingest.small_rows` rows, so that small keys do not wait for a JVM, and Spark beyond.
-    `scratch` is the folder in the warehouse for intermediate files.
-    """
-    if settings.engine == "spark" or (settings.engine == "auto" and rows > settings.small_rows):
-        from kale_tasks.ingest.spark import SparkEngine
-
-        return SparkEngine(settings, storage, scratch)
-    from kale_tasks.ingest.duck import DuckEngine
-
-    return DuckEngine(settings, storage)

@@ -12,7 +12,7 @@ from kale_tasks.errors import Conflict, KaleError
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
 from kale_tasks.ingest.dedup import decide
-from kale_tasks.ingest.engine import Engine, open_engine, query
+from kale_tasks.ingest.engine import Engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
 from kale_tasks.ingest.scan import Scan
@@ -22,11 +22,13 @@ from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
 from kale_tasks.runner.commit import finish_all
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
+from kale_tasks.settings.ingest import Ingest as IngestSettings
 
 
 class Ingest(Step):
@@ -74,7 +76,7 @@ class Ingest(Step):
         scan = Scan(landing, storage, folder, cleaner, run.settings.limit)
         masks, facts = PersonalData(lists.patterns["pii"]), settings.dedup.near and settings.dedup.policy != "off"
         write = PartWriter(run.writer, frozenset(numbers), masks, settings.samples, facts)
-        with _scratch_of(run, folder), closing(open_engine(settings, storage, folder, chunk.stop)) as engine:
+        with _scratch_of(run, folder), closing(_open_engine(settings, storage, folder, chunk.stop)) as engine:
             _load(engine, run, scan)
             decide(engine, settings)
             written = set()
@@ -84,6 +86,21 @@ class Ingest(Step):
         yield from (Part(number, pa.table({}), rows_in=0) for number in numbers if number not in written)
         for entry in list(storage.entries(folder)):
             storage.delete(entry.path)
+
+
+def _open_engine(settings: IngestSettings, storage: Storage, scratch: str, rows: int) -> Engine:
+    """Open the engine that `ingest.engine` names.
+
+    `auto` takes DuckDB up to `ingest.small_rows` rows, so that small keys do not wait for a JVM, and Spark beyond.
+    `scratch` is the folder in the warehouse for intermediate files.
+    """
+    if settings.engine == "spark" or (settings.engine == "auto" and rows > settings.small_rows):
+        from kale_tasks.ingest.spark import SparkEngine
+
+        return SparkEngine(settings, storage, scratch)
+    from kale_tasks.ingest.duck import DuckEngine
+
+    return DuckEngine(settings, storage)
 
 
 @contextmanager

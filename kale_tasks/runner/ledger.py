@@ -2,12 +2,9 @@
 
 import json
 import os
-import resource
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,37 +13,12 @@ from kale_tasks.lake.commit import Moved, Swap, swap
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
-
-if TYPE_CHECKING:
-    from kale_tasks.runner.run import Run
+from kale_tasks.runner.run import Run
 
 _TRIES = 5
 
 
-class Meter:
-    """What a process spends from the moment it is made."""
-
-    def __init__(self) -> None:
-        self.figures: defaultdict[str, float] = defaultdict(float)
-        self.started_at = datetime.now(UTC)
-        self._started, self._cpu = time.monotonic(), _cpu_seconds()
-
-    def add(self, name: str, value: float) -> None:
-        """Add to a figure."""
-        self.figures[name] += value
-
-    def spent(self) -> dict[str, Any]:
-        """Seconds, CPU seconds and peak memory up to now."""
-        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        return {
-            "seconds": time.monotonic() - self._started,
-            "cpu_seconds": _cpu_seconds() - self._cpu,
-            "peak_mb": peak / 1024,
-            "started_at": self.started_at,
-        }
-
-
-def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | None = None) -> None:
+def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None = None) -> None:
     """Put one ledger line for a work (of one chunk) or a commit (of all)."""
     attempt = int(os.environ.get("KALE_ATTEMPT", "1"))
     dropped: Counter[str] = Counter()
@@ -79,7 +51,7 @@ def write_line(run: "Run", verb: str, metas: Sequence[PartMeta], chunk: int | No
     parts.write(run.lake.storage, folder, PartMeta(run.fingerprint, number, 1, 1), rows)
 
 
-def fold_ledger(run: "Run") -> None:
+def fold_ledger(run: Run) -> None:
     """Add the run's ledger lines to the `runs` table."""
     folder = run.writer.folder("runs")
     paths = [entry.path for entry in run.lake.storage.entries(folder) if entry.path.endswith(".parquet")]
@@ -103,10 +75,3 @@ def _fold_once(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequenc
     if fresh := [path for path in paths if path not in known]:
         new = Committed(fingerprint, fingerprint, len(known) + len(fresh), len(fresh), 0, "")
         swap(lake, Swap("runs", key, slice_, step, fresh, committed, new, keep=True, note=note))
-
-
-def _cpu_seconds() -> float:
-    return sum(
-        (usage := resource.getrusage(who)).ru_utime + usage.ru_stime
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )

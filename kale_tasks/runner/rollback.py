@@ -13,7 +13,7 @@ from kale_tasks.lake.damage import require_intact
 from kale_tasks.lake.holds import hold
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Silent
-from kale_tasks.runner.ledger import Meter
+from kale_tasks.runner.meter import Meter
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, read_sealed
 from kale_tasks.runner.verbs import commit

@@ -17,7 +17,7 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress, Silent
-from kale_tasks.runner.ledger import Meter
+from kale_tasks.runner.meter import Meter
 from kale_tasks.runner.receipts import Receipt, receipts
 from kale_tasks.runner.writer import Writer, is_withdrawn, run_folder
 from kale_tasks.settings.model import Settings

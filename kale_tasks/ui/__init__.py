@@ -1,4 +1,4 @@
-"""KALE's pages in Airflow. Every Airflow process imports this, so the pages themselves are imported when one is opened."""
+"""The pages of KALE in Airflow. Every Airflow process imports this file, so pages are imported when one is opened."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

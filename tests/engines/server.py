@@ -71,11 +71,11 @@ def running(routes: Sequence[web.RouteDef]) -> Iterator[str]:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        started.set_result(runner.addresses[0][1])
         return runner
 
     def run() -> None:
         runner = loop.run_until_complete(start())
+        started.set_result(runner.addresses[0][1])
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
 

@@ -19,8 +19,8 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.release.shards import release_name
-from kale_tasks.status import state
 from kale_tasks.settings import load
+from kale_tasks.status import state
 from tests.kale import kale
 from tests.operations import source
 from tests.operations.sequences import CAPTION_STEPS

@@ -19,8 +19,8 @@ from kale_tasks.quality.report import check_and_report, make_report
 from kale_tasks.quality.stored import read_report
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import seal
-from kale_tasks.status import state
 from kale_tasks.runner.verbs import commit, execute, plan, work
+from kale_tasks.status import state
 from tests.quality.defects import each, first_twice, share
 from tests.quality.world import DENSE, STEPS, Given, World, given, open_world
 

@@ -10,8 +10,8 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.release.step import Release
 from kale_tasks.runner.order import unfinished_keys
 from kale_tasks.runner.run import Run
-from kale_tasks.status import state
 from kale_tasks.runner.verbs import execute
+from kale_tasks.status import state
 from tests.kale import kale
 from tests.release.conftest import World, world
 from tests.release.world import Ingest

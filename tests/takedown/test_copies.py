@@ -9,9 +9,9 @@ from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Silent
 from kale_tasks.runner.run import Run
-from kale_tasks.status import state
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
+from kale_tasks.status import state
 from kale_tasks.takedown.sweep import rewritten_steps, take_down
 from tests.lakes import lake_of, lake_sets
 
