@@ -18,12 +18,13 @@ from kale_tasks.settings import load
 
 SERVER = """
 import asyncio
+import sys
 from aiohttp import web
-REPLY = {"choices": [{"message": {"content": "A red tower is at the left."}, "finish_reason": "stop"}],
+REPLY = {"choices": [{"message": {"content": sys.argv[2]}, "finish_reason": "stop"}],
          "usage": {"prompt_tokens": 90, "completion_tokens": 12}}
 async def answer(request):
     await request.read()
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(float(sys.argv[1]))
     return web.json_response(REPLY)
 async def up():
     app = web.Application(client_max_size=1 << 26)
@@ -44,9 +45,9 @@ MESSAGES = TASK.prompt.messages(
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """The loopback server in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+def server(delay: float = 0.02, text: str = "A red tower is at the left.") -> Iterator[str]:
+    """The loopback server in a process of its own, which answers every request with a text after a delay."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, str(delay), text], stdout=subprocess.PIPE, text=True)
     try:
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
     finally:

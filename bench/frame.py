@@ -224,11 +224,18 @@ class Page:
 
     def write(self) -> None:
         """Write the page and print it."""
+        self.path.write_text(self._rendered(), encoding="utf-8")
+        self.show()
+
+    def show(self) -> None:
+        """Print the page."""
+        print(self._rendered())
+
+    def _rendered(self) -> str:
         lines = list(self._lines)
         if self._ratios:
             lines += ["## Ratios", "", _row(RATIO_HEADER), "|---|---:|---:|---:|---|", *self._ratios, ""]
-        self.path.write_text("\n".join(lines), encoding="utf-8")
-        print("\n".join(lines))
+        return "\n".join(lines)
 
 
 RATIO_HEADER = ("ratio", "median", "lowest", "highest", "machine")

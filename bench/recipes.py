@@ -1,20 +1,24 @@
-"""How much the machinery of passes adds to the bare engine, on the same requests: `python -m bench.recipes`.
+"""What the machinery of passes adds to the bare engine, on the same requests: `python -m bench.recipes`.
 
-Both send the requests of one `ask` pass to a server that answers after a fixed delay. The pass also reads rows, tames
-and fills prompts, cleans answers, writes parts and commits. CPU seconds are those of this process, the server included:
-unlike the time, they are comparable on a busy machine. `scheduler` is what plan, seal and commit of a pass without rows
-cost: the share that does not grow with the rows.
+Both send the requests of one `ask` pass to a server, in a process of its own, that answers after a fixed delay. The
+pass also reads rows and images, fills prompts, cleans answers, writes parts and commits. With SIZES as arguments it
+prints the figures of other numbers of rows and writes nothing.
 """
 
-import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, partial
+from itertools import count
 from pathlib import Path
 
 import yaml
 
+from bench.caption import server
+from bench.frame import Page, Sample, Series, in_turns, ratio, timed
 from kale_tasks.captions.local_passes import pass_step
 from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.lake.tables import Lake
@@ -22,57 +26,98 @@ from kale_tasks.recipes.recipe import Recipe, load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
-from tests.captions.world import KEY, Pair, give, pairs
-from tests.engines.server import completion, serving
+from tests.captions.world import Pair, give, pairs
 from tests.lakes import lake_of
 
-ROWS, DELAY, ROUNDS = 2000, 0.25, 3
+SIZES, DELAY, ROUNDS = (500, 4000), 0.25, 3
 CAPTION = "A small red tower is at the left. The background is plain white."
+EMPTY = "empty"
+ABOUT = f"""
+The same requests of one pass with an image each, `caption.in_flight` 32, to a server on this machine that answers after
+{DELAY} s. *bare*: the engine alone, with requests in memory. *pass*: `kale run` of the pass without its check: plan,
+read, tame and fill in, ask, clean, write parts, seal, commit. CPU seconds are those of the client. *no rows*: a pass on
+a key without rows, the share that does not grow with rows.
+"""
 
 
 def main() -> None:
-    """Print both times and the overhead."""
-    with tempfile.TemporaryDirectory() as folder, serving(DELAY, lambda body: completion(CAPTION)) as server:
-        server.keep_bodies = False
+    """Measure and write bench/recipes.md."""
+    sizes = tuple(map(int, sys.argv[1:])) or SIZES
+    page = Page("recipes", "What passes add to the engine", ABOUT, ["aiohttp", "pyarrow"])
+    with opened(sizes) as (lake, settings, recipes):
+        found = {
+            size: in_turns(
+                {
+                    "bare": lambda size=size: _client(partial(ask, settings, recipes(), size)),
+                    "pass": lambda size=size: _client(partial(run_pass, lake, settings, recipes(), str(size))),
+                },
+                ROUNDS,
+            )
+            for size in sizes
+        }
+        empty = in_turns({EMPTY: lambda: _client(partial(run_pass, lake, settings, recipes(), EMPTY))}, ROUNDS)[EMPTY]
+    rows = [[size, name, *series.cells] for size, both in found.items() for name, series in both.items()]
+    page.table(["rows", "", "wall s", "CPU s", "machine"], [*rows, [0, "no rows", *empty.cells]])
+    page.table(
+        ["rows", "wall", "CPU", "CPU µs a row"],
+        [_added(size, both["bare"], both["pass"]) for size, both in found.items()],
+    )
+    for size, both in found.items():
+        for name, of in (("wall", _wall), ("cpu", _cpu)):
+            page.ratio(f"bare_over_pass_{name}_{size}", ratio(both["bare"], both["pass"], of))
+    if sizes == SIZES:
+        page.write()
+    else:
+        page.show()
+
+
+def _client(act: Callable[[], object]) -> Sample:
+    spent = time.process_time()
+    sample = timed(act)
+    return replace(sample, cpu=time.process_time() - spent)  # without the server
+
+
+def _wall(sample: Sample) -> float:
+    return sample.wall
+
+
+def _cpu(sample: Sample) -> float:
+    return sample.cpu
+
+
+def _added(size: int, bare: Series, passes: Series) -> list[str]:
+    wall, cpu = passes.wall / bare.wall - 1, passes.cpu / bare.cpu - 1
+    return [str(size), f"{wall:+.1%}", f"{cpu:+.0%}", f"{(passes.cpu - bare.cpu) / size * 1e6:.0f}"]
+
+
+@contextmanager
+def opened(sizes: Sequence[int]) -> Iterator[tuple[Lake, Settings, Callable[[], Recipe]]]:
+    """A lake with a key for each size, its settings, and a maker of recipes that no key has captions of."""
+    with tempfile.TemporaryDirectory() as folder, server(DELAY, CAPTION) as url:
         of = [
             f"warehouse={folder}/lake", "profile=laptop", "caption.engine=openai", "caption.in_flight=32",
-            f"caption.endpoints.models.vlm=[{server.url}]", "log=plain",
+            f"caption.endpoints.models.vlm=[{url}]", "log=plain",
         ]  # fmt: skip
         lake, settings = lake_of(of)
-        give(lake, settings, _pairs())
-        bare, passes = [], []
-        for number in range(ROUNDS):
-            recipe = load_recipe(str(_recipe(Path(folder), number)))
-            passes.append(_measured(lambda of=recipe: _run_pass(lake, settings, of)))  # type: ignore[misc]
-            bare.append(_measured(lambda of=recipe: _ask(settings, of)))  # type: ignore[misc]
-        give(lake, settings, [], "empty")
-        fixed = _measured(lambda: _run_pass(lake, settings, recipe, "empty"))
-    for name, at in (("time", 0), ("CPU", 1)):
-        fast, whole = (statistics.median(found[at] for found in kind) for kind in (bare, passes))
-        print(
-            f"{name}: bare engine {fast:.2f} s, pass {whole:.2f} s, overhead {100 * (whole / fast - 1):+.1f} %, "
-            f"scheduler {fixed[at]:.2f} s"
-        )
+        for size in sizes:
+            give(lake, settings, given(size), str(size))
+        give(lake, settings, [], EMPTY)
+        numbers = count()
+        yield lake, settings, lambda: load_recipe(str(_recipe(Path(folder), next(numbers))))
 
 
-def _measured(do: Callable[[], object]) -> tuple[float, float]:
-    """Seconds and CPU seconds."""
-    started, spent = time.monotonic(), time.process_time()
-    do()
-    return time.monotonic() - started, time.process_time() - spent
-
-
-def _run_pass(lake: Lake, settings: Settings, recipe: Recipe, key: str = KEY) -> None:
+def run_pass(lake: Lake, settings: Settings, recipe: Recipe, key: str) -> None:
+    """Run the pass on a key."""
     execute(Run(pass_step(recipe, "dense"), lake, settings, key))
 
 
-def _ask(settings: Settings, recipe: Recipe) -> None:
+def ask(settings: Settings, recipe: Recipe, size: int) -> None:
+    """Send the same requests without anything around them."""
     task = recipe.task("dense")
     model = Model("sample:teacher@0", task, lambda: Path("nowhere"), settings.caption.endpoints.models["vlm"])
-    given = [pair for pair in _pairs() if pair.split == "stage1"]
     with open_engine(settings.caption, model) as engine:
         engine.start()
-        for number, pair in enumerate(given):
+        for number, pair in enumerate(given(size)):
             while engine.pending >= settings.caption.in_flight:
                 engine.finished()
             engine.submit(Request(number, task.prompt.messages({}, image=True), pair.image))
@@ -81,8 +126,9 @@ def _ask(settings: Settings, recipe: Recipe) -> None:
 
 
 @cache
-def _pairs() -> list[Pair]:
-    return pairs(ROWS)
+def given(size: int) -> list[Pair]:
+    """That many pairs of stage 1."""
+    return [pair for pair in pairs(2 * size) if pair.split == "stage1"][:size]
 
 
 def _recipe(folder: Path, number: int) -> Path:

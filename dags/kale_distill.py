@@ -29,6 +29,7 @@ for recipe in dag_recipes():
             task_display_name="enough new captions?",
             doc_md="Continues if there are `schedule.distill_new_rows` captions that no student was trained on.",
             what="distill",
+            recipe=recipe.name,
             overrides=recipe.overrides,
         )
         announce = AnnounceOperator(
@@ -36,6 +37,7 @@ for recipe in dag_recipes():
             task_display_name="announce stage 2",
             doc_md="Starts stage 2 for every key that has images but no captions of stage 2.",
             what="stage2",
+            recipe=recipe.name,
             outlet=recipe.stage2_ready,
             key=None,
             overrides=recipe.overrides,

@@ -23,6 +23,7 @@ with DAG(
             task_display_name=f"announce stage 2{recipe.title}",
             doc_md="Starts stage 2 for this key if a student is promoted; otherwise `kale_distill` does that later.",
             what="stage2",
+            recipe=recipe.name,
             outlet=recipe.stage2_ready,
             overrides=recipe.overrides,
         )

@@ -10,6 +10,10 @@ from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.operators import CommandOperator
 
 _QUIET_HOURS = 6.0  # a part of a caption step takes minutes: nobody works on a key without a new file
+_DOC = (
+    "Starts the Dag that makes {what} for every key that lacks it or whose inputs have changed, unless it is blocked "
+    "or was worked on in the last hours."
+)
 
 with DAG(
     "kale_maintenance",
@@ -26,20 +30,24 @@ with DAG(
         arguments=["maintain"],
         key=None,
     )
+    for what, asset in {"images": step_asset("ingest"), "release": RELEASE_READY}.items():
+        AnnounceOperator(
+            task_id=f"announce_{what}",
+            task_display_name=f"announce pending {what}",
+            doc_md=_DOC.format(what=what),
+            what=what,
+            outlet=asset,
+            key=None,
+            quiet_hours=_QUIET_HOURS,
+        )
     for recipe in dag_recipes():
-        pending = {
-            "images": step_asset("ingest"),
-            "stage1": step_asset("images"),
-            "stage2": recipe.stage2_ready,
-            "release": RELEASE_READY,
-        }
-        for what, asset in pending.items():
+        for what, asset in {"stage1": step_asset("images"), "stage2": recipe.stage2_ready}.items():
             AnnounceOperator(
                 task_id=f"announce_{what}{recipe.suffix}",
                 task_display_name=f"announce pending {what}{recipe.title}",
-                doc_md=f"Starts the Dag that makes {what} for every key that lacks it or whose inputs have changed, "
-                "unless it is blocked or was worked on in the last hours.",
+                doc_md=_DOC.format(what=what),
                 what=what,
+                recipe=recipe.name,
                 outlet=asset,
                 key=None,
                 quiet_hours=_QUIET_HOURS,

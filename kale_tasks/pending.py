@@ -1,70 +1,101 @@
 """Lists the work that is pending in a lake. The Dags ask nothing else before they wake the next Dag."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
+from kale_tasks.captions.steps import pass_specs
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.lake.freshness import changed_inputs, current_contents, is_fresh
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import BlockedRun, blocked_runs
+from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.models.students import promoted
-from kale_tasks.recipes.files import recipe_name
+from kale_tasks.recipes.files import recipe_name, recipes_of
 from kale_tasks.settings.model import Settings
+
+_Runs = Mapping[str, Committed]  # by key
 
 
 def pending_work(lake: Lake, settings: Settings, quiet: timedelta | None = None) -> dict[str, Any]:
-    """List the keys that lack images or captions, the keys to release, and whether a new student is due.
+    """List the keys that lack images, the keys to release, and what each configured recipe lacks.
 
-    Captions and student are those of the configured recipe.
+    Of a recipe these are the keys that lack captions of either stage, and whether a new student is due.
     A key whose rows were made from inputs that have changed since is listed as if it lacked them. A blocked key is not
     listed until its inputs change or a person accepts the run. With `quiet`, neither is a key for which something was
     written since then: somebody is working on it.
     """
-    recipe = recipe_name(settings.caption.recipe)
-    pairs, images, stage1, stage2 = (_committed(lake, name, recipe) for name in ("ingest", "images", "fuse", "student"))
-    current, blocked = current_contents(lake), blocked_runs(lake)
-    after = datetime.now(UTC) - quiet if quiet else None
-
-    def due(made: Mapping[str, Committed], keys: Iterable[str], *tables: str) -> list[str]:
-        stale = [key for key in sorted(keys) if not is_fresh(key, made.get(key), current)]
-        waiting = {
-            partition.key
-            for partition, run in blocked.items()
-            if partition.table in tables
-            and partition.columns.get("recipe", recipe) == recipe
-            and _still_blocked(run, current)
-        }
-        return [key for key in stale if key not in waiting and not _busy(lake, key, tables, after)]
-
-    student = promoted(lake, recipe)
+    of = _Pending(lake, datetime.now(UTC) - quiet if quiet else None)
+    recipes = {recipe_name(recipe): recipe for recipe in recipes_of(settings)}
+    made = {name: [of.committed(step, name) for step in ("fuse", "student")] for name in recipes}
     return {
-        "images": due(images, pairs, "images"),
-        "stage1": due(stage1, images, "texts", "captions"),
-        "stage2": due(stage2, images, "captions") if student else [],
-        "student": student.version if student else None,
-        "distill": _distill(lake, settings, stage1),
-        "release": _release(lake, *({k: c for k, c in s.items() if is_fresh(k, c, current)} for s in (stage1, stage2))),
+        "images": of.due(of.committed("images"), of.committed("ingest"), "images"),
+        "recipes": {
+            name: _of_recipe(of, settings, recipe, stage1, stage2)
+            for (name, recipe), (stage1, stage2) in zip(recipes.items(), made.values(), strict=True)
+        },
+        "release": _release(lake, [[of.fresh(stage) for stage in stages] for stages in made.values()]),
     }
 
 
-def _still_blocked(run: BlockedRun, current: Mapping[str, Mapping[str, str]]) -> bool:
-    return not changed_inputs(run.key, run.inputs, current)
+def _of_recipe(of: "_Pending", settings: Settings, recipe: str, stage1: _Runs, stage2: _Runs) -> dict[str, Any]:
+    images, student = of.committed("images"), promoted(of.lake, recipe_name(recipe))
+    return {
+        "stage1": of.due(stage1, images, "texts", "captions", recipe=recipe),
+        "stage2": of.due(stage2, images, "captions", recipe=recipe) if student else [],
+        "student": student.version if student else None,
+        "distill": _distill(of.lake, settings, stage1),
+    }
 
 
-def _busy(lake: Lake, key: str, tables: Sequence[str], after: datetime | None) -> bool:
-    entries = (entry for table in sorted(tables) for entry in lake.storage.entries(f"{table}/key={key}"))
-    return after is not None and any(entry.modified > after for entry in entries)
+class _Pending:
+    """What is committed and what is blocked, read once for all recipes."""
+
+    def __init__(self, lake: Lake, after: datetime | None) -> None:
+        self.lake, self._after = lake, after
+        self._current, self._blocked = current_contents(lake), blocked_runs(lake)
+
+    def committed(self, step: str, recipe: str = "") -> dict[str, Committed]:
+        """Return what a step has committed, by key; of this recipe, if the step is one of a recipe."""
+        spec = step_spec(step, recipe)
+        return {p.key: c for p, c in self._partitions[spec.table].items() if p.within(spec.slice)}
+
+    def fresh(self, made: _Runs) -> dict[str, Committed]:
+        """Those of committed runs that were made from what is committed now."""
+        return {key: committed for key, committed in made.items() if is_fresh(key, committed, self._current)}
+
+    def due(self, made: _Runs, keys: Iterable[str], *tables: str, recipe: str = "") -> list[str]:
+        """List the keys for which nothing fresh was made, without those that are blocked or worked on."""
+        fresh = self.fresh(made)
+        missing = [key for key in sorted(keys) if key not in fresh]
+        waiting = set(self._waiting(tables, recipe)) if missing else set()
+        return [key for key in missing if key not in waiting and not self._is_busy(key, tables)]
+
+    def _waiting(self, tables: Sequence[str], recipe: str) -> Iterator[str]:
+        """Yield the keys for which a person must decide about a run of one of these tables."""
+        of_recipe = {"recipe": recipe_name(recipe)}
+        for partition, run in self._blocked.items():
+            if partition.table not in tables or changed_inputs(run.key, run.inputs, self._current):
+                continue
+            if not recipe or partition.within(of_recipe) or _is_pass_of(partition, recipe):
+                yield partition.key
+
+    def _is_busy(self, key: str, tables: Sequence[str]) -> bool:
+        entries = (entry for table in sorted(tables) for entry in self.lake.storage.entries(f"{table}/key={key}"))
+        return self._after is not None and any(entry.modified > self._after for entry in entries)
+
+    @cached_property
+    def _partitions(self) -> dict[str, dict[Partition, Committed]]:
+        return {table: self.lake.partitions(table) for table in ("pairs", "images", "captions")}
 
 
-def _committed(lake: Lake, step: str, recipe: str) -> dict[str, Committed]:
-    """Return what a step has committed, by key; of this recipe, if the step is one of a recipe."""
-    spec = step_spec(step, recipe)
-    return {p.key: c for p, c in lake.partitions(spec.table).items() if p.within(spec.slice)}
+def _is_pass_of(partition: Partition, recipe: str) -> bool:
+    return "pass" in partition.columns and partition.columns["pass"] in {spec.name for spec in pass_specs(recipe)}
 
 
-def _distill(lake: Lake, settings: Settings, stage1: Mapping[str, Committed]) -> dict[str, Any]:
+def _distill(lake: Lake, settings: Settings, stage1: _Runs) -> dict[str, Any]:
     """Count the stage-1 captions that no student was trained on."""
     trained_on = {
         content
@@ -76,8 +107,12 @@ def _distill(lake: Lake, settings: Settings, stage1: Mapping[str, Committed]) ->
     return {"new_rows": new, "wanted": wanted, "ready": new >= wanted}
 
 
-def _release(lake: Lake, stage1: Mapping[str, Committed], stage2: Mapping[str, Committed]) -> list[str]:
-    """Keys with captions of both stages, some of which no release contains."""
+def _release(lake: Lake, recipes: Iterable[Sequence[_Runs]]) -> list[str]:
+    """Keys with captions of both stages of a recipe, some of which no release contains."""
     released = {content for c in lake.partitions("releases").values() for content in c.inputs.values()}
-    complete = sorted(stage1.keys() & stage2.keys())
-    return [key for key in complete if any(c.rows and c.content not in released for c in (stage1[key], stage2[key]))]
+    found = set()
+    for stage1, stage2 in recipes:
+        for key in stage1.keys() & stage2.keys():
+            if any(made.rows and made.content not in released for made in (stage1[key], stage2[key])):
+                found.add(key)
+    return sorted(found)

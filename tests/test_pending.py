@@ -2,23 +2,29 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from kale_tasks.captions.steps import pass_specs
+from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.pending import pending_work
 from kale_tasks.quality.check import accept_run
 from kale_tasks.release.shards import CAPTIONS
 from kale_tasks.release.step import Release
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from tests.quality.defects import each, failing
 from tests.quality.test_blocked import KEY, checked, run_of
-from tests.quality.world import DENSE, World, commit, commit_all, open_world
+from tests.quality.world import DENSE, SLICES, World, commit, commit_all, given, open_world
 
 
 def pending(lake: Lake, **more: Any) -> dict[str, Any]:
-    return pending_work(lake, lake.settings, **more)
+    """What is pending, with that of the only recipe beside the rest."""
+    found = pending_work(lake, lake.settings, **more)
+    return {**found, **found["recipes"]["kale"]}
 
 
 @pytest.fixture
@@ -71,3 +77,42 @@ def test_a_key_that_is_worked_on_is_left_out_if_asked(lake: Lake) -> None:
     commit(lake, World(KEY, pairs=60), "images", each(sha256_matches=True))
     assert pending(lake)["stage1"] == [KEY]
     assert pending(lake, quiet=timedelta(hours=6))["stage1"] == []
+
+
+def commit_as(lake: Lake, recipe: str, step: str) -> None:
+    """Commit the captions of the key as those of another recipe."""
+    made = given(lake, World(KEY, pairs=60), step, each(recipe=recipe), built_on=[("images", {})])
+    made.slice = {**SLICES[step], "recipe": recipe}
+    execute(Run(cast("Step", made), lake, lake.settings, KEY))
+
+
+def test_every_configured_recipe_is_looked_at(tmp_path: Path) -> None:
+    lake = open_world(tmp_path, **{"schedule.recipes": "[kale, dense-only]"})
+    caption(lake, KEY)
+    found = pending_work(lake, lake.settings)
+    assert {name: lacks["stage1"] for name, lacks in found["recipes"].items()} == {"kale": [], "dense-only": [KEY]}
+    commit_as(lake, "dense-only", "fuse")
+    assert pending_work(lake, lake.settings)["recipes"]["dense-only"]["stage1"] == []
+
+
+def test_a_key_is_to_be_released_once_any_recipe_has_captions_of_both_stages(tmp_path: Path) -> None:
+    lake = open_world(tmp_path, **{"schedule.recipes": "[kale, dense-only]"})
+    commit_all(lake, World(KEY, pairs=60), DENSE)
+    commit_as(lake, "dense-only", "fuse")
+    assert pending_work(lake, lake.settings)["release"] == []
+    commit_as(lake, "dense-only", "student")
+    assert pending_work(lake, lake.settings)["release"] == [KEY]
+    settings = lake.settings.with_values({"schedule": {"recipes": []}})
+    assert pending_work(lake, settings)["release"] == [], "captions of a recipe that is no longer configured"
+
+
+def test_a_blocked_pass_holds_up_the_recipes_that_have_it(tmp_path: Path) -> None:
+    lake = open_world(tmp_path, **{"schedule.recipes": "[kale, dense-only]"})
+    commit_all(lake, World(KEY), "images")
+    spec = pass_specs("kale")[0]
+    made = given(lake, World(KEY), DENSE, each(**{"text": "I cannot describe this image.", "pass": spec.name}))
+    made.name, made.slice, made.suite = spec.name, spec.slice, spec.suite
+    with pytest.raises(BadData):
+        checked(Run(cast("Step", made), lake, lake.settings, KEY))
+    recipes = pending_work(lake, lake.settings)["recipes"]
+    assert {name: lacks["stage1"] for name, lacks in recipes.items()} == {"kale": [], "dense-only": [KEY]}

@@ -8,9 +8,23 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from kale_tasks.airflow.forms import TAKEDOWN_KINDS
 from kale_tasks.airflow.operators import AGAIN, KEY, CommandOperator
+from kale_tasks.recipes.files import recipe_name
 
 
-class AnnounceOperator(CommandOperator):
+class _PendingOperator(CommandOperator):
+    """Asks `kale pending` for `what` a recipe lacks, or, without a recipe, for what is not of one."""
+
+    def __init__(self, *, what: str, recipe: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.what, self.recipe = what, recipe
+
+    def pending(self, context: Any, *options: str) -> Any:
+        """Return what is pending."""
+        found = self.kale(context, ["pending", *options])
+        return (found["recipes"][recipe_name(self.recipe)] if self.recipe else found)[self.what]
+
+
+class AnnounceOperator(_PendingOperator):
     """Emits an asset for keys that `kale pending` lists under `what`, for one key or for all; skipped if it lists none.
 
     When two Dags must both finish before a third starts, each commits its rows and then announces. The one that ends
@@ -18,16 +32,14 @@ class AnnounceOperator(CommandOperator):
     `quiet_hours`, a key for which something was written in these hours is left out: a run is working on it.
     """
 
-    def __init__(
-        self, *, what: str, outlet: Asset, key: str | None = KEY, quiet_hours: float = 0, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, outlet: Asset, key: str | None = KEY, quiet_hours: float = 0, **kwargs: Any) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)
-        self.what, self.outlet, self.quiet_hours = what, outlet, quiet_hours
+        self.outlet, self.quiet_hours = outlet, quiet_hours
 
     def execute(self, context: Any) -> list[str]:
         """List pending work, and emit an event for each key."""
         quiet = ["--quiet-hours", str(self.quiet_hours)] if self.quiet_hours else []
-        found: list[str] = self.kale(context, ["pending", *quiet])[self.what]
+        found: list[str] = self.pending(context, *quiet)
         keys = [key for key in found if self.key in (None, key)]
         if not keys:
             raise AirflowSkipException(f"Nothing to announce: {self.what} is not pending for {self.key or 'any key'}.")
@@ -38,18 +50,18 @@ class AnnounceOperator(CommandOperator):
         return []  # `kale pending` lists all keys
 
 
-class OnlyIfPendingOperator(CommandOperator):
+class OnlyIfPendingOperator(_PendingOperator):
     """Skips the rest of the Dag unless `kale pending` lists something under `what`, or the run was forced."""
 
     template_fields = (*CommandOperator.template_fields, "again")
 
-    def __init__(self, *, what: str, again: str = AGAIN, **kwargs: Any) -> None:
+    def __init__(self, *, again: str = AGAIN, **kwargs: Any) -> None:
         super().__init__(key=None, **kwargs)
-        self.what, self.again = what, again
+        self.again = again
 
     def execute(self, context: Any) -> Any:
         """List pending work; skip if there is none."""
-        found = self.kale(context, ["pending"])[self.what]
+        found = self.pending(context)
         due = found["ready"] if isinstance(found, dict) else bool(found)
         if not due and not self.again:
             raise AirflowSkipException(f"Nothing to do for {self.what}: {found}.")

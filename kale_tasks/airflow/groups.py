@@ -34,7 +34,7 @@ def pass_groups(recipe: DagRecipe) -> list[TaskGroup]:
 
 
 def _pass_spec(one: PassOutline) -> StepSpec:
-    suite = "checked" if one.checked else None  # which one, the command knows
+    suite = "checked" if one.asks else None  # which one, the command knows
     return StepSpec(one.name, "", f"the texts of {one.name}", "texts", suite=suite, pool="gpu" if one.asks else None)
 
 

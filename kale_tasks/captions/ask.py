@@ -5,6 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 from kale_tasks.captions.chunk import CaptionChunk, answer_flags, injection_flags, result_of
@@ -13,7 +14,7 @@ from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, Pending
 from kale_tasks.captions.sizes import check_stored_size
 from kale_tasks.captions.stream import CaptionStream, RowHandler
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model, describe, open_engine
+from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model, open_engine
 from kale_tasks.imaging import BrokenImage, decode_rgb, fit
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.models.locate import locate, pinned
@@ -74,7 +75,8 @@ class AskStep(RowHandler, PassStep):
         if cleaned.refused:
             return result_of(NoCaption(cleaned.refused, fallback=row.source["fallback"]), answer, cleaned)
         flags = [*answer_flags(row, answer, cleaned), *injection_flags(cleaned.text, *row.source["injection"])]
-        made = self._text(work, row, answer, cleaned.text, flags=[*row.source["flags"], *flags])
+        flags = list(dict.fromkeys([*row.source["flags"], *flags]))
+        made = self._text(work, row, answer, cleaned.text, flags=flags)
         if self.ask.against and invented(cleaned.text, *row.source["sources"]):
             return result_of(NoCaption("ungrounded", fallback=made), answer, cleaned)
         return result_of(made, answer, cleaned)
@@ -92,12 +94,8 @@ class AskStep(RowHandler, PassStep):
         return CaptionResult(self._text(work, row, answer, text, data=data, flags=row.source["flags"]))
 
     def _text(self, work: CaptionChunk, row: PendingRow, answer: Answer, text: str, **more: Any) -> Row:
-        known = {
-            "item": row.source["item"], "n": row.candidate, "models": [*row.source["models"], work.model.name],
-            "engine": describe(work.run.settings.caption, work.task), "prompt_hash": work.task.prompt.hash,
-            "tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out, "finish_reason": answer.finish,
-        }  # fmt: skip
-        return self.text_row(work.run.key, row.uid, text, **known, **more)
+        known = {"item": row.source["item"], "n": row.candidate, "models": [*row.source["models"], work.model.name]}
+        return self.text_row(work.run.key, row.uid, text, **known, **work.provenance(answer), **more)
 
     def _unasked(self, work: CaptionChunk, row: RowTexts, dropped: Counter[str]) -> list[PendingRow]:
         fallback = self._fallback(work, row, [*row.order_flags(self._reads), *row.alt.noise_flags])
@@ -115,7 +113,7 @@ class AskStep(RowHandler, PassStep):
 
     def _units(self, work: CaptionChunk, row: RowTexts, data: bytes, dropped: Counter[str]) -> Iterator[PendingRow]:
         items: Sequence[Row] = row.texts[self.ask.for_each] if self.ask.for_each else [{"item": "", "text": ""}]
-        if missing := [name for name in self._needed() if not row.texts.get(name)]:
+        if missing := [name for name in self._needed if not row.texts.get(name)]:
             dropped[f"no_{missing[0]}"] += 1
             return
         for item in items:
@@ -130,9 +128,11 @@ class AskStep(RowHandler, PassStep):
                 source = self._source(work, row, item)
                 yield PendingRow(row.uid, messages, image, source, candidate=candidate)
 
+    @cached_property
     def _needed(self) -> list[str]:
         """The passes without whose texts there is nothing to ask about."""
-        return [name for name in self._ids if name in self.ask.prompt.reads or name == self.ask.for_each]
+        of_each = {self.ask.for_each}
+        return [n for n in self._ids if n in of_each or (n in self._shown and not self.recipe.may_be_empty(n))]
 
     def _source(self, work: CaptionChunk, row: RowTexts, item: Row) -> Mapping[str, Any]:
         known, flags = [row.first(name) for name in self._ids], row.order_flags(self._reads)
@@ -144,10 +144,11 @@ class AskStep(RowHandler, PassStep):
             "sources": row.sources(self.ask.against),
         }  # fmt: skip
 
-    @property
+    @cached_property
     def _shown(self) -> list[str]:
         """The passes whose texts are in the prompt."""
-        return [name for name in self._ids if name in self.ask.prompt.reads]
+        reads = self.ask.prompt.reads
+        return [name for name in self._ids if name in reads]
 
     def _varied(self, uid: str) -> dict[str, SlotValue]:
         return {name: str(choices[_number(f"{name} {uid}") % len(choices)]) for name, choices in self.ask.vary.items()}

@@ -23,7 +23,8 @@ class FormerTexts:
         self._former = work.run.former
         of = work.run.settings.caption
         # What is the same for all rows. Cleaning counts too, because only cleaned texts are kept.
-        self._shared = [step, version, of.engine, work.model.name, work.task.semantic()]
+        shared = [step, version, of.engine, work.model.name, work.task.semantic()]
+        self._shared = hashlib.sha256(_json(shared)[:-1].encode(errors="surrogatepass"))
 
     def carry_over(self, part: PendingPart) -> None:
         """Give each row whose request is unchanged the outcome that it had."""
@@ -39,9 +40,10 @@ class FormerTexts:
 
     def _hash(self, row: PendingRow) -> str:
         image = hashlib.sha256(row.image).hexdigest() if row.image is not None else None
-        known = [*self._shared, row.uid, row.candidate, row.messages, image, row.source]
-        text = json.dumps(known, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+        made = self._shared.copy()
+        text = f", {_json([row.uid, row.candidate, row.messages, image, row.source])[1:]}"
+        made.update(text.encode(errors="surrogatepass"))
+        return made.hexdigest()[:32]
 
     def _texts(self, rows: Sequence[PendingRow]) -> dict[str, Row]:
         """Read the former texts of these rows; a file that is gone or damaged has none."""
@@ -55,3 +57,7 @@ class FormerTexts:
             except BadData as error:
                 logging.getLogger(__name__).warning("Nothing is carried over from a file. %s", error)
         return {row["made_from"]: row for row in found if row["made_from"]}
+
+
+def _json(known: list[Any]) -> str:
+    return json.dumps(known, sort_keys=True, ensure_ascii=False)

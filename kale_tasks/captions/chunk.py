@@ -98,12 +98,14 @@ class CaptionChunk(ChunkRows):
         """Apply the recipe's cleaning rules to an answer."""
         return self._cleaner.clean(answer.text, answer.finish)
 
+    @cached_property
+    def _made_by(self) -> Row:
+        return {"engine": describe(self.run.settings.caption, self.task), "prompt_hash": self.task.prompt.hash}
+
     def provenance(self, answer: Answer) -> Row:
         """Fill the columns that tell how a row was made from an answer."""
         return {
-            "key": self.run.key,
-            "engine": describe(self.run.settings.caption, self.task),
-            "prompt_hash": self.task.prompt.hash,
+            **self._made_by,
             "tokens_in": answer.tokens_in,
             "tokens_out": answer.tokens_out,
             "finish_reason": answer.finish,

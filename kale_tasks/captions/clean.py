@@ -4,6 +4,7 @@ A rule takes a text and returns what to keep of it; an empty text refuses the an
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,8 +101,12 @@ def _loop(text: str, context: RuleContext) -> str:
     text = "".join(_unrepeated(text))
     found = list(_WORD.finditer(text))
     words = [word[0].lower() for word in found]
-    for start in range(len(words)):
-        for size in range(1, min(_LONGEST_LOOP, (len(words) - start) // 3) + 1):
+    places = defaultdict[str, list[int]](list)
+    for place, word in enumerate(words):
+        places[word].append(place)
+    for start, word in enumerate(words):
+        longest = min(_LONGEST_LOOP, (len(words) - start) // 3)
+        for size in (place - start for place in places[word] if start < place <= start + longest):
             times = 5 if size == 1 else 3
             unit = words[start : start + size]
             if words[start : start + size * times] == unit * times:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kale_tasks.captions.ask import AskStep
 from kale_tasks.captions.chunk import ChunkRows
-from kale_tasks.captions.passes import PROVENANCE, LocalPass, PassStep, RowTexts
+from kale_tasks.captions.passes import PROVENANCE, LocalPass, PassStep, RowTexts, handed_on
 from kale_tasks.captions.rows import Row
 from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
 from kale_tasks.experts.host import Answers, Host, HostedRow
@@ -52,12 +52,16 @@ class ExpertStep(LocalPass):
         began = time.perf_counter()
         answers = self._ask(work, rows)
         work.run.measure("expert_seconds", time.perf_counter() - began)
+        models = [self._expert.model] if self._expert.reads_images else []
         found: defaultdict[str, list[Row]] = defaultdict(list)
         for value in answers.values.to_pylist():
             known, data = found[value["uid"]], json.loads(value["data"] or "{}")
-            more = {"item": f"{len(known):02d}", "score": value["score"], "flags": data.pop("flags", [])}
-            if self._expert.reads_images:
-                data["by"] = self._expert.model
+            more = {
+                "item": f"{len(known):02d}",
+                "score": value["score"],
+                "flags": data.pop("flags", []),
+                "models": models,
+            }
             more["data"] = json.dumps(data, ensure_ascii=False) if data else None
             known.append(self.text_row(work.run.key, value["uid"], value["text"], **more))
         dropped.update(answers.failed.values())
@@ -182,7 +186,8 @@ class VerifyStep(LocalPass):
         if name is None:
             return text["text"], found, {**carried, "flags": [*text["flags"], "ungrounded"]}
         other, orders = row.texts[name][0], [flag for flag in text["flags"] if flag.endswith("_orders")]
-        more = {"models": other["models"], "flags": [*orders, f"fallback_{name}"]}
+        flags = list(dict.fromkeys([*orders, *handed_on(other)]))
+        more = {"models": other["models"], "flags": [*flags, f"fallback_{name}"]}
         return other["text"], self._ground(row, other["text"]), more
 
     def _ground(self, row: RowTexts, text: str) -> Grounding:

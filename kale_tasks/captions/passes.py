@@ -18,7 +18,7 @@ from kale_tasks.captions.chunk import ChunkRows
 from kale_tasks.captions.rows import Row
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.experts.base import open_expert, open_scorer
+from kale_tasks.experts.base import ORDERS, open_expert, open_scorer
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
@@ -32,6 +32,8 @@ from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import PromptAlt, prepare_alt
 
 PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")  # of a text, as its maker filled it
+# Flags of a text that strangers may have had a hand in; texts that are made of it have them too.
+_HANDED_ON = ("alt_orders", "context_orders", "text_orders", "injected")
 _READ = ["uid", "item", "n", "text", "score", "data", "models", "flags", *PROVENANCE]
 
 
@@ -50,7 +52,7 @@ class RowTexts:
         """The uid of the pair."""
         return str(self.image["uid"])
 
-    @property
+    @cached_property
     def values(self) -> dict[str, SlotValue]:
         """What slots and conditions read."""
         texts = {name: [SlotText(row["text"], row["score"]) for row in rows] for name, rows in self.texts.items()}
@@ -67,12 +69,14 @@ class RowTexts:
         return " ".join(filter(None, [*(columns[name].cut for name in columns if name in names), *self.orders]))
 
     def order_flags(self, names: Collection[str]) -> list[str]:
-        """The flags of a text that was made from something with instructions to a model in it."""
+        """The flags of a text that was made from something with instructions to a model in it, now or before."""
         found = {
             "alt_orders": "alt" in names and self.alt.cut,
             "context_orders": "context" in names and self.context.cut,
         }
-        return [flag for flag, cut in {**found, "text_orders": self.orders}.items() if cut]
+        own = [flag for flag, cut in {**found, "text_orders": self.orders}.items() if cut]
+        texts = [text for name in names if name not in COLUMNS for text in self.texts.get(name, ())]
+        return list(dict.fromkeys([*own, *(flag for text in texts for flag in handed_on(text))]))
 
     def sources(self, names: Sequence[str]) -> tuple[str, str]:
         """The texts of the named passes joined, and the alt-text if it is among the names: what facts may come from."""
@@ -85,6 +89,11 @@ class RowTexts:
         if name in COLUMNS:
             return (self.alt if name == "alt" else self.context).text
         return self.texts[name][0]["text"] if self.texts[name] else ""
+
+
+def handed_on(text: Row) -> list[str]:
+    """The flags of a text that texts made of it have too."""
+    return [flag for flag in text["flags"] if flag in _HANDED_ON]
 
 
 def pass_id(recipe: Recipe, name: str) -> str:
@@ -110,7 +119,7 @@ def read_texts(
 ) -> tuple[int, Counter[str], list[RowTexts]]:
     """Read the images of stage 1 of a part, with the texts of some passes (id by name) and their pairs.
 
-    Texts of the passes `read_off` were read off images, where strangers wrote them: they are cut as alt-text is.
+    Texts of the passes `read_off` were read off images, where strangers wrote them; what was cut off these is noted.
     Returns the number of rows read, those dropped by rule, and those left.
     """
     read, dropped, images = work.image_rows(number, {"stage1": ""}, "not_stage1")
@@ -123,10 +132,8 @@ def read_texts(
     for name, id_ in ids.items() if uids else ():
         for text in work.run.rows(id_).between(uids[0], uids[-1], _READ).to_pylist():
             if row := found.get(text["uid"]):
-                if name in read_off:
-                    plain = prepare_alt(text["text"])
-                    text["text"] = plain.text
-                    row.orders.extend([plain.cut] if plain.cut else [])
+                if name in read_off and ORDERS in text["flags"]:
+                    row.orders.append(json.loads(text["data"])["read"][len(text["text"]) :])
                 row.texts[name].append(text)
     return read, dropped, list(found.values())
 

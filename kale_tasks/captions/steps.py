@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kale_tasks.captions.passes import pass_id
-from kale_tasks.contract.registry import ASSEMBLY, STEPS, StepSpec, step_spec
+from kale_tasks.contract.registry import ANSWERS, ASSEMBLY, STEPS, StepSpec, step_spec
 from kale_tasks.errors import BadConfig
 from kale_tasks.recipes.files import PassOutline, outline, recipes_of
 from kale_tasks.recipes.recipe import load_recipe
@@ -13,7 +13,7 @@ _STEP = "kale_tasks.captions.local_passes:pass_step"
 
 
 def pass_specs(recipe: str) -> list[StepSpec]:
-    """The passes of a recipe in order. Those that describe the image are checked; the others are with the captions."""
+    """The passes of a recipe in order. Those that ask a model are checked; texts of others are with the captions."""
     found = load_recipe(recipe)
     return [_pass_spec(recipe, pass_id(found, one.name), one) for one in outline(recipe)]
 
@@ -62,7 +62,7 @@ def _pass_spec(recipe: str, name: str, one: PassOutline) -> StepSpec:
         known.title,
         known.table,
         known.slice,
-        suite=known.suite if one.checked else None,
+        suite=known.suite if one.describes else ANSWERS if one.asks else None,
         watched=known.watched,
         pool="gpu" if one.asks else None,
         arguments=(recipe, one.name),

@@ -97,6 +97,7 @@ class Student(RowHandler, Step):
         made = {
             **source_columns(row.source),
             **work.provenance(answer),
+            "key": work.run.key,
             **fact_counts(ground(cleaned.text, "", row.source["alt"]), dense=False, alt=True),
             **self.slice,
             "caption": cleaned.text,

@@ -53,7 +53,7 @@ def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> 
 
 
 def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
-    """List pending work: keys without images or captions, whether a new student is due, keys to release.
+    """List pending work: keys without images, without captions of each recipe, students that are due, keys to release.
 
     Stale keys are listed with those that lack rows. Blocked keys are not listed: a person must decide about them.
     """
@@ -61,7 +61,11 @@ def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
 
     of = settings(sets)
     found = pending_work(open_lake(of), of, timedelta(hours=quiet))
-    rows = [{"what": name, "found": ", ".join(v) if isinstance(v, list) else v} for name, v in found.items()]
+    of_recipes = [
+        (f"{recipe}: {what}", value) for recipe, lacks in found["recipes"].items() for what, value in lacks.items()
+    ]
+    listed = [("images", found["images"]), *of_recipes, ("release", found["release"])]
+    rows = [{"what": what, "found": ", ".join(v) if isinstance(v, list) else v} for what, v in listed]
     say(found, True) if json else say_table(rows, False)
 
 
@@ -104,7 +108,7 @@ def history(
 
 
 def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: AsJson = False) -> None:
-    """Compare two snapshots of a table: files and rows added and removed, by key."""
+    """Compare two snapshots of a table: files and rows added and removed, by key; of captions, by recipe and stage."""
     lake = open_lake(settings(sets))
     if missing := [i for i in (old, new) if lake.table(table).snapshot_by_id(i) is None]:
         raise BadConfig(f"{table} has no snapshot {missing[0]}. `kale history {table}` lists them.")
@@ -115,15 +119,21 @@ def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any
     import duckdb
     import pyarrow as pa
 
+    from kale_tasks.lake.partition import Partition
     from kale_tasks.resources import sql
 
-    schema = pa.schema([("path", pa.string()), ("rows", pa.int64())])
+    schema = pa.schema([("path", pa.string()), ("partition", pa.string()), ("rows", pa.int64())])
     connection = duckdb.connect()
     for name, snapshot in (("old_files", old), ("new_files", new)):
-        files = [{"path": file.path, "rows": file.rows} for file in lake.files(table, snapshot_id=snapshot)]
+        files = [
+            {"path": file.path, "partition": partition.name, "rows": file.rows}
+            for partition, some in lake.files_at(table, snapshot).items()
+            for file in some
+        ]
         connection.register(name, pa.Table.from_pylist(files, schema))
     found: list[dict[str, Any]] = connection.sql(sql("reports/snapshot_diff")).to_arrow_table().to_pylist()
-    return found
+    places = [Partition.parse(table, row.pop("partition")) for row in found]
+    return [{"key": place.key, **place.columns, **row} for place, row in zip(places, found, strict=True)]
 
 
 def _column(row: dict[str, Any], several: bool) -> str:

@@ -65,15 +65,17 @@ def maintain(
     dry_run: Annotated[bool, typer.Option(help="Only print what would be deleted.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Expire old snapshots, and delete files that no table uses and previews that nobody uses."""
+    """Expire old snapshots, and delete files that no table uses, previews, and texts of passes that no recipe has."""
+    from kale_tasks.captions.retire import retire
     from kale_tasks.lake.maintain import delete, expire, grace_of, old_budgets, orphans
     from kale_tasks.lake.preview import delete_preview, expired_previews
 
     of = settings(sets)
     lake = real_lake(of, "Maintenance") if dry_run else writable_lake(of, "Maintenance")
     previews = expired_previews(lake, timedelta(days=of.maintenance.preview_days))
-    expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
     grace = grace_of(of)
+    retired = retire(lake, of, grace.runs, dry_run=dry_run)
+    expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
     unused, budgets = list(orphans(lake, grace)), old_budgets(lake, grace)
     if not dry_run:
         delete(lake, unused, grace)
@@ -87,10 +89,11 @@ def maintain(
         "files": len(unused) + len(budgets),
         "bytes": sum(entry.size for entry in (*unused, *budgets)),
         "previews": previews,
+        "passes": [partition.name for partition in retired],
     }
     verb = "would be deleted" if dry_run else "deleted"
     text = f"{done['snapshots']} snapshots, {done['files']} unused files ({done['bytes']:,} bytes)"
-    say(done, json, f"{text} and {len(previews)} previews {verb}.")
+    say(done, json, f"{text}, {len(previews)} previews and {len(retired)} unused passes {verb}.")
 
 
 def doctor(sets: Sets = None, json: AsJson = False) -> None:

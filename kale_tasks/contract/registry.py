@@ -74,6 +74,7 @@ class StepSpec:
 
 
 _SUITES = "kale_tasks.quality.suites"
+ANSWERS = f"{_SUITES}.answers:AnswersSuite"  # of passes that ask something else than a description
 _CAPTION_FIGURES = ("words_mean", "alt_used_share", "invented_share")
 _SPECS = (
     StepSpec(

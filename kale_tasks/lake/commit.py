@@ -80,6 +80,23 @@ def swap(lake: Lake, request: Swap) -> Committed:
     )
 
 
+def discard(lake: Lake, partition: Partition, base: Committed) -> None:
+    """Take a partition out of its table. Raises Moved if something else was committed to it since `base`."""
+    for attempt in range(_TRIES):
+        table = lake.table(partition.table)
+        current = lake.committed_at(table, partition.table, partition.key, partition.columns)
+        if current is None:
+            return
+        if current.commit != base.commit:
+            raise Moved(f"Another run committed {partition} since it was looked at.")
+        try:
+            answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
+            return
+        except CommitFailedException:
+            time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
+    raise Conflict(f"{_TRIES} attempts to change {partition.table} failed, others commit to it. Try again.")
+
+
 def move_epoch(lake: Lake, names: Iterable[str]) -> None:
     """Change the epoch of tables, so that commits are refused that have read the lake before this call.
 
@@ -133,7 +150,8 @@ def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergF
 
 def _replace(lake: Lake, table: Table, request: Swap, new: Committed, added: Sequence[IcebergFile]) -> Committed:
     name = COMMITTED + Partition.of(request.table, request.key, request.slice).name
-    removed = [] if request.keep or table.current_snapshot() is None else _current_files(table, request)
+    keeps = request.keep or table.current_snapshot() is None
+    removed = [] if keeps else _files_of(table, request.key, request.slice)
     with table.transaction() as change:
         producer = change.update_snapshot(snapshot_properties=_summary(request)).overwrite()
         new = replace(new, snapshot_id=producer.snapshot_id, at=utc_now())
@@ -146,6 +164,16 @@ def _replace(lake: Lake, table: Table, request: Swap, new: Committed, added: Seq
     return new
 
 
+def _discard(table: Table, partition: Partition) -> None:
+    files = _files_of(table, partition.key, partition.columns)
+    with table.transaction() as change:
+        change.remove_properties(COMMITTED + partition.name)
+        summary = {"kale.key": partition.key, "kale.note": f"No longer used: {partition}."}
+        with change.update_snapshot(snapshot_properties=summary).overwrite() as producer:
+            for file in files:
+                producer.delete_data_file(file)
+
+
 def _new_epoch(table: Table) -> None:
     with table.transaction() as change:
         change.set_properties({_EPOCH: uuid.uuid4().hex[:12]})
@@ -153,8 +181,8 @@ def _new_epoch(table: Table) -> None:
             pass
 
 
-def _current_files(table: Table, request: Swap) -> list[IcebergFile]:
-    scan = table.scan(row_filter=partition_filter(request.key, request.slice))
+def _files_of(table: Table, key: str, slice_: Mapping[str, Any]) -> list[IcebergFile]:
+    scan = table.scan(row_filter=partition_filter(key, slice_))
     return [task.file for task in scan.plan_files()]
 
 

@@ -109,12 +109,11 @@ class PreviewLake(Lake):
         name: str,
         key: str | None = None,
         slice_: Mapping[str, Any] | None = None,
-        snapshot_id: int | None = None,
         where: BooleanExpression | None = None,
     ) -> list[DataFile]:
-        found = super().files(name, key, slice_, snapshot_id, where) if self._own_table(name) else []
+        found = super().files(name, key, slice_, where) if self._own_table(name) else []
         if name in self.real.tables():
-            found += self.real.files(name, key, slice_, snapshot_id, self._outside(name, where))
+            found += self.real.files(name, key, slice_, self._outside(name, where))
         return sorted(found, key=row_order)
 
     def opened(self, partition: Partition) -> tuple[Committed, tuple[DataFile, ...]] | None:

@@ -124,23 +124,6 @@ TEXTS = TableSpec(
     partition=("key", "pass"),
 )
 
-EXPERTS = TableSpec(
-    "experts",
-    "a value that an expert found in a row",
-    [
-        _UID,
-        _KEY,
-        Column("expert", STRING, "The expert: its name, and a hash of its options and its model.", required=True),
-        Column("item", STRING, "Number of the value among those of its row.", required=True),
-        Column("text", STRING, "The value, as prompts show it."),
-        Column("score", DOUBLE, "How sure the expert is, by its own measure; null if it does not say."),
-        Column("data", STRING, "JSON: more about the value, such as a box."),
-        Column("model", STRING, "Model that found it, as name@revision or with the version of its package."),
-        _FLAGS,
-    ],
-    partition=("key", "expert"),
-)
-
 EMBEDDINGS = TableSpec(
     "embeddings",
     "a vector that a model made of an image or a text",
@@ -255,6 +238,6 @@ RUNS = TableSpec(
 TABLES = {
     spec.name: spec
     for spec in (
-        PAIRS, IMAGES, EXPERTS, EMBEDDINGS, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS,
+        PAIRS, IMAGES, EMBEDDINGS, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS,
     )
 }  # fmt: skip

@@ -148,12 +148,11 @@ class Lake:
         name: str,
         key: str | None = None,
         slice_: Mapping[str, Any] | None = None,
-        snapshot_id: int | None = None,
         where: BooleanExpression | None = None,
     ) -> list[DataFile]:
         """The data files of a partition in row order, without reading any of them."""
         row_filter = partition_filter(key, slice_)
-        return self._files(self.table(name), And(row_filter, where) if where else row_filter, snapshot_id)
+        return self._files(self.table(name), And(row_filter, where) if where else row_filter)
 
     def opened(self, partition: Partition) -> tuple[Committed, tuple[DataFile, ...]] | None:
         """What is committed for a partition and its files, from one version of the table."""
@@ -166,20 +165,13 @@ class Lake:
     def opened_all(self, name: str) -> dict[Partition, tuple[Committed, tuple[DataFile, ...]]]:
         """What is committed for every partition of a table and its files, from one version and one scan."""
         table = self.table(name)
-        columns = TABLES[name].partition
-        files: dict[tuple[Any, ...], list[DataFile]] = {}
-        uid = _uid_field(table)
-        for task in table.scan().plan_files() if table.current_snapshot() else ():
-            place = tuple(task.file.partition[i] for i in range(len(columns)))
-            files.setdefault(place, []).append(_described(self.storage, task.file, uid))
+        files = self._by_partition(table, name)
         found = {Partition.parse(name, n): c for n, c in _committed(table).items()}
-        return {
-            partition: (
-                committed,
-                tuple(sorted(files.get((partition.key, *partition.columns.values()), ()), key=row_order)),
-            )
-            for partition, committed in found.items()
-        }
+        return {p: (c, tuple(sorted(files.get(p, ()), key=row_order))) for p, c in found.items()}
+
+    def files_at(self, name: str, snapshot_id: int) -> dict[Partition, list[DataFile]]:
+        """The data files that a snapshot of a table had, by partition."""
+        return self._by_partition(self.table(name), name, snapshot_id)
 
     def batches(
         self,
@@ -215,12 +207,21 @@ class Lake:
             connection.register(name, self.arrow(name, key))
         return connection
 
-    def _files(self, table: Table, row_filter: BooleanExpression, snapshot_id: int | None = None) -> list[DataFile]:
+    def _files(self, table: Table, row_filter: BooleanExpression) -> list[DataFile]:
         if table.current_snapshot() is None:
             return []
-        scan = table.scan(row_filter=row_filter, snapshot_id=snapshot_id)
+        scan = table.scan(row_filter=row_filter)
         uid = _uid_field(table)
         return sorted((_described(self.storage, task.file, uid) for task in scan.plan_files()), key=row_order)
+
+    def _by_partition(self, table: Table, name: str, snapshot_id: int | None = None) -> dict[Partition, list[DataFile]]:
+        columns, uid = TABLES[name].partition, _uid_field(table)
+        found: dict[Partition, list[DataFile]] = {}
+        for task in table.scan(snapshot_id=snapshot_id).plan_files() if table.current_snapshot() else ():
+            key, *values = (task.file.partition[i] for i in range(len(columns)))
+            place = Partition(name, key, tuple(zip(columns[1:], values, strict=True)))
+            found.setdefault(place, []).append(_described(self.storage, task.file, uid))
+        return found
 
     def _scan(self, name: str, key: str | None, columns: Any, where: Any, slice_: Any) -> Any:
         table = self.table(name)

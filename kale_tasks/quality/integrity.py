@@ -60,16 +60,17 @@ def _unexplained(subject: Subject) -> float:
 def _unread(subject: Subject) -> float | None:
     # Of several inputs, a step maps over one and looks rows up in the others: only that one is read completely.
     counts = [found.count for name, found in subject.inputs.items() if name in TABLES]
-    if not counts or subject.lake.preview:
+    if not counts or subject.lake.preview or not subject.suite.one_each:
         return None
     return min(abs(count - subject.committed.rows_in) for count in counts)
 
 
 def _order_breaks(subject: Subject) -> float:
     breaks, last = 0, ""
+    wrong = pc.less_equal if subject.suite.one_each else pc.less
     for table in subject.rows.batches(["uid"]):
         uid = pa.concat_arrays([pa.array([last], pa.string()), *table["uid"].chunks])
-        breaks += pc.sum(pc.fill_null(pc.less_equal(uid[1:], uid[:-1]), True)).as_py() or 0
+        breaks += pc.sum(pc.fill_null(wrong(uid[1:], uid[:-1]), True)).as_py() or 0
         last = uid[-1].as_py() or last
     return breaks
 

@@ -20,7 +20,7 @@ from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import CLEARED, comparison_set, read_acceptance, read_verdict
 from kale_tasks.registry import Registry
 from kale_tasks.runner.run import unpinned
-from kale_tasks.runner.seal import SealedRun
+from kale_tasks.runner.seal import SealedRun, read_committed
 from kale_tasks.runner.verbs import read_plan
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
@@ -73,6 +73,7 @@ class Suite:
     tables: ClassVar[Mapping[str, Sequence[str]]] = {}  # other tables that its queries read, and their columns
     inputs: ClassVar[Sequence[str]] = ()  # tables that a run must name as its inputs
     text: ClassVar[bool] = False  # derives `words`, whose distribution is compared with that of earlier keys
+    one_each: ClassVar[bool] = True  # a row of the input gives one row at most
 
     def features(self, rows: pa.Table) -> Mapping[str, Any]:
         """Derive columns from the rows. Called once per batch, for Spark in its executors."""
@@ -111,6 +112,7 @@ class JoinedSuite(Suite):
         self.columns, self.tables = list(columns), tables  # type: ignore[misc]
         self.inputs = [name for suite in suites for name in suite.inputs]  # type: ignore[misc]
         self.text = any(suite.text for suite in suites)  # type: ignore[misc]
+        self.one_each = all(suite.one_each for suite in suites)  # type: ignore[misc]
 
     def features(self, rows: pa.Table) -> Mapping[str, Any]:
         return _merged("column", [suite.features(rows) for suite in self.suites])
@@ -145,13 +147,16 @@ class Subject:
         """The rows of a run that is not committed yet."""
         spec = sealed_spec(run)
         rows = run.snapshot(lake.storage, spec.partition(run.key))
-        return cls(lake, settings, spec, find_suite(run.step), rows, run.compared, _inputs(lake, run.folder))
+        return cls(lake, settings, spec, find_suite(run.step, run.suite), rows, run.compared, _inputs(lake, run.folder))
 
     @classmethod
     def of_committed(cls, lake: Lake, settings: Settings, step: str, key: str) -> "Subject":
         """The committed rows of a step and key; raises Conflict if there are none."""
-        suite, spec = find_suite(step), step_spec(step, settings.caption.recipe)  # raises for a step without checks
+        find_suite(step)  # raises for a step without checks
+        spec = step_spec(step, settings.caption.recipe)
         rows = Snapshot.open(lake, spec.partition(key))
+        sealed = read_committed(lake.storage, spec.table, key, rows.committed)
+        suite = find_suite(step, sealed.suite if sealed else None)
         verdict = read_verdict(lake.storage, rows.committed.seal_id)
         compared = verdict["compared"] if verdict else comparison_set(lake, rows.partition, settings.quality.drift.keys)
         folder = run_folder(spec.table, key, rows.committed.fingerprint)
@@ -207,12 +212,15 @@ def sealed_spec(run: SealedRun) -> StepSpec:
 CHECKS: Registry[type[Suite]] = Registry("suite of checks", "kale.checks", {})  # those of other packages
 
 
-def find_suite(step: str) -> Suite:
-    """Join all suites of a step, the built-in one first. Raises BadConfig if there is none."""
+def find_suite(step: str, built_in_suite: str | None = None) -> Suite:
+    """Join all suites of a step, the built-in one first. Raises BadConfig if there is none.
+
+    Passes are checked by what they ask: the built-in suite is the one with which the run was sealed.
+    """
     spec = step_spec(step)
     if spec.suite is None:
         raise BadConfig(f"There are no checks for '{step}'. Steps with checks: {', '.join(checked_steps())}.")
-    module, _, name = spec.suite.partition(":")
+    module, _, name = (built_in_suite or spec.suite).partition(":")
     built_in: Suite = getattr(import_module(module), name)()
     added = [CHECKS.find(name)() for name in CHECKS.names]
     return JoinedSuite([built_in, *(suite for suite in added if spec.label in suite.steps)])

@@ -15,24 +15,24 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class PassOutline(NamedTuple):
-    """The name of a pass, whether it asks a model, and whether its texts are checked before they are committed."""
+    """The name of a pass, whether it asks a model, and whether its texts are plain descriptions of the images."""
 
     name: str
     asks: bool
-    checked: bool  # it describes each image by one text; others are checked as part of the captions
+    describes: bool
 
 
 def outline(name: str) -> list[PassOutline]:
     """Read the names of a recipe's passes, in order. Nothing else of the file is looked at."""
     found = yaml.safe_load(recipe_path(name).read_text(encoding="utf-8"))
     try:
-        return [PassOutline(str(block["name"]), "ask" in block, _is_checked(block)) for block in found["passes"]]
+        return [PassOutline(str(block["name"]), "ask" in block, _describes(block)) for block in found["passes"]]
     except (KeyError, TypeError) as error:
         raise BadConfig(f"The recipe '{name}' has no list of named passes. `kale recipe lint` says more.") from error
 
 
-def _is_checked(block: Mapping[str, Any]) -> bool:
-    plain = "ask" in block and not {"for_each", "schema", "when"} & block.keys()
+def _describes(block: Mapping[str, Any]) -> bool:
+    plain = "ask" in block and not {"for_each", "schema", "when", "otherwise"} & block.keys()
     return plain and block.get("image") is True and block.get("n", 1) == 1
 
 

@@ -37,7 +37,7 @@ class Prompt(Section):
     def messages(self, values: Mapping[str, SlotValue], *, image: bool) -> list[Message]:
         """Fill in the template for one row and return chat messages. The image, if any, precedes the text."""
         alt = values.get("alt", "")
-        if isinstance(alt, str):
+        if alt and isinstance(alt, str):
             values = {**values, "alt": tame(alt)[: self.alt_characters]}
         user = fill(self.user, values)
         content: Any = [{"type": "image"}, {"type": "text", "text": user}] if image else user

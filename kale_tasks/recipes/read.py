@@ -27,6 +27,7 @@ from kale_tasks.recipes.slots import COLUMNS, filter_problem, slots
 
 _FIELDS = ("about", "models", "passes", "caption", "also", "student")
 _RESERVED = ("captions", "image", "item", *STEPS, *COLUMNS)
+_SHOWN_TO_STUDENTS = {"alt"}  # in stage 2, besides the image
 Where = tuple[str | int, ...]
 
 
@@ -281,10 +282,9 @@ def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> 
         for name in set(lesson.without) - prompt.reads:
             file.report((*where, "without"), f"the prompt has no slot {{{name}}}")
     for place, prompt in prompts:
-        for name in prompt.reads - COLUMNS.keys():
-            file.report(
-                place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {', '.join(COLUMNS)}"
-            )
+        for name in prompt.reads - _SHOWN_TO_STUDENTS:
+            shown = ", ".join(_SHOWN_TO_STUDENTS)
+            file.report(place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {shown}")
 
 
 def _sources(passes: Sequence[AnyPass], name: str) -> set[str]:

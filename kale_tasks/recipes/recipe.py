@@ -8,7 +8,18 @@ from pydantic import Field
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.recipes.files import recipe_path
-from kale_tasks.recipes.parts import AnyPass, AskPass, Lesson, ModelSpec, Student, Task, VerifyPass
+from kale_tasks.recipes.parts import (
+    AnyPass,
+    AskPass,
+    ExpertPass,
+    Lesson,
+    ModelSpec,
+    PickPass,
+    ScorePass,
+    Student,
+    Task,
+    VerifyPass,
+)
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.settings.section import Section
@@ -54,6 +65,13 @@ class Recipe(Section):
         if name in COLUMNS:
             return {name}
         return {name}.union(*(self.sources(read) for read in self.find(name).reads()))
+
+    def may_be_empty(self, name: str) -> bool:
+        """Whether a pass may find nothing in a row: experts, and what rates or picks only what these find."""
+        one = self.find(name)
+        if isinstance(one, ScorePass | PickPass):
+            return all(self.may_be_empty(read) for read in one.reads() if read not in COLUMNS)
+        return isinstance(one, ExpertPass)
 
     @property
     def dense(self) -> str | None:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from kale_tasks.text.taming import tame
@@ -50,18 +51,12 @@ class Slot:
 
 def slots(template: str) -> Iterator[Slot]:
     """Yield the slots of a template in order. Other braces are plain text."""
-    for match in _SLOT.finditer(template):
-        yield _slot(match)
+    yield from (part for part in _parts(template) if isinstance(part, Slot))
 
 
 def fill(template: str, values: Mapping[str, SlotValue]) -> str:
     """Replace the slots of a template once; braces in the inserted texts have no effect. A missing value is empty."""
-
-    def text(match: re.Match[str]) -> str:
-        slot = _slot(match)
-        return slot.fill(values.get(slot.name, ""))
-
-    return _SLOT.sub(text, template)
+    return "".join(part if isinstance(part, str) else part.fill(values.get(part.name, "")) for part in _parts(template))
 
 
 def filter_problem(slot: Slot) -> str:
@@ -72,6 +67,17 @@ def filter_problem(slot: Slot) -> str:
         if name in _NUMBERS and not re.fullmatch(r"\d+(\.\d+)?" if name == "least" else r"[1-9]\d*", argument):
             return f"the filter '{name}' takes a number, as in {{{slot.name}|{name}:{_NUMBERS[name]}}}"
     return ""
+
+
+@lru_cache(maxsize=256)
+def _parts(template: str) -> tuple[Slot | str, ...]:
+    """The slots of a template, and the plain texts between them."""
+    found: list[Slot | str] = []
+    end = 0
+    for match in _SLOT.finditer(template):
+        found += [template[end : match.start()], _slot(match)]
+        end = match.end()
+    return (*found, template[end:])
 
 
 def _slot(match: re.Match[str]) -> Slot:

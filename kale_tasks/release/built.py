@@ -47,7 +47,7 @@ class Built:
     @cached_property
     def recipes(self) -> list[str]:
         """The recipes whose captions it has."""
-        return sorted({_recipe(file) for file in self.files})
+        return sorted({recipe_of(file.name) for file in self.files})
 
     @cached_property
     def configs(self) -> dict[str, Format]:
@@ -71,7 +71,7 @@ class Built:
         recipe, plain = self._split(config)
         form = self.configs.get(config) or next((f for f in self.formats if plain in f.configs), None)
         name = form.name if form else plain
-        files = [file for file in self.files if file.format == name and recipe in ("", _recipe(file))]
+        files = [file for file in self.files if file.format == name and recipe in ("", recipe_of(file.name))]
         return [file for file in files if "/stage1/" in file.name] if plain == "core" else files
 
     def _split(self, config: str) -> tuple[str, str]:
@@ -130,5 +130,6 @@ def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
             yield PartitionCheck(name, status, found["failed"], found["warnings"], accepted["why"] if accepted else "")
 
 
-def _recipe(file: ReleaseFile) -> str:
-    return file.name.split("/")[1]
+def recipe_of(name: str) -> str:
+    """The recipe whose captions a file of a release has, by the name of the file."""
+    return name.split("/")[1]

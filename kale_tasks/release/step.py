@@ -59,10 +59,6 @@ class Release(Step):
             and p.key not in marked
             and s.committed.rows
             and is_fresh(p.key, s.committed, current)
-            and p.key <= key
-            and p.key not in marked
-            and s.committed.rows
-            and is_fresh(p.key, s.committed, current)
         }
         if not any(partition.within({"stage": 1}) for partition in captions):
             raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")

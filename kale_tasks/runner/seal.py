@@ -46,6 +46,7 @@ class SealedRun(BaseModel):
     files: dict[str, list[PartFile]]
     shards: list[str]
     compared: dict[str, str] = {}  # partitions that its checks compare it with, and the seal id of each
+    suite: str | None = None  # of its checks
     folder: str = Field("", exclude=True)  # where its `run.json` is
     seal_id: str = Field("", exclude=True)  # hash of its first `run.json`, which names its verdict
 
@@ -116,7 +117,7 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     sealed = _sealed(run, [found[number] for number in sorted(found)])
     if run.step.suite:
         compared = comparison_set(run.lake, run.step.partition(run.key), run.settings.quality.drift.keys)
-        sealed = sealed.model_copy(update={"compared": compared})
+        sealed = sealed.model_copy(update={"compared": compared, "suite": run.step.suite})
     run.lake.storage.put_if(_path(run.folder), sealed.model_dump_json().encode(), None)
     return read_sealed(run.lake.storage, run.folder) or sealed
 

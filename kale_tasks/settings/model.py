@@ -36,7 +36,9 @@ class Maintenance(Section):
     keep_days: float = runtime("Days for which snapshots are kept.", ge=0)
     grace_hours: float = runtime("Hours for which unused metadata and temporary files are kept.", ge=0)
     preview_days: float = runtime("Days for which a preview is kept, from its last file.", ge=0)
-    run_days: float = runtime("Days for which a run that is not committed keeps its files, from its last one.", ge=0)
+    run_days: float = runtime(
+        "Days for which a run that is not committed keeps its files, and texts stay that nothing is made of.", ge=0
+    )
 
 
 class Settings(Section):

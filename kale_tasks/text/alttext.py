@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from kale_tasks.text.sentences import sentences
-from kale_tasks.text.taming import find_orders
+from kale_tasks.text.taming import find_orders, readings
 from kale_tasks.text.words import pattern, words
 
 _WORD = re.compile(r"\w+")
@@ -38,11 +38,15 @@ class PromptAlt:
         return ["alt_noise", f"alt_{self.noise}"] if self.noise else []
 
 
+_EMPTY = PromptAlt("", "", "empty")
+
+
 def prepare_alt(alt: str | None) -> PromptAlt:
     """Cut instructions off an alt-text and judge whether what remains is noise."""
-    raw = alt or ""
-    text = without_instructions(raw)
-    return PromptAlt(text, raw[len(text) :], alt_noise(text))
+    if not alt:
+        return _EMPTY
+    text = without_instructions(alt)
+    return PromptAlt(text, alt[len(text) :], alt_noise(text))
 
 
 def alt_noise(alt: str) -> str:
@@ -81,9 +85,11 @@ def without_instructions(alt: str) -> str:
 def injected_words(cut: str, *sources: str) -> set[str]:
     """Return the words of cut instructions that would show in a caption that obeyed them.
 
-    These are names, words in capitals and quoted words that none of the sources has.
+    These are names, words in capitals and quoted words that none of the sources has, also if they are disguised.
     """
+    texts = list(dict.fromkeys(readings(cut)))
     known = {word.lower() for source in sources for word in _WORD.findall(source)}
-    marked = {word for word in _WORD.findall(cut) if len(word) >= 4 and word[:1].isupper()}
-    quoted = {word for match in _QUOTED.findall(cut) for word in _WORD.findall(match) if len(word) >= 4}
+    marked = {word for text in texts for word in _WORD.findall(text) if len(word) >= 4 and word[:1].isupper()}
+    quotes = [match for text in texts for match in _QUOTED.findall(text)]
+    quoted = {word for match in quotes for word in _WORD.findall(match) if len(word) >= 4}
     return {word.lower() for word in marked | quoted} - known - _COMMON

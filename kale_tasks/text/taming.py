@@ -18,7 +18,7 @@ from kale_tasks.text.words import pairs, pattern
 # Control tokens of chat templates (whatever their names), tags, the delimiter of our own prompts, and roles.
 _TOKENS = re.compile(
     r"<\|[^<>|]{0,60}\|?>|<+/?[^\W\d][^<>]{0,60}>+"
-    r"|\[/?(?:INST|IMG|THINK|ARGS|CALL_ID|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT|MODEL_SETTINGS)\]"
+    r"|\[/?(?:INST|IMG|AUDIO|THINK|ARGS|CALL_ID|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT|MODEL_SETTINGS)\]"
     r"|\[/[A-Z_]+\]|\[[A-Z]+(?:_[A-Z0-9]+)+\]"
     r"|#{2,}\s*(?:system|instructions?|input|user|human|assistant|response)\b:?"
     r"|(?<=\n)\s*(?:system|user|human|assistant|model)\s*:",
@@ -55,12 +55,22 @@ def find_orders(text: str) -> int | None:
     invisible ones, spaced letters, digits for letters, reversed text, ROT13, percent-encoding and Base64.
     """
     starts = [view.places[at] for view in _views(text) if (at := _order(view.text)) is not None]
-    starts += [match.start() for match in _ENCODED.finditer(text) if _hides_text(match[0])]
+    starts += [match.start() for match in _ENCODED.finditer(text) if _hidden_text(match[0])]
     if "%20" in text and _order(unquote(text)) is not None:
         starts.append(text.rfind(" ", 0, text.find("%20")) + 1)
     if not starts and (match := _orders().search(text[::-1])):
         starts.append(len(text) - match.end())
     return min(starts, default=None)
+
+
+def readings(text: str) -> Iterator[str]:
+    """Yield a text that gives instructions as it is, without its disguise, and decoded."""
+    folded = _Folded.of(text).text
+    yield from (text, folded, folded.translate(_LOOKALIKES), unquote(text))
+    yield from (view.text for view in _views(text) if _order(view.text) is not None)
+    yield from (hidden for match in _ENCODED.finditer(text) if (hidden := _hidden_text(match[0])))
+    if _order(text[::-1]) is not None:
+        yield text[::-1]
 
 
 @cache
@@ -108,6 +118,7 @@ def _views(text: str) -> Iterator[_Folded]:
     folded = plain if text.isascii() else _Folded.of(text)
     yield folded
     if not text.isascii():
+        yield plain  # the vowel signs of some scripts are marks, which folding removes
         yield folded.changed(folded.text.translate(_LOOKALIKES))
     if _SPACED.search(folded.text):
         removed = {match.start() for match in _SEPARATOR.finditer(folded.text)}
@@ -117,8 +128,8 @@ def _views(text: str) -> Iterator[_Folded]:
     yield folded.changed(codecs.encode(folded.text, "rot13"))
 
 
-def _hides_text(encoded: str) -> bool:
-    """Whether Base64 or hexadecimal digits decode to readable text of several words."""
+def _hidden_text(encoded: str) -> str:
+    """The text of several words that Base64 or hexadecimal digits decode to; empty if they do not."""
     decoders: tuple[Callable[[], bytes], ...] = (
         lambda: base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True),
         lambda: bytes.fromhex(encoded),
@@ -129,5 +140,5 @@ def _hides_text(encoded: str) -> bool:
         except (binascii.Error, ValueError):
             continue
         if plain.isprintable() and plain.count(" ") >= 2:
-            return True
-    return False
+            return plain
+    return ""

@@ -1,9 +1,13 @@
--- Counts the rows of two releases by what happened to them. Tables: old_rows and new_rows, with uid and caption.
+-- Counts the rows of two releases by what happened to them, by recipe. Tables: old_rows and new_rows, with recipe, uid and
+-- caption.
 SELECT
-    count(*) FILTER (WHERE old.uid IS NULL) AS added,
-    count(*) FILTER (WHERE new.uid IS NULL) AS removed,
-    count(*) FILTER (WHERE old.uid = new.uid AND old.caption IS DISTINCT FROM new.caption) AS changed,
-    count(*) FILTER (WHERE old.uid = new.uid AND old.caption IS NOT DISTINCT FROM new.caption) AS same,
-    count(old.uid) AS old
-FROM (SELECT uid, hash(caption) AS caption FROM old_rows) AS old
-FULL JOIN (SELECT uid, hash(caption) AS caption FROM new_rows) AS new ON old.uid = new.uid
+    recipe,
+    count(*) FILTER (WHERE old.rows IS NULL) AS added,
+    count(*) FILTER (WHERE new.rows IS NULL) AS removed,
+    count(*) FILTER (WHERE old.rows = new.rows AND old.caption IS DISTINCT FROM new.caption) AS changed,
+    count(*) FILTER (WHERE old.rows = new.rows AND old.caption IS NOT DISTINCT FROM new.caption) AS same,
+    count(old.rows) AS old
+FROM (SELECT recipe, uid, hash(caption) AS caption, 1 AS rows FROM old_rows) AS old
+FULL JOIN (SELECT recipe, uid, hash(caption) AS caption, 1 AS rows FROM new_rows) AS new USING (recipe, uid)
+GROUP BY recipe
+ORDER BY recipe

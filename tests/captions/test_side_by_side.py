@@ -1,14 +1,18 @@
 """Two recipes on one key: they share the pass that describes; status, report and release show both."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import yaml
 
-from kale_tasks.cli.inspect import _status
+from kale_tasks.cli.inspect import _compare, _status
+from kale_tasks.pending import pending_work
 from kale_tasks.quality.report import gather
-from kale_tasks.release.built import read
+from kale_tasks.release.built import manifest, read
+from kale_tasks.release.diff import diff
 from kale_tasks.release.step import Release
+from kale_tasks.release.targets.base import Current
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from tests.captions.conftest import Opener
@@ -47,8 +51,25 @@ def test_two_recipes_share_a_pass_and_are_shown_side_by_side(opened: Opener, tmp
     assert {"stage 1 (demo)", "stage 1 (plain)"} <= {row["source"] for row in report.metrics}
     assert report.funnel["captions, stage 1, plain"] == len(given)
 
+    lacks = pending_work(lake, settings)["recipes"]
+    assert {name: of["stage1"] for name, of in lacks.items()} == {"demo": [], "plain": []}
+
+    snapshots = [s.snapshot_id for s in lake.table("captions").snapshots()]
+    (changed,) = _compare(lake, "captions", snapshots[0], snapshots[-1])
+    assert (changed["recipe"], changed["stage"], changed["rows_in"]) == ("plain", 1, len(given))
+
     execute(Run(Release(), lake, settings, "all"))
     built = read(lake, "all")
+    found = diff(lake, built, Current())
+    assert {name: of.rows_in for name, of in found.recipes.items()} == {"demo": len(given), "plain": len(given)}
+    assert f"demo: {len(given)} rows in, 0 out" in str(found)
     assert {"demo-full", "plain-full", "demo-core"} <= built.configs.keys()
     assert built.rows("demo-full") == built.rows("plain-core") == len(given)
     assert built.rows("full") == 2 * len(given)
+
+    published = Current(manifest=json.loads(manifest(built)))
+    lake.storage.delete(next(file.path for file in built.files if "/plain/" in file.name and file.format == "captions"))
+    only = {"schedule": {"recipes": []}, "caption": {"recipe": "demo"}}
+    execute(Run(Release(), lake, settings.with_values(only), "all"))
+    found = diff(lake, read(lake, "all"), published)
+    assert (found.rows_same, found.rows_out, found.recipes["plain"].rows_out) == (len(given), len(given), len(given))

@@ -78,8 +78,10 @@ def with_alt(pair: Pair, text: str) -> Pair:
     return replace(pair, alt=replace(pair.alt, text=text))
 
 
-def give(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) -> None:
-    """Commit the pairs and images of a key."""
+def give(
+    lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY, contexts: Mapping[str, str] | None = None
+) -> None:
+    """Commit the pairs and images of a key, with the text around images by uid."""
     shard = f"images/key={key}/given.tar"
     lake.storage.put(shard, b"".join(pair.image for pair in given))
     rows, offset = [], 0
@@ -97,6 +99,7 @@ def give(lake: Lake, settings: Settings, given: Sequence[Pair], key: str = KEY) 
             "url": f"https://example.org/{p.uid}",
             "alt_text": p.alt.text,
             "text": p.alt.text,
+            "context": (contexts or {}).get(p.uid),
             "split": p.split,
         }
         for p in given

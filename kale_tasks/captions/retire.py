@@ -1,0 +1,96 @@
+"""Retires texts of passes that no recipe has any more: they leave their table, and maintenance deletes the files.
+
+A changed pass has another id, and its texts are made anew beside the old ones. Those stay while something is made of
+them: captions of the key, whatever recipe they are of, a run that is planned, or texts that stay themselves.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+from kale_tasks.captions.steps import pass_specs
+from kale_tasks.errors import BadConfig
+from kale_tasks.lake.commit import Moved, discard
+from kale_tasks.lake.holds import read_hold
+from kale_tasks.lake.maintain import WITHDRAWN
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.recipes.files import recipes_of
+from kale_tasks.runner.verbs import read_plan
+from kale_tasks.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+_Texts = dict[str, Committed]  # the passes of a key, by id
+
+
+def retire(lake: Lake, settings: Settings, grace: timedelta, *, dry_run: bool = False) -> list[Partition]:
+    """Take the texts out of their table that nobody has used for this long, and return their partitions."""
+    try:
+        wanted = {spec.name for recipe in recipes_of(settings) for spec in pass_specs(recipe)}
+    except BadConfig as error:
+        _LOG.warning("No texts are retired, because the passes of the recipes are not known. %s", error)
+        return []
+    found = [Partition.of("texts", key, {"pass": name}) for key, name in _unused(lake, wanted, grace)]
+    return found if dry_run else [partition for partition in found if _discarded(lake, partition)]
+
+
+def _unused(lake: Lake, wanted: Iterable[str], grace: timedelta) -> Iterator[tuple[str, str]]:
+    """Yield key and id of the passes that nothing is made of."""
+    if not {"texts", "captions"} <= set(lake.tables()):
+        return
+    captions = lake.partitions("captions")
+    for key, texts in _by_key(lake).items():
+        if texts.keys() <= set(wanted):
+            continue
+        made = [committed for partition, committed in captions.items() if partition.key == key]
+        named = [*wanted, *(name for one in made for name in one.inputs), *_planned(lake, key)]
+        kept = _with_sources(named, texts)
+        before = datetime.now(UTC) - grace
+        # What replaced them was committed last: their time begins then.
+        if all(datetime.fromisoformat(one.at) < before for one in (*made, *texts.values())):
+            yield from ((key, name) for name in texts.keys() - kept)
+
+
+def _by_key(lake: Lake) -> dict[str, _Texts]:
+    found: dict[str, _Texts] = {}
+    for partition, committed in lake.partitions("texts").items():
+        found.setdefault(partition.key, {})[str(partition.columns["pass"])] = committed
+    return found
+
+
+def _with_sources(named: Iterable[str], texts: Mapping[str, Committed]) -> set[str]:
+    """The named passes of a key, and all that these were made of."""
+    kept, left = set[str](), [name for name in named if name in texts]
+    while left:
+        name = left.pop()
+        if name not in kept:
+            kept.add(name)
+            left += [source for source in texts[name].inputs if source in texts]
+    return kept
+
+
+def _planned(lake: Lake, key: str) -> Iterator[str]:
+    """Yield the inputs of every run of a key that is planned, not sealed and not withdrawn."""
+    for table in ("texts", "captions"):
+        paths = {entry.path for entry in lake.storage.entries(f"{table}/key={key}")}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            if name == "plan.json" and f"{folder}/{WITHDRAWN}" not in paths and f"{folder}/run.json" not in paths:
+                plan = read_plan(lake, folder)
+                yield from plan.inputs if plan else ()
+
+
+def _discarded(lake: Lake, partition: Partition) -> bool:
+    if read_hold(lake.storage, partition):
+        return False
+    committed = lake.committed(partition.table, partition.key, partition.columns)
+    side = Partition.of("quarantine", partition.key, {"step": partition.columns["pass"]})
+    quarantined = lake.committed(side.table, side.key, side.columns)
+    try:
+        if committed:
+            discard(lake, partition, committed)
+        if quarantined:
+            discard(lake, side, quarantined)
+    except Moved:
+        return False  # somebody has made it again just now
+    return True
