@@ -38,6 +38,7 @@ _EXTRAS = {
 # Commands and groups of commands by the panel of `kale --help`, each with an example.
 _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     "Run": [
+        (landing.adopt, "kale adopt archives/laion --key laion-001"),
         (run.run, "kale run ingest --key 2026-11-01"),
         (run.plan, "kale plan ingest --key 2026-11-01 --json"),
         (run.work, "kale work ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123 --chunk 0"),

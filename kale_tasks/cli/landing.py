@@ -1,10 +1,11 @@
-"""The commands `kale landing ...`: look at landing files before they are ingested."""
+"""`kale landing check` looks at landing files before they are ingested; `kale adopt` links a folder as a key's."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, say, say_table, settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at landing files.")
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows that are read of each file.")]
@@ -36,3 +37,19 @@ def check(key: LandingKey, rows: Rows = 1000, show: Shown = 10, sets: Sets = Non
     print(f"Of {found.rows:,} rows that were read, {found.dropped.total():,} would be dropped.")
     if dropped:
         say_table(dropped, False)
+
+
+Archive = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder with tars, tables or pictures.")]
+
+
+def adopt(source: Archive, key: Key, sets: Sets = None) -> None:
+    """Take a folder of tars or pictures as the landing files of a key, and show what is in it. Nothing is copied.
+
+    The landing gets links to the files, so they must stay where they are. `kale run ingest` and `kale run images` then
+    read them in place.
+    """
+    from kale_tasks.lake.landing import link_files
+
+    number = link_files(settings(sets), source, key)
+    print(f"Linked {number:,} files as the landing files of {key}.")
+    check(key, sets=sets)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from kale_tasks.contract.step import part_span
 from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.errors import BadData
-from kale_tasks.images.adopt import AdoptedImage, TarIndex, tar_files
+from kale_tasks.images.adopt import AdoptedImage, ArchiveIndex, archive_files
 from kale_tasks.images.decode import FACES_BLURRED, ImageInfo
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
@@ -57,9 +57,9 @@ class PartOpener:
     def __init__(self, run: Run, chunk: Chunk, pool: DecodePool) -> None:
         self._run, self._chunk, self._pool = run, chunk, pool
         self._pairs = run.rows("pairs")
-        entries = tar_files(run.lake, run.key)
+        entries = archive_files(run.lake, run.key)
         self.fetches = not entries or run.settings.images.fetch_missing
-        self._tars = TarIndex(run.lake, run.folder, entries)
+        self._tars = ArchiveIndex(run.lake, run.folder, entries)
         self._tars.build(chunk.index)
 
     def open(self, number: int) -> OpenPart:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.experts.faces import Faces
-from kale_tasks.images.adopt import tar_files
+from kale_tasks.images.adopt import archive_files
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet, evaluation_content, finalize
 from kale_tasks.images.fetch_loop import fetch_parts
@@ -25,7 +25,7 @@ class Images(Step):
     """`pairs` to `images`: adopted from tars of the landing, or fetched."""
 
     name: ClassVar[str] = "images"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     table: ClassVar[str] = "images"
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
@@ -37,7 +37,7 @@ class Images(Step):
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the pairs, of the tars and of the evaluation set."""
-        tars, evaluation = tar_files(lake, key), evaluation_content(lake)
+        tars, evaluation = archive_files(lake, key), evaluation_content(lake)
         return {
             "pairs": committed_input(lake, "pairs", key),
             **({"tars": sampled_content(landing_storage(settings), tars)} if tars else {}),

@@ -12,15 +12,13 @@ import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.lake.landing import landing_files, landing_storage
+from kale_tasks.lake.landing import BESIDE, is_picture, landing_files, landing_storage, stem_and_ending
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.settings.model import Settings
 
 FORMATS = ("parquet", "arrow", "json", "jsonl", "csv", "tsv", "tar", "pictures")
 _ENDINGS = {**{name: name for name in FORMATS[:-1]}, "ndjson": "jsonl", "feather": "arrow"}
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
-_BESIDE = (".json", ".txt")  # the files that describe a picture of the same name
 # JSON files that other tools write about their data: img2dataset, `datasets`.
 _ABOUT = re.compile(r"(?:.*_stats|dataset_infos?|dataset_dict|state|metadata_schema)\.json")
 # Compressions by file ending, with the assumed bytes per row of files that do not record how many rows they hold.
@@ -77,19 +75,16 @@ def data_files(settings: Settings, key: str) -> list[DataFile]:
 
 def _beside_pictures(entries: Sequence[Entry]) -> dict[str, DataFile]:
     """Return for each folder with pictures the text and JSON files beside them, as one file."""
-    pictures = {str(PurePosixPath(e.path).with_suffix("")) for e in entries if _suffix(e.path) in _PICTURES}
+    pictures = {stem_and_ending(entry.path)[0] for entry in entries if is_picture(entry.path)}
     found: dict[str, list[Entry]] = {}
     for entry in entries:
-        if _suffix(entry.path) in _BESIDE and str(PurePosixPath(entry.path).with_suffix("")) in pictures:
+        stem, ending = stem_and_ending(entry.path)
+        if ending in BESIDE and stem in pictures:
             found.setdefault(str(PurePosixPath(entry.path).parent), []).append(entry)
     return {
         folder: DataFile(0, f"{folder}/", "pictures", "", sum(e.size for e in some), tuple(e.path for e in some))
         for folder, some in found.items()
     }
-
-
-def _suffix(path: str) -> str:
-    return PurePosixPath(path).suffix.lower()
 
 
 def tag_of(landing: Storage, file: DataFile) -> str:

@@ -8,15 +8,16 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from pathlib import PurePosixPath
 from typing import IO, Any
 
+from kale_tasks.lake.landing import BESIDE, is_picture, place_url, stem_and_ending
 from kale_tasks.lake.storage.base import Storage
 
 LINE_BYTES = 1 << 22  # a longer line, CSV field or object is no record of a pair
 _RECORD_LINES = 1000  # a CSV record of more lines has a quote that is not closed
 _BLOCK = 1 << 20
 _BETWEEN = re.compile(r"[\s,\[\]]*")  # what separates the objects of an array
+PLACE = "\0place"  # in a record of a picture: the URL that it has if its source gives none
 Record = Mapping[str, Any] | None  # None: the record could not be parsed
 
 
@@ -75,13 +76,22 @@ def table(delimiter: str) -> Callable[[IO[bytes]], Iterator[Record]]:
     return records
 
 
-def tar(source: IO[bytes]) -> Iterator[Record]:
-    """Yield the JSON files of a tar, as img2dataset and WebDataset write them beside the images."""
-    end = _LastBytes(source)
+def tar(source: IO[bytes], path: str) -> Iterator[Record]:
+    """Yield a record for each sample of a tar, as img2dataset and WebDataset write them: of its `.json` and `.txt`.
+
+    The files of a sample have one name and follow each other. A sample has a picture, a `.json`, or both.
+    """
+    end, stem, files, has_picture = _LastBytes(source), "", dict[str, bytes | None](), False
     with tarfile.open(fileobj=end, mode="r|") as members:  # type: ignore[call-overload]
         for member in members:
-            if member.isfile() and member.name.lower().endswith(".json") and (content := members.extractfile(member)):
-                yield _json(content.read(LINE_BYTES + 1)) if member.size <= LINE_BYTES else None
+            name, ending = stem_and_ending(member.name)
+            if name != stem:
+                yield from _sample(f"{path}/{stem}", files, has_picture)
+                stem, files, has_picture = name, {}, False
+            if member.isfile() and ending in BESIDE and (content := members.extractfile(member)):
+                files[ending] = content.read(LINE_BYTES + 1) if member.size <= LINE_BYTES else None
+            has_picture |= member.isfile() and is_picture(member.name)
+        yield from _sample(f"{path}/{stem}", files, has_picture)
     if end.last.strip(b"\0"):  # tarfile takes a header that is cut for the end
         raise tarfile.ReadError("the file is cut: it does not end with empty blocks")
 
@@ -90,11 +100,19 @@ def beside_pictures(landing: Storage, paths: tuple[str, ...]) -> Iterator[Record
     """Yield a record for each picture of a folder, of the `.json` and the `.txt` beside it."""
     known: dict[str, dict[str, str]] = {}
     for path in paths:
-        known.setdefault(str(PurePosixPath(path).with_suffix("")), {})[PurePosixPath(path).suffix.lower()] = path
-    for found in known.values():
-        record = _json(landing.read(found[".json"])) if ".json" in found else {}
-        text = {"text": landing.read(found[".txt"])} if ".txt" in found else {}
-        yield None if record is None else {**text, **record}
+        stem, ending = stem_and_ending(path)
+        known.setdefault(stem, {})[ending] = path
+    for stem, found in known.items():
+        yield from _sample(stem, {ending: landing.read(path) for ending, path in found.items()}, has_picture=True)
+
+
+def _sample(place: str, files: Mapping[str, bytes | None], has_picture: bool) -> Iterator[Record]:
+    if not has_picture and "json" not in files:
+        return
+    record = _json(files["json"] or b"") if "json" in files else {}
+    text = {"text": files["txt"]} if files.get("txt") else {}
+    at = {PLACE: place_url(place)} if has_picture else {}
+    yield None if record is None else {**text, **record, **at}
 
 
 def _utf8(source: Any) -> io.BufferedReader:

@@ -35,7 +35,6 @@ _RECORDS: dict[str, Callable[[Any], Iterator[Record]]] = {
     "jsonl": records.json_lines,
     "csv": records.table(","),
     "tsv": records.table("\t"),
-    "tar": records.tar,
 }
 BROKEN = (
     pa.ArrowException,
@@ -88,7 +87,7 @@ def records_of(landing: Storage, file: DataFile) -> Iterator[Record]:
         landing.arrow.open_input_stream(file.path, compression=None) as raw,
         _UNPACK[file.compression](raw) as source,
     ):
-        yield from _RECORDS[file.format](source)
+        yield from records.tar(source, file.path) if file.format == "tar" else _RECORDS[file.format](source)
 
 
 def columns_of(landing: Storage, file: DataFile) -> list[str]:
@@ -99,7 +98,8 @@ def columns_of(landing: Storage, file: DataFile) -> list[str]:
     if file.format == "arrow":
         with landing.arrow.open_input_file(file.path) as source:
             return list(_arrow_batches(_unpacked(file, source))[0].names)
-    return list(dict.fromkeys(name for record in islice(records_of(landing, file), 100) for name in record or ()))
+    first = islice(records_of(landing, file), 100)
+    return list(dict.fromkeys(name for record in first for name in record or () if name != records.PLACE))
 
 
 def _batched(found: Iterator[Record]) -> Iterator[list[Record]]:
@@ -188,9 +188,10 @@ def _missing_columns(
 
 
 def _batch_of(piece: Piece, some: Sequence[Record], names: Mapping[str, Sequence[str]]) -> pa.RecordBatch:
+    wanted_of = {**names, "url": [*names["url"], records.PLACE]}
     columns = {
         name: [next((r[n] for n in wanted if r.get(n) is not None), None) if r else None for r in some]
-        for name, wanted in names.items()
+        for name, wanted in wanted_of.items()
     }
     reasons = [None if r is not None else "bad_record" for r in some]
     if piece.file.format in ("csv", "tsv"):

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.keys import MANIFEST, MARKER, check_key
@@ -13,6 +16,11 @@ from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.settings.model import Settings
 
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 12
+_PICTURES = frozenset(
+    {"jpg", "jpeg", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"}
+)  # endings, as archives name them; what a file holds is read from its first bytes
+BESIDE = frozenset({"json", "txt"})  # endings of the files that describe a picture of the same name
+_PLACES = "https://landing.invalid/"  # a host that never exists: nothing can be fetched from it
 
 
 def landing_storage(settings: Settings) -> Storage:
@@ -33,6 +41,22 @@ def landing_files(settings: Settings, key: str) -> list[Entry]:
     """
     entries = landing_storage(settings).entries(check_key(key))
     return sorted((entry for entry in entries if not is_hidden(entry.path)), key=lambda entry: entry.path)
+
+
+def stem_and_ending(path: str) -> tuple[str, str]:
+    """Split a path at its last dot; the ending is in lower case. Files of one sample have one stem."""
+    stem, _, ending = path.rpartition(".")
+    return stem, ending.lower()
+
+
+def is_picture(path: str) -> bool:
+    """Tell whether the name of a file is that of a picture."""
+    return stem_and_ending(path)[1] in _PICTURES
+
+
+def place_url(stem: str) -> str:
+    """Return the URL of a picture whose source gives it none: where it has landed, as a path without its ending."""
+    return _PLACES + quote(str(PurePosixPath(stem)))
 
 
 def is_complete(settings: Settings, key: str, entries: Sequence[Entry]) -> bool | None:
@@ -66,6 +90,33 @@ def is_hidden(path: str) -> bool:
     return any(name.startswith(("_", ".")) for name in path.split("/"))
 
 
+def link_files(settings: Settings, source: Path, key: str) -> int:
+    """Link the visible files of a folder into the landing as those of a key, mark it complete, and count them.
+
+    Nothing is copied. Links that are there already stay, so that an interrupted call can be repeated.
+    """
+    landing, root = landing_storage(settings), source.resolve()
+    if not isinstance(landing, FolderStorage):
+        place = landing.uri(check_key(key))
+        raise BadConfig(f"Files can be linked into a folder only. Copy those of {source} to {place}/ instead.")
+    target = Path(landing.root, check_key(key))
+    if root.is_relative_to(Path(landing.root).resolve()):
+        raise BadConfig(f"{source} is in the landing already. Name its key to the commands: `kale landing check KEY`.")
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not is_hidden(str(path.relative_to(root)))]
+    if not files:
+        raise BadConfig(f"There are no files in {source}. Name the folder with the tars, tables or pictures.")
+    links = {target / path.relative_to(root): path for path in files}
+    others = [entry.path for entry in landing_files(settings, key) if Path(landing.root, entry.path) not in links]
+    if taken := [path for path, file in links.items() if os.path.lexists(path) and path.resolve() != file] or others:
+        raise BadConfig(f"{key} has landing files from elsewhere, such as {taken[0]}. Choose another key.")
+    for link, file in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(link):
+            link.symlink_to(file)
+    landing.put(f"{key}/{MARKER}", b"")
+    return len(links)
+
+
 def sampled_content(landing: Storage, entries: Sequence[Entry]) -> str:
     """Return a hash of files that are too large to be read whole each time: it changes when one of them is replaced.
 
@@ -80,6 +131,9 @@ def _sampled(landing: Storage, entry: Entry) -> str:
     if not isinstance(landing, FolderStorage):
         return str(landing.tag(entry.path))
     known = hashlib.sha256(entry.modified.isoformat().encode())
+    if entry.size <= _SAMPLES * _SAMPLE_BYTES:
+        known.update(landing.read(entry.path))
+        return known.hexdigest()
     for number in range(_SAMPLES):
         known.update(landing.read(entry.path, entry.size * number // _SAMPLES, _SAMPLE_BYTES))
     return known.hexdigest()

@@ -123,7 +123,7 @@ def test_the_files_of_an_image_may_come_in_any_order(order: tuple[str, ...]) -> 
             for suffix in order:
                 _add(tar, f"{i:09}.{suffix}", json.dumps({"uid": f"u{i}"}).encode() if suffix == "json" else b"x" * 9)
     out.seek(0)
-    assert [(m.metadata["uid"], m.length) for m in read_tar(out)] == [("u0", 9), ("u1", 9), ("u2", 9)]
+    assert [(m.metadata["uid"], m.length) for m in read_tar(out, "a.tar")] == [("u0", 9), ("u1", 9), ("u2", 9)]
 
 
 def name(number: int) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from kale_tasks.airflow.sensor import list_landing
 from kale_tasks.errors import BadConfig
-from kale_tasks.images.adopt import tar_files
+from kale_tasks.images.adopt import archive_files
 from kale_tasks.ingest.pieces import data_files
 from kale_tasks.lake.landing import is_hidden, landing_files, landing_keys
 from kale_tasks.lake.tables import Lake
@@ -46,7 +46,7 @@ def test_sensor_ingest_and_image_adoption_see_the_same_files(landed: Settings) -
     assert [entry.path for entry in landing_files(landed, KEY)] == finished
     assert (sorted(seen_by_sensor), complete) == (finished, True)
     assert [file.path for file in data_files(landed, KEY)] == finished
-    assert [entry.path for entry in tar_files(Lake(landed), KEY)] == finished[2:]
+    assert [entry.path for entry in archive_files(Lake(landed), KEY)] == finished[2:]
 
 
 def test_hidden_folders_are_not_keys(landed: Settings) -> None:

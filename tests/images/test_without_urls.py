@@ -1,0 +1,164 @@
+"""Pictures whose source gives no URL, in tars and in folders, are known by the place where they landed."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kale_tasks.errors import BadConfig
+from kale_tasks.images.step import Images
+from kale_tasks.ingest.step import Ingest
+from kale_tasks.lake.landing import link_files
+from kale_tasks.lake.shards import Span, read_images
+from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
+from kale_tasks.settings import Settings
+from tests.images.plain import image
+from tests.images.world import KEY, images, settings
+from tests.ingest.world import pair
+
+OTHER = "2026-11-02"
+Known = dict[str, Any]
+
+
+def _write(folder: Path, stem: str, number: int, known: Known | None, text: str = "", ending: str = "jpg") -> None:
+    files = {f"{stem}.{ending}": image(number)}
+    if known is not None:
+        files[f"{stem}.json"] = json.dumps(known).encode()
+    if text:
+        files[f"{stem}.txt"] = text.encode()
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _packed(folder: Path, tar: Path) -> None:
+    tar.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(tar, "w") as out:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                out.add(path, str(path.relative_to(folder)))
+
+
+# What a sample has beside its picture: kind to (JSON, text, ending).
+KINDS: dict[str, tuple[Known | None, bool, str]] = {
+    "text": (None, True, "jpg"),
+    "JSON": ({}, False, "jpg"),
+    "both": ({"height": 640}, True, "jpeg"),
+    "upper case": (None, True, "JPG"),
+    "own uid": ({"uid": "%032x"}, True, "png"),
+    "name with spaces": (None, True, "jpg"),
+}
+
+
+def _samples(folder: Path, first: int) -> dict[str, int]:
+    """Write a sample of each kind; return the numbers of the pictures by the texts of their pairs."""
+    found = {}
+    for number, (kind, (known, beside, ending)) in enumerate(KINDS.items(), first):
+        text = pair(number)["text"]
+        said = {name: value % number if name == "uid" else value for name, value in (known or {}).items()}
+        said |= {} if beside else {"caption": text}
+        _write(folder, f"train/{kind} {number}", number, None if known is None else said, text * beside, ending)
+        found[text] = number
+    return found
+
+
+@pytest.fixture
+def of(tmp_path: Path) -> Settings:
+    return settings(tmp_path, "ingest.workers=1", "images.placeholder_count=1000", "ingest.lists.evaluation=null")
+
+
+def _made(of: Settings, key: str = KEY) -> tuple[Lake, dict[str, tuple[Known, Known]]]:
+    """Ingest and adopt a key; return pair and image by text."""
+    lake = Lake(of)
+    execute(Run(Ingest(), lake, of, key))
+    rows = images(lake, of) if key == KEY else {}
+    return lake, {row["alt_text"]: (row, rows.get(row["uid"], {})) for row in lake.arrow("pairs", key).to_pylist()}
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["a tar", "a folder"])
+def test_each_kind_of_sample_is_adopted_in_place(tmp_path: Path, of: Settings, packed: bool) -> None:
+    folder = tmp_path / ("samples" if packed else f"landing/{KEY}/samples")
+    numbers = _samples(folder, 100)
+    if packed:
+        _packed(folder, tmp_path / "landing" / KEY / "00000.tar")
+    lake, made = _made(of)
+    assert set(made) == set(numbers)
+    for text, (row, found) in made.items():
+        assert row["url"].startswith(f"https://landing.invalid/{KEY}/")
+        assert (found["status"], found["shard"].startswith(f"landing:{KEY}/")) == ("ok", True), found
+        assert read_images(lake, [Span(found["shard"], found["offset"], found["length"])]) == [image(numbers[text])]
+
+
+def test_the_same_file_name_of_two_days_is_two_pictures(tmp_path: Path, of: Settings) -> None:
+    for key, number in ((KEY, 1), (OTHER, 2)):
+        _write(tmp_path / key, "000000001", number, None, pair(number)["text"])
+        _packed(tmp_path / key, tmp_path / "landing" / key / "00000.tar")
+    lake, first = _made(of)
+    _, second = _made(of, OTHER)
+    assert len(first) == len(second) == 1
+    assert lake.arrow("pairs", OTHER).num_rows == 1
+
+
+def test_a_picture_that_is_replaced_is_adopted_again(tmp_path: Path, of: Settings) -> None:
+    folder = tmp_path / "landing" / KEY
+    _write(folder, "one", 1, None, pair(1)["text"])
+    lake, _ = _made(of)
+    fingerprint = Run(Images(), lake, of, KEY).fingerprint
+    path = folder / "one.jpg"
+    before = path.stat()
+    path.write_bytes(image(2).ljust(before.st_size, b"\0")[: before.st_size])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert Run(Images(), lake, of, KEY).fingerprint != fingerprint
+
+
+def test_a_sample_without_picture_or_json_is_no_row(tmp_path: Path, of: Settings) -> None:
+    folder = tmp_path / "samples"
+    _write(folder, "one", 1, None, pair(1)["text"])
+    (folder / "labels.txt").write_text("cat\ndog")
+    (folder / "two.cls").write_text("3")
+    _packed(folder, tmp_path / "landing" / KEY / "00000.tar")
+    committed = execute(Run(Ingest(), Lake(of), of, KEY))
+    assert (committed.rows_in, committed.rows) == (1, 1)
+
+
+def _kale(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    of = {"KALE_LANDING": f"{root}/landing", "KALE_WAREHOUSE": f"{root}/lake", "KALE_PROFILE": "laptop"}
+    return subprocess.run(
+        [sys.executable, "-m", "kale_tasks", *command], env=os.environ | of, capture_output=True, text=True, check=False
+    )
+
+
+def test_adopt_links_a_folder_as_a_key_and_says_what_is_in_it(tmp_path: Path) -> None:
+    numbers = _samples(tmp_path / "archive", 200)
+    for _ in range(2):
+        done = _kale(tmp_path, "adopt", f"{tmp_path}/archive", "--key", "museum")
+        assert done.returncode == 0, done.stderr
+        assert f"Of {len(numbers)} rows that were read, 0 would be dropped." in done.stdout
+    linked = [path for path in (tmp_path / "landing/museum").rglob("*.*") if path.is_symlink()]
+    assert linked and all(path.resolve().is_relative_to(tmp_path / "archive") for path in linked)
+    assert (tmp_path / "landing/museum/_SUCCESS").exists()
+
+
+def test_adopt_says_why_it_cannot_link(tmp_path: Path, of: Settings) -> None:
+    _write(tmp_path / "one", "a", 1, None, "text")
+    _write(tmp_path / "two", "a", 2, None, "text")
+    (tmp_path / "nothing").mkdir()
+    assert link_files(of, tmp_path / "one", "k1") == 2
+    for source, key, said in (
+        ("two", "k1", "has landing files from elsewhere"),
+        ("nothing", "k2", "There are no files in"),
+        ("landing/k1", "k3", "is in the landing already"),
+    ):
+        with pytest.raises(BadConfig, match=said):
+            link_files(of, tmp_path / source, key)
+    on_s3 = of.model_copy(update={"landing": "s3://bucket/landing"})
+    with pytest.raises(BadConfig, match=r"Copy those of .* to s3://bucket/landing/k1/ instead"):
+        link_files(on_s3, tmp_path / "one", "k1")
