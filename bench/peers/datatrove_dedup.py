@@ -1,7 +1,7 @@
 """datatrove's MinHash deduplication of the texts that bench/dedup.py landed; runs in .venv-bench, one process.
 
 Its four stages as its documentation has them; words as its English tokenizer cuts them, shingles of two words, as
-alt-texts are short, and as many bands of as many hashes as ours.
+alt-texts are short, and as many bands of as many hashes as ours; or, with a third argument, its defaults.
 """
 
 import sys
@@ -18,17 +18,17 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig
 from datatrove.pipeline.readers import ParquetReader
 from datatrove.pipeline.writers import ParquetWriter
 
-CONFIG = MinhashConfig(n_grams=2, num_buckets=16, hashes_per_bucket=8)
+OURS = MinhashConfig(n_grams=2, num_buckets=16, hashes_per_bucket=8)
 
 
-def main(landing: Path, out: Path) -> None:
+def main(landing: Path, out: Path, config: MinhashConfig) -> None:
     """All four stages, one after the other."""
     reader = ParquetReader(str(landing), glob_pattern="*.parquet", text_key="text")
     folders = {name: str(out / name) for name in ("signatures", "buckets", "ids", "kept")}
     stages = [
-        ([reader, MinhashDedupSignature(folders["signatures"], CONFIG)], 1),
-        ([MinhashDedupBuckets(folders["signatures"], folders["buckets"], config=CONFIG)], CONFIG.num_buckets),
-        ([MinhashDedupCluster(folders["buckets"], folders["ids"], config=CONFIG)], 1),
+        ([reader, MinhashDedupSignature(folders["signatures"], config)], 1),
+        ([MinhashDedupBuckets(folders["signatures"], folders["buckets"], config=config)], config.num_buckets),
+        ([MinhashDedupCluster(folders["buckets"], folders["ids"], config=config)], 1),
         ([reader, MinhashDedupFilter(folders["ids"]), ParquetWriter(folders["kept"])], 1),
     ]
     for number, (pipeline, tasks) in enumerate(stages):
@@ -36,4 +36,4 @@ def main(landing: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), MinhashConfig() if sys.argv[3:] else OURS)

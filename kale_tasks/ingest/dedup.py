@@ -28,10 +28,10 @@ class NearMatch:
 def decide(engine: Engine, settings: Ingest) -> None:
     """Make two tables: `decisions`, for each row the rule that drops it or NULL; `lost`, the entries lost by rows.
 
-    Reads the tables `rows`, `text` and `meaning` of this key and the index entries `earlier` of earlier keys.
+    Reads the tables `rows`, `text` and `meaning` of this key, and `earlier`, the index entries of earlier keys that
+    share a hash with them.
     """
     rules = settings.rules
-    engine.create_table("earlier", query("earlier_entries"))
     engine.create_view("decisions", query("row_rules"))
     for kind in ("uid", "url", "picture"):
         values: dict[str, Value] = {

@@ -12,10 +12,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from kale_tasks.ingest.earlier import EarlierEntries
 from kale_tasks.ingest.engine import PARAMETER, Consume, Query
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import CHECKED_PARQUET, PartMeta
+from kale_tasks.lake.segments import Segment
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.process import exit_with_parent
 from kale_tasks.settings.ingest import Ingest
@@ -43,6 +45,10 @@ class DuckEngine:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, exit_with_parent, (os.getpid(),)) as pool:
             yield from chain.from_iterable(pool.map(scan, pieces))
+
+    def search(self, entries: EarlierEntries, segments: Sequence[Segment]) -> Iterator[str]:
+        """Search one segment after the other in this process."""
+        return chain.from_iterable(map(entries, segments))
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Register files as a table. DuckDB reads only the columns and rows it needs, from S3 as well."""

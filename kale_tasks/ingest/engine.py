@@ -7,9 +7,11 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from kale_tasks.ingest.earlier import EarlierEntries
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.segments import Segment
 from kale_tasks.resources import sql
 
 Value = int | float | str | None
@@ -31,6 +33,9 @@ class Engine(Protocol):
 
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
         """Clean every piece on the engine's workers and yield the paths of the files they write."""
+
+    def search(self, entries: EarlierEntries, segments: Sequence[Segment]) -> Iterator[str]:
+        """Find what segments of the index share with this key and yield the paths of the files with it."""
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Register Parquet files of the warehouse as a table."""

@@ -2,7 +2,7 @@
 """The facts of an alt-text: what must be equal for two texts to be copies of each other.
 
 Every word, number, sign and unit is a fact, in its order. Case, punctuation, accents and marks such as ™ are not; nor
-is boilerplate: `photo of`, `stock photo`, and the name of the site that shows the image.
+is boilerplate: `photo of`, `stock photo`, `.jpg`, and the name of the site that shows the image.
 """
 
 import re
@@ -27,7 +27,7 @@ _QUOTED = re.compile(r"""(?<!\w)(["'])([^"']*)\1(?!\w)""")
 _LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0dff\u0e00-\u0eff\u0591-\u05c7\u064b-\u0652])*"
 _TOKEN = re.compile(
     rf"{_LETTERS}"
-    r"|(?<![\w.])\.\d+|\d+(?:[.,:/]\d+)*"
+    r"|(?<![\w.])\.\d+|\d+(?:[.,/]\d+)*"
     rf"|(?:^|(?<=[\s(\[~]))[-+<>≤≥±](?=[\d.{_CURRENCIES}])"
     rf"|[{_CURRENCIES}%°^]|(?<=\d)[\"'](?!\w)|(?<=\w)\+|(?<=[a-z])#(?!\w)"
 )
@@ -48,6 +48,7 @@ _DOMAIN = re.compile(
     r"\.(?:com|net|org|info|biz|shop|store|[a-z]{2})\W*$",
     re.I,
 )
+_FILE = re.compile(r"(?<=\w)\.(?:jpe?g|png|gif|webp|avif|bmp|tiff?|svg)\W*$", re.I)
 _TAIL = re.compile(r"\s(?:[|»›•·]+|:+|-+)\s+(?=((?:(?!\s(?:[|»›•·]+|:+|-+)\s).)+)$)")
 _NO_LETTERS = re.compile(r"[\W_]+")
 _SEPARATORS, _STOCK_WORDS = (" |", " -", " :", " »", " ›", " •", " ·"), ("stock", "free", "premium", "hd", "download")
@@ -108,6 +109,8 @@ def _plain(text: str) -> str:
 
 def _without_boilerplate(text: str, host: str) -> str:
     left = _PREFIX.sub("", text, count=1) if _PREFIX.match(text) else text
+    if "." in left[-6:]:
+        left = _FILE.sub("", left)
     for _ in range(2):  # such as ` - Stock Photo | Site`
         shorter = _without_tail(left, host)
         if shorter == left or not shorter:
@@ -130,5 +133,6 @@ def _without_tail(text: str, host: str) -> str:
 def _site_tail(end: str, host: str) -> re.Match[str] | None:
     if not any(sign in end for sign in _SEPARATORS) or not (tail := _TAIL.search(end)):
         return None
-    name = _NO_LETTERS.sub("", tail[1]).lower()
-    return tail if len(name) >= _SITE_LETTERS and name in _NO_LETTERS.sub("", host) else None
+    letters = _NO_LETTERS.sub("", host)
+    names = {_NO_LETTERS.sub("", tail[1].replace("&", also)).lower().removeprefix("the") for also in ("", "and")}
+    return tail if any(len(name) >= _SITE_LETTERS and name in letters for name in names) else None

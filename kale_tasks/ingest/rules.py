@@ -150,7 +150,7 @@ class PlaceholderText:
 
 
 class Spam:
-    """Drops texts in which two different patterns of advertisements match."""
+    """Drops texts in which two different patterns of advertisements match, each in words of its own."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = [re.compile(p, re.I) for p in patterns]
@@ -161,7 +161,8 @@ class Spam:
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text is an advertisement."""
-        return sum(p.search(row.text) is not None for p in self._patterns) >= 2
+        found = sorted((m.end(), m.start()) for p in self._patterns if (m := p.search(row.text)))
+        return bool(found) and any(start >= found[0][0] for _, start in found)
 
 
 class PersonalData:
@@ -195,10 +196,11 @@ def _card_mark(found: re.Match[str]) -> str:
 
 
 class ListedWords:
-    """Drops texts that contain a listed word or phrase."""
+    """Drops texts that contain a listed word or phrase, other than in a phrase that is listed with a `!` before it."""
 
     def __init__(self, words: frozenset[str]) -> None:
-        self._pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})\b")
+        self._pattern = _any_of([word for word in words if not word.startswith("!")])
+        self._harmless = _any_of([word[1:] for word in words if word.startswith("!")])
 
     def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
         """Return which texts may contain one."""
@@ -206,7 +208,12 @@ class ListedWords:
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text contains one."""
-        return self._pattern.search(row.folded) is not None
+        return self._pattern.search(self._harmless.sub(" ", row.folded)) is not None
+
+
+def _any_of(phrases: Sequence[str]) -> re.Pattern[str]:
+    found = "|".join(map(re.escape, sorted(phrases, key=lambda phrase: (-len(phrase), phrase))))
+    return re.compile(rf"\b(?:{found})\b" if phrases else r"(?!)")
 
 
 class OtherLanguage:

@@ -9,10 +9,12 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
+from kale_tasks.ingest.earlier import EarlierEntries
 from kale_tasks.ingest.engine import Consume, Query
 from kale_tasks.ingest.pieces import Piece
 from kale_tasks.ingest.scan import Scan, read_batches, to_parquet
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.segments import Segment
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.settings.ingest import Ingest
 from kale_tasks.spark import open_session
@@ -36,6 +38,11 @@ class SparkEngine:
         """Clean every piece, one task per piece."""
         work = list(pieces)
         return iter(self._spark.sparkContext.parallelize(work, len(work) or 1).flatMap(scan).collect())
+
+    def search(self, entries: EarlierEntries, segments: Sequence[Segment]) -> Iterator[str]:
+        """Search some segments in each task, as a task reads all hashes of the key first."""
+        tasks = max(1, min(len(segments), self._cores))
+        return iter(self._spark.sparkContext.parallelize(list(segments), tasks).flatMap(entries).collect())
 
     def read(self, name: str, paths: Sequence[str], schema: pa.Schema) -> None:
         """Register files as a table, several files per task."""

@@ -12,6 +12,7 @@ from kale_tasks.errors import Conflict, KaleError
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
 from kale_tasks.ingest.dedup import decide
+from kale_tasks.ingest.earlier import EarlierEntries
 from kale_tasks.ingest.engine import Engine, query
 from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
@@ -21,6 +22,7 @@ from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.segments import segments_of
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Lake
@@ -35,7 +37,7 @@ class Ingest(Step):
     """Cleans the rows of a key, drops duplicates and evaluation items, and assigns each kept row to a split."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     table: ClassVar[str] = "pairs"
     also: ClassVar[tuple[str, ...]] = (INDEX,)
 
@@ -117,9 +119,7 @@ def _scratch_of(run: Run, folder: str) -> Iterator[None]:
 
 
 def _load(engine: Engine, run: Run, scan: Scan) -> None:
-    """Register the tables that the queries read: the index of earlier keys, and the cleaned rows of this key."""
-    earlier = [file.path for index in run.side_inputs.values() for file in index.files]
-    engine.read("earlier", sorted(earlier), TABLES[INDEX].arrow)
+    """Register the tables that the queries read: the cleaned rows of the key, and what earlier keys share with them."""
     files = list(engine.scan(scan, _pieces(run)))
     landed = content_of(scan.landing, data_files(run.settings, run.key))
     if landed != run.inputs["landing"]:
@@ -128,6 +128,8 @@ def _load(engine: Engine, run: Run, scan: Scan) -> None:
     for kind, schema in SKETCHES.items():
         engine.read(kind, files, schema)
     engine.read("rows", files, FACTS)
+    earlier = EarlierEntries(run.lake.storage, scan.folder, files)
+    engine.read("earlier", sorted(engine.search(earlier, segments_of(run.side_inputs))), TABLES[INDEX].arrow)
     if run.settings.limit:
         engine.create_table("rows", query("first_rows", {"limit": run.settings.limit}))
 

@@ -5,10 +5,12 @@ An entry that meets an entry of another key belongs to the earlier key, whatever
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.segments import find, segments_of
 from kale_tasks.lake.snapshot import Snapshot
 
 INDEX = "dedup_index"
@@ -16,20 +18,25 @@ _ENTRY = ["uid", "kind", "hash", "sketch_a", "sketch_b"]
 _MATCHED = ["kind", "hash"]
 
 
-def keys_touched(key: str, before: Snapshot | None, after: Snapshot | None, later: Mapping[str, Snapshot]) -> set[str]:
+def keys_touched(
+    key: str, before: Snapshot | None, after: Snapshot | None, indexes: Mapping[str, Snapshot]
+) -> set[str]:
     """Return those of the later keys whose rows may be others because `key` keeps other entries than before.
 
     These are the later keys that keep an entry which `key` keeps now and did not before, and those that lost an entry
     to `key` which it no longer keeps. `before` and `after` are the index of `key`; None: nothing was committed, or the
-    rows are gone. Reads the index of later keys only if the entries of `key` changed, and of it only three columns.
+    rows are gone. Searches the index of later keys only if the entries of `key` changed, and reads it only if some of
+    these are gone.
     """
-    if before is not None and after is not None and before.files == after.files:
+    later = {name: index for name, index in indexes.items() if name > key}
+    if not later or (before is not None and after is not None and before.files == after.files):
         return set()
     old, new = _kept(before), _kept(after)
     gained, gone = _without(new, old), _without(old, new)
     if not gained.num_rows and not gone.num_rows:
         return set()
-    return {name for name, index in later.items() if any(_touches(part, key, gained, gone) for part in _read(index))}
+    losing = {n for n, index in later.items() if gone.num_rows and any(_lost(p, key, gone) for p in _read(index))}
+    return losing | (_keeping(indexes, gained) & later.keys())
 
 
 def overtaken(later: Snapshot, key: str, earlier: Snapshot | None) -> bool:
@@ -47,10 +54,18 @@ def _read(index: Snapshot) -> Iterator[pa.Table]:
     return index.batches([*_MATCHED, "owner"])
 
 
-def _touches(part: pa.Table, key: str, gained: pa.Table, gone: pa.Table) -> bool:
-    kept = part.filter(pc.is_null(part["owner"]))
-    lost = part.filter(pc.equal(part["owner"], key))
-    return _meet(kept, gained) or _meet(lost, gone)
+def _keeping(indexes: Mapping[str, Snapshot], entries: pa.Table) -> set[str]:
+    """Return the keys that keep one of these entries."""
+    hashes, found = np.unique(entries["hash"].to_numpy()), set[str]()
+    for segment in segments_of(indexes) if len(hashes) else ():
+        storage = indexes[segment.files[0][0]].storage
+        same = find(storage, segment, hashes).join(entries, _MATCHED, join_type="left semi")
+        found |= set(same["key"].unique().to_pylist())
+    return found
+
+
+def _lost(part: pa.Table, key: str, gone: pa.Table) -> bool:
+    return _meet(part.filter(pc.equal(part["owner"], key)), gone)
 
 
 def _meet(entries: pa.Table, others: pa.Table) -> bool:

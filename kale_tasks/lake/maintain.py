@@ -14,6 +14,7 @@ from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.commit import move_epoch
 from kale_tasks.lake.leases import Lease, is_lease
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.segments import unused_segments
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import blocked_runs
@@ -70,6 +71,7 @@ def orphans(lake: Lake, grace: Grace) -> Iterator[Entry]:
         used, runs = _used(lake, name)
         unused = (e for e in candidates if e.path not in used and _run_name(e.path) not in pinned)
         yield from (e for e in unused if _half_written(e.path) or _run(e.path) not in runs)
+    yield from (e for e in unused_segments(lake) if e.modified < now - grace.files)
 
 
 def old_budgets(lake: Lake, grace: Grace) -> list[Entry]:

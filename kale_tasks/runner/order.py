@@ -27,7 +27,7 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
     indexes = _indexes(lake, step, runs)
     later = {name: index for name, index in indexes.items() if name > key}
     try:
-        touched = keys_touched(key, former, after, later)
+        touched = keys_touched(key, former, after, indexes)
     except BadData:  # the former index is damaged: compare what later keys decided with what this key keeps now
         touched = {name for name, index in later.items() if overtaken(index, key, after)}
     for name in touched:

@@ -89,6 +89,11 @@ class Server:
         """Whether the process is running."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+        return self._process.pid if self._process else None
+
     def stop(self) -> None:
         """Ends the group: by `stop_signal`, and within ten seconds by force."""
         self._end(self._stop_signal)

@@ -4,6 +4,7 @@ import pytest
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from kale_tasks.text.language import UNSURE, WEB_LANGUAGES, detect_language, detect_languages, languages_of
+from tests.text.language_texts import ENGLISH, OTHER
 
 GERMAN = "Ein Blick auf das alte Schloss an einem sonnigen Tag"
 
@@ -53,3 +54,13 @@ def test_languages_of_many_texts_are_those_of_the_package() -> None:
 )
 def test_a_short_text_is_known_by_its_words_or_its_script(text: str, language: str) -> None:
     assert languages_of([text, "..."], 0.6) == [language, UNSURE]
+
+
+def test_errors_of_both_kinds_on_short_texts_that_nothing_was_chosen_on() -> None:
+    own = [line.split(" ", 1) for line in OTHER]
+    found = languages_of([*ENGLISH, *(text for _, text in own)], 0.6)
+    english, others = found[: len(ENGLISH)], found[len(ENGLISH) :]
+    dropped = [text for text, one in zip(ENGLISH, english, strict=True) if one not in ("en", UNSURE)]
+    kept = [text for (_, text), one in zip(own, others, strict=True) if one in ("en", UNSURE)]
+    assert len(dropped) <= 4
+    assert len(kept) <= 4
