@@ -4,10 +4,11 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 from pyiceberg.exceptions import CommitFailedException
@@ -28,10 +29,19 @@ from kale_tasks.lake.times import utc_now
 
 _TRIES = 60
 _EPOCH = "kale.epoch"
+_T = TypeVar("_T")
 
 
 class Moved(Conflict):
     """The partition or the epoch of its table changed after they had been read."""
+
+
+def retry_moved(attempt: Callable[[], _T], tries: int = 5) -> _T:
+    """Return what an attempt returns that reads the lake and changes it; repeat it while others commit in between."""
+    for _ in range(tries - 1):
+        with suppress(Moved):
+            return attempt()
+    return attempt()
 
 
 @dataclass(frozen=True)

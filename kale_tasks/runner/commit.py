@@ -1,11 +1,12 @@
 """Committing: one swap of the main table decides which run counts; the side tables follow it."""
 
 from dataclasses import replace
+from functools import partial
 
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
-from kale_tasks.lake.commit import Moved, Swap, read_base, swap
+from kale_tasks.lake.commit import Swap, read_base, retry_moved, swap
 from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.marks import delete_mark, marks
 from kale_tasks.lake.partition import Partition
@@ -18,18 +19,10 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, read_committed, write_revision
 from kale_tasks.runner.writer import is_withdrawn
 
-_TRIES = 5
-
 
 def commit_rows(run: Run, made: Plan, sealed: SealedRun) -> Committed:
     """Swap the rows of the main table; Conflict if another run was committed since the plan."""
-    for attempt in range(_TRIES):
-        try:
-            committed = _commit_once(run, made, sealed)
-            break
-        except Moved:
-            if attempt == _TRIES - 1:
-                raise
+    committed = retry_moved(lambda: _commit_once(run, made, sealed))
     write_line(run, "commit", [receipt.meta for receipt in run.receipts().values()])
     fold_ledger(run)
     return committed
@@ -77,8 +70,8 @@ def finish(lake: Lake, step: Step, key: str) -> None:
 
     Anyone may call this, at any time: whoever died after the swap of the main table is finished by the next.
     """
-    for name in (*step.also, "quarantine"):
-        _finish_side(lake, step, key, name)
+    for name in (*step.also, "quarantine"):  # somebody else may be finishing it too, for this run or for a newer one
+        retry_moved(partial(_swap_side, lake, step, key, name))
     committed = lake.committed(step.table, key, step.slice)
     partition = step.partition(key)
     for mark in marks(lake.storage, partition):
@@ -90,16 +83,6 @@ def finish_all(lake: Lake, step: Step) -> None:
     """Finish every key of a step whose commit was interrupted, so that no mark is missing."""
     for key in unfinished_keys(lake, step):
         finish(lake, step, key)
-
-
-def _finish_side(lake: Lake, step: Step, key: str, name: str) -> None:
-    for attempt in range(_TRIES):
-        try:
-            _swap_side(lake, step, key, name)
-            return
-        except Moved:  # somebody else is finishing it too, for this run or for a newer one
-            if attempt == _TRIES - 1:
-                raise
 
 
 def _swap_side(lake: Lake, step: Step, key: str, name: str) -> None:

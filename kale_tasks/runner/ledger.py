@@ -9,13 +9,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from kale_tasks.lake import parts
-from kale_tasks.lake.commit import Moved, Swap, swap
+from kale_tasks.lake.commit import Swap, retry_moved, swap
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner.run import Run
-
-_TRIES = 5
 
 
 def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None = None) -> None:
@@ -60,12 +58,7 @@ def fold_ledger(run: Run) -> None:
 
 def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str = "") -> None:
     """Add ledger files to the `runs` table, except those that were added before."""
-    for attempt in range(_TRIES):
-        try:
-            return _fold_once(lake, key, step, fingerprint, paths, note)
-        except Moved:  # another attempt at this run adds its lines at the same time
-            if attempt == _TRIES - 1:
-                raise
+    retry_moved(lambda: _fold_once(lake, key, step, fingerprint, paths, note))  # another attempt may add its lines now
 
 
 def _fold_once(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
-from kale_tasks.lake.commit import Moved, Swap, move_epoch, read_base, swap
+from kale_tasks.lake.commit import Moved, Swap, move_epoch, read_base, retry_moved, swap
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import delete_preview, preview_names
 from kale_tasks.lake.tables import Committed, Lake
@@ -30,7 +31,6 @@ from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 from kale_tasks.urls import normal_url
 
-_TRIES = 5
 _FORMS = {
     "uid": (re.compile(r"[0-9a-fA-F]{32}"), "32 hex digits"),
     "sha256": (re.compile(r"[0-9a-fA-F]{64}"), "64 hex digits"),
@@ -69,7 +69,7 @@ def sweep(
         if len(uids):
             takedowns.record_uids(lake, record["name"], key, uids.to_pylist())
             for step in steps:
-                _remove(lake, step, key, uids, record)
+                retry_moved(partial(_remove, lake, step, key, uids, record))
         _delete_samples(lake, key)
         progress.advance(1, removed=len(uids))
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
@@ -79,35 +79,31 @@ def sweep(
 
 
 def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, record: dict[str, Any]) -> None:
-    """Remove rows from the committed run of a step, again if another run is committed meanwhile."""
-    for attempt in range(_TRIES):
-        finish(lake, step, key)
-        committed, _ = read_base(lake, step.partition(key))
-        if committed is None:
-            return
-        folder = run_folder(step.table, key, committed.fingerprint)
-        sealed = read_committed(lake.storage, step.table, key, committed)
-        if sealed is None:
-            raise BadData(
-                f"{folder} has no run.json, so its rows cannot be removed. Run {step.name} {key} again (kale run "
-                f"{step.name} --key {key} --again), then repeat the takedown: it continues where it stopped."
-            )
-        removed = Removed()
-        revised = remove_rows(lake, step, sealed, uids, removed)
-        if revised == sealed:
-            return
-        revision = write_revision(lake.storage, folder, revised)
-        _record(lake, record, key, f"{folder}/{revision}", removed)
-        try:
-            _swap_revision(lake, step, committed, revised, revision)
-        except Moved:
-            removed.rows.clear()  # what it replaces must still be deleted
-            _record(lake, record, key, f"{folder}/{revision}", removed)
-            if attempt == _TRIES - 1:
-                raise
-            continue
-        finish(lake, step, key)
+    """Remove rows from the committed run of a step. Raises Moved if another run is committed meanwhile."""
+    finish(lake, step, key)
+    committed, _ = read_base(lake, step.partition(key))
+    if committed is None:
         return
+    folder = run_folder(step.table, key, committed.fingerprint)
+    sealed = read_committed(lake.storage, step.table, key, committed)
+    if sealed is None:
+        raise BadData(
+            f"{folder} has no run.json, so its rows cannot be removed. Run {step.name} {key} again (kale run "
+            f"{step.name} --key {key} --again), then repeat the takedown: it continues where it stopped."
+        )
+    removed = Removed()
+    revised = remove_rows(lake, step, sealed, uids, removed)
+    if revised == sealed:
+        return
+    revision = write_revision(lake.storage, folder, revised)
+    _record(lake, record, key, f"{folder}/{revision}", removed)
+    try:
+        _swap_revision(lake, step, committed, revised, revision)
+    except Moved:
+        removed.rows.clear()  # what it replaces must still be deleted
+        _record(lake, record, key, f"{folder}/{revision}", removed)
+        raise
+    finish(lake, step, key)
 
 
 def _swap_revision(lake: Lake, step: Step, committed: Committed, revised: SealedRun, name: str) -> None:

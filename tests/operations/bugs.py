@@ -87,7 +87,7 @@ def commit_side_tables_first() -> None:
         return commit_rows(run, made, sealed)
 
     verbs.commit_rows = sides_first
-    commit._finish_side = _nothing
+    commit._swap_side = _nothing
 
 
 def reopen_inputs_at_commit() -> None:
