@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,8 @@ PEER = [ROOT / ".venv-bench/bin/python", ROOT / "bench/peers/img2dataset_fetch.p
 HOSTS, PICTURES = 16, 96
 SIDES = [(320, 240), (500, 375), (640, 480), (800, 600), (1024, 768), (1280, 960), (1600, 1200)]
 ROUNDS = 3
+STORE_DELAY = 0.2  # seconds of each request to the store, where it is slow; both sides read it from the environment
+SLOW_IMAGES = 5000
 ABROAD = ("cloud metadata", "redirect to metadata")
 ENDLESS = ("slow drip", "endless body", "huge length")
 
@@ -45,7 +48,8 @@ def main() -> None:
 _ABOUT = f"""
 By `python -m bench.fetch`: JPEGs of 320 to 1,600 pixels from {HOSTS} hosts of one server; longest side 512, JPEG 95,
 SHA-256, tars; start of the program included. Only kale reads robots.txt, hashes pixels and commits to a lake. A ratio
-is kale's images a second, or a CPU second, divided by img2dataset's.
+is kale's images a second, or a CPU second, divided by img2dataset's. "slow store": each request to the store that the
+images and the tables are written to takes {STORE_DELAY * 1000:.0f} ms more, on both sides.
 """
 
 
@@ -53,16 +57,19 @@ def speed(page: Page, sizes: Sequence[int]) -> None:
     """Both fetch the same images, in turns, by size."""
     lines: list[tuple[object, ...]] = []
     with served() as port:
-        for number in sizes:
+        for number, delay in [*((size, 0.0) for size in sizes), (SLOW_IMAGES, STORE_DELAY)]:
             urls = [f"http://127.0.0.{i % HOSTS + 1}:{port}/{i}.jpg" for i in range(number)]
+            os.environ["STORE_DELAY"] = str(delay)
             found = in_turns({"kale": lambda u=urls: _ours(u), "img2dataset": lambda u=urls: _peer(u)}, ROUNDS)
-            pair = found["kale"], found["img2dataset"]
-            page.ratio(f"images_per_second_{number}", ratio(*pair, lambda s: s.figures["images"] / s.wall))
-            page.ratio(f"images_per_cpu_second_{number}", ratio(*pair, lambda s: s.figures["images"] / s.cpu))
+            pair, size = (found["kale"], found["img2dataset"]), f"{number}_slow_store" if delay else str(number)
+            page.ratio(f"images_per_second_{size}", ratio(*pair, lambda s: s.figures["images"] / s.wall))
+            page.ratio(f"images_per_cpu_second_{size}", ratio(*pair, lambda s: s.figures["images"] / s.cpu))
             for name, one in found.items():
                 images = one.figure("images")
                 rates = f"{images / one.wall:.0f}", f"{images / one.cpu:.0f}"
-                lines.append((number, name, *one.cells, *rates, f"{one.peak_mb:.0f}"))
+                lines.append(
+                    (size.replace("_", ", ", 1).replace("_", " "), name, *one.cells, *rates, f"{one.peak_mb:.0f}")
+                )
     page.text("## Speed")
     page.table(["images", "who", "wall s", "CPU s", "machine", "images/s", "images per CPU s", "peak MB"], lines)
     seconds = {name: value for name, value in found["kale"].samples[-1].figures.items() if name.endswith("_seconds")}
@@ -165,10 +172,28 @@ def run_kale(folder: str) -> None:
     from tests.images.world import KEY
 
     of = _settings(Path(folder))
+    _delay_store(float(os.environ.get("STORE_DELAY", "0")))
     run = Run(Images(), Lake(of), of, KEY)
     committed = execute(run)
     assert committed.rows == committed.rows_in
     print(json.dumps(run.meter.figures))
+
+
+def _delay_store(seconds: float) -> None:
+    """Let each request to the store take longer, as to one that is far away."""
+    from kale_tasks.lake.storage.folder import FolderStorage
+
+    def delayed(name: str) -> None:
+        request = getattr(FolderStorage, name)
+
+        def slow(*given: Any) -> Any:
+            time.sleep(seconds)
+            return request(*given)
+
+        setattr(FolderStorage, name, slow)
+
+    for name in ("put", "_put_if", "tag", "read", "entries", "delete", "copy") if seconds else ():
+        delayed(name)
 
 
 def _settings(folder: Path) -> Any:

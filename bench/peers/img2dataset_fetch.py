@@ -1,9 +1,23 @@
 """img2dataset on the addresses of a folder, run by .venv-bench: FOLDER TIMEOUT THREADS [BYTES OF MEMORY]."""
 
+import os
 import resource
 import sys
+import time
 
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-not-found]
 from img2dataset import download  # type: ignore[import-not-found]
+
+_open = LocalFileSystem._open
+
+
+def _open_later(*given: object, **more: object) -> object:
+    """Open a file, and take as long as a request to a store that is far away; its processes import this, too."""
+    time.sleep(float(os.environ.get("STORE_DELAY", "0")))
+    return _open(*given, **more)
+
+
+LocalFileSystem._open = _open_later
 
 
 def main(folder: str, timeout: str, threads: str, memory: str = "") -> None:
