@@ -6,28 +6,26 @@ Writes bench/fetch.md.
 """
 
 import argparse
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.frame import ROOT, Page, Sample, in_turns, process, ratio
+from bench.peers.image_server import HOSTS, served
 
 PEER = [ROOT / ".venv-bench/bin/python", ROOT / "bench/peers/img2dataset_fetch.py"]
-HOSTS, PICTURES = 16, 96
-SIDES = [(320, 240), (500, 375), (640, 480), (800, 600), (1024, 768), (1280, 960), (1600, 1200)]
 ROUNDS = 3
 STORE_DELAY = 0.2  # seconds of each request to the store, where it is slow; both sides read it from the environment
-SLOW_IMAGES = 5000
+SLOW_IMAGES, SLOW_ROUNDS = 20_000, 2
 ABROAD = ("cloud metadata", "redirect to metadata")
 ENDLESS = ("slow drip", "endless body", "huge length")
 
@@ -60,7 +58,10 @@ def speed(page: Page, sizes: Sequence[int]) -> None:
         for number, delay in [*((size, 0.0) for size in sizes), (SLOW_IMAGES, STORE_DELAY)]:
             urls = [f"http://127.0.0.{i % HOSTS + 1}:{port}/{i}.jpg" for i in range(number)]
             os.environ["STORE_DELAY"] = str(delay)
-            found = in_turns({"kale": lambda u=urls: _ours(u), "img2dataset": lambda u=urls: _peer(u)}, ROUNDS)
+            found = in_turns(
+                {"kale": lambda u=urls: _ours(u), "img2dataset": lambda u=urls: _peer(u)},
+                SLOW_ROUNDS if delay else ROUNDS,
+            )
             pair, size = (found["kale"], found["img2dataset"]), f"{number}_slow_store" if delay else str(number)
             page.ratio(f"images_per_second_{size}", ratio(*pair, lambda s: s.figures["images"] / s.wall))
             page.ratio(f"images_per_cpu_second_{size}", ratio(*pair, lambda s: s.figures["images"] / s.cpu))
@@ -116,53 +117,6 @@ def probe() -> list[str]:
     ]
 
 
-@contextmanager
-def served() -> Iterator[int]:
-    """The honest server in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.fetch", "serve"], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    assert process.stdout
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-
-
-def serve() -> None:
-    """Answer with prepared pictures, as cheaply as Python can."""
-    import asyncio
-
-    import uvloop
-
-    answers = [_answer(200, _picture(i)) for i in range(PICTURES)]
-    nothing = _answer(404, b"")
-
-    class Server(asyncio.Protocol):
-        def connection_made(self, transport: Any) -> None:
-            self.transport, self.rest = transport, b""
-
-        def data_received(self, data: bytes) -> None:
-            self.rest += data
-            while b"\r\n\r\n" in self.rest:
-                head, _, self.rest = self.rest.partition(b"\r\n\r\n")
-                name = head.split(b" ", 2)[1].strip(b"/").removesuffix(b".jpg")
-                self.transport.write(answers[int(name) % PICTURES] if name.isdigit() else nothing)
-                if b"connection: close" in head.lower():
-                    self.transport.close()
-
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        first = await loop.create_server(Server, "127.0.0.1", 0, backlog=1024)
-        port = first.sockets[0].getsockname()[1]
-        others = [await loop.create_server(Server, f"127.0.0.{i + 1}", port, backlog=1024) for i in range(1, HOSTS)]
-        print(port, flush=True)
-        await asyncio.gather(*(server.serve_forever() for server in (first, *others)))
-
-    uvloop.run(run())
-
-
 def run_kale(folder: str) -> None:
     """Our side of the speed measurement."""
     from kale_tasks.images.step import Images
@@ -183,12 +137,20 @@ def _delay_store(seconds: float) -> None:
     """Let each request to the store take longer, as to one that is far away."""
     from kale_tasks.lake.storage.folder import FolderStorage
 
+    inside = threading.local()  # a request of the store that makes another is one
+
     def delayed(name: str) -> None:
         request = getattr(FolderStorage, name)
 
         def slow(*given: Any) -> Any:
+            if getattr(inside, "request", False):
+                return request(*given)
             time.sleep(seconds)
-            return request(*given)
+            inside.request = True
+            try:
+                return request(*given)
+            finally:
+                inside.request = False
 
         setattr(FolderStorage, name, slow)
 
@@ -275,27 +237,8 @@ def _outcome(row: dict[str, Any]) -> str:
     return f"failed: {(row['error_message'] or row['status'])[:60]}".replace("|", "/").replace("\n", " ")
 
 
-def _picture(number: int) -> bytes:
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(number)
-    width, height = SIDES[number % len(SIDES)]
-    coarse = Image.fromarray(rng.integers(0, 255, (height // 24, width // 24, 3), dtype=np.uint8))
-    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
-    out = io.BytesIO()
-    grain = rng.integers(-6, 6, pixels.shape)
-    Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(out, "JPEG", quality=85)
-    return out.getvalue()
-
-
-def _answer(status: int, body: bytes) -> bytes:
-    return f"HTTP/1.1 {status} X\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-
 if __name__ == "__main__":
-    words = {"serve": serve, "kale": run_kale}
-    if len(sys.argv) > 1 and sys.argv[1] in words:
-        words[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]
+    if len(sys.argv) == 3 and sys.argv[1] == "kale":
+        run_kale(sys.argv[2])
     else:
         main()
