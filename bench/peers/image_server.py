@@ -1,4 +1,4 @@
-"""A web of 16 hosts that answers with prepared pictures, as cheaply as Python can: `python -m bench.peers.image_server`."""
+"""A web of 16 hosts with prepared pictures, as cheap as Python can be: `python -m bench.peers.image_server`."""
 
 import io
 import subprocess
