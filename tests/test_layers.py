@@ -22,7 +22,7 @@ def test_no_short_module_has_a_single_importer() -> None:
     modules = {_module(path): path for path in ROOT.glob("kale_tasks/**/*.py")}
     importers: dict[str, set[str]] = {name: set() for name in modules}
     for path in (*modules.values(), *ROOT.glob("dags/*.py"), *ROOT.glob("plugins/*.py")):
-        for name in _imported(path) & importers.keys():
+        for name in imported_by(path) & importers.keys():
             importers[name].add(_module(path))
     short = {name for name, path in modules.items() if len(path.read_text().splitlines()) < SHORT}
     packages = {name for name, path in modules.items() if path.name == "__init__.py"}
@@ -32,7 +32,9 @@ def test_no_short_module_has_a_single_importer() -> None:
 
 def test_no_modules_import_each_other() -> None:
     modules = {_module(path): path for path in ROOT.glob("kale_tasks/**/*.py")}
-    graph = {name: _imported(path) & modules.keys() for name, path in modules.items()}  # also lazy, and for annotations
+    graph = {
+        name: imported_by(path) & modules.keys() for name, path in modules.items()
+    }  # also lazy, and for annotations
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -43,7 +45,7 @@ def _module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _imported(path: Path) -> set[str]:
+def imported_by(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -38,7 +38,7 @@ def file_problem(storage: Storage, path: str, sha256: str = "", size: int | None
 
 
 def require_intact(storage: Storage, path: str, sha256: str, size: int | None = None) -> None:
-    """Raise BadData if a file is not as it was written."""
+    """Raise BadData if a file has not the size and SHA-256 that were recorded."""
     if problem := file_problem(storage, path, sha256, size):
         raise BadData(f"{storage.uri(path)} {problem}. {advice(path)}")
 

@@ -47,7 +47,7 @@ def explained(place: object) -> Iterator[None]:
 
 @contextmanager
 def reading(*place: str | None) -> Iterator[None]:
-    """Around reading what the lake says is there: a file that is gone or damaged is named."""
+    """Context manager for reads: raise BadData with the name of a file that is missing or damaged."""
     name = " ".join(part for part in place if part)
     do = advice(next((part for part in reversed(place) if part), ""))
     try:

@@ -66,5 +66,7 @@ def _fold_once(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequenc
     committed = lake.committed("runs", key, slice_)
     known = {f.path for f in lake.files("runs", key, slice_)}
     if fresh := [path for path in paths if path not in known]:
-        new = Committed(fingerprint, fingerprint, len(known) + len(fresh), len(fresh), 0, "")
+        new = Committed(
+            fingerprint, content=fingerprint, rows=len(known) + len(fresh), parts=len(fresh), snapshot_id=0, at=""
+        )
         swap(lake, Swap("runs", key, slice_, step, fresh, committed, new, keep=True, note=note))

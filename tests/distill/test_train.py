@@ -66,8 +66,9 @@ def test_the_rate_is_one_after_the_warm_up_and_a_hundredth_at_the_end():
 
 
 def test_a_training_lowers_the_loss(lake):
-    run = run_of(lake, steps=12, connector_steps=0, rate=5e-3)
+    run = run_of(lake, steps=12, connector_steps=0, rate=5e-3, peak_tflops=1)
     run_training(run)
+    assert any(b"train/mfu" in lake.storage.read(log.path) for log in lake.storage.entries(f"{run.folder}/tensorboard"))
     state = newest_state(lake.storage, checkpoint_folder(run.folder))
     assert state.step == 12 and state.curve[-1][1] < 0.9 * state.curve[0][1]
     assert run.meter.figures["train_tokens"] > 0

@@ -1,6 +1,10 @@
 """Which addresses may be requested."""
 
+import asyncio
 import ipaddress
+import re
+import socket
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -9,6 +13,8 @@ from hypothesis import strategies as st
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.reasons import ImageError
 from kale_tasks.images.ssrf_guard import SsrfGuard
+from kale_tasks.images.web import _Resolver
+from kale_tasks.settings import load
 
 _PRIVATE = st.sampled_from(
     ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8",
@@ -81,3 +87,28 @@ def test_an_allowed_network_is_accepted_and_no_other() -> None:
 def test_an_invalid_network_is_named_in_the_error() -> None:
     with pytest.raises(BadConfig, match=r"images\.fetch\.allow"):
         SsrfGuard(["localhost"])
+
+
+def test_names_are_looked_up_a_few_at_once() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:  # a server that hears and does not answer
+        silent.bind(("127.0.0.1", 0))
+        silent.setblocking(False)
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        of = load([f"images.fetch.name_servers=['{address}']", "images.fetch.dns_lookups=2"]).settings.images.fetch
+
+        async def ask() -> set[bytes]:
+            resolver = _Resolver(SsrfGuard(), of, lambda name, value: None)
+            tasks = [asyncio.create_task(resolver.resolve(f"host{n}.example")) for n in range(6)]
+            asked = set()
+            for _ in range(10):
+                await asyncio.sleep(0.03)
+                with suppress(BlockingIOError):
+                    while True:
+                        asked.update(re.findall(rb"host\d", silent.recv(4096)))
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await resolver.close()
+            return asked
+
+        assert asyncio.run(ask()) == {b"host0", b"host1"}

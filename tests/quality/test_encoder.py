@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from kale_tasks.experts.encoder import DualEncoder
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.quality.encoder import matched
 from kale_tasks.quality.report import make_report
 from kale_tasks.quality.stored import report_path
 from kale_tasks.runner.run import Run
@@ -24,7 +28,10 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_descriptions_find_their_pictures_and_alt_texts_do_not(encoder: Path, tmp_path: Path) -> None:
+def test_descriptions_find_their_pictures_and_alt_texts_do_not(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, encode = list[int](), DualEncoder.texts
     lake, settings = lake_of([f"warehouse={tmp_path / 'lake'}", f"quality.encoder={encoder}"])
     given = pairs(ROWS)
     given[0] = replace(given[0], image=b"what a stranger sent")
@@ -41,4 +48,8 @@ def test_descriptions_find_their_pictures_and_alt_texts_do_not(encoder: Path, tm
     scores = {source: row["image_score"] for source, row in metrics.items()}
     assert scores["dense"] > scores["stage 1"] > scores["alt-text"] + 0.1
     assert metrics["dense"]["own_image_share"] > 9 / ROWS > metrics["alt-text"]["own_image_share"]
+    few = settings.with_values({"quality": {"encoder_rows": 5}})
+    monkeypatch.setattr(DualEncoder, "texts", lambda self, texts: asked.append(len(texts)) or encode(self, texts))
+    matched(lake, few, Snapshot.open(lake, Partition("images", KEY)), lake.arrow("captions", KEY))
+    assert set(asked) == {4}  # the first five, of which one has no image
     assert "own image share" in lake.storage.read(report_path(KEY, "html")).decode()

@@ -1,6 +1,7 @@
 """A report is one self-contained page with the figures of the lake."""
 
 import json
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.check import check_run
+from kale_tasks.quality.committed import find
+from kale_tasks.quality.metrics import captions_of
 from kale_tasks.quality.release_report import make_release_report
 from kale_tasks.quality.report import Report, make_report
 from kale_tasks.quality.stored import list_reports, put_report, report_path
@@ -132,6 +135,8 @@ def test_headline_figures_cover_the_captions_of_both_stages(tmp_path: Path) -> N
     assert by_source["stage 1"] == 0 and by_source["stage 2"] == 1
     assert report.summary()["facts_invented_share"] == report.fact_shares["facts_invented_share"]
     assert 0 < share < 1 and report.fact_shares["facts_invented_share"] == pytest.approx(share, abs=1e-3)
+    few = lake.settings.with_values({"quality": {"metric_rows": 7}})
+    assert Counter(captions_of(lake, few, find(lake, KEY))["stage"].to_pylist()) == {1: 7, 2: 7}
 
 
 def invent(rows: Rows) -> Rows:
