@@ -8,9 +8,14 @@ from typing import Any, TypeVar
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
+    CommitStateUnknownException,
     NamespaceAlreadyExistsError,
     NoSuchTableError,
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
     TableAlreadyExistsError,
+    TooManyRequestsError,
     ValidationError,
 )
 from pyiceberg.table import Table
@@ -31,6 +36,7 @@ _HOPELESS = (
     "no such table", "unable to open", "readonly", "authentication failed", "no password", "no pg_hba.conf entry",
     "does not exist", "invalid",
 )  # fmt: skip
+_BUSY = (ServiceUnavailableError, ServerError, TooManyRequestsError)  # of a catalog behind REST
 _T = TypeVar("_T")
 
 
@@ -54,7 +60,10 @@ def open_catalog(settings: Settings, more: Mapping[str, str] | None = None, *, c
 
 
 def answered(ask: Callable[[], _T], uri: str = "The catalog") -> _T:
-    """Asks a catalog, waiting out a locked or restarting database, and explains what does not heal."""
+    """Ask a catalog, wait while it is locked, busy or restarting, and explain what does not heal.
+
+    Raises CommitStateUnknownException as it is: only who asked can find out whether the request took effect.
+    """
     for attempt in range(8):
         try:
             return ask()
@@ -64,8 +73,14 @@ def answered(ask: Callable[[], _T], uri: str = "The catalog") -> _T:
             time.sleep(0.05 * 2**attempt)
         except DatabaseError as error:
             raise _of_database(error, uri) from error
+        except CommitStateUnknownException:
+            raise
+        except RESTError as error:
+            if attempt == 7 or not isinstance(error, _BUSY):
+                raise _of_service(error, uri) from error
+            time.sleep(0.05 * 2**attempt)
         except OSError as error:
-            raise explain(error) or error from error
+            raise explain(error) or _of_connection(error, uri) from error
     raise AssertionError("unreachable")
 
 
@@ -160,6 +175,20 @@ def _of_database(error: DatabaseError, uri: str) -> KaleError:
     if isinstance(error, OperationalError) and not any(word in said for word in _HOPELESS):
         return Transient(f"{_masked(uri)} does not answer: {said}. Try again later.")
     return BadConfig(f"{_masked(uri)} cannot be used as a catalog: {said}. Set the right one, or bring it back.")
+
+
+def _of_service(error: RESTError, uri: str) -> KaleError:
+    if isinstance(error, _BUSY):
+        return Transient(f"{_masked(uri)} does not answer: {_first_line(error)}. Try again later.")
+    return BadConfig(f"{_masked(uri)} refuses: {_first_line(error)}. Check the catalog setting and your rights there.")
+
+
+def _of_connection(error: OSError, uri: str) -> Exception:
+    if not type(error).__module__.startswith("requests"):
+        return error
+    return Transient(
+        f"{_masked(uri)} cannot be reached ({type(error).__name__}). Try again later, or correct `catalog`."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -28,6 +28,8 @@ from kale_tasks.lake.tables import COMMITTED, Committed, Lake
 from kale_tasks.lake.times import utc_now
 
 _TRIES = 60
+# If the answer to a commit was lost, the next try sees what came of it.
+_REFUSED = (CommitFailedException, CommitStateUnknownException)
 _EPOCH = "kale.epoch"
 _T = TypeVar("_T")
 
@@ -83,7 +85,7 @@ def swap(lake: Lake, request: Swap) -> Committed:
         added = added or _data_files(lake, table, request.paths)
         try:
             return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
-        except CommitFailedException:
+        except _REFUSED:
             time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
     raise Conflict(
         f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
@@ -102,7 +104,7 @@ def discard(lake: Lake, partition: Partition, base: Committed) -> None:
         try:
             answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
             return
-        except CommitFailedException:
+        except _REFUSED:
             time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
     raise Conflict(f"{_TRIES} attempts to change {partition.table} failed, others commit to it. Try again.")
 
@@ -119,7 +121,7 @@ def move_epoch(lake: Lake, names: Iterable[str]) -> None:
             try:
                 answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
                 break
-            except CommitFailedException:
+            except _REFUSED:
                 time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
         else:
             raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")

@@ -61,12 +61,12 @@ def serving(delay: float = 0.0, reply: Reply | None = None) -> Iterator[Server]:
 
 
 @contextmanager
-def running(routes: Sequence[web.RouteDef]) -> Iterator[str]:
+def running(routes: Sequence[web.RouteDef], middlewares: Sequence[Any] = ()) -> Iterator[str]:
     """Serve routes in another thread, and return the address of the API, which ends with /v1."""
     loop, started = asyncio.new_event_loop(), Future[int]()
 
     async def start() -> web.AppRunner:
-        app = web.Application(client_max_size=1 << 28)
+        app = web.Application(client_max_size=1 << 28, middlewares=middlewares)
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
