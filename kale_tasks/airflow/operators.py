@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DagRunTriggerException
 
 from kale_tasks.airflow.command import Command
 from kale_tasks.airflow.dag_parts import OVERRIDES, heavy_task, schedule
@@ -18,7 +18,7 @@ from kale_tasks.lake.keys import ALL_KEYS
 
 # A manual run may have neither a partition key nor a data interval; the name is then undefined.
 KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
-_PLANS = 4  # how often RunOperator plans before it gives up
+_PLANS = 4  # how often a step is planned before a conflict fails its task
 # Named by the Dag run, so that a retry after the commit does not run a third time.
 AGAIN = "{{ run_id if params.get('force') or params.get('redrive') else '' }}"
 
@@ -131,20 +131,60 @@ class PlanOperator(CommandOperator):
         return [chunk["index"] for chunk in made["chunks"]]
 
 
-class WorkOperator(CommandOperator):
+class PlannedOperator(CommandOperator):
+    """Runs a verb on the run that `PlanOperator` planned.
+
+    On a conflict the Dag run clears itself and starts again, a few times. What is committed by then takes a moment;
+    this step is planned anew, from the lake as it is then, and its chunks are made in their pool.
+    """
+
+    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")
+
+    def __init__(self, *, step: str, fingerprint: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step, self.fingerprint = step, fingerprint
+
+    def on_plan(self, context: Any, verb: str, *more: str) -> Any:
+        """Run the command and return its JSON. Raises Conflict if the run has started again too often."""
+        try:
+            return self.kale(context, [verb, self.step, "--fingerprint", self.fingerprint, *more])
+        except Conflict as conflict:
+            run = context["dag_run"]
+            if run.clear_number >= _PLANS - 1:
+                raise
+            self.log.warning("%s The Dag run starts again, to plan from the lake as it is now.", conflict)
+            raise _cleared(run.dag_id, run.run_id) from conflict
+
+
+def _cleared(dag: str, run: str) -> DagRunTriggerException:
+    """Return the exception that makes Airflow clear a Dag run, the task that raises it included."""
+    return DagRunTriggerException(
+        trigger_dag_id=dag,
+        dag_run_id=run,
+        conf=None,
+        reset_dag_run=True,
+        skip_when_already_exists=False,
+        wait_for_completion=False,
+        allowed_states=[],
+        failed_states=[],
+        poke_interval=0,
+        deferrable=False,
+    )
+
+
+class WorkOperator(PlannedOperator):
     """Makes the missing parts of one chunk. Where the work pauses until a time, it waits without a worker."""
 
-    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "chunk")
+    template_fields: Sequence[str] = (*PlannedOperator.template_fields, "chunk")
 
-    def __init__(self, *, step: str, fingerprint: Any, chunk: Any, **kwargs: Any) -> None:
+    def __init__(self, *, chunk: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.step, self.fingerprint, self.chunk = step, fingerprint, chunk
+        self.chunk = chunk
 
     def execute(self, context: Any) -> Any:
         """Make the parts that do not exist yet."""
-        line = ["work", self.step, "--fingerprint", self.fingerprint, "--chunk", str(self.chunk)]
         try:
-            return self.kale(context, line)
+            return self.on_plan(context, "work", "--chunk", str(self.chunk))
         except Paused as paused:
             if paused.resumes_at is None:
                 raise AirflowSkipException(str(paused)) from None
@@ -156,44 +196,35 @@ class WorkOperator(CommandOperator):
         return self.execute(context)
 
 
-class SealOperator(CommandOperator):
+class SealOperator(PlannedOperator):
     """Fixes the exact files of a run, once all its parts are made."""
 
-    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")
-
-    def __init__(self, *, step: str, fingerprint: Any, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         # A plan without chunks skips the work; the later tasks then find the committed run. A skipped plan skips all.
         super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
-        self.step, self.fingerprint = step, fingerprint
 
     def execute(self, context: Any) -> Any:
         """Seal. A run that is sealed or committed already is left as it is."""
-        return self.kale(context, ["seal", self.step, "--fingerprint", self.fingerprint])
+        return self.on_plan(context, "seal")
 
 
-class CheckOperator(CommandOperator):
+class CheckOperator(PlannedOperator):
     """Checks a sealed run before it is committed. A failed critical check fails the task; the key keeps its rows."""
-
-    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")
-
-    def __init__(self, *, step: str, fingerprint: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.step, self.fingerprint = step, fingerprint
 
     def execute(self, context: Any) -> Any:
         """Run the checks. The result names failed checks and warnings; the figures stay in the lake."""
-        result = self.kale(context, ["check", self.step, "--fingerprint", self.fingerprint])
+        result = self.on_plan(context, "check")
         return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}
 
 
-class CommitOperator(CommandOperator):
+class CommitOperator(PlannedOperator):
     """Replaces the rows of a key by those of a sealed run in one transaction."""
 
-    template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint", "base")
+    template_fields: Sequence[str] = (*PlannedOperator.template_fields, "base")
 
-    def __init__(self, *, step: str, fingerprint: Any, base: Any, **kwargs: Any) -> None:
+    def __init__(self, *, base: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.step, self.fingerprint, self.base = step, fingerprint, base
+        self.base = base
 
     def execute(self, context: Any) -> Any:
         """Commit. A run that is committed already is only reported.
@@ -201,7 +232,7 @@ class CommitOperator(CommandOperator):
         The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
         """
         base = ["--base", self.base] if self.base else []
-        result = self.kale(context, ["commit", self.step, "--fingerprint", self.fingerprint, *base])
+        result = self.on_plan(context, "commit", *base)
         if self.outlets and (self.overrides.get("limit") or self.overrides.get("preview")):
             raise AirflowSkipException(f"{self.step} {self.key} is a preview: it is not announced to later Dags.")
         return result

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import DagRunTriggerException
 
 from kale_tasks.airflow import operators
-from kale_tasks.airflow.operators import RunOperator
+from kale_tasks.airflow.operators import CheckOperator, CommitOperator, RunOperator, SealOperator, WorkOperator
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.settings import load
 
@@ -56,6 +58,31 @@ def test_conflicts_without_end_and_bad_data_are_raised(monkeypatch: pytest.Monke
     assert isinstance(result, Conflict) and len(commands.lines) == 4
     commands, result = ended(monkeypatch, 3, 0)
     assert isinstance(result, BadData) and len(commands.lines) == 1
+
+
+PLANNED = [
+    WorkOperator(task_id="work", step="ingest", key="k", fingerprint="f", chunk=0, overrides={}),
+    SealOperator(task_id="seal", step="ingest", key="k", fingerprint="f", overrides={}),
+    CheckOperator(task_id="check", step="ingest", key="k", fingerprint="f", overrides={}),
+    CommitOperator(task_id="commit", step="ingest", key="k", fingerprint="f", base="b", overrides={}),
+]
+
+
+@pytest.mark.parametrize("operator", PLANNED, ids=lambda operator: operator.task_id)
+def test_a_conflict_after_the_plan_makes_the_dag_run_start_again_three_times(
+    monkeypatch: pytest.MonkeyPatch, operator: BaseOperator
+) -> None:
+    monkeypatch.setattr(operators, "Command", Commands(*[5] * 10))
+    monkeypatch.setattr(operators, "KaleHook", lambda name: SimpleNamespace(environment=dict))
+    run = SimpleNamespace(dag_id="kale_ingest", run_id="manual__1", clear_number=0)
+    while run.clear_number < 3:
+        with pytest.raises(DagRunTriggerException) as cleared:
+            operator.execute({"ti": TASK, "dag_run": run})
+        asked = cleared.value
+        assert (asked.trigger_dag_id, asked.dag_run_id, asked.reset_dag_run) == ("kale_ingest", "manual__1", True)
+        run.clear_number += 1
+    with pytest.raises(Conflict):
+        operator.execute({"ti": TASK, "dag_run": run})
 
 
 def test_each_try_of_a_task_has_the_same_name_for_leases(monkeypatch: pytest.MonkeyPatch) -> None:
