@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
@@ -15,7 +16,8 @@ from kale_tasks.process import is_working, machine, started_at
 
 TERM_SECONDS = 60.0  # a lease that was not renewed for so long is free
 _RENEW_SECONDS = 15.0
-_POLL_SECONDS = 1.0
+_FIRST_POLL, _LAST_POLL = 0.1, 10.0  # seconds between two looks at a lease that is waited for
+_PATIENCE = 0.2  # of the time waited so far, until the next look
 _FOLDER = "leases"
 _TASK = "KALE_TASK"  # environment variable: what the tries of one task of a scheduler have in common
 _attempts: set[str] = set()  # tokens of this process whose attempts have not ended
@@ -58,7 +60,7 @@ def is_lease(path: str) -> bool:
 
 
 class Lease:
-    """One attempt's lease on one chunk, or on all chunks of a run; a thread renews it while it is held.
+    """One attempt's lease on one chunk, or on all chunks of a run; `Renewals` keep it.
 
     Its next try takes over from a task at once, and anyone does from a process of this machine that has ended or is
     stopped. Otherwise the time of the file decides, compared with that of a new file: one clock, that of the store.
@@ -70,21 +72,7 @@ class Lease:
         self._token, self._task = uuid.uuid4().hex, os.environ.get(_TASK, "")
         self._renewals = 0
         self._renewed = 0.0
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> "Lease":
-        self._thread = threading.Thread(target=self._renew_until_the_end, name="lease", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        if self._thread:
-            self._thread.join()
-        _attempts.discard(self._token)
-        with suppress(KaleError, OSError):  # it ends by itself
-            self.give_up()
+        self._young_until: dict[str, float] = {}  # when the term of another's lease can be over at the earliest
 
     def take(self) -> str:
         """Take all chunks if they are free. Returns the name of the holder of one that is not, or nothing."""
@@ -93,7 +81,7 @@ class Lease:
         for path in self.paths:
             tag = self._storage.tag(path)
             found = self._holder(path)
-            free = found.has_left(self._task) or self._age(path) > TERM_SECONDS
+            free = found.has_left(self._task) or self._is_over(path)
             if found.token != self._token and not (free and self._put(path, tag)):
                 self.give_up()
                 return self._holder(path).name
@@ -107,14 +95,14 @@ class Lease:
 
     def wait(self, is_done: Callable[[], bool], say: Callable[[str], None]) -> bool:
         """Wait until the chunks are free and take them; False if their work is done before that."""
-        said = False
+        began, waited = time.monotonic(), 0.0
         while holder := self.take():
-            if not said:
+            if not waited:
                 say(f"{holder} works on this chunk. Waiting until it has finished or has given up.")
-                said = True
-            time.sleep(_POLL_SECONDS)
+            time.sleep(min(max(_PATIENCE * waited, _FIRST_POLL), _LAST_POLL))
             if is_done():
                 return False
+            waited = time.monotonic() - began
         return True
 
     def check(self) -> None:
@@ -126,6 +114,19 @@ class Lease:
                     f"not renew its lease for {TERM_SECONDS:.0f} s or was started again. Finished parts are kept; "
                     "run it again to wait for the rest."
                 )
+
+    def renew(self) -> None:
+        """Renew it, unless another has taken it. If the store is down, `check` tells whether it was lost."""
+        with suppress(KaleError, OSError):
+            began = time.monotonic()
+            if all([self._renew(path) for path in self.paths]):
+                self._renewed = began
+
+    def end(self) -> None:
+        """Give it up. If the store is down, it ends by itself."""
+        _attempts.discard(self._token)
+        with suppress(KaleError, OSError):
+            self.give_up()
 
     def give_up(self) -> None:
         """Let others have the chunks that are held."""
@@ -146,6 +147,15 @@ class Lease:
         except FileNotFoundError:
             return Holder()
 
+    def _is_over(self, path: str) -> bool:
+        """Whether the term of another's lease is over. Asks the store only when it can be."""
+        now = time.monotonic()
+        if now < self._young_until.get(path, now):
+            return False
+        age = self._age(path)
+        self._young_until[path] = now + TERM_SECONDS - age
+        return age > TERM_SECONDS
+
     def _age(self, path: str) -> float:
         """Seconds since the last renewal, by the store's clock."""
         probe = f"{self._folder}/now-{self._token}"
@@ -154,13 +164,40 @@ class Lease:
         self._storage.delete(probe)
         return (times[probe] - times[path]).total_seconds() if path in times else 0.0
 
-    def _renew_until_the_end(self) -> None:
-        while not self._ended.wait(_RENEW_SECONDS):
-            with suppress(KaleError, OSError):  # the store may be down: `check` tells whether the lease was lost
-                began = time.monotonic()
-                if all([self._renew(path) for path in self.paths]):
-                    self._renewed = began
-
     def _renew(self, path: str) -> bool:
         tag = self._storage.tag(path)  # before the holder is read: if it is this one, the tag is of its own lease
         return self._holder(path).token == self._token and self._put(path, tag)
+
+
+class Renewals:
+    """Renews leases until the end of a block, and gives them up then. One thread does it, however many they are."""
+
+    def __init__(self, *leases: Lease) -> None:
+        self._leases = list(leases)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_the_end, name="leases", daemon=True)
+
+    def __enter__(self) -> "Renewals":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        _each(self._leases, Lease.end)
+
+    def add(self, lease: Lease) -> None:
+        """Renew one more."""
+        self._leases.append(lease)
+
+    def _renew_until_the_end(self) -> None:
+        while not self._ended.wait(_RENEW_SECONDS):
+            _each(list(self._leases), Lease.renew)
+
+
+def _each(leases: Sequence[Lease], act: Callable[[Lease], None]) -> None:
+    if len(leases) == 1:
+        act(leases[0])
+        return
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(act, leases))

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -12,7 +11,7 @@ from pyiceberg.table import Table
 
 from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.commit import move_epoch
-from kale_tasks.lake.leases import Lease, is_lease
+from kale_tasks.lake.leases import Lease, Renewals, is_lease
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.segments import unused_segments
 from kale_tasks.lake.storage.base import Entry
@@ -100,9 +99,13 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
     # A run has files in several tables; its plan and its leases are in the folder of its main table.
     homes = {_run_name(folder): folder for folder, paths in groups.items() if f"{folder}/plan.json" in paths}
     leases = {name: Lease(lake.storage, home, _chunks(lake, home)) for name, home in homes.items() if home in runs}
-    with ExitStack() as stack:
+    held: dict[str, Lease] = {}
+    with Renewals() as renewals:
         # Renewed from here on, because what follows can take longer than their term.
-        held = {name: stack.enter_context(lease) for name, lease in leases.items() if not lease.take()}
+        for name, lease in leases.items():
+            if not lease.take():
+                renewals.add(lease)
+                held[name] = lease
         return _delete_groups(lake, groups, runs, homes, held, grace)
 
 

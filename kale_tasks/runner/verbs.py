@@ -12,7 +12,7 @@ from kale_tasks.errors import BadData, Conflict, Paused
 from kale_tasks.lake import verdicts
 from kale_tasks.lake.holds import require_no_hold
 from kale_tasks.lake.keys import check_key
-from kale_tasks.lake.leases import Lease
+from kale_tasks.lake.leases import Lease, Renewals
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress
@@ -108,7 +108,7 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
     lease = Lease(run.lake.storage, run.folder, [chunk.index])
     if not _missing(run, chunk) or not lease.wait(lambda: not _missing(run, chunk), _LOG.info):
         return []
-    with lease:
+    with Renewals(lease):
         return _work(run, chunk, lease)
 
 

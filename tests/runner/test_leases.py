@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Transient
 from kale_tasks.lake import leases, maintain
-from kale_tasks.lake.leases import Lease
+from kale_tasks.lake.leases import Lease, Renewals
 from kale_tasks.lake.maintain import Grace, delete, orphans
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.storage.folder import FolderStorage
@@ -141,6 +143,7 @@ def test_a_lease_of_another_machine_is_taken_when_it_is_old_by_the_clock_of_the_
     path = tmp_path / lease.paths[0]
     late = path.stat().st_mtime - leases.TERM_SECONDS - 1
     os.utime(path, (late, late))
+    lease = Lease(storage, "run", [0])
     assert lease.take() == ""
     with pytest.raises(Transient, match="took over"):
         other.check()
@@ -150,17 +153,34 @@ def test_a_lease_of_another_machine_is_taken_when_it_is_old_by_the_clock_of_the_
     assert other.take() == ""
 
 
-def test_a_lease_is_renewed_while_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_leases_that_are_held_are_renewed_by_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "_RENEW_SECONDS", 0.05)
-    lease = Lease(FolderStorage(tmp_path), "run", [0, 1])
-    assert lease.take() == ""
-    files = [tmp_path / path for path in lease.paths]
+    lease, other = Lease(FolderStorage(tmp_path), "run", [0, 1]), Lease(FolderStorage(tmp_path), "other", [0])
+    assert lease.take() == other.take() == ""
+    files = [tmp_path / path for path in (*lease.paths, *other.paths)]
+    before = threading.active_count()
     first = [file.read_text() for file in files]
-    with lease:
+    with Renewals(lease) as renewals:
+        renewals.add(other)
+        assert threading.active_count() == before + 1
         wait_until(lambda: all(f.read_text() != text for f, text in zip(files, first, strict=True)), "renewals", 10)
         lease.check()
-        assert lease.held
-    assert '"token": ""' in files[0].read_text()
+        assert lease.held and other.held
+    assert all('"token": ""' in file.read_text() for file in files)
+
+
+def test_who_waits_for_a_lease_asks_the_clock_of_the_store_once_in_a_term_and_looks_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, sleeps, probes = FolderStorage(tmp_path), list[float](), list[float]()
+    holder = Lease(storage, "run", [0])
+    assert holder.take() == ""
+    put = FolderStorage.put
+    monkeypatch.setattr(FolderStorage, "put", lambda *of: (probes.append(sum(sleeps)), put(*of)))
+    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: sum(sleeps), sleep=sleeps.append))
+    assert not Lease(storage, "run", [0]).wait(lambda: sum(sleeps) > 1200, lambda _: None)
+    assert sleeps == sorted(sleeps) and sleeps[0] <= 0.2 and sleeps[-1] == 10
+    assert 18 <= len(probes) <= 21
 
 
 def test_maintenance_deletes_no_run_that_another_works_on(tmp_path: Path) -> None:
