@@ -4,7 +4,8 @@ import gc
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, NoReturn
+from functools import cache
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import Abort, TyperException
@@ -116,11 +117,17 @@ for _panel, _entries in _COMMANDS.items():
 app.command(hidden=True)(maintain.note)
 
 
+@cache
+def command() -> Callable[..., Any]:
+    """The command line, made once by a process."""
+    return typer.main.get_command(app)
+
+
 def main() -> NoReturn:
     """Run the command. An error is one line on stderr, and an exit code that a scheduler can read."""
     gc.set_threshold(50_000, 20, 20)  # imports make many objects, all of which stay: collect them less often
     try:
-        code = app(standalone_mode=False)
+        code = command()(standalone_mode=False)
     except Paused as error:
         print(json.dumps({"resumes_at": error.resumes_at and error.resumes_at.isoformat()}))  # a scheduler waits for it
         _fail(error, error.exit_code)

@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,9 @@ from kale_tasks.images.faces import Area, blur, face_areas
 from kale_tasks.images.jpeg import without_metadata
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.imaging import SNIFFED_BYTES, flat, image_type, open_image, rendering, to_srgb, upright
-from kale_tasks.settings.images import Decode
+
+if TYPE_CHECKING:
+    from kale_tasks.settings.images import Decode  # takes longer to import than all the rest
 
 # Formats that are images but cannot be decoded here: HEIC without its decoder, ICO, PSD, JPEG XL (two forms).
 _UNSUPPORTED = [
@@ -65,7 +67,7 @@ def supported_type(head: bytes) -> str:
     raise ImageError(Reason.NOT_AN_IMAGE if head else Reason.EMPTY, repr(head[:12]))
 
 
-def convert(raw: bytes, boxes: Sequence[Any], settings: Decode) -> tuple[ImageInfo, bytes]:
+def convert(raw: bytes, boxes: Sequence[Any], settings: "Decode") -> tuple[ImageInfo, bytes]:
     """Convert an image to the JPEG that is stored: upright, in sRGB, of limited size, without metadata, faces blurred.
 
     The pixels of a JPEG that needs no change are copied, not encoded again. With `originals`, the received bytes are
@@ -79,16 +81,16 @@ def convert(raw: bytes, boxes: Sequence[Any], settings: Decode) -> tuple[ImageIn
     return ImageInfo(shown.mime, *shown.size, perceptual_hash(shown.image), shown.flags, seconds), stored
 
 
-def show(raw: bytes, boxes: Sequence[Any], settings: Decode) -> Shown:
-    """Decode an image as `convert` stores it; ImageError if a limit forbids it."""
+def show(raw: bytes, boxes: Sequence[Any], settings: "Decode", keep: bool = False) -> Shown:
+    """Decode an image as `convert` stores it, or as it is with `keep`; ImageError if a limit forbids it."""
     mime = supported_type(raw[:SNIFFED_BYTES])
-    detect = settings.faces == "detect" and not boxes
+    detect = settings.faces == "detect" and not (boxes or keep)
     with open_image(raw, settings.max_pixels) as image:
         _check_size(image.size, settings)
         received, areas = image.size, face_areas(boxes, image.size, settings.face_boxes == "xywh")
         size = _stored_size(received, settings)
         flags = ["animated"] if getattr(image, "is_animated", False) and image.format != "MPO" else []
-        copied = None if areas else raw if settings.originals else _plain_jpeg(image, raw, size)
+        copied = None if areas else raw if keep or settings.originals else _plain_jpeg(image, raw, size)
         if mime == "image/jpeg":
             _reduce(image, size if copied is None or detect else (_HASHED_SIDE, _HASHED_SIDE))
         image.load()
@@ -107,10 +109,10 @@ def show(raw: bytes, boxes: Sequence[Any], settings: Decode) -> Shown:
     return Shown(result, stored, mime, [*flags, *([FACES_BLURRED] if areas else [])], copied)
 
 
-def inspect(raw: bytes, settings: Decode) -> ImageInfo:
+def inspect(raw: bytes, settings: "Decode") -> ImageInfo:
     """Decode an image that is kept as it is (adopted)."""
     began = time.perf_counter()
-    shown = show(raw, (), settings.model_copy(update={"originals": True, "faces": "given"}))
+    shown = show(raw, (), settings, keep=True)
     return ImageInfo(
         shown.mime, *shown.size, perceptual_hash(shown.image), shown.flags, {"decode": time.perf_counter() - began}
     )
@@ -136,7 +138,7 @@ def perceptual_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
 
 
-def _check_size(size: tuple[int, int], settings: Decode) -> None:
+def _check_size(size: tuple[int, int], settings: "Decode") -> None:
     width, height = size
     if width * height > settings.max_pixels:
         raise ImageError(Reason.TOO_MANY_PIXELS, f"{width}x{height}")
@@ -144,7 +146,7 @@ def _check_size(size: tuple[int, int], settings: Decode) -> None:
         raise ImageError(Reason.TOO_SMALL, f"{width}x{height}")
 
 
-def _stored_size(size: tuple[int, int], settings: Decode) -> tuple[int, int]:
+def _stored_size(size: tuple[int, int], settings: "Decode") -> tuple[int, int]:
     """Return the size to which an image is scaled down; never up."""
     side = {"longer": max(size), "shorter": min(size), "none": 0}[settings.resize]
     if side <= settings.max_side:
@@ -179,7 +181,7 @@ def _blurred(image: Image.Image, areas: Sequence[Area]) -> Image.Image:
     return blur(image, areas) if areas else image
 
 
-def _encoded(image: Image.Image, settings: Decode) -> bytes:
+def _encoded(image: Image.Image, settings: "Decode") -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=settings.quality, exif=b"", icc_profile=None, comment=b"")
     return out.getvalue()

@@ -1,20 +1,24 @@
 """A decode process: reads images from stdin, writes results to stdout, with limits on memory and files."""
 
+import json
 import resource
 import sys
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
 from kale_tasks.frames import receive_frame, send_frame
 from kale_tasks.images.decode import convert, inspect
 from kale_tasks.images.reasons import ImageError, Reason
-from kale_tasks.settings.images import Decode
+
+if TYPE_CHECKING:
+    from kale_tasks.settings.images import Decode  # takes longer to import than all the rest
 
 
 def main() -> None:
     """Decode images until stdin ends; the `images.decode` settings are the first argument, as JSON."""
-    settings = Decode.model_validate_json(sys.argv[1])
+    settings = cast("Decode", SimpleNamespace(**json.loads(sys.argv[1])))  # as the pool has validated them
     memory = settings.memory_mb << 20
     if settings.faces == "detect":
         from kale_tasks.experts.faces import face_detector
@@ -30,7 +34,7 @@ def main() -> None:
         send_frame(sys.stdout.buffer, *_decode(*frame, settings))
 
 
-def _decode(request: Any, raw: bytes, settings: Decode) -> tuple[Any, bytes]:
+def _decode(request: Any, raw: bytes, settings: "Decode") -> tuple[Any, bytes]:
     try:
         if request["keep"]:
             return {"info": inspect(raw, settings)}, b""

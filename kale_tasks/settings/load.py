@@ -111,7 +111,7 @@ def _known_names() -> frozenset[str]:
 
 def _scalar(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError:
         return text
 

@@ -42,13 +42,14 @@ _PAUSE_SECONDS = 0.3
 def watch(task_file: str) -> int:
     """Read the lake whenever it has changed, until the file `over` exists."""
     task = _task(task_file)
+    lake: Lake | None = None
     seen: dict[tuple[str, str, str], frozenset[str]] = {}
     reported: set[str] = set()
     looked: dict[str, Any] = {}
     while not Path(task["over"]).exists():
         known = json.loads(Path(task["known"]).read_text())
         try:
-            lake = _lake(task)
+            lake = lake or _lake(task)
             for table in ("pairs", "images"):
                 state = (lake.table(table).metadata_location, known)
                 if looked.get(table) != state:
@@ -57,6 +58,7 @@ def watch(task_file: str) -> int:
                     looked[table] = state
         except (KaleError, OSError) as error:
             _report([f"a reader failed: {' '.join(str(error).split())[:300]}"] if task["strict"] else [], reported)
+            lake = None
         time.sleep(_PAUSE_SECONDS)
     return 0
 

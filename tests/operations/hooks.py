@@ -28,6 +28,7 @@ def import_all() -> None:
     for name in _LAZY:
         import_module(name)
     detect_language("This loads the model.", WEB_LANGUAGES)
+    import_module("kale_tasks.cli.app").command()
     os.fsync = lambda _: None  # processes die here, machines do not
 
 

@@ -25,6 +25,8 @@ _SETTINGS = {
     "publish.shard_rows": "100", "quality.samples": "1",
     "images.fetch.allow": '["127.0.0.0/8"]', "images.fetch.contact": "test@example.org",
     "images.fetch.host_rate": "1000", "images.fetch.tries": "1", "quality.members": "5",
+    # The model that fuses only repeats the description: no caption would be committed.
+    "quality.limits.alt_used_min": "0",
 }  # fmt: skip
 _ORPHAN_SECONDS = 5.0
 _UNEXPECTED = "(unexpected;"

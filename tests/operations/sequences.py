@@ -47,7 +47,7 @@ Group = tuple[Operation, ...]
 Sequence_ = tuple[Group, ...]
 # Names of operations that a sequence may have beside runs, with how often each is drawn.
 ALL = {
-    "set": 4, "land": 3, "takedown": 2, "maintain": 2, "copy": 1, "look": 1, "damage": 2, "repair": 1, "backup": 2,
+    "set": 4, "land": 3, "takedown": 2, "maintain": 2, "copy": 1, "look": 3, "damage": 2, "repair": 1, "backup": 2,
     "restore": 2, "rollback": 2, "release": 2,
 }  # fmt: skip
 _ALWAYS = ("set", "land", "takedown", "maintain", "look")
@@ -72,7 +72,16 @@ def sequence_of(seed: int, names: Sequence[str], length: int = 6) -> Sequence_:
     runs = [(Operation("run", key, step),) for key in KEYS[1:] for step in draw.steps if key != late]
     groups = [draw.group() for _ in range(length)]
     groups.insert(rng.randrange(length), (_land(rng, late), Operation("run", late, "ingest")))
+    if "release" in names:
+        place = rng.randrange(length)
+        groups[place:place] = _stricter(rng, rng.choice([key for key in KEYS[1:] if key != late]))
     return tuple([*landed, *runs, *groups])
+
+
+def _stricter(rng: Random, key: str) -> list[Group]:
+    """A rule becomes stricter, a key with captions loses pairs by it, and all is released before they are made anew."""
+    rule = Operation("set", setting=_RULE[0], value=str(rng.choice(_RULE[1][1:])))
+    return [(rule,), (Operation("run", key, "ingest"),), (Operation("release"),)]
 
 
 def overlapping(sequence: Sequence_) -> float:
