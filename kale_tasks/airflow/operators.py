@@ -135,7 +135,7 @@ class PlannedOperator(CommandOperator):
     """Runs a verb on the run that `PlanOperator` planned.
 
     On a conflict the Dag run clears itself and starts again, a few times. What is committed by then takes a moment;
-    this step is planned anew, from the lake as it is then, and its chunks are made in their pool.
+    this step is planned again, from the lake as it is then, and its chunks are made in their pool.
     """
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")

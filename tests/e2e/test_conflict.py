@@ -1,4 +1,4 @@
-"""A conflict in the chain of tasks of a step, in a real Airflow: the Dag run starts again and plans anew."""
+"""A conflict in the chain of tasks of a step, in a real Airflow: the Dag run starts and plans again."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from kale_tasks.settings import load
 from kale_tasks.world.write import write_landing
 from tests.services.server import wait_until
 
-# Stands in for Python: at the first commit of Airflow, another person is faster.
+# Used as Python by Airflow: before its first commit, another person commits the key.
 _FASTER = """#!{python}
 import os, subprocess, sys
 words, ran = sys.argv[1:], {ran!r}

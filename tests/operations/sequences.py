@@ -79,7 +79,7 @@ def sequence_of(seed: int, names: Sequence[str], length: int = 6) -> Sequence_:
 
 
 def _stricter(rng: Random, key: str) -> list[Group]:
-    """A rule becomes stricter, a key with captions loses pairs by it, and all is released before they are made anew."""
+    """A rule becomes stricter, a key with captions loses pairs by it, and all is released before it is refreshed."""
     rule = Operation("set", setting=_RULE[0], value=str(rng.choice(_RULE[1][1:])))
     return [(rule,), (Operation("run", key, "ingest"),), (Operation("release"),)]
 
