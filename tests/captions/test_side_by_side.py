@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from kale_tasks.cli.inspect import _compare, _status
+from kale_tasks.cli.inspect import _compare
 from kale_tasks.pending import pending_work
 from kale_tasks.quality.report import gather
 from kale_tasks.release.built import manifest, read
@@ -15,6 +15,7 @@ from kale_tasks.release.step import Release
 from kale_tasks.release.targets.base import Current
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from kale_tasks.status import all_states
 from tests.captions.conftest import Opener
 from tests.captions.world import KEY, give, pairs, run_captions
 from tests.engines.server import completion, prompt_of, serving
@@ -44,7 +45,7 @@ def test_two_recipes_share_a_pass_and_are_shown_side_by_side(opened: Opener, tmp
     assert all(row["facts_from_alt"] is row["facts_invented"] is None for row in rows["plain"])
     assert all(row["facts_invented"] == 0 for row in rows["demo"])
 
-    cells = {(cell["recipe"], cell["step"]): cell["state"] for cell in _status(lake, settings) if cell["key"] == KEY}
+    cells = {(cell["recipe"], cell["step"]): cell["state"] for cell in all_states(lake, settings) if cell["key"] == KEY}
     assert cells["demo", "fuse"] == cells["plain", "fuse"] == cells["plain", "dense"] == "committed"
 
     report = gather(lake, settings, KEY)
