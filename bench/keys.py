@@ -1,18 +1,22 @@
-"""What commands cost beside ever more committed keys: status, plan, commit and ingest of one key of 20,000 rows.
+"""What commands cost beside ever more committed keys: status, and plan, commit and ingest of a key of 20,000 rows.
 
-    python -m bench.keys --keys 10 100 300 1000
+    python -m bench.keys [--passes 12] [--rounds 3]
 
-The lake grows by real commits of tiny keys, in one process; `--passes` commits as many partitions of `texts` for each
-key, too. The table goes to bench/keys.md.
+The lake grows by real commits of small keys that depend on the index of earlier keys, as ingest does. With `--passes`,
+each key also has as many partitions of `texts` and their lines in the ledger; these are written by two transactions a
+key instead of two for each pass, as fast as that, and the passes that are measured are real commits. The page is
+bench/keys.md, or bench/keys-12.md with 12 passes.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,25 +25,31 @@ import pyarrow as pa
 
 from bench.frame import Page, Sample, Series, process, ratio, timed
 from kale_tasks.contract.step import Input, Step
-from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.ingest.step import Ingest
-from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.commit import _data_files
+from kale_tasks.lake.manifests import overwrite
+from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.parts import PartMeta, write
+from kale_tasks.lake.schemas import TABLES
+from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.tables import COMMITTED, Committed, Lake
+from kale_tasks.lake.times import utc_now
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute, plan
+from kale_tasks.runner.seal import seal
+from kale_tasks.runner.verbs import commit, execute, plan, work
 from kale_tasks.settings import Settings, load
 
 ROWS = 20_000
 _FIRST = date(2020, 1, 1)
 _AT_ONCE = 32
 _OFF = (
-    "ingest.workers=2", "ingest.dedup.near=false", "ingest.rules.languages=[]", "ingest.lists.evaluation=null",
+    "ingest.workers=1", "ingest.dedup.near=false", "ingest.rules.languages=[]", "ingest.lists.evaluation=null",
     "parts.part_rows=5000",
 )  # fmt: skip
-_VERBS = ("status", "plan", "commit", "ingest")
 
 
-class Tiny(Step):
+class Small(Step):
     """Commits one row for a key, or for a pass of a key, with its entry in the index."""
 
     def __init__(self, pass_: str = "") -> None:
@@ -54,26 +64,70 @@ class Tiny(Step):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
+    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
+        """The index of earlier keys, which its commit then need not compare it with again."""
+        return {} if self.slice else Ingest().side_inputs(lake, settings, key)
+
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return [Chunk(index=0, first_part=0, parts=1, stop=1)]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        uid = f"{abs(hash(run.key)):032x}"[:32]
-        row: dict[str, list[Any]] = {"uid": [uid], "key": [run.key], "text": ["a small row"]}
+        row = _row(run.key, self.name if self.slice else "")
         if self.slice:
-            row["pass"] = [self.name]
-            yield Part(0, pa.table(row), 1)
+            yield Part(0, row, 1)
             return
-        row |= {"alt_text": ["a small row"], "split": ["stage1"], "url": [f"https://{run.key}.example/1.jpg"]}
+        uid = row["uid"][0].as_py()
         entry = {"uid": [uid], "key": [run.key], "kind": ["uid"], "hash": [int(uid[-15:], 16)]}
-        yield Part(0, pa.table(row), 1, also={"dedup_index": pa.table(entry)})
+        yield Part(0, row, 1, also={"dedup_index": pa.table(entry)})
 
 
-def grow(lake: Lake, settings: Settings, start: int, stop: int, passes: int) -> None:
+def _row(key: str, pass_: str) -> pa.Table:
+    row = {"uid": f"{int(key.replace('-', '')):032x}", "key": key, "text": "a small row"}
+    row |= {"pass": pass_} if pass_ else {"alt_text": row["text"], "split": "stage1", "url": f"https://{key}.example/1"}
+    return pa.Table.from_pylist([row])
+
+
+def grow(lake: Lake, settings: Settings, start: int, stop: int, passes: int = 0) -> None:
     """Commit the keys from start to stop."""
     for number in range(start, stop):
-        for pass_ in ("", *(f"pass-{i}" for i in range(passes))):
-            execute(Run(Tiny(pass_), lake, settings, key_of(number)))
+        execute(Run(Small(), lake, settings, key_of(number)))
+        if passes:
+            add_passes(lake, key_of(number), [f"pass-{i:012x}" for i in range(passes)])
+
+
+def add_passes(lake: Lake, key: str, passes: Sequence[str]) -> None:
+    """Add partitions of `texts` and of the ledger for a key, one transaction each, as their commits leave them."""
+    for table, column in (("texts", "pass"), ("runs", "step")):
+        made = {}
+        for name in passes:
+            rows = _row(key, name) if table == "texts" else pa.Table.from_pylist([_line(key, name)])
+            full = pa.Table.from_pylist(rows.to_pylist(), schema=TABLES[table].arrow)
+            made[name] = write(lake.storage, f"{table}/key={key}/{name}", PartMeta(name, 0, 1, 1), full)
+        iceberg = lake.table(table)
+        with iceberg.transaction() as change:
+            producer = overwrite(change, {"kale.step": "passes", "kale.key": key})
+            change.set_properties(
+                {
+                    COMMITTED + Partition.of(table, key, {column: name}).name: _record(name, producer.snapshot_id)
+                    for name in passes
+                }
+            )
+            with producer:
+                for file in _data_files(lake, iceberg, [one.path for one in made.values()]):
+                    producer.append_data_file(file)
+
+
+def _line(key: str, step: str) -> dict[str, Any]:
+    return {"key": key, "step": step, "fingerprint": "f" * 20, "verb": "commit"}
+
+
+def _record(name: str, snapshot: int) -> str:
+    long, short = (name * 2)[:20], name[-12:]
+    inputs = {"images": long, "pairs": long, "dense-0123456789ab": long}
+    known = Committed(long, long, 1, 1, snapshot, utc_now(), 1, {"not_stage1": 7}, 0, inputs)
+    return Committed(
+        **{**vars(known), "identity": long, "origin": short, "commit": short, "seal_id": long}
+    ).as_property()
 
 
 def key_of(number: int) -> str:
@@ -92,25 +146,45 @@ def land(settings: Settings, key: str, salt: str, rows: int = ROWS) -> None:
     (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def measure(sets: Sequence[str], verb: str, number: int) -> Sample:
-    """Measure one command on a key that is newer than all others."""
+def measure(sets: Sequence[str], number: int, *, passes: bool) -> dict[str, Sample]:
+    """Measure each command once, on keys that are newer than all others."""
     settings = load(list(sets), environ={}).settings
-    key = key_of(number)
-    if verb == "status":
-        command = [sys.executable, "-m", "kale_tasks", "status", "--json"]
-        return process([*command, *(word for value in sets for word in ("--set", value))])[0]
-    lake = Lake(settings)
-    if verb == "plan":
-        return timed(lambda: plan(Run(Ingest(), lake, settings, key, again="plan")))
-    if verb == "commit":
-        return timed(lambda: grow(lake, settings, number + 1, number + 2, 0))
-    return timed(lambda: execute(Run(Ingest(), lake, settings, key, again="ingest")))
+    lake, key = Lake(settings), key_of(number)
+    land(settings, key, f"key{number}")
+    command = [sys.executable, "-m", "kale_tasks", "status", "--json"]
+    found = {"status": process([*command, *(word for value in sets for word in ("--set", value))])[0]}
+    planned: list[tuple[Run, Plan]] = []
+
+    def make_plan() -> None:
+        run = Run(Ingest(), lake, settings, key)
+        planned.append((run, plan(run)))
+
+    found["plan"] = timed(make_plan)
+    run, made = planned[0]
+    work(run, made.chunks[0])
+    seal(run, made)
+    found["commit"] = timed(lambda: commit(run, made) and None)
+    found["commit again"] = _again(lake, settings, key)
+    if passes:
+        found["a pass"] = timed(lambda: execute(Run(Small("pass-0123456789ab"), lake, settings, key)) and None)
+    land(settings, key_of(number + 1), f"key{number + 1}")
+    found["ingest"] = timed(lambda: execute(Run(Ingest(), lake, settings, key_of(number + 1))) and None)
+    return found
+
+
+def _again(lake: Lake, settings: Settings, key: str) -> Sample:
+    """Measure a commit that replaces the rows of a key."""
+    run = Run(Ingest(), lake, settings, key, again="again")
+    made = plan(run)
+    work(run, made.chunks[0])
+    seal(run, made)
+    return timed(lambda: commit(run, made) and None)
 
 
 def commit_one(task: tuple[list[str], int]) -> None:
-    """Commit one tiny key in a process of its own."""
+    """Commit one small key in a process of its own."""
     settings = load(task[0], environ={}).settings
-    grow(Lake(settings), settings, task[1], task[1] + 1, 0)
+    grow(Lake(settings), settings, task[1], task[1] + 1)
 
 
 def at_once(sets: Sequence[str], first: int, many: int) -> Sample:
@@ -134,28 +208,38 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         sets = [f"warehouse={place}/lake", f"landing={place}/landing", *_OFF]
         settings = load(sets, environ={}).settings
-        lake, grown = Lake(settings), 0
+        grown = 0
         for keys in of.keys:
-            spent = timed(lambda start=grown, stop=keys: grow(lake, settings, start, stop, of.passes))  # type: ignore[misc]
-            print(f"{keys} keys: {spent.cpu:.0f} CPU seconds to grow", flush=True)
+            spent = timed(_growing(settings, grown, keys, of.passes))
+            print(f"{keys} keys: {spent.cpu:.0f} CPU seconds and {spent.wall:.0f} in all to grow", flush=True)
             grown = keys
-            rounds: dict[str, list[Sample]] = {verb: [] for verb in _VERBS}
-            for turn in range(of.rounds):
-                number = 3000 + keys + 10 * turn
-                land(settings, key_of(number), f"{keys}x{turn}")
-                for verb in _VERBS:
-                    rounds[verb].append(measure(sets, verb, number))
-            found[keys] = {verb: Series(samples) for verb, samples in rounds.items()}
-            if of.at_once:
-                found[keys][f"{of.at_once} commits at once"] = Series([at_once(sets, 6000 + keys, of.at_once)])
+            with _put_back(Path(place, "lake")):  # or what was measured would be later than the keys that come next
+                rounds = [measure(sets, 3000 + 10 * turn, passes=of.passes > 0) for turn in range(of.rounds)]
+                found[keys] = {verb: Series([samples[verb] for samples in rounds]) for verb in rounds[0]}
+                if of.at_once:
+                    found[keys][f"{of.at_once} commits at once"] = Series([at_once(sets, 6000, of.at_once)])
     page.table(
         ("keys", "command", "wall seconds", "CPU seconds", "machine"),
         [(keys, verb, *series.cells) for keys, verbs in found.items() for verb, series in verbs.items()],
     )
-    for verb in _VERBS:
-        for keys in of.keys[1:]:
-            page.ratio(f"{verb}_{keys}", ratio(found[keys][verb], found[of.keys[0]][verb], lambda sample: sample.cpu))
+    page.text("Ratios are CPU seconds beside the fewest keys over those beside the most.")
+    few, many = found[of.keys[0]], found[of.keys[-1]]
+    for verb in many:
+        page.ratio(f"{verb.replace(' ', '_')}_{of.keys[-1]}", ratio(few[verb], many[verb], lambda sample: sample.cpu))
     page.write()
+
+
+@contextmanager
+def _put_back(folder: Path) -> Iterator[None]:
+    aside = folder.with_name("aside")
+    shutil.copytree(folder, aside)
+    yield
+    shutil.rmtree(folder)
+    aside.rename(folder)
+
+
+def _growing(settings: Settings, start: int, stop: int, passes: int) -> Callable[[], None]:
+    return lambda: grow(Lake(settings), settings, start, stop, passes)
 
 
 if __name__ == "__main__":

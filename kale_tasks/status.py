@@ -1,6 +1,10 @@
 """The states of keys in steps, as `kale status` shows them."""
 
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from threading import Lock
 from typing import Any
 
 from kale_tasks.captions.steps import all_steps
@@ -9,34 +13,58 @@ from kale_tasks.contract.step import Step
 from kale_tasks.errors import KaleError
 from kale_tasks.lake.holds import read_hold
 from kale_tasks.lake.landing import landing_keys
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.preview import PreviewLake
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import blocked_run
+from kale_tasks.lake.view import LakeView
 from kale_tasks.runner.commit import finish_all
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
+
+_THREADS = 16  # a store on the network is asked for several keys at once
 
 
 def all_states(lake: Lake, settings: Settings) -> list[dict[str, Any]]:
     """Return the state of every key in every step of the configured recipes, key by key."""
     finish_all(lake, find("ingest"))
-    specs = all_steps(settings)
-    steps = [(spec, spec.load()) for spec in specs]
-    keys = {*landing_keys(settings), *(key for table in {spec.table for spec in specs} for key in lake.keys(table))}
-    cells = ((spec, state(lake, settings, step, key)) for key in sorted(keys) for spec, step in steps)
+    specs, view = all_steps(settings), LakeView(lake)
+    tables = {spec.table for spec in specs}
+    keys = sorted({*landing_keys(settings), *(key for table in tables for key in view.keys(table))})
+    by_step = [states(view, settings, spec.load(), keys) for spec in specs]
+    cells = ((spec, cell) for row in zip(*by_step, strict=True) for spec, cell in zip(specs, row, strict=True))
     found = [(spec, cell) for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]
-    return [{**_marked(lake, spec, cell), "step": spec.label, "recipe": spec.recipe} for spec, cell in found]
+    own = {p for table in tables for p in lake.own(table)} if isinstance(lake, PreviewLake) else ()
+    return [{**_marked(view, own, spec, cell), "step": spec.label, "recipe": spec.recipe} for spec, cell in found]
 
 
-def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any]:
-    """Return the state of a key in a step: missing, stale, committed or blocked."""
+def states(lake: Lake, settings: Settings, step: Step, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the states of keys in a step, in their order. A view of the lake makes them cheap."""
+    known, lock = cache(lambda: step.config(settings)), Lock()
+
+    def config() -> Mapping[str, Any]:
+        with lock:
+            return known()
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda key: state(lake, settings, step, key, config), keys))
+
+
+def state(
+    lake: Lake, settings: Settings, step: Step, key: str, config: Callable[[], Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return the state of a key in a step: missing, stale, committed or blocked.
+
+    `config` returns what the step says of the settings, if that is known.
+    """
     committed = lake.committed(step.table, key, step.slice)
     blocked = blocked_run(lake, step.partition(key)) if step.suite else None
     row = {"key": key, "step": step.name, "state": "missing", "rows": None, "age": None, "fingerprint": None}
     if committed is None:
         return {**row, "state": "blocked", "fingerprint": blocked.fingerprint} if blocked else row
     try:
-        fresh = Run(step, lake, settings, key).fingerprint == committed.fingerprint
+        run = Run(step, lake, settings, key, config=config() if config else None)
+        fresh = run.fingerprint == committed.fingerprint
     except KaleError:
         fresh = False  # an input no longer exists
     age = _age(datetime.now(UTC) - datetime.fromisoformat(committed.at))
@@ -44,8 +72,8 @@ def state(lake: Lake, settings: Settings, step: Step, key: str) -> dict[str, Any
     return {**row, **known, "state": "blocked" if blocked else "committed" if fresh else "stale"}
 
 
-def _marked(lake: Lake, spec: StepSpec, cell: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(lake, PreviewLake) and lake.has(spec.partition(cell["key"])):
+def _marked(lake: Lake, own: Collection[Partition], spec: StepSpec, cell: dict[str, Any]) -> dict[str, Any]:
+    if spec.partition(cell["key"]) in own:
         return {**cell, "state": "preview"}
     return {**cell, "state": "held"} if read_hold(lake.storage, spec.partition(cell["key"])) else cell
 

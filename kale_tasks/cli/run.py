@@ -184,10 +184,9 @@ def _chunk(made: "Plan", index: int) -> "PlannedChunk":
 
 
 def _account(run: "Run", committed: "Committed") -> dict[str, Any]:
-    kept = {k: v for k, v in asdict(committed).items() if k != "config"}
     preview = {"preview": run.lake.preview} if run.lake.preview else {}
     recipe = {"recipe": run.step.slice["recipe"]} if "recipe" in run.step.slice else {}
-    return {"step": run.step.name, **recipe, "key": run.key, "table": run.step.table, **kept, **preview}
+    return {"step": run.step.name, **recipe, "key": run.key, "table": run.step.table, **asdict(committed), **preview}
 
 
 def _sentence(run: "Run", committed: "Committed") -> str:

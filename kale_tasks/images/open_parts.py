@@ -30,6 +30,7 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import LANDING, TarWriter, content_name, read_image
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import read_committed
 
 Row = Mapping[str, Any]
 EVALUATION_IMAGE = "evaluation_image"
@@ -90,12 +91,18 @@ class PartOpener:
 
     def _committed(self, first: str, last: str) -> tuple[Mapping[str, Row], Mapping[str, Quarantined]]:
         """Rows and quarantined placeholders of the committed run, if its settings are those of this run."""
-        run = self._run
-        if run.previous is None or run.previous.config != json.dumps(run.config, sort_keys=True):
+        if not self._same_settings:
             return {}, {}
         rows = self._readable(first, last)
         fetched = {row["uid"]: row for row in rows if not (row["shard"] or "").startswith(LANDING)}
         return fetched, {q.uid: q for q in self._placeholders if first <= q.uid <= last}
+
+    @cached_property
+    def _same_settings(self) -> bool:
+        run = self._run
+        made = run.previous and read_committed(run.lake.storage, "images", run.key, run.previous)
+        configs = [json.dumps(one.config, sort_keys=True) for one in (made, run) if one]
+        return len(configs) == 2 and configs[0] == configs[1]
 
     def _readable(self, first: str, last: str) -> list[Row]:
         """Return the committed rows between two uids, without those in damaged files or of missing shards."""

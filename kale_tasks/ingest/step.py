@@ -11,10 +11,11 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict, KaleError
 from kale_tasks.ingest.blocklists import list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
+from kale_tasks.ingest.content import landing_content, read_content
 from kale_tasks.ingest.dedup import decide
 from kale_tasks.ingest.earlier import EarlierEntries
 from kale_tasks.ingest.engine import Engine, query
-from kale_tasks.ingest.pieces import Piece, content_of, data_files, first_pieces, pieces_of
+from kale_tasks.ingest.pieces import Piece, data_files, first_pieces, pieces_of
 from kale_tasks.ingest.rules import PersonalData, configured_rules, extra_rule_versions
 from kale_tasks.ingest.scan import Scan
 from kale_tasks.ingest.write_parts import PartWriter
@@ -50,7 +51,7 @@ class Ingest(Step):
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the landing files."""
-        return {"landing": content_of(landing_storage(settings), data_files(settings, key))}
+        return {"landing": landing_content(lake, settings, key)}
 
     def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
         """Open the index of each earlier key, by key."""
@@ -121,8 +122,7 @@ def _scratch_of(run: Run, folder: str) -> Iterator[None]:
 def _load(engine: Engine, run: Run, scan: Scan) -> None:
     """Register the tables that the queries read: the cleaned rows of the key, and what earlier keys share with them."""
     files = list(engine.scan(scan, _pieces(run)))
-    landed = content_of(scan.landing, data_files(run.settings, run.key))
-    if landed != run.inputs["landing"]:
+    if read_content(run.lake, run.settings, run.key) != run.inputs["landing"]:
         raise Conflict(f"The landing files of {run.key} have changed since it was planned. Run {run.key} again.")
     engine.read("landed", files, CLEAN)
     for kind, schema in SKETCHES.items():

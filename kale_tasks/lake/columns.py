@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -32,7 +33,7 @@ class TableSpec:
     columns: Sequence[Column]
     partition: tuple[str, ...] = ("key",)
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The schema of its part files."""
         return pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in self.columns])

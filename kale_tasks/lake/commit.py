@@ -20,9 +20,11 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.table import Table
+from pyiceberg.table.update import RemoveSnapshotsUpdate
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered
+from kale_tasks.lake.manifests import overwrite
 from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.tables import COMMITTED, Committed, Lake
 from kale_tasks.lake.times import utc_now
@@ -30,6 +32,7 @@ from kale_tasks.lake.times import utc_now
 _TRIES = 60
 # If the answer to a commit was lost, the next try sees what came of it.
 _REFUSED = (CommitFailedException, CommitStateUnknownException)
+_SNAPSHOTS = 500  # kept of a table, beside the new one: every commit writes the list of all of them
 _EPOCH = "kale.epoch"
 _T = TypeVar("_T")
 
@@ -165,7 +168,7 @@ def _replace(lake: Lake, table: Table, request: Swap, new: Committed, added: Seq
     keeps = request.keep or table.current_snapshot() is None
     removed = [] if keeps else _files_of(table, request.key, request.slice)
     with table.transaction() as change:
-        producer = change.update_snapshot(snapshot_properties=_summary(request)).overwrite()
+        producer = overwrite(change, _summary(request))
         new = replace(new, snapshot_id=producer.snapshot_id, at=utc_now())
         change.set_properties({name: new.as_property()})
         with producer:
@@ -173,6 +176,8 @@ def _replace(lake: Lake, table: Table, request: Swap, new: Committed, added: Seq
                 producer.delete_data_file(file)
             for file in added:
                 producer.append_data_file(file)
+        if old := [snapshot.snapshot_id for snapshot in table.snapshots()[:-_SNAPSHOTS]]:
+            change._apply((RemoveSnapshotsUpdate(snapshot_ids=old),))
     return new
 
 
@@ -207,6 +212,5 @@ def _summary(request: Swap) -> dict[str, str]:
         "kale.counts": json.dumps(
             {"in": new.rows_in, "kept": new.rows, "dropped": dict(new.dropped), "quarantined": new.quarantined}
         ),
-        "kale.inputs": json.dumps(dict(new.inputs), sort_keys=True),
         **({"kale.note": request.note} if request.note else {}),
     }

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from kale_tasks.lake.keys import MANIFEST, MARKER, check_key
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.storage.open import open_storage
-from kale_tasks.settings.model import Settings
+from kale_tasks.settings.model import S3, Settings
 
 _SAMPLES, _SAMPLE_BYTES = 64, 1 << 12
 _PICTURES = frozenset(
@@ -25,7 +26,14 @@ _PLACES = "https://landing.invalid/"  # a host that never exists: nothing can be
 
 def landing_storage(settings: Settings) -> Storage:
     """Open the storage that holds the landing files."""
+    if settings.landing.startswith("s3://"):
+        return _on_s3(settings.landing, settings.s3)
     return open_storage(settings.landing, settings.s3)
+
+
+@lru_cache(maxsize=8)  # a client takes a tenth of a second, and status asks for each key
+def _on_s3(landing: str, s3: S3) -> Storage:
+    return open_storage(landing, s3)
 
 
 def landing_keys(settings: Settings) -> list[str]:

@@ -1,33 +1,44 @@
 """Keeps the metadata of a table cheap, which grows with its keys and snapshots.
 
 pyiceberg parses the whole metadata file at each load of a table, and copies all of it some twenty times in a commit.
-Metadata files never change, so each is parsed once by a process. Parsed metadata does not change either: an update
-makes new objects. So copies share what their lists hold.
+Metadata files never change, so each is parsed once by a process, and not at all by the one that wrote it. Parsed
+metadata does not change either: an update makes new objects. So copies share what their lists hold.
 """
 
 from collections import OrderedDict
 from copy import copy
 from typing import Any
 
-from pyiceberg.io import InputFile
-from pyiceberg.serializers import FromInputFile
+from pyiceberg.io import InputFile, OutputFile
+from pyiceberg.serializers import FromInputFile, ToOutputFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataV1, TableMetadataV2, TableMetadataV3
 
 _MOST = 32  # parsed files that a process keeps: some of each table
 _parsed: OrderedDict[str, TableMetadata] = OrderedDict()
 _parse = FromInputFile.table_metadata
+_write = ToOutputFile.table_metadata
 
 
 def _parsed_once(input_file: InputFile, *arguments: Any) -> TableMetadata:
-    """Parse a metadata file, or return what this process parsed before if the file still exists."""
+    """Parse a metadata file, or return what this process parsed or wrote before if the file still exists."""
     found = _parsed.get(input_file.location)
     if found is None or not input_file.exists():  # of a file that is gone, the library says so
         found = _parse(input_file, *arguments)
-    _parsed[input_file.location] = found
-    _parsed.move_to_end(input_file.location)
+    _keep(input_file.location, found)
+    return found
+
+
+def _written(metadata: TableMetadata, output_file: OutputFile, *arguments: Any, **options: Any) -> None:
+    """Write a metadata file and keep what is in it."""
+    _write(metadata, output_file, *arguments, **options)
+    _keep(output_file.location, metadata)
+
+
+def _keep(location: str, metadata: TableMetadata) -> None:
+    _parsed[location] = metadata
+    _parsed.move_to_end(location)
     while len(_parsed) > _MOST:
         _parsed.popitem(last=False)
-    return found
 
 
 def _shallow(self: Any, _: dict[int, Any] | None = None) -> Any:
@@ -39,5 +50,6 @@ def _shallow(self: Any, _: dict[int, Any] | None = None) -> Any:
 def share_metadata() -> None:
     """Make pyiceberg parse and copy as described, in this process."""
     FromInputFile.table_metadata = staticmethod(_parsed_once)  # type: ignore[assignment, method-assign]
+    ToOutputFile.table_metadata = staticmethod(_written)  # type: ignore[method-assign]
     for kind in (TableMetadataV1, TableMetadataV2, TableMetadataV3):
         kind.__deepcopy__ = _shallow  # type: ignore[assignment, method-assign]

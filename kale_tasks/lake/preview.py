@@ -84,9 +84,9 @@ class PreviewLake(Lake):
                 f"`kale run STEP --key KEY --limit 100 --preview {self.preview}`."
             )
 
-    def has(self, partition: Partition) -> bool:
-        """Whether the preview itself made this partition."""
-        return partition in self._own(partition.table)
+    def own(self, name: str) -> dict[Partition, Committed]:
+        """The partitions of a table that the preview itself made."""
+        return super().partitions(name) if self._own_table(name) else {}
 
     def tables(self) -> list[str]:
         known = {*self.real.tables(), *self._own_tables()}
@@ -102,7 +102,7 @@ class PreviewLake(Lake):
         return committed_in(table, key, slice_) or self._real_committed(name, key, slice_)
 
     def partitions(self, name: str) -> dict[Partition, Committed]:
-        return dict(sorted({**self._real_partitions(name), **self._own(name)}.items()))
+        return dict(sorted({**self._real_partitions(name), **self.own(name)}.items()))
 
     def files(
         self,
@@ -165,9 +165,6 @@ class PreviewLake(Lake):
     def _own_table(self, name: str) -> Table | None:
         return self.table(name) if name in self._own_tables() else None
 
-    def _own(self, name: str) -> dict[Partition, Committed]:
-        return super().partitions(name) if self._own_table(name) else {}
-
     def _real_partitions(self, name: str) -> dict[Partition, Committed]:
         # Asked for first: opening a table that does not exist would create it.
         return self.real.partitions(name) if name in self.real.tables() else {}
@@ -178,7 +175,7 @@ class PreviewLake(Lake):
     def _replaced(self, name: str) -> BooleanExpression:
         """Select the rows of the real lake that this preview does not replace."""
         row_filter: BooleanExpression = AlwaysTrue()
-        for partition in self._own(name) if name not in _ADDED_TO else ():
+        for partition in self.own(name) if name not in _ADDED_TO else ():
             row_filter = And(row_filter, Not(partition_filter(partition.key, partition.columns)))
         return row_filter
 

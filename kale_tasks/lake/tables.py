@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import duckdb
 
 COMMITTED = "kale.committed."
+_ALWAYS = ("fingerprint", "content", "rows", "parts", "snapshot_id", "at")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class Committed:
     dropped: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
     inputs: Mapping[str, str] = field(default_factory=dict)
-    config: str = ""
     because: tuple[str, ...] = ()  # names of the marks that this run and those before it have answered
     identity: str = ""  # the content as the run made it; `content` is without the rows that were taken down since
     origin: str = ""  # new when another run replaces this one
@@ -58,15 +58,20 @@ class Committed:
         return self.fingerprint, self.revision
 
     def as_property(self) -> str:
-        """Its text in the table's properties."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Its text in the table's properties: short, because every commit writes those of all partitions."""
+        known = {name: value for name, value in asdict(self).items() if value or name in _ALWAYS}
+        if self.identity == self.content:
+            known.pop("identity", None)
+        return json.dumps(known, separators=(",", ":"))
 
     @classmethod
     def from_property(cls, text: str) -> "Committed":
         """The same from that text."""
         try:
             known = json.loads(text)
-            return cls(**{**known, "because": tuple(known.get("because", ()))})
+            known.pop("config", None)  # of earlier versions; it is in `run.json`
+            because = tuple(known.pop("because", ()))
+            return cls(**{"identity": known.get("content", ""), **known, "because": because})
         except TypeError as error:
             raise BadData("A newer version of KALE committed to this lake. Upgrade this one.") from error
 
@@ -272,7 +277,7 @@ class Lake:
 def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
     """What this very version of a table says of a partition."""
     text = table.properties.get(COMMITTED + Partition.of("", key, slice_).name)
-    return Committed.from_property(text) if text else None
+    return _parsed(text) if text else None
 
 
 def row_order(file: DataFile) -> tuple[int, str, str]:
@@ -284,7 +289,12 @@ def row_order(file: DataFile) -> tuple[int, str, str]:
 
 def _committed(table: Table) -> dict[str, Committed]:
     names = sorted(p.removeprefix(COMMITTED) for p in table.properties if p.startswith(COMMITTED))
-    return {name: Committed.from_property(table.properties[COMMITTED + name]) for name in names}
+    return {name: _parsed(table.properties[COMMITTED + name]) for name in names}
+
+
+@lru_cache(maxsize=1 << 15)  # one commit changes one of them
+def _parsed(text: str) -> Committed:
+    return Committed.from_property(text)
 
 
 def _uid_field(table: Table) -> int:

@@ -1,8 +1,7 @@
 """Finds the runs that a report shows for a key, step by step: those that are committed, and those that are blocked."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kale_tasks.contract.registry import ASSEMBLY, STEPS, StepSpec, spec_of
@@ -12,7 +11,7 @@ from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import BlockedRun, blocked_runs
 from kale_tasks.quality import verdict
 from kale_tasks.quality.verdict import CheckResult
-from kale_tasks.runner.seal import SealedRun, read_sealed
+from kale_tasks.runner.seal import SealedRun, read_committed, read_sealed
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Found:
     committed: Committed  # its account; of a blocked run as it would be committed
     result: CheckResult | None
     blocked: SealedRun | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)  # settings of the run
 
     @property
     def step(self) -> str:
@@ -39,11 +39,6 @@ class Found:
     def table(self) -> str:
         """Table of the step."""
         return self.spec.table
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """Settings of the run."""
-        return dict(json.loads(self.committed.config or "{}"))
 
     @property
     def status(self) -> str:
@@ -93,11 +88,16 @@ def _find(
 ) -> Found | None:
     run = waiting.get(partition)
     if run and (sealed := read_sealed(lake.storage, run.folder)):
-        return Found(spec, partition.key, sealed.record(), verdict.read(lake.storage, sealed.seal_id), sealed)
+        return Found(
+            spec, partition.key, sealed.record(), verdict.read(lake.storage, sealed.seal_id), sealed, sealed.config
+        )
     if committed is None:
         return None
     result = verdict.read(lake.storage, committed.seal_id)
-    return Found(spec, partition.key, committed, result) if result or spec.name in STEPS else None
+    if result is None and spec.name not in STEPS:
+        return None
+    made = read_committed(lake.storage, spec.table, partition.key, committed)
+    return Found(spec, partition.key, committed, result, config=made.config if made else {})
 
 
 def _tables() -> list[str]:

@@ -40,7 +40,7 @@ def figures(subject: Subject) -> dict[str, float | None]:
         "files_torn": torn,
         "order_breaks": None if torn else _order_breaks(subject),
         "files_off_schema": sum(schema is not None and not _conforms(schema, subject) for schema in schemas),
-        "lineage_gaps": sum(name not in committed.inputs for name in subject.suite.inputs) + (not committed.config),
+        "lineage_gaps": sum(name not in committed.inputs for name in subject.suite.inputs) + (not subject.config),
         "inputs_stale": _stale(subject),
     }
 

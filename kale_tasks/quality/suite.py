@@ -141,13 +141,15 @@ class Subject:
     rows: Snapshot
     compared: Mapping[str, str]  # partitions to compare with, by name, and the seal id of each
     inputs: Mapping[str, Snapshot]  # by name, as the run read them, whatever is committed since
+    config: Mapping[str, Any]  # settings of the run
 
     @classmethod
     def of_sealed(cls, lake: Lake, settings: Settings, run: SealedRun) -> "Subject":
         """The rows of a run that is not committed yet."""
         spec = sealed_spec(run)
         rows = run.snapshot(lake.storage, spec.partition(run.key))
-        return cls(lake, settings, spec, find_suite(run.step, run.suite), rows, run.compared, _inputs(lake, run.folder))
+        suite, inputs = find_suite(run.step, run.suite), _inputs(lake, run.folder)
+        return cls(lake, settings, spec, suite, rows, run.compared, inputs, run.config)
 
     @classmethod
     def of_committed(cls, lake: Lake, settings: Settings, step: str, key: str) -> "Subject":
@@ -160,7 +162,9 @@ class Subject:
         verdict = read_verdict(lake.storage, rows.committed.seal_id)
         compared = verdict["compared"] if verdict else comparison_set(lake, rows.partition, settings.quality.drift.keys)
         folder = run_folder(spec.table, key, rows.committed.fingerprint)
-        return cls(lake, settings, spec, suite, rows, compared, _inputs(lake, folder))
+        made = read_committed(lake.storage, spec.table, key, rows.committed)
+        config = made.config if made else {}
+        return cls(lake, settings, spec, suite, rows, compared, _inputs(lake, folder), config)
 
     @property
     def key(self) -> str:

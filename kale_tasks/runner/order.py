@@ -24,7 +24,8 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
     former = Snapshot(lake.storage, Partition.of(INDEX, key), *before) if before else None
     after = sealed.snapshot(lake.storage, Partition.of(INDEX, key))
     runs = {partition.key: committed for partition, committed in lake.partitions(step.table).items()}
-    indexes = _indexes(lake, step, runs)
+    unknown = {name for name, c in runs.items() if name < key and sealed.side_inputs.get(name) != c.fingerprint}
+    indexes = _indexes(lake, step, {name: c for name, c in runs.items() if name > key or name in unknown})
     later = {name: index for name, index in indexes.items() if name > key}
     try:
         touched = keys_touched(key, former, after, indexes)
@@ -32,10 +33,9 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
         touched = {name for name, index in later.items() if overtaken(index, key, after)}
     for name in touched:
         put_mark(lake.storage, step.partition(name), _mark(key, main), f"{key} now keeps other entries")
-    for name, committed in runs.items():
-        known = sealed.side_inputs.get(name) == committed.fingerprint
-        if name < key and not known and overtaken(after, name, indexes.get(name)):
-            put_mark(lake.storage, step.partition(key), _mark(name, committed), f"{name} was committed meanwhile")
+    for name in sorted(unknown):
+        if overtaken(after, name, indexes.get(name)):
+            put_mark(lake.storage, step.partition(key), _mark(name, runs[name]), f"{name} was committed meanwhile")
 
 
 def unfinished_keys(lake: Lake, step: Step) -> list[str]:
@@ -47,6 +47,8 @@ def unfinished_keys(lake: Lake, step: Step) -> list[str]:
 
 def _indexes(lake: Lake, step: Step, runs: Mapping[str, Committed]) -> dict[str, Snapshot]:
     # The index of the run that the main table names, also while its own table does not have it yet.
+    if not runs:
+        return {}
     found = {partition.key: snapshot for partition, snapshot in Snapshot.open_all(lake, INDEX).items()}
     for name, committed in runs.items():
         behind = name not in found or found[name].committed.version != committed.version

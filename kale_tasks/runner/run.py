@@ -28,7 +28,7 @@ REPAIR = "repair-"  # how the names of requests to make damaged rows again begin
 class Run:
     """One run of a step on a key. Its inputs are opened once, by the process that plans it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         step: Step,
         lake: Lake,
@@ -38,10 +38,12 @@ class Run:
         again: str = "",
         progress: Progress | None = None,
         plan: Plan | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Open a run on the lake as it is now, or as another process has planned it.
 
         `again` names a request to run although nothing has changed; each try of the request opens the same run.
+        `config` is what the step says of these settings, if it was asked before: it is the same for every key.
         Raises Conflict if an input is missing, or if the step would no longer do what the plan says.
         """
         self.step, self.lake, self.key = step, lake, check_key(key)
@@ -49,7 +51,8 @@ class Run:
         self.progress = progress or Silent()
         if self.settings.limit and not lake.preview:
             raise BadConfig("A run on a limited number of rows works in a preview only: open the lake with open_lake.")
-        self.config = dict(step.config(self.settings))  # first: wrong settings are found before anything is opened
+        # First: wrong settings are found before anything is opened.
+        self.config = dict(step.config(self.settings) if config is None else config)
         # The marks before the inputs: what a mark announces was committed before it, so these inputs include it.
         self.previous = lake.committed(step.table, self.key, step.slice)
         self.because = plan.because if plan else self._because(again)
@@ -181,7 +184,7 @@ def _changed(plan: Plan, config: Mapping[str, Any]) -> str:
 
 
 def _pin(found: Snapshot) -> Pin:
-    committed = replace(found.committed, inputs={}, config="", because=())  # nobody reads these of an input
+    committed = replace(found.committed, inputs={}, because=())  # nobody reads these of an input
     return Pin(table=found.partition.table, name=found.partition.name, committed=committed, files=found.files)
 
 

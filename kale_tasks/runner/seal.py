@@ -1,6 +1,5 @@
 """Sealing: fixes the exact files and the account of a run in `run.json`, once all its parts are made."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -73,7 +72,6 @@ class SealedRun(BaseModel):
             quarantined=self.quarantined,
             inputs=self.inputs,
             because=self.because,
-            config=json.dumps(self.config, sort_keys=True),
             seal_id=self.seal_id,
         )
 

@@ -33,7 +33,7 @@ class Parts(Section):
 class Maintenance(Section):
     """When old snapshots and unused files may be deleted."""
 
-    keep_days: float = runtime("Days for which snapshots are kept.", ge=0)
+    keep_days: float = runtime("Days for which snapshots are kept, of each table the latest 500 at most.", ge=0)
     grace_hours: float = runtime("Hours for which unused metadata and temporary files are kept.", ge=0)
     preview_days: float = runtime("Days for which a preview is kept, from its last file.", ge=0)
     run_days: float = runtime(

@@ -85,7 +85,7 @@ def test_rows_that_no_account_explains_are_found(tmp_path: Path) -> None:
     table = lake.table("pairs")
     name = "kale.committed.k"
     with table.transaction() as change:
-        change.set_properties({name: table.properties[name].replace('"rule": 3', '"rule": 2')})
+        change.set_properties({name: table.properties[name].replace('"rule":3', '"rule":2')})
     assert failed(lake, "ingest", "k").failed == ["rows_unexplained"]
 
 
