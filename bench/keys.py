@@ -1,11 +1,11 @@
 """What commands cost beside ever more committed keys: status, and plan, commit and ingest of a key of 20,000 rows.
 
-    python -m bench.keys [--passes 12] [--rounds 3]
+    python -m bench.keys
 
-The lake grows by real commits of small keys that depend on the index of earlier keys, as ingest does. With `--passes`,
-each key also has as many partitions of `texts` and their lines in the ledger; these are written by two transactions a
-key instead of two for each pass, as fast as that, and the passes that are measured are real commits. The page is
-bench/keys.md, or bench/keys-12.md with 12 passes.
+The lake grows by real commits of small keys that depend on the index of earlier keys, as ingest does. In a second lake
+each key also has 12 partitions of `texts` and their lines in the ledger; these are written by two transactions a key
+instead of two for each pass, to be done in time, and the passes that are measured are real commits. Everything but
+`status` is measured inside a process, without its start.
 """
 
 import argparse
@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from bench.frame import Page, Sample, Series, process, ratio, timed
+from bench.frame import Page, Ratio, Sample, Series, process, ratio, timed
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.ingest.step import Ingest
@@ -198,35 +199,41 @@ def at_once(sets: Sequence[str], first: int, many: int) -> Sample:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, nargs="+", default=[10, 100, 300, 1000])
-    parser.add_argument("--passes", type=int, default=0, help="partitions of `texts` of each key")
+    parser.add_argument("--passes", type=int, nargs="+", default=[0, 12], help="partitions of `texts` of each key")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="commits at once; 0: none")
     of = parser.parse_args()
-    name = f"keys-{of.passes}" if of.passes else "keys"
-    page = Page(name, "The cost of a command beside many keys", str(__doc__), ["pyiceberg", "pyarrow"])
-    found: dict[int, dict[str, Series]] = {}
+    page = Page("keys", "The cost of a command beside many keys", str(__doc__), ["pyiceberg", "pyarrow"])
+    for passes in of.passes:
+        found = dict(_measured(of, passes))
+        page.text(f"## {passes} passes a key" if passes else "## Without passes")
+        page.table(
+            ("keys", "command", "wall seconds", "CPU seconds", "machine"),
+            [(keys, verb, *series.cells) for keys, verbs in found.items() for verb, series in verbs.items()],
+        )
+        few, many = found[of.keys[0]], found[of.keys[-1]]
+        suffix = f"_{of.keys[-1]}" + (f"_with_{passes}_passes" if passes else "")
+        for verb in many:
+            page.ratio(verb.replace(" ", "_") + suffix, ratio(few[verb], many[verb], lambda sample: sample.cpu))
+        status = many["status"]
+        page.ratio(f"five_seconds_over_status{suffix}", Ratio([5 / one.wall for one in status.samples], status.busy))
+    page.text("Ratios but the last of each lake are CPU seconds beside the fewest keys over those beside the most.")
+    page.write()
+
+
+def _measured(of: argparse.Namespace, passes: int) -> Iterator[tuple[int, dict[str, Series]]]:
     with tempfile.TemporaryDirectory() as place:
         sets = [f"warehouse={place}/lake", f"landing={place}/landing", *_OFF]
         settings = load(sets, environ={}).settings
-        grown = 0
-        for keys in of.keys:
-            spent = timed(_growing(settings, grown, keys, of.passes))
+        for start, keys in pairwise([0, *of.keys]):
+            spent = timed(_growing(settings, start, keys, passes))
             print(f"{keys} keys: {spent.cpu:.0f} CPU seconds and {spent.wall:.0f} in all to grow", flush=True)
-            grown = keys
             with _put_back(Path(place, "lake")):  # or what was measured would be later than the keys that come next
-                rounds = [measure(sets, 3000 + 10 * turn, passes=of.passes > 0) for turn in range(of.rounds)]
-                found[keys] = {verb: Series([samples[verb] for samples in rounds]) for verb in rounds[0]}
+                rounds = [measure(sets, 3000 + 10 * turn, passes=passes > 0) for turn in range(of.rounds)]
+                found = {verb: Series([samples[verb] for samples in rounds]) for verb in rounds[0]}
                 if of.at_once:
-                    found[keys][f"{of.at_once} commits at once"] = Series([at_once(sets, 6000, of.at_once)])
-    page.table(
-        ("keys", "command", "wall seconds", "CPU seconds", "machine"),
-        [(keys, verb, *series.cells) for keys, verbs in found.items() for verb, series in verbs.items()],
-    )
-    page.text("Ratios are CPU seconds beside the fewest keys over those beside the most.")
-    few, many = found[of.keys[0]], found[of.keys[-1]]
-    for verb in many:
-        page.ratio(f"{verb.replace(' ', '_')}_{of.keys[-1]}", ratio(few[verb], many[verb], lambda sample: sample.cpu))
-    page.write()
+                    found[f"{of.at_once} commits at once"] = Series([at_once(sets, 6000, of.at_once)])
+            yield keys, found
 
 
 @contextmanager
