@@ -59,19 +59,18 @@ class Committed:
 
     def as_property(self) -> str:
         """Its text in the table's properties: short, because every commit writes those of all partitions."""
-        known = {name: value for name, value in asdict(self).items() if value or name in _ALWAYS}
-        if self.identity == self.content:
-            known.pop("identity", None)
-        return json.dumps(known, separators=(",", ":"))
+        known = asdict(self) | ({"identity": ""} if self.identity == self.content else {})
+        return json.dumps({n: v for n, v in known.items() if v or n in _ALWAYS}, separators=(",", ":"))
 
-    @classmethod
-    def from_property(cls, text: str) -> "Committed":
+    @staticmethod
+    @lru_cache(maxsize=1 << 15)  # a commit changes one of them
+    def from_property(text: str) -> "Committed":
         """The same from that text."""
         try:
             known = json.loads(text)
             known.pop("config", None)  # of earlier versions; it is in `run.json`
-            because = tuple(known.pop("because", ()))
-            return cls(**{"identity": known.get("content", ""), **known, "because": because})
+            because = tuple(known.get("because", ()))
+            return Committed(**{"identity": known.get("content", ""), **known, "because": because})
         except TypeError as error:
             raise BadData("A newer version of KALE committed to this lake. Upgrade this one.") from error
 
@@ -169,10 +168,9 @@ class Lake:
 
     def opened_all(self, name: str) -> dict[Partition, tuple[Committed, tuple[DataFile, ...]]]:
         """What is committed for every partition of a table and its files, from one version and one scan."""
-        table = self.table(name)
-        files = self._by_partition(table, name)
-        found = {Partition.parse(name, n): c for n, c in _committed(table).items()}
-        return {p: (c, tuple(sorted(files.get(p, ()), key=row_order))) for p, c in found.items()}
+        files = self._by_partition(table := self.table(name), name)
+        found = ((Partition.parse(name, n), c) for n, c in _committed(table).items())
+        return {p: (c, tuple(sorted(files.get(p, ()), key=row_order))) for p, c in found}
 
     def files_at(self, name: str, snapshot_id: int) -> dict[Partition, list[DataFile]]:
         """The data files that a snapshot of a table had, by partition."""
@@ -262,9 +260,7 @@ class Lake:
         )
 
     def _has_snapshots(self, name: str) -> bool:
-        return any(
-            entry.path.rpartition("/")[2].startswith("snap-") for entry in self._place.entries(f"{name}/metadata")
-        )
+        return any(e.path.rpartition("/")[2].startswith("snap-") for e in self._place.entries(f"{name}/metadata"))
 
     def _evolve(self, table: Table, spec: TableSpec) -> Table:
         with table.transaction() as change:
@@ -277,7 +273,7 @@ class Lake:
 def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
     """What this very version of a table says of a partition."""
     text = table.properties.get(COMMITTED + Partition.of("", key, slice_).name)
-    return _parsed(text) if text else None
+    return Committed.from_property(text) if text else None
 
 
 def row_order(file: DataFile) -> tuple[int, str, str]:
@@ -289,12 +285,7 @@ def row_order(file: DataFile) -> tuple[int, str, str]:
 
 def _committed(table: Table) -> dict[str, Committed]:
     names = sorted(p.removeprefix(COMMITTED) for p in table.properties if p.startswith(COMMITTED))
-    return {name: _parsed(table.properties[COMMITTED + name]) for name in names}
-
-
-@lru_cache(maxsize=1 << 15)  # one commit changes one of them
-def _parsed(text: str) -> Committed:
-    return Committed.from_property(text)
+    return {name: Committed.from_property(table.properties[COMMITTED + name]) for name in names}
 
 
 def _uid_field(table: Table) -> int:
