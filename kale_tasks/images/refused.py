@@ -32,6 +32,7 @@ class RefusedImages:
             return [None] * len(rows)
         names = ("uid", "final_url", "sha256")
         table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+        table = table.append_column("phash", pa.array([row.get("phash") for row in rows], pa.int64()))
         taken_down = self._takedowns.matches(table).to_pylist()
         found = zip(rows, taken_down, strict=True)
         return [TAKEDOWN if taken else KNOWN_BAD if self._known_bad(row) else None for row, taken in found]

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +18,7 @@ FOLDER = "takedowns"
 TAKEDOWN = "takedown"  # the rule under which such rows are counted
 KINDS = ("uid", "url", "host", "sha256", "pattern")
 _COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
+_MOST_COPIES = 20  # different files of a key that look alike and may still be copies of one picture
 _TEXTS = ("alt_text", "text", "dense_caption", "caption")
 
 
@@ -26,6 +29,8 @@ class Matcher:
     content: str = ""  # changes with the lists: for the fingerprint of a step that asks
     digests: Mapping[str, frozenset[str]] = field(default_factory=dict)
     patterns: tuple[str, ...] = ()
+    phashes: tuple[int, ...] = ()  # of images that were taken down by their bytes: near copies are, too
+    near_bits: int = 0
 
     def matches(self, rows: pa.Table) -> pa.ChunkedArray:
         """For each row whether it is taken down, by whichever of the columns there are."""
@@ -38,6 +43,16 @@ class Matcher:
             for name in (n for n in _TEXTS if n in rows.column_names):
                 found = pc.match_substring_regex(rows[name], pattern, ignore_case=True)
                 hit = pc.or_(hit, pc.fill_null(found, False))
+        if self.phashes and "phash" in rows.column_names:
+            hit = pc.or_(hit, pa.chunked_array([pa.array(self._near(rows["phash"]), pa.bool_())]))
+        return hit
+
+    def _near(self, phashes: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+        hit: npt.NDArray[np.bool_] = np.zeros(len(phashes), dtype=np.bool_)
+        values = pc.fill_null(phashes, 0).to_numpy().view(np.uint64)
+        for phash in np.array(self.phashes, dtype=np.int64).view(np.uint64):
+            hit |= np.bitwise_count(values ^ phash) <= self.near_bits
+        hit &= pc.is_valid(phashes).to_numpy()
         return hit
 
 
@@ -49,11 +64,16 @@ def matcher(lake: Lake) -> Matcher:
     if not lists:
         return Matcher()
     digests = {kind: {d for one in lists for d in one["digests"].get(kind, ())} for kind in _COLUMNS}
+    phashes = set[int]()
     for path in paths:
         if "/uids/" in path:
             digests["uid"].update(json.loads(lake.storage.read(path)))
+        elif "/phashes/" in path:
+            phashes.update(json.loads(lake.storage.read(path)))
     patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
-    return Matcher(short_sha256("".join(names)), {kind: frozenset(found) for kind, found in digests.items()}, patterns)
+    known = {kind: frozenset(found) for kind, found in digests.items()}
+    near_bits = lake.settings.images.near_bits
+    return Matcher(short_sha256("".join(names)), known, patterns, tuple(sorted(phashes)), near_bits)
 
 
 def record_uids(lake: Lake, name: str, key: str, uids: Iterable[str]) -> None:
@@ -64,6 +84,25 @@ def record_uids(lake: Lake, name: str, key: str, uids: Iterable[str]) -> None:
     known = set(recorded_uids(lake, name, key))
     if found := {digest("uid", uid) for uid in uids} - known:
         lake.storage.put(_uids_path(name, key), json.dumps(sorted(known | found)).encode())
+
+
+def record_phashes(lake: Lake, name: str, key: str) -> None:
+    """Record how the images of a key look whose bytes a list names, so that near copies are found in every key.
+
+    A picture that many others look like, such as a plain one, is left out: only its bytes are taken down.
+    """
+    known = matcher(lake).digests.get("sha256")
+    rows = lake.arrow("images", key, ["sha256", "phash"], where="status == 'ok'") if known else None
+    if known is None or rows is None or not rows.num_rows:
+        return
+    named = Matcher(digests={"sha256": known}).matches(rows)
+    found = []
+    for phash in pc.unique(rows["phash"].filter(named)).drop_null().to_pylist():
+        alike = Matcher(phashes=(phash,), near_bits=lake.settings.images.near_bits).matches(rows)
+        if len(pc.unique(rows["sha256"].filter(alike))) <= _MOST_COPIES:
+            found.append(phash)
+    if found:
+        lake.storage.put(f"{FOLDER}/{name}/phashes/{key}.json", json.dumps(sorted(found)).encode())
 
 
 def recorded_uids(lake: Lake, name: str, key: str) -> list[str]:

@@ -19,7 +19,7 @@ from kale_tasks.runner.rewrite_files import RewrittenShard, read_columns, rewrit
 from kale_tasks.runner.seal import SealedRun
 from kale_tasks.runner.writer import conform, run_folder
 
-_COLUMNS = ("uid", "url", "final_url", "sha256", "alt_text", "text", "dense_caption", "caption")
+_COLUMNS = ("uid", "url", "final_url", "sha256", "phash", "alt_text", "text", "dense_caption", "caption")
 
 
 @dataclass

@@ -62,6 +62,8 @@ def sweep(
     """Remove the rows of every list from all that is committed; changes nothing if no new rows match."""
     # From here on every commit either has read the list or is refused.
     move_epoch(lake, sorted({step.table for step in steps} | ({"releases"} & set(lake.tables()))))
+    for key in lake.keys("images"):
+        takedowns.record_phashes(lake, record["name"], key)
     removal, keys = matcher(lake), sorted({key for table in tables_with_uids() for key in lake.keys(table)})
     progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:

@@ -1,17 +1,25 @@
 """Images that were taken down, or are on the operator's list, are not stored, wherever they come from."""
 
 import hashlib
+import io
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode import convert
+from kale_tasks.images.step import Images
 from kale_tasks.lake import tombstones
 from kale_tasks.lake.tables import Lake
+from kale_tasks.progress import Silent
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
+from kale_tasks.takedown.sweep import rewritten_steps, take_down
 from tests.images.plain import Plain, image, plain_server
-from tests.images.world import KEY, images, lake_with, pairs_of, settings, uid
+from tests.images.world import KEY, Pairs, images, lake_with, pairs_of, settings, uid
 
 
 def stored(lake: Lake) -> bytes:
@@ -75,3 +83,54 @@ def test_a_line_that_is_no_hash_is_refused_without_being_quoted(tmp_path: Path) 
         with pytest.raises(BadConfig, match="line 1 is neither") as raised:
             images(lake, of)
     assert "secret" not in str(raised.value)
+
+
+def _adopted(lake: Lake, of: Settings, key: str, pictures: dict[str, bytes]) -> dict[str, str]:
+    """Commit a key whose pictures are in its landing; return the SHA-256 of the images that are stored, by URL."""
+    folder = Path(of.landing, key)
+    folder.mkdir(parents=True)
+    for number, (url, content) in enumerate(pictures.items()):
+        (folder / f"{number}.jpg").write_bytes(content)
+        (folder / f"{number}.json").write_text(json.dumps({"url": url}))
+    execute(Run(Pairs(pairs_of(pictures)), lake, of, key))
+    execute(Run(Images(), lake, of, key))
+    urls = {uid(url): url for url in pictures}
+    return {urls[row["uid"]]: row["sha256"] for row in lake.arrow("images", key).to_pylist() if row["status"] == "ok"}
+
+
+def _copy(content: bytes, quality: int, size: tuple[int, int]) -> bytes:
+    out = io.BytesIO()
+    Image.open(io.BytesIO(content)).resize(size, Image.Resampling.LANCZOS).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def test_near_copies_of_an_image_that_was_taken_down_go_and_do_not_come_back(tmp_path: Path) -> None:
+    of = settings(tmp_path, "images.near_bits=3")
+    lake, first, later = Lake(of), "2026-11-01", "2026-11-02"
+    urls = [f"https://a.example/{n}.jpg" for n in range(6)]
+    before = {url: image(n) for n, url in enumerate(urls)}
+    before["https://b.example/copy.jpg"] = _copy(image(3), 70, (80, 60))
+    known = _adopted(lake, of, first, before)
+    assert set(known) == set(before)
+    take_down(lake, of, {"sha256": [known[urls[3]]]}, rewritten_steps(lake), Silent())
+    left = set(lake.arrow("images", first)["uid"].to_pylist())
+    assert left == {uid(url) for url in before} - {uid(urls[3]), uid("https://b.example/copy.jpg")}
+    after = {"https://c.example/again.jpg": _copy(image(3), 85, (100, 75)), "https://c.example/other.jpg": image(40)}
+    assert set(_adopted(lake, of, later, after)) == {"https://c.example/other.jpg"}
+    committed = lake.committed("images", later)
+    assert committed and committed.dropped == {"takedown": 1}
+
+
+def test_a_plain_picture_is_taken_down_by_its_bytes_only(tmp_path: Path) -> None:
+    of = settings(tmp_path, "images.near_bits=3", "images.placeholder_count=1000")
+    lake = Lake(of)
+    plain = {f"https://a.example/{n}.png": _plain(n) for n in range(30)}
+    known = _adopted(lake, of, "2026-11-01", plain)
+    take_down(lake, of, {"sha256": [known["https://a.example/4.png"]]}, rewritten_steps(lake), Silent())
+    assert lake.arrow("images", "2026-11-01").num_rows == len(plain) - 1
+
+
+def _plain(shade: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (100, 100), (200 + shade,) * 3).save(out, "PNG")
+    return out.getvalue()
