@@ -1,6 +1,7 @@
 """Comparisons between images: placeholders and near duplicates within a key, and images of an evaluation set."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.receipts import Receipt
 from kale_tasks.runner.run import Run
+from kale_tasks.threads import map_ahead
 
 Hashes = npt.NDArray[np.uint64]
 NEAR_DUPLICATE = "near_duplicate"
@@ -91,7 +93,8 @@ def finalize(run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:
     """
     if not receipts:  # of a key without pairs
         return
-    parts = {number: _part_hashes(run, receipts[number]) for number in sorted(receipts)}
+    numbers = sorted(receipts)
+    parts = dict(zip(numbers, map_ahead(lambda number: _part_hashes(run, receipts[number]), numbers), strict=True))
     ok = np.concatenate([part.ok for part in parts.values()])
     sha256 = np.concatenate([part.sha256 for part in parts.values()])[ok]
     removed = np.concatenate([part.removed for part in parts.values()])
@@ -101,16 +104,14 @@ def finalize(run: Run, receipts: Mapping[int, Receipt]) -> Iterator[Part]:
     rest = ok & ~placeholder
     phash = np.concatenate([part.phash for part in parts.values()])
     near[rest] = near_duplicates(phash[rest], run.settings.images.near_bits)
-    start = 0
-    for number, part in parts.items():
-        span = slice(start, start + len(part.ok))
-        start = span.stop
-        if placeholder[span].any() or (near[span] != part.marked).any():
-            yield _changed_part(run, receipts[number], placeholder[span], near[span])
+    ends = accumulate(len(part.ok) for part in parts.values())
+    spans = {number: slice(end - len(part.ok), end) for end, (number, part) in zip(ends, parts.items(), strict=True)}
+    changed = [n for n, at in spans.items() if placeholder[at].any() or (near[at] != parts[n].marked).any()]
+    yield from map_ahead(lambda n: _changed_part(run, receipts[n], placeholder[spans[n]], near[spans[n]]), changed)
 
 
 def _part_hashes(run: Run, receipt: Receipt) -> _PartHashes:
-    rows = _read_part(run, "images", receipt)
+    rows = _read_part(run, "images", receipt, ["uid", "sha256", "phash", "status", "flags"])
     uids = set(rows["uid"].to_pylist())
     removed = [q for q in _quarantined(run, receipt) if q.reason == Reason.PLACEHOLDER and q.uid not in uids]
     marked = [NEAR_DUPLICATE in (flags or ()) for flags in rows["flags"].to_pylist()]
@@ -146,11 +147,11 @@ def _quarantined(run: Run, receipt: Receipt) -> list[Quarantined]:
     return [Quarantined(row["uid"], row["reason"], row["detail"], row["attempts"]) for row in rows]
 
 
-def _read_part(run: Run, table: str, receipt: Receipt) -> pa.Table:
+def _read_part(run: Run, table: str, receipt: Receipt, columns: list[str] | None = None) -> pa.Table:
     if table not in receipt.files:
-        return TABLES[table].arrow.empty_table()
+        return TABLES[table].selected(columns).empty_table()
     with run.lake.storage.arrow.open_input_file(receipt.files[table].path) as file:
-        return pq.read_table(file, page_checksum_verification=True)
+        return pq.read_table(file, columns=columns, page_checksum_verification=True)
 
 
 def _prefixes(hashes: list[str | None]) -> Hashes:

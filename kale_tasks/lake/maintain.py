@@ -15,7 +15,7 @@ from kale_tasks.lake.leases import Lease, Renewals, is_lease
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.segments import unused_segments
 from kale_tasks.lake.storage.base import Entry
-from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.settings.model import Settings
 
@@ -225,9 +225,24 @@ def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
     runs = {f"{name}/key={p.key}/{c.fingerprint}" for p, c in lake.partitions(name).items()}
     runs |= {_run(path) for path in used}
     if name == "images":  # a redrive keeps the shards of the run before it
-        for batch in lake.batches(name, columns=["shard"]):
-            runs |= {_run(shard) for shard in batch["shard"].unique().to_pylist() if shard}
+        for partition, committed in lake.partitions(name).items():
+            runs |= _runs_of_shards(lake, partition.key, committed)
     return used, runs
+
+
+def _runs_of_shards(lake: Lake, key: str, committed: Committed) -> set[str]:
+    """Return the runs to which the image shards of a key belong, from a file that the first look at its rows leaves."""
+    path = f"images/key={key}/{committed.fingerprint}/shards-of-{committed.revision or 'all'}.json"
+    try:
+        return set(json.loads(lake.storage.read(path)))
+    except (FileNotFoundError, ValueError):
+        pass
+    found: set[str] = set()
+    for batch in lake.batches("images", key, ["shard"]):
+        found |= {_run(shard) for shard in batch["shard"].unique().to_pylist() if shard}
+    if lake.committed("images", key) == committed:  # or these rows may be those of another run
+        lake.storage.put(path, json.dumps(sorted(found)).encode())
+    return found
 
 
 def _half_written(path: str) -> bool:

@@ -17,6 +17,8 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Committed, DataFile, Lake
 
+_KEPT = 2  # files that a snapshot keeps in memory: the rows of a part may begin in one and end in the next
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -73,7 +75,7 @@ class Snapshot:
         for file in self.files:
             # Bounds are truncated prefixes: compare with prefixes of the same length.
             if file.uid_min <= last and file.uid_max >= first[: len(file.uid_max)]:
-                table = self._table(file, names)
+                table = self._recent(file, names)
                 uid = table["uid"]
                 pieces.append(table.filter(pc.and_(pc.greater_equal(uid, first), pc.less_equal(uid, last))))
         return self._joined(pieces, names)
@@ -82,6 +84,21 @@ class Snapshot:
         """Read all rows, one file at a time."""
         for file in self.files:
             yield self._table(file, columns)
+
+    def _recent(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
+        """Read a file, or return it as it was read before: parts ask for neighbouring rows, one after the other."""
+        key = (file.path, *(columns or ()))
+        table = self._read_lately.get(key)
+        if table is None:
+            table = self._table(file, columns)
+            for old in list(self._read_lately)[: 1 - _KEPT]:
+                self._read_lately.pop(old, None)
+            self._read_lately[key] = table
+        return table
+
+    @cached_property
+    def _read_lately(self) -> dict[tuple[str, ...], pa.Table]:
+        return {}
 
     @cached_property
     def _ends(self) -> list[int]:

@@ -18,6 +18,7 @@ from kale_tasks.lake.verdicts import comparison_set
 from kale_tasks.runner.receipts import Receipt, withdraw
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.writer import run_folder
+from kale_tasks.threads import map_ahead
 
 _SHOWN = 3  # missing parts named in a message
 
@@ -110,8 +111,7 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     if known := read_sealed(run.lake.storage, run.folder):
         return known
     found = _complete(run, plan)
-    for part in run.step.finalize(run, found):
-        found[part.number] = run.writer.store(part)
+    found.update({made.meta.number: made for made in map_ahead(run.writer.store, run.step.finalize(run, found))})
     sealed = _sealed(run, [found[number] for number in sorted(found)])
     if run.step.suite:
         compared = comparison_set(run.lake, run.step.partition(run.key), run.settings.quality.drift.keys)
