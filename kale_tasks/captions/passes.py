@@ -18,13 +18,14 @@ from kale_tasks.captions.chunk import ChunkRows
 from kale_tasks.captions.rows import Row
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import ORDERS, open_expert, open_scorer
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.parts import AskPass, ExpertPass, ScorePass
+from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, ScorePass
 from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.recipes.slots import COLUMNS, SlotText, SlotValue
 from kale_tasks.runner.run import Run
@@ -103,11 +104,19 @@ def pass_id(recipe: Recipe, name: str) -> str:
     if isinstance(one, AskPass):
         spec = recipe.models[one.ask]
         known["block"] = {**known["block"], "ask": {**spec.semantic(), "model": pinned(spec.model)}}
-    elif isinstance(one, ExpertPass):
-        known["identity"] = open_expert(one.expert, one.options).identity
-    elif isinstance(one, ScorePass):
-        known["identity"] = open_scorer(one.by, one.options).identity
+    else:
+        try:
+            known |= _identity(one)
+        except BadConfig as error:
+            raise BadConfig(f"The pass '{name}' of the recipe '{recipe.name}': {error}") from error
     return f"{name}-{short_sha256(json.dumps(known, sort_keys=True, ensure_ascii=False), 12)}"
+
+
+def _identity(one: AnyPass) -> dict[str, str]:
+    """What the results of an expert or a scorer depend on besides its options."""
+    if isinstance(one, ExpertPass):
+        return {"identity": open_expert(one.expert, one.options).identity}
+    return {"identity": open_scorer(one.by, one.options).identity} if isinstance(one, ScorePass) else {}
 
 
 def _read_id(recipe: Recipe, read: str) -> str:

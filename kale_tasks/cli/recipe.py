@@ -32,12 +32,15 @@ def show(recipe: Name, json: AsJson = False) -> None:
 @app.command()
 def lint(files: Files = None, json: AsJson = False) -> None:
     """List what is wrong with recipe files, by line. Exit code 2: something is."""
-    from kale_tasks.experts.base import EXPERTS, SCORERS
+    from kale_tasks.experts.base import EXPERTS, SCORERS, open_expert, open_scorer
     from kale_tasks.recipes.files import recipe_path, shipped_recipes
-    from kale_tasks.recipes.read import recipe_problems
+    from kale_tasks.recipes.read import Installed, recipe_problems
 
     paths = files or [recipe_path(name) for name in shipped_recipes()]
-    installed = {"expert": EXPERTS.names, "score": SCORERS.names}
+    installed = {
+        "expert": Installed(EXPERTS.names, open_expert),
+        "score": Installed(SCORERS.names, open_scorer),
+    }
     found = [problem for path in paths for problem in recipe_problems(recipe_path(str(path)), installed)]
     say(found, json, "\n".join(found) or f"{len(paths)} recipes, no problems.")
     if found:

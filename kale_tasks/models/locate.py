@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +51,20 @@ def locate(name: str) -> Path:
             f"of the commit, or a name of a model source ({', '.join(MODEL_SOURCES.names) or 'none is installed'})."
         )
     return folder
+
+
+def check_name(name: str) -> None:
+    """Raise BadConfig if a name cannot be that of a model, without asking the Hub."""
+    if "@" in name:
+        _check_revision(name)
+        return
+    sourced = split_source(name)
+    if sourced and sourced[1] not in (known := sourced[0].names()):
+        near = get_close_matches(sourced[1], known, n=1, cutoff=0.5)
+        raise BadConfig(f"there is no model '{name}'{f'. Did you mean {near[0]!r}?' if near else ''}")
+    if not sourced and not (Path(name) / "config.json").exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise BadConfig(f"'{name}' is not pinned. Write repo@revision with the 40 hex digits of a commit.")
+    locate(name)
 
 
 def pinned(name: str) -> str:

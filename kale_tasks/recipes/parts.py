@@ -126,7 +126,7 @@ class Pass(Section):
     """What all passes have: a name, and when they run."""
 
     verb: ClassVar[str]
-    name: str = Field(pattern=r"[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
 
     def reads(self) -> Iterator[str]:
         """Yield every name that the pass reads: columns, and passes before it."""

@@ -1,21 +1,20 @@
 """Reads recipe files, and says what is wrong with them: file, line, and the nearest name that would be right."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
-from kale_tasks.models.locate import split_source
+from kale_tasks.models.locate import check_name
 from kale_tasks.recipes.parts import (
     PASSES,
     AnyPass,
     AskPass,
+    ExpertPass,
     ModelSpec,
     PickPass,
     Prompt,
@@ -23,27 +22,18 @@ from kale_tasks.recipes.parts import (
     Student,
     VerifyPass,
 )
-from kale_tasks.recipes.slots import COLUMNS, filter_problem, slots
+from kale_tasks.recipes.slots import COLUMNS, slot_problems
+from kale_tasks.recipes.source import RecipeFile, Where, near
 
-_FIELDS = ("about", "models", "passes", "caption", "also", "student")
 _RESERVED = ("captions", "image", "item", *STEPS, *COLUMNS)
 _SHOWN_TO_STUDENTS = {"alt"}  # in stage 2, besides the image
-Where = tuple[str | int, ...]
 
 
-@dataclass
-class _File:
-    """A recipe file: its plain values, the line of each, and the problems found so far."""
+class Installed(NamedTuple):
+    """The experts or scorers that are installed: their names, and how one is made of its options."""
 
-    name: str
-    tree: dict[str, Any]
-    lines: Mapping[Where, int]
-    problems: list[tuple[int, str]] = field(default_factory=list)
-
-    def report(self, where: Where, text: str) -> None:
-        while where not in self.lines:
-            where = where[:-1]
-        self.problems.append((self.lines[where], text))
+    names: Sequence[str]
+    open: Callable[[str, Mapping[str, Any]], object]
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -55,52 +45,27 @@ def read_recipe(path: Path) -> dict[str, Any]:
     return fields
 
 
-def recipe_problems(path: Path, installed: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+def recipe_problems(path: Path, installed: Mapping[str, Installed] | None = None) -> list[str]:
     """List what is wrong with a recipe file, in order of lines.
 
-    `installed` has the names of experts and scorers, by verb; without it they are not looked at.
+    `installed` has the experts and scorers, by verb; without it they are not looked at.
     """
     return _parsed(path, installed or {})[1]
 
 
-def _parsed(path: Path, installed: Mapping[str, Sequence[str]] | None = None) -> tuple[dict[str, Any], list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        return {}, [f"{path.name}:1: a recipe has the fields {', '.join(_FIELDS)}."]
-    file = _File(path.name, tree, {(): 1, **dict(_lines(node, ()))})
-    fields = _fields(file, installed or {})
-    return fields, [
-        f"{file.name}:{line}: {text}{'' if text[-1] == '?' else '.'}" for line, text in sorted(file.problems)
-    ]
+def _parsed(path: Path, installed: Mapping[str, Installed] | None = None) -> tuple[dict[str, Any], list[str]]:
+    file = RecipeFile.read(path)
+    fields = _fields(file, installed or {}) if file.tree else {}
+    return fields, file.messages()
 
 
-def _lines(node: Any, where: Where) -> Iterator[tuple[Where, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield (*where, key.value), key.start_mark.line + 1
-            yield from _lines(value, (*where, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*where, index), value.start_mark.line + 1
-            yield from _lines(value, (*where, index))
-
-
-def _fields(file: _File, installed: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _fields(file: RecipeFile, installed: Mapping[str, Installed]) -> dict[str, Any]:
     tree = file.tree
-    for name in tree.keys() - set(_FIELDS):
-        file.report((name,), f"there is no field '{name}'{_near(str(name), _FIELDS)}")
-    for name in set(_FIELDS) - {"also"} - tree.keys():
-        file.report((), f"the field '{name}' is missing")
-    specs: dict[str, Any] = tree["models"] if isinstance(tree.get("models"), dict) else {}
+    specs: dict[str, Any] = tree.get("models", {})
     models = {name: spec for name, block in specs.items() if (spec := _part(file, ModelSpec, block, ("models", name)))}
-    blocks: list[Any] = tree["passes"] if isinstance(tree.get("passes"), list) else []
+    blocks: list[Any] = tree.get("passes", [])
     passes = [one for at, block in enumerate(blocks) if (one := _pass(file, block, ("passes", at)))]
-    student: Any = _part(file, Student, tree["student"], ("student",)) if "student" in tree else None
+    student: Any = _part(file, Student, tree["student"], ("student",)) if tree.get("student") else None
     also = tree.get("also") or []
     if not file.problems and not passes:
         file.report(("passes",), "a recipe needs at least one pass")
@@ -118,18 +83,18 @@ def _fields(file: _File, installed: Mapping[str, Sequence[str]]) -> dict[str, An
     }  # fmt: skip
 
 
-def _pass(file: _File, block: Any, where: Where) -> AnyPass | None:
+def _pass(file: RecipeFile, block: Any, where: Where) -> AnyPass | None:
     verbs = [name for name in block if name in PASSES] if isinstance(block, dict) else []
     if len(verbs) != 1:
         names = [str(name) for name in block] if isinstance(block, dict) else []
-        near = next((_near(name, tuple(PASSES)) for name in names if difflib.get_close_matches(name, PASSES)), "")
-        file.report(where, f"a pass has exactly one of {', '.join(PASSES)}{near}")
+        meant = next((near(name, tuple(PASSES)) for name in names if difflib.get_close_matches(name, PASSES)), "")
+        file.report(where, f"a pass has exactly one of {', '.join(PASSES)}{meant}")
         return None
     made: AnyPass | None = _part(file, PASSES[verbs[0]], block, where)
     return made
 
 
-def _part(file: _File, kind: type[BaseModel], block: Any, where: Where) -> Any:
+def _part(file: RecipeFile, kind: type[BaseModel], block: Any, where: Where) -> Any:
     try:
         return kind.model_validate(block)
     except ValidationError as error:
@@ -137,7 +102,7 @@ def _part(file: _File, kind: type[BaseModel], block: Any, where: Where) -> Any:
             place = tuple(part for part in found["loc"] if part != "prompt" or "prompt" in (block or {}))
             name = str(place[-1]) if place else ""
             if found["type"] == "extra_forbidden":
-                text = f"there is no field '{name}' here{_near(name, _names_at(kind, place[:-1]))}"
+                text = f"there is no field '{name}' here{near(name, _names_at(kind, place[:-1]))}"
             elif found["type"] == "missing":
                 text = f"the field '{'user' if name == 'prompt' else name}' is missing"
             else:
@@ -157,7 +122,7 @@ def _names_at(kind: Any, place: Where) -> tuple[str, ...]:
     return (*own, "system", "user") if "prompt" in own else tuple(own)
 
 
-def _check_names(file: _File, passes: Sequence[AnyPass], models: Sequence[str]) -> None:
+def _check_names(file: RecipeFile, passes: Sequence[AnyPass], models: Sequence[str]) -> None:
     names = [one.name for one in passes]
     for at, one in enumerate(passes):
         where: Where = ("passes", at)
@@ -182,7 +147,7 @@ def _check_names(file: _File, passes: Sequence[AnyPass], models: Sequence[str]) 
             file.report(("models", name), f"no pass asks the model '{name}'")
 
 
-def _check_sources(file: _File, passes: Sequence[AnyPass]) -> None:
+def _check_sources(file: RecipeFile, passes: Sequence[AnyPass]) -> None:
     for at, one in enumerate(passes):
         if isinstance(one, VerifyPass) and "alt" in one.against and "alt" not in _sources(passes, one.verify):
             file.report(
@@ -192,31 +157,32 @@ def _check_sources(file: _File, passes: Sequence[AnyPass]) -> None:
 
 
 def _check_installed(
-    file: _File, passes: Sequence[AnyPass], models: Mapping[str, ModelSpec], installed: Mapping[str, Sequence[str]]
+    file: RecipeFile, passes: Sequence[AnyPass], models: Mapping[str, ModelSpec], installed: Mapping[str, Installed]
 ) -> None:
     for at, one in enumerate(passes):
-        field = "by" if isinstance(one, ScorePass) else one.verb
         known = installed.get(one.verb)
-        if known is not None and (name := getattr(one, field)) not in known:
-            kind = "scorer" if field == "by" else "expert"
-            file.report(("passes", at, field), f"there is no {kind} '{name}'{_near(name, known)}")
+        if known is None or not isinstance(one, ExpertPass | ScorePass):
+            continue
+        field, kind = ("by", "scorer") if isinstance(one, ScorePass) else ("expert", "expert")
+        if (name := getattr(one, field)) not in known.names:
+            file.report(("passes", at, field), f"there is no {kind} '{name}'{near(name, known.names)}")
+            continue
+        try:
+            known.open(name, one.options)
+        except BadConfig as error:
+            file.report(("passes", at), str(error).rstrip("."))
     for name, spec in models.items():
         try:
-            sourced = split_source(spec.model)
+            check_name(spec.model)
         except BadConfig as error:
             file.report(("models", name, "model"), str(error).rstrip("."))
-            continue
-        if sourced and sourced[1] not in sourced[0].names():
-            near = _near(sourced[1], sourced[0].names())
-            file.report(("models", name, "model"), f"there is no model '{spec.model}'{near}")
 
 
-def _check_ask(file: _File, one: AskPass, where: Where, models: Sequence[str]) -> None:
+def _check_ask(file: RecipeFile, one: AskPass, where: Where, models: Sequence[str]) -> None:
     if one.ask not in models:
-        file.report((*where, "ask"), f"there is no model '{one.ask}'{_near(one.ask, models)}")
-    for slot in slots(one.prompt.user):
-        if problem := filter_problem(slot):
-            file.report((*where, "user"), problem)
+        file.report((*where, "ask"), f"there is no model '{one.ask}'{near(one.ask, models)}")
+    for problem in slot_problems(one.prompt.user):
+        file.report((*where, "user"), problem)
     if one.n > 1 and not one.sampling.temperature:
         file.report((*where, "n"), "at temperature 0 all candidates would be equal: set sampling.temperature")
     if one.rounds > 1 and not one.follow:
@@ -227,7 +193,7 @@ def _check_ask(file: _File, one: AskPass, where: Where, models: Sequence[str]) -
         file.report((*where, "image"), "`image: crop` needs `for_each`, whose items have boxes")
     for name in one.vary.keys() - one.prompt.reads:
         file.report((*where, "vary"), f"the prompt has no slot {{{name}}}")
-    spec = file.tree["models"].get(one.ask, {}) if isinstance(file.tree.get("models"), dict) else {}
+    spec = file.tree["models"].get(one.ask, {})
     if one.image and not spec.get("image_tokens"):
         file.report((*where, "image"), f"the model '{one.ask}' takes no images: give it `image_tokens`")
 
@@ -235,12 +201,14 @@ def _check_ask(file: _File, one: AskPass, where: Where, models: Sequence[str]) -
 def _unknown(one: AnyPass, read: str, names: Sequence[str], known: Sequence[str]) -> str:
     if read == one.name:
         return f"the pass '{read}' reads itself"
+    if read == "item":
+        return "`{item}` needs `for_each`, the pass whose texts are the items"
     if read in names:
         return f"the pass '{one.name}' reads '{read}', which comes after it: a pass reads earlier ones only"
-    return f"there is no column or pass '{read}'{_near(read, known)}"
+    return f"there is no column or pass '{read}'{near(read, known)}"
 
 
-def _place(file: _File, where: Where, read: str) -> Where:
+def _place(file: RecipeFile, where: Where, read: str) -> Where:
     """The field of a block that names something."""
     block: Any = file.tree
     for part in where:
@@ -249,14 +217,14 @@ def _place(file: _File, where: Where, read: str) -> Where:
     return (*where, fields[0]) if fields else where
 
 
-def _check_published(file: _File, passes: Sequence[AnyPass], also: Sequence[str], student: Any) -> None:
+def _check_published(file: RecipeFile, passes: Sequence[AnyPass], also: Sequence[str], student: Any) -> None:
     names = [one.name for one in passes]
     caption = file.tree["caption"]
     published = [("caption", caption), *((("also", at), name) for at, name in enumerate(also))]
     for where, name in published:
         if name not in names:
             place: Where = where if isinstance(where, tuple) else (where,)
-            file.report(place, f"there is no pass '{name}'{_near(str(name), names)}")
+            file.report(place, f"there is no pass '{name}'{near(str(name), names)}")
     read = {name for one in passes for name in one.reads()}
     read |= {caption, *also, *(lesson.answer for lesson in student.lessons)}
     for at, one in enumerate(passes):
@@ -264,7 +232,7 @@ def _check_published(file: _File, passes: Sequence[AnyPass], also: Sequence[str]
             file.report(("passes", at), f"nothing reads the pass '{one.name}'")
 
 
-def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> None:
+def _check_lessons(file: RecipeFile, passes: Sequence[AnyPass], student: Student) -> None:
     by_name = {one.name: one for one in passes}
     prompts: list[tuple[Where, Prompt]] = [(("student",), student.prompt)]
     for at, lesson in enumerate(student.lessons):
@@ -272,7 +240,7 @@ def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> 
         prompt = student.lesson_prompt(lesson)
         prompts.append((where, prompt))
         if lesson.answer not in by_name:
-            file.report((*where, "answer"), f"there is no pass '{lesson.answer}'{_near(lesson.answer, list(by_name))}")
+            file.report((*where, "answer"), f"there is no pass '{lesson.answer}'{near(lesson.answer, list(by_name))}")
         elif "alt" in _sources(passes, lesson.answer) and "alt" not in prompt.reads - set(lesson.without):
             file.report(
                 where,
@@ -282,6 +250,8 @@ def _check_lessons(file: _File, passes: Sequence[AnyPass], student: Student) -> 
         for name in set(lesson.without) - prompt.reads:
             file.report((*where, "without"), f"the prompt has no slot {{{name}}}")
     for place, prompt in prompts:
+        for problem in slot_problems(prompt.user):
+            file.report(place, problem)
         for name in prompt.reads - _SHOWN_TO_STUDENTS:
             shown = ", ".join(_SHOWN_TO_STUDENTS)
             file.report(place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {shown}")
@@ -291,8 +261,3 @@ def _sources(passes: Sequence[AnyPass], name: str) -> set[str]:
     """Every name that a text is made from, directly or through other passes; itself included."""
     found = next((one for one in passes if one.name == name), None)
     return {name}.union(*(_sources(passes, read) for read in found.reads())) if found else {name}
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f". Did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}" if known else ""

@@ -12,6 +12,7 @@ from kale_tasks.text.taming import tame
 # Names that every row has, besides those of passes.
 COLUMNS = {"alt": "alt-text of the pair", "context": "text around the image on its page"}
 _SLOT = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)(?:\[(?P<index>\d+)\])?(?P<filters>(?:\|[^{}|]+)*)\}")
+_LIKE_SLOT = re.compile(r"\{\s*[A-Za-z_]\w*\s*(?:[\[|][^{}]*)?\}")
 
 
 class SlotText(NamedTuple):
@@ -59,14 +60,17 @@ def fill(template: str, values: Mapping[str, SlotValue]) -> str:
     return "".join(part if isinstance(part, str) else part.fill(values.get(part.name, "")) for part in _parts(template))
 
 
-def filter_problem(slot: Slot) -> str:
-    """Say what is wrong with the filters of a slot; empty if nothing is."""
-    for name, argument in slot.filters:
-        if name not in (*FILTERS, *_LAST):
-            return f"there is no filter '{name}'; filters: {', '.join((*FILTERS, *_LAST))}"
-        if name in _NUMBERS and not re.fullmatch(r"\d+(\.\d+)?" if name == "least" else r"[1-9]\d*", argument):
-            return f"the filter '{name}' takes a number, as in {{{slot.name}|{name}:{_NUMBERS[name]}}}"
-    return ""
+def slot_problems(template: str) -> Iterator[str]:
+    """Say what is wrong with the slots of a template, and which braces look like a slot and are none."""
+    for match in _LIKE_SLOT.finditer(template):
+        if not _SLOT.fullmatch(match[0]):
+            yield f"'{match[0]}' is no slot: write {{name}}, {{name[0]}} or {{name|filter:value}}, names in lower case"
+    for slot in slots(template):
+        for name, argument in slot.filters:
+            if name not in (*FILTERS, *_LAST):
+                yield f"there is no filter '{name}'; filters: {', '.join((*FILTERS, *_LAST))}"
+            elif name in _NUMBERS and not re.fullmatch(r"\d+(\.\d+)?" if name == "least" else r"[1-9]\d*", argument):
+                yield f"the filter '{name}' takes a number, as in {{{slot.name}|{name}:{_NUMBERS[name]}}}"
 
 
 @lru_cache(maxsize=256)

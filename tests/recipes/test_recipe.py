@@ -7,13 +7,15 @@ import pytest
 import yaml
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.experts.base import EXPERTS, SCORERS, open_expert, open_scorer
 from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.files import shipped_recipes
 from kale_tasks.recipes.parts import AskPass, Task
-from kale_tasks.recipes.read import recipe_problems
+from kale_tasks.recipes.read import Installed, recipe_problems
 from kale_tasks.recipes.recipe import drawing, load_recipe
 from kale_tasks.world.models import CHECKPOINTS
 
+INSTALLED = {"expert": Installed(EXPERTS.names, open_expert), "score": Installed(SCORERS.names, open_scorer)}
 DEMO = Path("config/recipes/demo.yaml").read_text()
 
 
@@ -101,14 +103,27 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
         ("prompt: sample:describe", "user: Text {alt|tpo:8}", 9, "there is no filter 'tpo'; filters: top"),
         ("prompt: sample:describe", "user: Text {alt|top:x}", 9, "the filter 'top' takes a number"),
         ("prompt: sample:describe", "user: Text {orc}", 9, "there is no column or pass 'orc'"),
-        ("image_tokens: 64}", "context: 1024}", 8, "the model 'vlm' takes no images"),
+        ("image_tokens: 64}", "image_side: 0}", 8, "the model 'vlm' takes no images"),
         ("  llm:", "  spare: {model: x, dtype: float32, context: 99}\n  llm:", 4, "no pass asks the model 'spare'"),
         ("    image: true\n", "    image: true\n    n: 5\n", 9, "all candidates would be equal"),
+        ("    image: true\n", "    image: true\n    image: false\n", 9, "the field 'image' is given twice"),
+        ("name: fused", "name: Fused", 11, "name: String should match pattern"),
+        ("prompt: sample:describe", "user: Describe {item}", 9, "`{item}` needs `for_each`"),
+        ("prompt: sample:describe", "user: '{Alt} {alt[0}'", 9, "'{Alt}' is no slot"),
+        ("prompt: sample:describe", "user: '{Alt} {alt[0}'", 9, "'{alt[0}' is no slot"),
+        ("prompt: sample:describe", "user: Describe {fused}", 9, "reads 'fused', which comes after it"),
+        ("caption: caption\n", "caption: [caption]\n", 19, "'caption' must be the name of a pass"),
+        ("caption: caption\n", "caption: caption\nalso: fused\n", 20, "'also' must be a list of names"),
+        ("sample:teacher", "Qwen/Qwen3-VL-8B-Instruct", 3, "is not pinned"),
+        ("sample:teacher", "Qwen/Qwen3-VL-8B-Instruct@main", 3, "is not pinned"),
+        ("sample:teacher", "smaple:teacher", 3, "There is no model source 'smaple'"),
+        ("  - name: fused", "  - {name: ocr, expert: rapidocr, minscore: 1}\n  - name: fused", 11, "'minscore'"),
+        ("  prompt: sample:student", "  user: See {context} <alt>{alt}</alt>", 20, "which stage 2 does not have"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, message: str) -> None:
     assert old in DEMO
-    found = recipe_problems(saved(tmp_path, DEMO.replace(old, new, 1)))
+    found = recipe_problems(saved(tmp_path, DEMO.replace(old, new, 1)), INSTALLED)
     assert any(one.startswith(f"mine.yaml:{line}: ") and message in one for one in found), found
 
 
@@ -131,7 +146,7 @@ def test_experts_scorers_and_models_that_do_not_exist_are_named_with_the_nearest
     text = text.replace("sample:teacher", "sample:teachar").replace(
         "caption: caption\n", "caption: caption\nalso: [ocr, fit]\n"
     )
-    found = recipe_problems(saved(tmp_path, text), {"expert": ["table"], "score": ["encoder"]})
+    found = recipe_problems(saved(tmp_path, text), INSTALLED)
     for message in ("no expert 'tabel'. Did you mean 'table'?", "no scorer 'encodre'. Did you mean 'encoder'?"):
         assert any(message in problem for problem in found)
     assert any("no model 'sample:teachar'. Did you mean 'teacher'?" in problem for problem in found)
