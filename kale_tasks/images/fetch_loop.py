@@ -23,6 +23,7 @@ from kale_tasks.images.open_parts import OpenPart, Row, image_columns
 from kale_tasks.images.rate_limit import HostQueues
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.refused import RefusedImages
+from kale_tasks.images.site_cache import SiteCache
 from kale_tasks.images.web import WebClient
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -49,7 +50,7 @@ def fetch_parts(run: Run, parts: Iterator[OpenPart], pool: DecodePool, refused: 
         raise BadConfig("Set images.fetch.contact to a web page or e-mail address where site owners can reach you.")
 
     async def start(slot: FetchSlot) -> tuple[WebClient, ImageFetcher, FetchLoop]:
-        web = WebClient(settings, run.measure)
+        web = WebClient(settings, run.measure, SiteCache(run.settings.images.spool))
         fetcher = ImageFetcher(settings, web, run.measure, slot)
         return web, fetcher, FetchLoop(run, parts, fetcher, pool, refused)
 

@@ -137,6 +137,9 @@ def parse_tdmrep(text: str) -> PathRules:
 
 async def _fetch_text(web: WebClient, host: HostLimit, url: URL, seconds: float) -> str:
     """Return the text at a URL, or "" if there is none; ImageError if that cannot be decided."""
+    asked = str(url)
+    if web.sites and (known := web.sites.get(asked)) is not None:
+        return known
     try:
         async with asyncio.timeout(seconds):
             for _ in range(_MAX_REDIRECTS + 1):
@@ -144,7 +147,10 @@ async def _fetch_text(web: WebClient, host: HostLimit, url: URL, seconds: float)
                     if 300 <= response.status < 400 and "Location" in response.headers:
                         url = web.redirect_target(response)
                         continue
-                    return await _read_text(response)
+                    text = await _read_text(response)
+                if web.sites:
+                    web.sites.put(asked, text)
+                return text
     except TimeoutError as error:
         raise ImageError(Reason.TIMED_OUT, str(url)[:120]) from error
     return ""  # too many redirects count as a missing file

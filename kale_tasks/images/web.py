@@ -19,11 +19,13 @@ from yarl import URL
 from kale_tasks import __version__
 from kale_tasks.images.rate_limit import KEEP_SECONDS
 from kale_tasks.images.reasons import ImageError, Reason
+from kale_tasks.images.site_cache import SiteCache
 from kale_tasks.images.ssrf_guard import SsrfGuard
 from kale_tasks.settings.images import Fetch
 
 PRODUCT = "kale"  # our name in the user agent, in robots.txt and in X-Robots-Tag
 _CACHED_NAMES, _CACHE_SECONDS = 20_000, 300.0
+_MISSING_SECONDS = 60.0  # how long a name that does not exist is not looked up again
 _NO_SUCH_NAME = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 
@@ -31,10 +33,12 @@ _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
 class WebClient:
     """An HTTP client whose every failure is an ImageError with its reason.
 
-    `measure(name, seconds)` receives the time spent on name look-ups and on connecting.
+    `measure(name, seconds)` receives the time spent on name look-ups and on connecting. `sites` has the files by which
+    owners opt out, as far as they are known.
     """
 
-    def __init__(self, settings: Fetch, measure: Callable[[str, float], None]) -> None:
+    def __init__(self, settings: Fetch, measure: Callable[[str, float], None], sites: SiteCache | None = None) -> None:
+        self.sites = sites
         self.guard = SsrfGuard(settings.allow)
         connector = aiohttp.TCPConnector(
             resolver=_Resolver(self.guard, settings, measure),
@@ -56,6 +60,8 @@ class WebClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        if self.sites:
+            self.sites.close()
 
     @asynccontextmanager
     async def get(self, url: URL, keep: bool = True) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -113,21 +119,33 @@ class _Resolver(AbstractResolver):
         self._guard, self._measure = guard, measure
         self._dns = aiodns.DNSResolver(settings.name_servers or None, timeout=5, tries=2)
         self._slots = asyncio.Semaphore(settings.dns_lookups)
-        self._cache: OrderedDict[tuple[str, int], tuple[float, list[ResolveResult]]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], tuple[float, list[ResolveResult] | ImageError]] = OrderedDict()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         cached = self._cache.get((host, port))
         if cached is None or cached[0] < time.monotonic():
-            cached = time.monotonic() + _CACHE_SECONDS, await self._look_up(host, port, family)
+            cached = await self._look_up_or_miss(host, port, family)
             self._cache[host, port] = cached
             if len(self._cache) > _CACHED_NAMES:
                 self._cache.popitem(last=False)
+        if isinstance(cached[1], ImageError):
+            raise cached[1]
         return cached[1]
 
     async def close(self) -> None:
         await self._dns.close()
+
+    async def _look_up_or_miss(
+        self, host: str, port: int, family: socket.AddressFamily
+    ) -> tuple[float, list[ResolveResult] | ImageError]:
+        try:
+            return time.monotonic() + _CACHE_SECONDS, await self._look_up(host, port, family)
+        except ImageError as error:
+            if error.reason != Reason.DNS_NOT_FOUND:
+                raise
+            return time.monotonic() + _MISSING_SECONDS, error
 
     async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
         async with self._slots:
