@@ -13,6 +13,7 @@ from kale_tasks.cli.doctor import examine
 from kale_tasks.lake.storage import contract
 from kale_tasks.lake.storage.contract import REQUIREMENTS, Requirement
 from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.lake.storage.overlay import OverlayStorage
 from kale_tasks.lake.storage.s3 import S3Storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings import Settings
@@ -116,3 +117,13 @@ def test_a_conditional_write_whose_answer_is_lost_succeeds(on_s3: S3Storage, rep
     assert on_s3.put_if("pointer", b"new", tag)
     assert (len(sent), on_s3.read("pointer")) == (2, b"new")
     assert not on_s3.put_if("pointer", b"newer", tag)
+
+
+def test_arrow_writes_nothing_through_an_overlay(tmp_path: Path) -> None:
+    upper, lower = FolderStorage(tmp_path / "upper"), FolderStorage(tmp_path / "lower")
+    lower.put("a", b"below")
+    arrow = OverlayStorage(upper, lower, hidden=".preview").arrow
+    for write in (arrow.open_output_stream, arrow.delete_file, arrow.create_dir):
+        with pytest.raises(NotImplementedError, match=r"write with OverlayStorage\.put"):
+            write("a")
+    assert lower.read("a") == b"below" and not list(upper.entries(""))
