@@ -1,7 +1,7 @@
 """What must never come back: lists of rows to take down, kept as digests, asked by every step that lets rows in."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ TAKEDOWN = "takedown"  # the rule under which such rows are counted
 KINDS = ("uid", "url", "host", "sha256", "pattern")
 _COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
 _MOST_COPIES = 20  # different files of a key that look alike and may still be copies of one picture
+_PLAIN_HOST = r"^https?://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)+)(?:[/?#]|$)"  # of URLs that need no parser
 _TEXTS = ("alt_text", "text", "dense_caption", "caption")
 
 
@@ -36,9 +37,12 @@ class Matcher:
         """For each row whether it is taken down, by whichever of the columns there are."""
         hit = pa.chunked_array([pa.repeat(pa.scalar(False), rows.num_rows)])
         for kind, known in self.digests.items():
-            for name in (n for n in _COLUMNS[kind] if known and n in rows.column_names):
-                found = [v is not None and not known.isdisjoint(_names(kind, v)) for v in rows[name].to_pylist()]
-                hit = pc.or_(hit, pa.chunked_array([pa.array(found, pa.bool_())]))
+            columns = [rows[name].cast(pa.string()) for name in _COLUMNS[kind] if known and name in rows.column_names]
+            # Each value is hashed once: most images are where their URL says.
+            values = pc.unique(pa.chunked_array([chunk for one in columns for chunk in one.chunks], pa.string()))
+            named = _named(kind, known, values.drop_null())
+            for one in columns:
+                hit = pc.or_(hit, pc.is_in(one, value_set=named))
         for pattern in self.patterns:
             for name in (n for n in _TEXTS if n in rows.column_names):
                 found = pc.match_substring_regex(rows[name], pattern, ignore_case=True)
@@ -166,12 +170,22 @@ def _checked(pattern: str) -> str:
     return pattern
 
 
-def _names(kind: str, value: str) -> set[str]:
-    # A host is also found by each domain above it.
+def _named(kind: str, known: Collection[str], values: pa.Array) -> pa.Array:
+    """Return those of some values that the list of a kind names."""
     if kind != "host":
-        return {digest(kind, value)}
-    labels = (normal_url(value) or ("", ""))[0].split(".")
-    return {digest(kind, ".".join(labels[i:])) for i in range(max(1, len(labels) - 1))}
+        return pa.array([value for value in values.to_pylist() if digest(kind, value) in known], pa.string())
+    hosts = pc.struct_field(pc.extract_regex(values, _PLAIN_HOST), "host")
+    named = [host for host in hosts.drop_null().unique().to_pylist() if _is_host_named(known, host)]
+    odd = values.filter(pc.is_null(hosts)).to_pylist()
+    found = [url for url in odd if _is_host_named(known, (normal_url(url) or ("", ""))[0])]
+    plain = values.filter(pc.is_in(hosts, value_set=pa.array(named, pa.string())))
+    return pa.concat_arrays([plain, pa.array(found, pa.string())])
+
+
+def _is_host_named(known: Collection[str], host: str) -> bool:
+    # A host is also found by each domain above it.
+    labels = host.split(".")
+    return any(digest("host", ".".join(labels[i:])) in known for i in range(max(1, len(labels) - 1)))
 
 
 def _url(url: str) -> str:

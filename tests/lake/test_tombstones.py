@@ -8,11 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.lake import tombstones
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import Matcher, add, digest, matcher, read_lines
 from kale_tasks.settings import Settings
+from kale_tasks.urls import normal_url
 
 URLS = st.text(alphabet=st.characters(codec="utf-8"), max_size=40).map(lambda t: f"https://a.example/{t}")
+
+
+_HOSTS = ["example.org", "img.example.org", "a.example"]
+_ADDRESSES = [
+    f"{scheme}://{host}{rest}"
+    for scheme in ("https", "HTTP", "ftp")
+    for host in ("example.org", "img.Example.org", "user@example.org", "notexample.org", "example.org.", "a.example:80")
+    for rest in ("", "/", "?q", "#f", "/a b", ":8080/x")
+]
 
 
 def law(kind: str, *values: str) -> Matcher:
@@ -33,6 +44,23 @@ def test_every_listed_url_is_matched_and_no_other(listed: list[str], others: lis
 ])  # fmt: skip
 def test_a_host_includes_its_subdomains(url: str, hit: bool) -> None:
     assert law("host", "example.org").matches(pa.table({"url": [url]})).to_pylist() == [hit]
+
+
+@given(st.lists(st.sampled_from(_ADDRESSES) | URLS | st.none(), max_size=12), st.sampled_from(_HOSTS))
+def test_hosts_are_found_as_the_parser_of_urls_finds_them(urls: list[str | None], host: str) -> None:
+    rows = pa.table({"url": pa.array(urls, pa.string()), "final_url": pa.array(urls[::-1], pa.string())})
+    names = {url: (normal_url(url) or ("", ""))[0] if url else "" for url in urls}
+    one = [f".{names[url]}".endswith(f".{host}") for url in urls]
+    assert law("host", host).matches(rows).to_pylist() == [a or b for a, b in zip(one, one[::-1], strict=True)]
+
+
+def test_equal_values_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = list[str]()
+    listed = Matcher("x", {kind: frozenset({digest(kind, "x.example")}) for kind in ("url", "host")})
+    monkeypatch.setattr(tombstones, "digest", lambda kind, value: (hashed.append(value), digest(kind, value))[1])
+    urls = [f"https://a.example/{i}" for i in range(50)]
+    assert not any(listed.matches(pa.table({"url": urls * 2, "final_url": urls * 2})).to_pylist())
+    assert len(hashed) <= 50 + 2
 
 
 @given(st.text(max_size=60))
