@@ -14,7 +14,7 @@ from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, Pending
 from kale_tasks.captions.sizes import check_stored_size
 from kale_tasks.captions.stream import CaptionStream, RowHandler
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model, open_engine
+from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Answer, Model
 from kale_tasks.imaging import BrokenImage, decode_rgb, fit
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.models.locate import locate, pinned
@@ -45,7 +45,7 @@ class AskStep(RowHandler, PassStep):
         task, of = self.recipe.task(self.ask.name), run.settings.caption
         model = Model(pinned(task.model), task, lambda: locate(task.model), of.endpoints.models.get(self.ask.ask, ()))
         work = CaptionChunk(run, chunk, self.recipe, model)
-        yield from CaptionStream(work, open_engine(of, model), self).parts(numbers)
+        yield from CaptionStream(work, self.engine(of, model), self).parts(numbers)
 
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
         """Read the rows of a part and make a request for each candidate of each item."""

@@ -12,6 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar
 
 import pyarrow as pa
@@ -20,10 +21,11 @@ from kale_tasks.captions.carry import FormerTexts
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow
 from kale_tasks.contract.types import Part, Quarantined
-from kale_tasks.engines.base import Answer, Engine, Request
+from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine
 from kale_tasks.engines.budget import Budget
 from kale_tasks.engines.thought import without_thought
 from kale_tasks.lake.schemas import TABLES
+from kale_tasks.settings.caption import Caption
 
 _SEEDS = 1_000_003  # between the seeds of two candidates, far more than retries and turns use
 _SAMPLES = 3  # texts before and after cleaning that are kept, of each rule and part
@@ -36,6 +38,18 @@ class RowHandler(ABC):
     version: ClassVar[int]
     table: ClassVar[str]
     carries: ClassVar[bool] = True
+    _engine: Engine | None = None
+
+    def engine(self, settings: Caption, model: Model) -> Engine:
+        """The engine of all chunks that this process works on: a model is loaded once."""
+        self._engine = self._engine or open_engine(settings, model)
+        return self._engine
+
+    def close(self) -> None:
+        """Stop the engine."""
+        if self._engine:
+            self._engine.stop()
+            self._engine = None
 
     @abstractmethod
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
@@ -55,17 +69,18 @@ class CaptionStream:
         self._former = FormerTexts(work, step.name, step.version)
         self._ready: deque[tuple[PendingPart, PendingRow]] = deque()
         self._asked: dict[int, tuple[PendingPart, PendingRow]] = {}
-        self._count = self._since_start = 0
-        self._started = False
+        self._count = 0
+        self._before = replace(engine.times)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._budget = Budget(self._run.lake.storage, self._settings, self._run.fingerprint)
 
     def parts(self, numbers: Sequence[int]) -> Iterator[Part]:
         """Caption the given parts and yield each when it is finished. Raises Paused if a budget is spent before."""
         self._engine.keep_in(self._run.lake.storage, f"{self._run.folder}/engine/{self._work.name}")
-        with ThreadPoolExecutor(1) as ahead, self._engine:
+        with ThreadPoolExecutor(1) as ahead:
             unread = deque(numbers)
             reading = self._read_next(ahead, unread)
+            finished = False
             try:
                 while reading or self._ready or self._asked:
                     if not self._ready and not self._asked:
@@ -79,7 +94,10 @@ class CaptionStream:
                     takes_more = self._engine.takes_all and reading and self._budget.allows_more
                     if self._asked and not takes_more:
                         yield from self._collect()
+                finished = True
             finally:
+                if not finished or self._engine.takes_all:
+                    self._step.close()  # the engine may still have requests, or knows only this chunk
                 self._measure()
                 self._budget.close()
 
@@ -99,27 +117,29 @@ class CaptionStream:
             yield self._finish(part)
 
     def _has_room(self) -> bool:
-        return (self._engine.pending if self._started else 0) < self._engine.room and not self._must_restart()
+        return (self._engine.pending if self._engine.started else 0) < self._engine.room and not self._must_restart()
 
     def _must_restart(self) -> bool:
-        return 0 < self._settings.recycle <= self._since_start
+        return 0 < self._settings.recycle <= self._engine.since_start
+
+    def _stop(self) -> None:
+        self._engine.stop()
+        self._engine.started, self._engine.since_start = False, 0
 
     def _submit(self) -> None:
         if self._must_restart() and not self._asked:
-            self._engine.stop()
-            self._started = False
-            self._since_start = 0
+            self._stop()
         while self._ready and self._has_room():
-            if not self._started:
+            if not self._engine.started:
                 with self._charged():
                     self._engine.start()
-                self._started = True
+                self._engine.started = True
             part, row = self._ready.popleft()
             self._asked[self._count] = (part, row)
             with self._timed("generate_seconds"), self._charged():
                 self._engine.submit(self._request(row))
             self._count += 1
-            self._since_start += 1
+            self._engine.since_start += 1
 
     def _request(self, row: PendingRow) -> Request:
         sampling, tries = self._task.sampling, row.retries + row.turn
@@ -200,11 +220,11 @@ class CaptionStream:
             self._budget.spend(device_seconds=(time.monotonic() - started) * self._engine.devices)
 
     def _measure(self) -> None:
-        times = self._engine.times
-        self._seconds |= {"load_seconds": times.load, "warm_seconds": times.warm}
+        times, before = self._engine.times, self._before
+        self._seconds |= {"load_seconds": times.load - before.load, "warm_seconds": times.warm - before.warm}
         for name, seconds in self._seconds.items():
             self._run.measure(name, seconds)
-        self._run.measure("engine_starts", times.starts)
+        self._run.measure("engine_starts", times.starts - before.starts)
         self._run.measure("device_seconds", self._budget.device_seconds)
         self._run.measure("cost", self._budget.dollars)
 

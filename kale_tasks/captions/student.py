@@ -16,7 +16,7 @@ from kale_tasks.captions.sizes import check_stored_size
 from kale_tasks.captions.stream import CaptionStream, RowHandler
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.engines.base import ENGINES, Answer, Model, open_engine
+from kale_tasks.engines.base import ENGINES, Answer, Model
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
@@ -66,7 +66,7 @@ class Student(RowHandler, Step):
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         work = CaptionChunk(run, chunk, self.recipe, self._model(run))
-        yield from CaptionStream(work, open_engine(run.settings.caption, work.model), self).parts(numbers)
+        yield from CaptionStream(work, self.engine(run.settings.caption, work.model), self).parts(numbers)
 
     def _model(self, run: Run) -> Model:
         """Return the student that was promoted when the run was planned."""

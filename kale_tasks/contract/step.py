@@ -56,6 +56,9 @@ class Step(ABC):
     def work(self, run: Any, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         """Make the given parts in any order; yield a PartMeta for a part that another process has written."""
 
+    def close(self) -> None:  # noqa: B027 - most steps keep nothing
+        """Release what `work` keeps from one chunk to the next, such as a loaded model."""
+
     def finalize(self, run: Any, receipts: Mapping[int, Any]) -> Iterator[Part]:
         """Yield parts that must be rewritten once all parts exist. Must be deterministic."""
         yield from ()

@@ -80,6 +80,8 @@ class Engine(ABC):
         self.settings, self.model, self.task = settings, model, model.task
         self.room = settings.in_flight  # how many requests keep it busy
         self.times = Times()
+        self.started = False  # for who uses it; and how many requests it has got since
+        self.since_start = 0
 
     def keep_in(self, storage: Storage, folder: str) -> None:  # noqa: B027 - most engines keep nothing
         """Set the folder of the lake for what must outlast this process. Called before `start`."""

@@ -105,6 +105,13 @@ def work(run: Run, chunk: Chunk) -> list[PartMeta]:
 
     If another attempt works on it, this one waits; Transient if another takes over.
     """
+    try:
+        return _work_alone(run, chunk)
+    finally:
+        run.step.close()
+
+
+def _work_alone(run: Run, chunk: Chunk) -> list[PartMeta]:
     lease = Lease(run.lake.storage, run.folder, [chunk.index])
     if not _missing(run, chunk) or not lease.wait(lambda: not _missing(run, chunk), _LOG.info):
         return []
@@ -165,11 +172,14 @@ def execute(run: Run, check: Callable[[SealedRun], object] | None = None) -> Com
     """Run all verbs in this process. `check` judges the sealed run of a step with checks; it raises if that failed."""
     made = plan(run)
     paused: Paused | None = None
-    for chunk in made.chunks:
-        try:
-            work(run, chunk)
-        except Paused as error:  # the next chunk can still begin what takes long
-            paused = error
+    try:
+        for chunk in made.chunks:
+            try:
+                _work_alone(run, chunk)
+            except Paused as error:  # the next chunk can still begin what takes long
+                paused = error
+    finally:
+        run.step.close()
     if paused:
         raise paused
     if run.step.suite and check and not made.committed:
