@@ -24,8 +24,8 @@ _LOG = logging.getLogger(__name__)
 _Span = Literal["run", "day"]
 
 
-class Ledger:
-    """The files of one span of time: a run, or a day of an engine."""
+class Spent:
+    """What was spent in one span of time, a run or a day of an engine: a file for each task."""
 
     def __init__(self, storage: Storage, folder: str, limits: Spending) -> None:
         self.storage, self.folder = storage, folder
@@ -84,8 +84,8 @@ class Budget:
         self.dollars = self.device_seconds = 0.0  # spent by this task
         self._day = _today()
         self._exchanged = -_READ_SECONDS
-        self._ledgers: Mapping[_Span, Ledger] = {
-            span: ledger for span in ("run", "day") if (ledger := self._ledger(span)).limits
+        self._spans: Mapping[_Span, Spent] = {
+            span: one for span in ("run", "day") if (one := self._spent_in(span)).limits
         }
 
     def spend(self, *, requests: int = 0, tokens_in: int = 0, tokens_out: int = 0, device_seconds: float = 0.0) -> None:
@@ -101,8 +101,8 @@ class Budget:
             "device_hours": device_seconds / 3600,
             "dollars": dollars,
         }
-        for ledger in self._ledgers.values():
-            ledger.add(spent)
+        for one in self._spans.values():
+            one.add(spent)
 
     @property
     def allows_more(self) -> bool:
@@ -121,32 +121,32 @@ class Budget:
 
     def close(self) -> None:
         """Leave what was spent to the other tasks."""
-        for ledger in self._ledgers.values():
-            ledger.write()
+        for one in self._spans.values():
+            one.write()
 
     def _exhausted(self) -> tuple[_Span, str] | None:
-        if not self._ledgers:
+        if not self._spans:
             return None
         self._start_day()
         if time.monotonic() - self._exchanged >= _READ_SECONDS:
             self._exchanged = time.monotonic()
-            for ledger in self._ledgers.values():
-                ledger.exchange()
-        return next(((span, found) for span, one in self._ledgers.items() if (found := one.exhausted())), None)
+            for one in self._spans.values():
+                one.exchange()
+        return next(((span, found) for span, one in self._spans.items() if (found := one.exhausted())), None)
 
     def _start_day(self) -> None:
-        if self._day == _today() or "day" not in self._ledgers:
+        if self._day == _today() or "day" not in self._spans:
             return
-        self._ledgers["day"].write()
+        self._spans["day"].write()
         self._day = _today()
-        self._ledgers = {**self._ledgers, "day": self._ledger("day")}
+        self._spans = {**self._spans, "day": self._spent_in("day")}
         self._exchanged = -_READ_SECONDS
 
-    def _ledger(self, span: _Span) -> Ledger:
+    def _spent_in(self, span: _Span) -> Spent:
         engine, budget = self._settings.engine, self._settings.budget
         limits = budget.run if span == "run" else budget.day
         name = f"runs/{self._fingerprint}" if span == "run" else f"{engine}/{self._day}"
-        return Ledger(self._storage, f"{BUDGETS}/{name}", limits)
+        return Spent(self._storage, f"{BUDGETS}/{name}", limits)
 
 
 def _today() -> date:
