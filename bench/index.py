@@ -43,6 +43,9 @@ class Indexed(Step):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
 
+    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
+        return Ingest().side_inputs(lake, settings, key)
+
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return [Chunk(index=0, first_part=0, parts=1, stop=1)]
 
@@ -126,7 +129,7 @@ def main() -> None:
                 rounds["plan and work of ingest"].append(timed(lambda key=key: make(lake, settings, key)))  # type: ignore[misc]
             found[keys] = {name: Series(samples) for name, samples in rounds.items()}
             stored = sum(entry.size for entry in lake.storage.entries(FOLDER)) / 1e6
-            tables = sum(entry.size for entry in lake.storage.entries(f"{INDEX}/key=")) / 1e6
+            tables = sum(entry.size for entry in lake.storage.entries(INDEX)) / 1e6 - stored
             segments = len(segments_of(known))
             lines += [(keys, name, *series.cells) for name, series in found[keys].items()]
             lines.append((keys, "search with merges, mean while growing", "", f"{merged:.2f}", ""))
