@@ -10,6 +10,7 @@ import argparse
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.segments import FOLDER, find, segments_of
+from kale_tasks.lake.segments import FOLDER, MOST_ENTRIES, Segment, find, segments_of
 from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute, plan, work
@@ -90,6 +92,32 @@ def grow(lake: Lake, settings: Settings, start: int, stop: int) -> tuple[float, 
     return spent[1] / (stop - start), spent[0] / (stop - start)
 
 
+def large(folder: Path, entries: int) -> Iterator[tuple[str, Sample]]:
+    """Make a segment as large as they get of four, and search it for the hashes of a key of five million rows."""
+    storage, rng = FolderStorage(folder), np.random.default_rng(2)
+    parts = [_stored_part(storage, rng, number, entries // 4) for number in range(4)]
+    whole = Segment(tuple(file for part in parts for file in part.files), entries, 1, tuple(parts))
+    yield f"merge {entries:,} entries", timed(lambda: find(storage, whole, np.empty(0, np.int64)))
+    hashes = np.unique(rng.integers(-(2**63), 2**63 - 1, 5_000_000 * len(KINDS) * 65 // 100))
+    yield f"search them for {len(hashes):,} hashes", timed(lambda: find(storage, whole, hashes))
+
+
+def _stored_part(storage: FolderStorage, rng: np.random.Generator, number: int, entries: int) -> Segment:
+    """Store a segment of random hashes."""
+    segment = Segment(((f"k{number}", f"part-{number}"),), entries)
+    codes = {"kind": pa.int8(), "key": pa.int16()}
+    columns = {"hash": pa.array(np.sort(rng.integers(-(2**63), 2**63 - 1, entries)))} | {
+        name: pa.DictionaryArray.from_arrays(pa.array(np.zeros(entries, np.int8)).cast(code), [f"{name}{number}"])
+        for name, code in codes.items()
+    }
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table, max_chunksize=entries)
+    storage.put(segment.path, sink.getvalue().to_pybytes())
+    return segment
+
+
 def land(settings: Settings, key: str) -> None:
     """Deliver rows for a key."""
     from bench.keys import land as lines
@@ -135,6 +163,8 @@ def main() -> None:
             lines.append((keys, "search with merges, mean while growing", "", f"{merged:.2f}", ""))
             lines.append((keys, "commit, mean while growing", "", f"{commit:.2f}", ""))
             page.text(f"{keys} keys: {segments} segments, {stored:.0f} MB with older ones; index: {tables:.0f} MB.")
+    with tempfile.TemporaryDirectory() as place:
+        lines += [("", what, *Series([sample]).cells) for what, sample in large(Path(place), MOST_ENTRIES)]
     page.table(("keys", "what", "wall seconds", "CPU seconds", "machine"), lines)
     for name in ("open", "search", "plan and work of ingest"):
         for keys in of.keys[1:]:

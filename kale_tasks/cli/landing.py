@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Sets, say, say_table, settings
+from kale_tasks.cli.options import AsJson, Key, Sets, printable, say, say_table, settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at landing files.")
 Rows = Annotated[int, typer.Option("--rows", min=1, help="Rows that are read of each file.")]
@@ -27,7 +27,8 @@ def check(key: LandingKey, rows: Rows = 1000, show: Shown = 10, sets: Sets = Non
         return
     say_table(found.files, False)
     if found.ignored:
-        print(f"Not read, as their endings are of no format that is known: {', '.join(found.ignored[:20])}")
+        names = printable(", ".join(found.ignored[:20]))
+        print(f"Not read, as their endings are of no format that is known: {names}")
     if found.first:
         say_table(found.first, False)
     dropped = [

@@ -126,11 +126,11 @@ def say_table(rows: Sequence[dict[str, Any]], as_json: bool, title: str = "") ->
 
 
 def _record(row: Mapping[str, Any]) -> str:
-    return "\n".join(f"{name}: {_shown(value)}" for name, value in row.items())
+    return "\n".join(f"{name}: {printable(value)}" for name, value in row.items())
 
 
-def _shown(value: Any) -> str:
-    # Texts from the web must not send control characters to the terminal.
+def printable(value: Any) -> str:
+    """Escape what a value from the web has of control characters, which must not reach the terminal."""
     text = "" if value is None else str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
@@ -146,5 +146,5 @@ def table_of(rows: Sequence[dict[str, Any]], title: str = "") -> "Table":
         number = rows and all(isinstance(row[name], int | float) or row[name] is None for row in rows)
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_shown(row[name])) for name in names))
+        table.add_row(*(Text(printable(row[name])) for name in names))
     return table

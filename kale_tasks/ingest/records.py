@@ -16,6 +16,7 @@ from kale_tasks.lake.storage.base import Storage
 LINE_BYTES = 1 << 22  # a longer line, CSV field or object is no record of a pair
 _RECORD_LINES = 1000  # a CSV record of more lines has a quote that is not closed
 _BLOCK = 1 << 20
+_IN_VAIN = 10  # most reads at the end of a stream
 _BETWEEN = re.compile(r"[\s,\[\]]*")  # what separates the objects of an array
 PLACE = "\0place"  # in a record of a picture: the URL that it has if its source gives none
 Record = Mapping[str, Any] | None  # None: the record could not be parsed
@@ -91,9 +92,9 @@ def tar(source: IO[bytes], path: str) -> Iterator[Record]:
             if member.isfile() and ending in BESIDE and (content := members.extractfile(member)):
                 files[ending] = content.read(LINE_BYTES + 1) if member.size <= LINE_BYTES else None
             has_picture |= member.isfile() and is_picture(member.name)
-        yield from _sample(f"{path}/{stem}", files, has_picture)
     if end.last.strip(b"\0"):  # tarfile takes a header that is cut for the end
         raise tarfile.ReadError("the file is cut: it does not end with empty blocks")
+    yield from _sample(f"{path}/{stem}", files, has_picture)  # now that its files are known to be all there
 
 
 def beside_pictures(landing: Storage, paths: tuple[str, ...]) -> Iterator[Record]:
@@ -161,15 +162,21 @@ def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
 
 
 class _LastBytes:
-    """Passes a stream on and remembers the last bytes that were read."""
+    """Passes a stream on and remembers the last bytes that were read.
+
+    A reader that goes on at its end is stopped: it would skip what a header claims, be it 1 TiB, block by block.
+    """
 
     def __init__(self, source: IO[bytes]) -> None:
-        self._source, self.last = source, b""
+        self._source, self.last, self._in_vain = source, b"", 0
 
     def read(self, size: int = -1) -> bytes:
         """Read from the stream."""
         if found := self._source.read(size):
             self.last = (self.last + found)[-tarfile.BLOCKSIZE :]
+        self._in_vain += not found
+        if self._in_vain > _IN_VAIN:
+            raise tarfile.ReadError("the file is cut: it ends inside a member")
         return found
 
 

@@ -158,10 +158,12 @@ def _arrow_batches(file: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
 def _unpacked(file: DataFile, source: Any) -> Any:
     if not file.compression:
         return source
-    content = _UNPACK[file.compression](source).read(_UNPACKED_BYTES + 1)
-    if len(content) > _UNPACKED_BYTES:
-        raise ValueError(f"unpacks to more than {_UNPACKED_BYTES >> 30} GiB; land it without {file.compression}")
-    return pa.BufferReader(content)
+    content, packed = bytearray(), _UNPACK[file.compression](source)
+    while block := packed.read(1 << 22):
+        content += block
+        if len(content) > _UNPACKED_BYTES:
+            raise ValueError(f"unpacks to more than {_UNPACKED_BYTES >> 30} GiB; land it without {file.compression}")
+    return pa.BufferReader(pa.py_buffer(content))
 
 
 def _first_values(batch: pa.RecordBatch, names: Mapping[str, Sequence[str]]) -> dict[str, pa.Array]:

@@ -118,13 +118,21 @@ def unused_segments(lake: Lake) -> list[Entry]:
 
 
 def _rows_with(sorted_hashes: Longs, wanted: Longs) -> Longs:
-    first = np.searchsorted(sorted_hashes, wanted, "left")
-    inside = first < len(sorted_hashes)
-    inside[inside] = sorted_hashes[first[inside]] == wanted[inside]
+    if len(wanted) > len(sorted_hashes):
+        return np.flatnonzero(_found(wanted, sorted_hashes)[1])
+    first, inside = _found(sorted_hashes, wanted)
     first, wanted = first[inside], wanted[inside]
     counts = np.searchsorted(sorted_hashes, wanted, "right") - first
     # For each hash its rows, one after the other.
     return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+
+
+def _found(places: Longs, values: Longs) -> tuple[Longs, npt.NDArray[np.bool_]]:
+    """Return for each value its first place among sorted ones, and whether it is there."""
+    first = np.searchsorted(places, values, "left")
+    inside = first < len(places)
+    inside[inside] = places[first[inside]] == values[inside]
+    return first, inside
 
 
 def _entries(stored: pa.Table) -> pa.Table:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,17 @@ def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
     assert set(found["late"]) == {1}
     assert set(found["failure"]) == {"failed"}
     assert (found["queue"], found["executor"]) == ("gpu", "LocalExecutor")
+
+
+def test_a_scheduled_run_ingests_the_day_that_has_ended(dags: dict[str, Any]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dags["kale_ingest"])).timetable
+    begin = datetime(2026, 11, 1, tzinfo=UTC)
+    info = None
+    for run in (begin, begin + timedelta(days=1), begin + timedelta(days=2)):
+        restriction = TimeRestriction(earliest=begin, latest=None, catchup=True)
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=info, restriction=restriction)
+        assert info
+        assert (info.run_after, info.partition_key) == (run, str((run - timedelta(days=1)).date()))

@@ -85,7 +85,8 @@ def _sizes() -> list[str]:
 
 
 def _conf(driver: str) -> dict[str, str]:
-    return {
+    few = {"spark.sql.shuffle.partitions": "3"} if ROWS < GROUP else {}
+    return few | {
         "spark.driver.host": driver,
         "spark.driver.bindAddress": driver,
         "spark.executor.memory": "1g",

@@ -92,15 +92,17 @@ def test_a_segment_has_a_largest_size() -> None:
     assert len(found) < 60  # 30 at best
 
 
+@pytest.mark.parametrize("wanted", [np.arange(-40, 40, 3), np.arange(-2000, 2000)], ids=["few", "many"])
 @pytest.mark.parametrize("sketched", [(), range(3, 7)], ids=["plain", "some with sketches"])
-def test_every_kept_entry_is_found_once_with_all_its_values(tmp_path: Path, sketched: Sequence[int]) -> None:
+def test_every_kept_entry_is_found_once_with_all_its_values(
+    tmp_path: Path, sketched: Sequence[int], wanted: segments.Longs
+) -> None:
     storage = FolderStorage(tmp_path)
     indexes, expected = {}, list[dict[str, Any]]()
     for number, key in enumerate(KEYS[:30]):
         made = [entries(key, 2 * number + half, number in sketched) for half in (0, 1)]
         indexes[key] = snapshot(storage, key, *made)
         expected += [row for table in made for row in table.to_pylist() if row["owner"] is None]
-    wanted = np.arange(-40, 40, 3)
     for _ in range(2):  # the second time from what is stored
         tables = [find(storage, segment, wanted) for segment in segments_of(indexes)]
         assert all(table.schema == DEDUP_INDEX.arrow for table in tables)

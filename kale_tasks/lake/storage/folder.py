@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -46,10 +47,10 @@ class FolderStorage(Storage):
 
     def tag(self, path: str) -> str | None:
         try:
-            stat = os.stat(Path(self.root, path))
+            known = os.stat(Path(self.root, path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return f"{stat.st_ino}-{stat.st_mtime_ns}-{stat.st_size}"
+        return f"{known.st_ino}-{known.st_mtime_ns}-{known.st_size}"
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         with open(Path(self.root, path), "rb") as file:
@@ -61,11 +62,13 @@ class FolderStorage(Storage):
             for name in sorted(names):
                 full = Path(folder, name)
                 try:
-                    stat = full.stat()
+                    found = full.stat()
                 except OSError:  # deleted meanwhile, or a link that leads nowhere or to itself
                     continue
+                if not stat.S_ISREG(found.st_mode):
+                    continue  # a pipe or a device would be read for ever
                 yield Entry(
-                    str(full.relative_to(self.root)), stat.st_size, datetime.fromtimestamp(stat.st_mtime, tz=UTC)
+                    str(full.relative_to(self.root)), found.st_size, datetime.fromtimestamp(found.st_mtime, tz=UTC)
                 )
 
     def delete(self, path: str) -> None:
