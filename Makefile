@@ -41,7 +41,7 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	@scripts/system test
 	@scripts/bench-env
 	@mkdir -p bench/nightly
-	@OPERATION_SEQUENCES=300 HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
+	@OPERATION_SEQUENCES=300 OPERATIONS_LOG=bench/nightly/$(DAY)-operations.log HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
 	    && CHAIN_KEYS=3 .venv/bin/pytest tests/e2e/chain tests/images/test_fuzz.py \
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 

@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.operations.hooks import count_events, import_all, move_clock
 
 _SECONDS = 240  # the longest that a command may take
@@ -88,6 +90,12 @@ class ForkServer:
         assert self._server.stdin
         self._server.stdin.close()
         self._server.wait()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What the commands that have ended and their children have spent."""
+        times = psutil.Process(self._server.pid).cpu_times()
+        return float(times.children_user + times.children_system)
 
     def start(self, command: Sequence[str], out: Path, moment: Moment | None = None, days: float = 0) -> Process:
         """Start a command of the command line, or a function named `module:function`, with a clock `days` ahead."""
