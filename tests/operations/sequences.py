@@ -67,8 +67,8 @@ def sequence_of(seed: int, names: Sequence[str], length: int = 6) -> Sequence_:
     """Return the sequence of a seed: first all but one of the keys land, then `length` groups of operations."""
     rng = Random(seed)
     late = rng.choice(KEYS)
-    draw = _Draw(rng, names)
     landed = [(_land(rng, key),) for key in KEYS if key != late]
+    draw = _Draw(rng, names, [land for (land,) in landed])
     runs = [(Operation("run", key, step),) for key in KEYS[1:] for step in draw.steps if key != late]
     groups = [draw.group() for _ in range(length)]
     groups.insert(rng.randrange(length), (_land(rng, late), Operation("run", late, "ingest")))
@@ -94,8 +94,9 @@ def overlapping(sequence: Sequence_) -> float:
 class _Draw:
     """Draws groups of operations."""
 
-    def __init__(self, rng: Random, names: Sequence[str]) -> None:
+    def __init__(self, rng: Random, names: Sequence[str], landed: Sequence[Operation]) -> None:
         self._rng = rng
+        self._landed = {land.key: land.numbers for land in landed}
         self.steps = (*STEPS, *(CAPTION_STEPS if "release" in names else ()))
         self._names = [name for name in ALL if name in names]
 
@@ -115,9 +116,11 @@ class _Draw:
 
     def _stall(self) -> Group:
         """A run stops, rows or files are taken away meanwhile, and it goes on."""
-        first, maintain = self._run(), self._rng.random() < 0.5
-        moment = Moment("stop", event=self._rng.randint(1, _EVENTS[first.step]))
-        return (_with(first, moment), _maintain(self._rng) if maintain else _takedown(self._rng))
+        rng = self._rng
+        first, maintain = self._run(again=0.7), rng.random() < 0.4
+        moment = Moment("stop", event=rng.randint(1, _EVENTS[first.step]))
+        of_key = self._landed.get(first.key, ())  # to take down a row that this run makes
+        return (_with(first, moment), _maintain(rng) if maintain else _takedown(rng, of_key))
 
     def _try_again(self) -> Group:
         """A run dies, what divides its work is set to another value, and it is tried again."""
@@ -132,10 +135,10 @@ class _Draw:
         first = self._run()
         return (_with(first, _moment(rng, first.step, 0.5)),)
 
-    def _run(self, key: str = "", step: str = "") -> Operation:
+    def _run(self, key: str = "", step: str = "", again: float = 0.2) -> Operation:
         rng = self._rng
         step = step or rng.choices(self.steps, (3, 2, 1, 1)[: len(self.steps)])[0]
-        return Operation("run", key or rng.choice(KEYS), step, again=rng.random() < 0.2)
+        return Operation("run", key or rng.choice(KEYS), step, again=rng.random() < again)
 
     def _other(self, alone: bool = False) -> Operation:
         known = [name for name in self._names if alone or name not in _ALONE]
@@ -166,9 +169,10 @@ def _set(rng: Random, settings: Sequence[tuple[str, tuple[int, ...]]] = ()) -> O
     return Operation("set", setting=setting, value=str(rng.choice(values)))
 
 
-def _takedown(rng: Random) -> Operation:
+def _takedown(rng: Random, numbers: Sequence[int] = ()) -> Operation:
     # By uid only pairs without a copy at the same address: the copy may take the place of the removed row, or not yet.
-    kind, number = rng.choice((("uid", rng.randrange(10, 50)), ("url", rng.randrange(NUMBERS))))
+    number = rng.choice(numbers or range(NUMBERS))
+    kind = rng.choice(("uid", "url")) if 10 <= number < 50 else "url"
     return Operation("takedown", numbers=(number,), value=kind, moment=_moment(rng, "takedown", 0.3))
 
 
