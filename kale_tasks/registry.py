@@ -1,9 +1,10 @@
 """Named parts that a user can add to: built in, or brought by another package through an entry point."""
 
+import sys
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Generic, TypeVar
 
 from kale_tasks.errors import BadConfig
@@ -37,7 +38,7 @@ class Registry(Generic[_T]):
 
     @cached_property
     def _added(self) -> dict[str, EntryPoint]:
-        found = {entry.name: entry for entry in entry_points(group=self.group)}
+        found = {entry.name: entry for entry in _entry_points(tuple(sys.path)).select(group=self.group)}
         if taken := sorted(found.keys() & self._built_in.keys()):
             raise BadConfig(
                 f"A package brings the {self.kind} '{taken[0]}', which is built in ({found[taken[0]].value}). "
@@ -54,3 +55,9 @@ class Registry(Generic[_T]):
             raise BadConfig(
                 f"The {self.kind} '{name}' ({reference}) cannot be imported: {error}. Install what it needs."
             ) from error
+
+
+@cache
+def _entry_points(_: tuple[str, ...]) -> EntryPoints:
+    """Those of all packages on this path. It takes reading the metadata of each, so do it once in a process."""
+    return entry_points()

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from kale_tasks.errors import BadConfig
-from kale_tasks.resources import resource
+from kale_tasks.resources import parse_yaml, resource
 from kale_tasks.settings.model import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -24,7 +22,7 @@ class PassOutline(NamedTuple):
 
 def outline(name: str) -> list[PassOutline]:
     """Read the names of a recipe's passes, in order. Nothing else of the file is looked at."""
-    found = yaml.safe_load(recipe_path(name).read_text(encoding="utf-8"))
+    found = parse_yaml(recipe_path(name).read_text(encoding="utf-8"))
     try:
         return [PassOutline(str(block["name"]), "ask" in block, _describes(block)) for block in found["passes"]]
     except (KeyError, TypeError) as error:

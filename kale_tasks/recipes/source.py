@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.resources import YamlLoader, parse_yaml
 
 Where = tuple[str | int, ...]  # the place of a value: the fields and list indices that lead to it
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -32,8 +33,8 @@ class RecipeFile:
         """Read a file and look at its outermost fields; BadConfig if it is no YAML."""
         try:
             text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, yaml.SafeLoader)
-            tree = yaml.safe_load(text)
+            node = yaml.compose(text, YamlLoader)
+            tree = parse_yaml(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
         found = list(_lines(node, ()))

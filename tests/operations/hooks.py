@@ -29,6 +29,7 @@ def import_all() -> None:
         import_module(name)
     detect_language("This loads the model.", WEB_LANGUAGES)
     import_module("kale_tasks.cli.app").command()
+    import_module("kale_tasks.quality.suite").find_suite("ingest")  # looks at the metadata of every package
     os.fsync = lambda _: None  # processes die here, machines do not
 
 
