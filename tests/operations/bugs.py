@@ -120,7 +120,7 @@ def name_scratch_by_number() -> None:
     """Scratch files of ingest are named by the number of the piece, although another try may cut other pieces."""
     from kale_tasks.ingest.scan import Scan
 
-    Scan.path = lambda self, piece: f"{self.folder}/clean-{piece.number}.parquet"  # type: ignore[method-assign]
+    Scan.stem = lambda self, piece: f"{self.folder}/clean-{piece.number}"  # type: ignore[method-assign]
 
 
 def let_last_attempt_win() -> None:

@@ -64,13 +64,15 @@ def operations_of(seed: int) -> tuple[str, ...]:
 
 
 def sequence_of(seed: int, names: Sequence[str], length: int = 6) -> Sequence_:
-    """Return the sequence of a seed: first all but one of the keys land, then `length` groups of operations."""
+    """Return the sequence of a seed: first all but one of the keys land, then some groups of operations."""
     rng = Random(seed)
     late = rng.choice(KEYS)
     landed = [(_land(rng, key),) for key in KEYS if key != late]
     draw = _Draw(rng, names, [land for (land,) in landed])
     runs = [(Operation("run", key, step),) for key in KEYS[1:] for step in draw.steps if key != late]
-    groups = [draw.group() for _ in range(length)]
+    groups: list[Group] = []
+    while len(groups) < length:
+        groups += draw.groups()
     groups.insert(rng.randrange(length), (_land(rng, late), Operation("run", late, "ingest")))
     if "release" in names:
         place = rng.randrange(length)
@@ -100,10 +102,12 @@ class _Draw:
         self.steps = (*STEPS, *(CAPTION_STEPS if "release" in names else ()))
         self._names = [name for name in ALL if name in names]
 
-    def group(self) -> Group:
-        """Return one group."""
-        makers = (self._two_at_once, self._stall, self._try_again, self._alone)
-        return self._rng.choices(makers, (0.35, 0.2, 0.1, 0.35))[0]()
+    def groups(self) -> list[Group]:
+        """Return the next group, with those that prepare it."""
+        if self._rng.random() < 0.35:
+            return self._new_run_twice()
+        makers = (self._two_at_once, self._stall, self._inputs_change, self._alone)
+        return [self._rng.choices(makers, (0.3, 0.25, 0.15, 0.3))[0]()]
 
     def _two_at_once(self) -> Group:
         """Two operations, often runs of the same rows; one of them often stops or dies on the way."""
@@ -122,11 +126,23 @@ class _Draw:
         of_key = self._landed.get(first.key, ())  # to take down a row that this run makes
         return (_with(first, moment), _maintain(rng) if maintain else _takedown(rng, of_key))
 
-    def _try_again(self) -> Group:
-        """A run dies, what divides its work is set to another value, and it is tried again."""
-        first = self._run()
-        moment = Moment("kill", event=self._rng.randint(1, _EVENTS[first.step]))
-        return (_with(first, moment), _set(self._rng, _CUTS), Operation("run", first.key, first.step))
+    def _new_run_twice(self) -> list[Group]:
+        """A run of new rows stops or dies and is tried again, often with its work divided in another way."""
+        rng, key, step = self._rng, self._rng.choice(KEYS), self._rng.choice(STEPS)
+        new: list[Group] = [(self._land(key),)]
+        if step == "images":
+            new.append((Operation("run", key, "ingest"),))
+        kind, event = rng.choice(("stop", "kill")), rng.randint(1, _EVENTS[step])
+        cut = (_set(rng, _CUTS),) if rng.random() < 0.6 else ()
+        run = Operation("run", key, step)
+        return [*new, (_with(run, Moment(kind, event=event)), *cut, run)]
+
+    def _inputs_change(self) -> Group:
+        """A run stops, its inputs change meanwhile, and it goes on."""
+        rng, key, step = self._rng, self._rng.choice(KEYS), self._rng.choice(STEPS)
+        first = Operation("run", key, step, again=True, moment=Moment("stop", event=rng.randint(1, _EVENTS[step])))
+        change = Operation("run", key, "ingest") if step == "images" else _set(rng, (_RULE,))
+        return (first, self._land(key), change)
 
     def _alone(self) -> Group:
         rng = self._rng
@@ -134,6 +150,11 @@ class _Draw:
             return (self._other(alone=True),)
         first = self._run()
         return (_with(first, _moment(rng, first.step, 0.5)),)
+
+    def _land(self, key: str) -> Operation:
+        land = _land(self._rng, key)
+        self._landed[key] = land.numbers
+        return land
 
     def _run(self, key: str = "", step: str = "", again: float = 0.2) -> Operation:
         rng = self._rng
