@@ -4,8 +4,8 @@ import sys
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import Generic, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
 
 from kale_tasks.errors import BadConfig
 
@@ -58,6 +58,6 @@ class Registry(Generic[_T]):
 
 
 @cache
-def _entry_points(_: tuple[str, ...]) -> EntryPoints:
+def _entry_points(_: tuple[str, ...]) -> Any:
     """Those of all packages on this path. It takes reading the metadata of each, so do it once in a process."""
     return entry_points()

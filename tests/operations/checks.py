@@ -114,19 +114,19 @@ def _uids(lake: Lake, path: str) -> list[str]:
 def refresh(task_file: str) -> int:
     """Run every step that is missing or stale, until none is."""
     task = _task(task_file)
-    problems: list[str] = []
+    lake, problems = _lake(task), list[str]()
     for _ in range(_ROUNDS):
-        stale = [(step, key) for key in _landed(task) for step in _steps(task) if _refreshed(task, step, key, problems)]
+        todo = product(_landed(task), _steps(task))
+        stale = [(step, key) for key, step in todo if _refreshed(lake, task, step, key, problems)]
         if not stale:
             return 0
     print(*problems[-1:], *(f"{step} {key} is not current after a refresh" for step, key in stale), sep="\n")
     return 0
 
 
-def _refreshed(task: dict[str, Any], step: str, key: str, problems: list[str]) -> bool:
+def _refreshed(lake: Lake, task: dict[str, Any], step: str, key: str, problems: list[str]) -> bool:
     """Run a step unless its rows are current; whether it had to run."""
-    settings = load(task["sets"], environ={}).settings
-    lake = Lake(settings, create=False)
+    settings = lake.settings
     specs = [*(pass_specs(settings.caption.recipe) if step == ASSEMBLY else ()), find_spec(step, settings)]
     if all(state(lake, settings, spec.load(), key)["state"] == "committed" for spec in specs):
         return False
