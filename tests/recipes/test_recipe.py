@@ -116,7 +116,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
         ("caption: caption\n", "caption: caption\nalso: fused\n", 20, "'also' must be a list of names"),
         ("sample:teacher", "Qwen/Qwen3-VL-8B-Instruct", 3, "is not pinned"),
         ("sample:teacher", "Qwen/Qwen3-VL-8B-Instruct@main", 3, "is not pinned"),
-        ("sample:teacher", "smaple:teacher", 3, "There is no model source 'smaple'"),
+        ("sample:teacher", "sampler:teacher", 3, "There is no model source 'sampler'"),
         ("  - name: fused", "  - {name: ocr, expert: rapidocr, minscore: 1}\n  - name: fused", 11, "'minscore'"),
         ("  prompt: sample:student", "  user: See {context} <alt>{alt}</alt>", 20, "which stage 2 does not have"),
     ],
