@@ -24,7 +24,7 @@ from kale_tasks.experts.base import SCORERS, Scorer
 from kale_tasks.progress import Silent
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.takedown.sweep import rewritten_steps, take_down
-from tests.captions.conftest import COMMON, Opener
+from tests.captions.conftest import Opener
 from tests.captions.world import KEY, Pair, give, pairs, run_captions
 from tests.engines.server import Server, completion, prompt_of, serving
 
@@ -222,22 +222,6 @@ def test_a_takedown_removes_the_texts_of_every_pass(opened: Opener, tmp_path: Pa
     for name in ("dense", "short"):
         uids = [row["uid"] for row in lab.texts(path, name)]
         assert uids == [pair.uid for pair in lab.given[1:]]
-
-
-def test_captions_are_made_by_one_command(opened: Opener) -> None:
-    given = [pair for pair in pairs(10) if pair.split == "stage1"]
-    with serving(reply=lambda body: completion("A small red tower is at the left of a wall.")) as server:
-        lake, settings = opened(server=server)
-        give(lake, settings, given)
-        sets = [*COMMON, "caption.engine=openai", f"warehouse={settings.warehouse}", "quality.limits.alt_used_min=0"]
-        sets += [f"caption.endpoints.{step}=[{server.url}]" for step in ("models.vlm", "models.llm")]
-        arguments = [argument for one in sets for argument in ("--set", one)]
-        command = ["run", "captions", "--key", KEY, "--recipe", "demo", *arguments]
-        done = subprocess.run(
-            [sys.executable, "-m", "kale_tasks", *command], capture_output=True, text=True, check=False
-        )
-    assert done.stdout.startswith("dense-") and f"\nfuse {KEY} " in done.stdout, done.stderr
-    assert {row["recipe"] for row in lake.arrow("captions", KEY).to_pylist()} == {"demo"}
 
 
 def test_an_unknown_expert_lists_the_known_ones(tmp_path: Path) -> None:
