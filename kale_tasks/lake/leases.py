@@ -110,7 +110,7 @@ class Lease:
         for path in self.paths:
             if (found := self._holder(path)).token != self._token:
                 raise Transient(
-                    f"{found.name if found.token else 'Maintenance'} took over the work of this process, which did "
+                    f"{found.name if found.token else 'Another attempt'} took over the work of this process, which did "
                     f"not renew its lease for {TERM_SECONDS:.0f} s or was started again. Finished parts are kept; "
                     "run it again to wait for the rest."
                 )

@@ -1,14 +1,14 @@
 """The verbs of a run, the same for every step: plan, work, seal, check, commit. Each can run in its own process."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
-from kale_tasks.errors import BadData, Conflict, Paused
+from kale_tasks.errors import BadData, Conflict, KaleError, Paused
 from kale_tasks.lake import verdicts
 from kale_tasks.lake.holds import require_no_hold
 from kale_tasks.lake.keys import check_key
@@ -131,7 +131,7 @@ def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
     run.progress.begin(f"{run.step.name} {run.key} chunk {chunk.index}", chunk.stop - chunk.start)
     run.progress.advance(sum(receipt.meta.rows_in for receipt in done.values()), resumed=True)
     if missing:
-        for part in run.step.work(run, chunk, missing):
+        for part in _made(run, chunk, missing, lease):
             meta = run.writer.write(part) if isinstance(part, Part) else part
             made[meta.number] = meta
             lease.check()
@@ -145,6 +145,16 @@ def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
     if made:
         write_line(run, "work", list(made.values()), chunk=chunk.index)
     return list(made.values())
+
+
+def _made(run: Run, chunk: Chunk, missing: Sequence[int], lease: Lease) -> Iterator[Part | PartMeta]:
+    try:
+        yield from run.step.work(run, chunk, missing)
+    except KaleError:
+        raise
+    except Exception:
+        lease.check()  # who took over may have finished and cleared away what this attempt was reading
+        raise
 
 
 def commit(run: Run, made: Plan) -> Committed:

@@ -207,3 +207,26 @@ def test_maintenance_that_takes_longer_than_the_term_keeps_its_leases(
     monkeypatch.setattr(maintain, "move_epoch", lambda *_: time.sleep(1.5))
     unused = list(orphans(opened, Grace(NOW, NOW)))
     assert delete(opened, unused, Grace(NOW, NOW)) >= len(unused)
+
+
+class Overtaken(Numbers):
+    """Numbers of an attempt that finds its scratch files gone, after another has taken over or not."""
+
+    def __init__(self, overtaken: bool) -> None:
+        super().__init__(120)
+        self.overtaken = overtaken
+
+    def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
+        if self.overtaken:
+            run.lake.storage.put(f"{run.folder}/leases/{chunk.index:05d}.json", b'{"holder": {}}')
+        raise FileNotFoundError("clean-00000.parquet")
+        yield
+
+
+@pytest.mark.parametrize(("overtaken", "error"), [(True, Transient), (False, FileNotFoundError)])
+def test_an_attempt_whose_files_were_cleared_away_says_that_another_took_over(
+    tmp_path: Path, overtaken: bool, error: type[Exception]
+) -> None:
+    run = Run(Overtaken(overtaken), *lake_of(lake_sets("folder", tmp_path)), KEY)
+    with pytest.raises(error, match="took over" if overtaken else "clean"):
+        work(run, plan(run).chunks[0])
