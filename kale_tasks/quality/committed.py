@@ -36,6 +36,11 @@ class Found:
         return f"{self.spec.label} ({self.spec.recipe})" if self.spec.recipe else self.spec.label
 
     @property
+    def heading(self) -> str:
+        """What tells it from all other runs of the key: passes may share a label, and recipes have steps in common."""
+        return self.title if self.spec.recipe else self.step
+
+    @property
     def table(self) -> str:
         """Table of the step."""
         return self.spec.table

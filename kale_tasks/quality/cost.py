@@ -15,9 +15,9 @@ from kale_tasks.resources import sql
 
 @dataclass(frozen=True)
 class Effort:
-    """Time, memory and counts of a step for one key."""
+    """Time, memory and counts of one run of a key."""
 
-    step: str
+    heading: str  # of the run in the report
     rows: int
     seconds: float
     cpu_seconds: float
@@ -34,12 +34,13 @@ class Effort:
 
 def efforts(lake: Lake, key: str, found: Sequence[Found]) -> list[Effort]:
     """Sum up the work of each committed run, in the order of the steps."""
-    committed = pa.table({"step": [f.step for f in found], "fingerprint": [f.committed.fingerprint for f in found]})
+    known = [{"heading": f.heading, "step": f.step, "fingerprint": f.committed.fingerprint} for f in found]
+    committed = pa.Table.from_pylist(known)
     with lake.duckdb(["runs"], key) as connection:
         connection.register("committed", committed)
         rows = connection.sql(sql("reports/effort")).to_arrow_table().to_pylist()
-    order = [f.step for f in found]
-    return sorted((_effort(row) for row in rows), key=lambda effort: order.index(effort.step))
+    order = [f.heading for f in found]
+    return sorted((_effort(row) for row in rows), key=lambda effort: order.index(effort.heading))
 
 
 def _effort(row: dict[str, Any]) -> Effort:
@@ -47,7 +48,7 @@ def _effort(row: dict[str, Any]) -> Effort:
     for text in row["metrics"]:
         figures.update(json.loads(text or "{}"))
     return Effort(
-        step=row["step"],
+        heading=row["heading"],
         rows=int(row["rows_in"]),
         seconds=row["seconds"],
         cpu_seconds=row["cpu_seconds"],

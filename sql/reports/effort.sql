@@ -1,6 +1,6 @@
--- Time, memory and counts of the committed runs by step. A commit repeats the counts of its work, so it is left out.
+-- Time, memory and counts of each committed run. A commit repeats the counts of its work, so it is left out.
 select
-    runs.step,
+    heading,
     count(*) as works,
     sum(seconds) as seconds,
     sum(cpu_seconds) as cpu_seconds,
@@ -13,4 +13,4 @@ select
 from runs
 join committed using (step, fingerprint)
 where verb = 'work'
-group by runs.step
+group by heading

@@ -51,6 +51,9 @@ def test_two_recipes_share_a_pass_and_are_shown_side_by_side(opened: Opener, tmp
     report = gather(lake, settings, KEY)
     assert {"stage 1 (demo)", "stage 1 (plain)"} <= {row["source"] for row in report.metrics}
     assert report.funnel["captions, stage 1, plain"] == len(given)
+    headings = [one.heading for one in report.found]
+    assert {"fuse (demo)", "fuse (plain)"} <= set(headings) and len(headings) == len(set(headings))
+    assert {one.heading: one.rows for one in report.efforts}["fuse (plain)"] == len(given)
 
     lacks = pending_work(lake, settings)["recipes"]
     assert {name: of["stage1"] for name, of in lacks.items()} == {"demo": [], "plain": []}
