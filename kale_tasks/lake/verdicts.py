@@ -39,11 +39,14 @@ class BlockedRun:
     def explain(self) -> str:
         """Say what is wrong and what a person can do."""
         again = f" --again --request {self.again}" if self.again else ""
+        recipe = next((part for part in self.partition.split("/") if part.startswith("recipe=")), "")
+        of = f" --set caption.{recipe}" if recipe else ""
         return (
             f"{self.table} {self.partition} is blocked: run {self.fingerprint} of {self.step} failed its checks "
             f"({'; '.join(self.failed)}), and the key keeps the rows it had. See `kale report --key {self.key}`. "
-            f"Accept the run (`kale check {self.step} --key {self.key} --accept REASON`, then "
-            f"`kale run {self.step} --key {self.key}{again}` commits it), or change its settings or inputs and run it."
+            f"Accept the run (`kale check {self.step} --key {self.key}{of} --accept REASON`, then "
+            f"`kale run {self.step} --key {self.key}{again}{of}` commits it), or change its settings or inputs and "
+            f"run it."
         )
 
 

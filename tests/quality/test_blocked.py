@@ -12,7 +12,7 @@ from kale_tasks.contract.types import Plan
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.verdicts import blocked_run, comparison_set
+from kale_tasks.lake.verdicts import BlockedRun, blocked_run, comparison_set
 from kale_tasks.quality.check import accept_run, check_run
 from kale_tasks.quality.committed import find as find_runs
 from kale_tasks.quality.report import check_and_report, make_report
@@ -210,3 +210,10 @@ def test_a_run_is_compared_with_the_keys_that_were_committed_when_it_was_sealed(
     assert check_run(lake, lake.settings, "ingest", KEY).compared == verdict.compared
     later = comparison_set(lake, Partition("pairs", KEY), 3)
     assert later["2026-10-05"] != verdict.compared["2026-10-05"]
+
+
+def test_advice_about_captions_names_their_recipe() -> None:
+    of = ("fuse", "captions", f"{KEY}/recipe=mine/stage=1", "folder", "0123", "4567", None, "", {}, ["few rows"], "")
+    said = BlockedRun(*of).explain()
+    assert f"`kale check fuse --key {KEY} --set caption.recipe=mine --accept REASON`" in said
+    assert f"`kale run fuse --key {KEY} --set caption.recipe=mine`" in said
