@@ -2,10 +2,10 @@
 
     python -m bench.keys
 
-The lake grows by real commits of small keys that depend on the index of earlier keys, as ingest does. In a second lake
-each key also has 12 partitions of `texts` and their lines in the ledger; these are written by two transactions a key
-instead of two for each pass, to be done in time, and the passes that are measured are real commits. Everything but
-`status` is measured inside a process, without its start.
+The lake grows by real commits of small keys that depend on the index of earlier keys, as ingest does. Then each key
+gets 12 partitions of `texts` and their lines in the ledger; these are written by a transaction for many of them, to be
+done in time, and the pass that is measured is a real commit. Everything but `status` is measured inside a process,
+without its start.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bench.frame import Page, Ratio, Sample, Series, process, ratio, timed
 from kale_tasks.contract.step import Input, Step
@@ -31,7 +32,7 @@ from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.commit import _data_files
 from kale_tasks.lake.manifests import overwrite
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.parts import PartMeta, write
+from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import COMMITTED, Committed, Lake
@@ -43,7 +44,7 @@ from kale_tasks.settings import Settings, load
 
 ROWS = 20_000
 _FIRST = date(2020, 1, 1)
-_AT_ONCE = 32
+_TOGETHER = 20  # keys that get their passes in one transaction
 _OFF = (
     "ingest.workers=1", "ingest.dedup.near=false", "ingest.rules.languages=[]", "ingest.lists.evaluation=null",
     "parts.part_rows=5000",
@@ -84,38 +85,48 @@ class Small(Step):
 
 def _row(key: str, pass_: str) -> pa.Table:
     row = {"uid": f"{int(key.replace('-', '')):032x}", "key": key, "text": "a small row"}
-    row |= {"pass": pass_} if pass_ else {"alt_text": row["text"], "split": "stage1", "url": f"https://{key}.example/1"}
+    row |= (
+        {"pass": pass_, "item": "", "n": 0}
+        if pass_
+        else {"alt_text": row["text"], "split": "stage1", "url": f"https://{key}.example/1"}
+    )
     return pa.Table.from_pylist([row])
 
 
-def grow(lake: Lake, settings: Settings, start: int, stop: int, passes: int = 0) -> None:
+def grow(lake: Lake, settings: Settings, start: int, stop: int) -> None:
     """Commit the keys from start to stop."""
     for number in range(start, stop):
         execute(Run(Small(), lake, settings, key_of(number)))
-        if passes:
-            add_passes(lake, key_of(number), [f"pass-{i:012x}" for i in range(passes)])
 
 
-def add_passes(lake: Lake, key: str, passes: Sequence[str]) -> None:
-    """Add partitions of `texts` and of the ledger for a key, one transaction each, as their commits leave them."""
+def add_passes(lake: Lake, keys: Sequence[str], passes: int) -> None:
+    """Add partitions of `texts` and of the ledger to keys, some keys at a time, as commits of passes leave them."""
     for table, column in (("texts", "pass"), ("runs", "step")):
-        made = {}
-        for name in passes:
-            rows = _row(key, name) if table == "texts" else pa.Table.from_pylist([_line(key, name)])
-            full = pa.Table.from_pylist(rows.to_pylist(), schema=TABLES[table].arrow)
-            made[name] = write(lake.storage, f"{table}/key={key}/{name}", PartMeta(name, 0, 1, 1), full)
-        iceberg = lake.table(table)
-        with iceberg.transaction() as change:
-            producer = overwrite(change, {"kale.step": "passes", "kale.key": key})
-            change.set_properties(
-                {
-                    COMMITTED + Partition.of(table, key, {column: name}).name: _record(name, producer.snapshot_id)
-                    for name in passes
-                }
-            )
-            with producer:
-                for file in _data_files(lake, iceberg, [one.path for one in made.values()]):
-                    producer.append_data_file(file)
+        for some in batched(keys, _TOGETHER):
+            names = [(key, f"pass-{i:012x}") for key in some for i in range(passes)]
+            paths = [_file(lake, table, key, name) for key, name in names]
+            iceberg = lake.table(table)
+            with iceberg.transaction() as change:
+                producer = overwrite(change, {"kale.step": "passes", "kale.key": some[0]})
+                places = [COMMITTED + Partition.of(table, key, {column: name}).name for key, name in names]
+                records = [_record(name, producer.snapshot_id) for _, name in names]
+                change.set_properties(dict(zip(places, records, strict=True)))
+                with producer:
+                    for file in _data_files(lake, iceberg, paths):
+                        producer.append_data_file(file)
+
+
+def batched(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Yield the keys, some at a time."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def _file(lake: Lake, table: str, key: str, name: str) -> str:
+    path = f"{table}/key={key}/{name}/part-00000.parquet"
+    rows = _row(key, name).to_pylist() if table == "texts" else [_line(key, name)]
+    Path(lake.storage.root, path).parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=TABLES[table].arrow), Path(lake.storage.root, path))
+    return path
 
 
 def _line(key: str, step: str) -> dict[str, Any]:
@@ -199,41 +210,47 @@ def at_once(sets: Sequence[str], first: int, many: int) -> Sample:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, nargs="+", default=[10, 100, 300, 1000])
-    parser.add_argument("--passes", type=int, nargs="+", default=[0, 12], help="partitions of `texts` of each key")
+    parser.add_argument("--passes", type=int, default=12, help="partitions of `texts` of each key")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="commits at once; 0: none")
+    parser.add_argument("--at-once", type=int, default=32, help="commits at once; 0: none")
     of = parser.parse_args()
     page = Page("keys", "The cost of a command beside many keys", str(__doc__), ["pyiceberg", "pyarrow"])
-    for passes in of.passes:
-        found = dict(_measured(of, passes))
-        page.text(f"## {passes} passes a key" if passes else "## Without passes")
+    plain: dict[int, dict[str, Series]] = {}
+    with_passes: dict[int, dict[str, Series]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        sets = [f"warehouse={place}/lake", f"landing={place}/landing", *_OFF]
+        settings = load(sets, environ={}).settings
+        for start, keys in pairwise([0, *of.keys]):
+            spent = timed(_growing(settings, start, keys))
+            print(f"{keys} keys: {spent.cpu:.0f} CPU seconds and {spent.wall:.0f} in all to grow", flush=True)
+            with _put_back(Path(place, "lake")):  # or what was measured would be later than the keys that come next
+                plain[keys] = _measured(of, sets, 0)
+            with _put_back(Path(place, "lake")):
+                add_passes(Lake(settings), [key_of(number) for number in range(keys)], of.passes)
+                with_passes[keys] = _measured(of, sets, of.passes)
+    for title, found, suffix in (("Without passes", plain, ""), (f"{of.passes} passes a key", with_passes, "_passes")):
+        page.text(f"## {title}")
         page.table(
             ("keys", "command", "wall seconds", "CPU seconds", "machine"),
             [(keys, verb, *series.cells) for keys, verbs in found.items() for verb, series in verbs.items()],
         )
         few, many = found[of.keys[0]], found[of.keys[-1]]
-        suffix = f"_{of.keys[-1]}" + (f"_with_{passes}_passes" if passes else "")
         for verb in many:
-            page.ratio(verb.replace(" ", "_") + suffix, ratio(few[verb], many[verb], lambda sample: sample.cpu))
+            name = f"{verb.replace(' ', '_')}_{of.keys[-1]}{suffix}"
+            page.ratio(name, ratio(few[verb], many[verb], lambda sample: sample.cpu))
         status = many["status"]
-        page.ratio(f"five_seconds_over_status{suffix}", Ratio([5 / one.wall for one in status.samples], status.busy))
-    page.text("Ratios but the last of each lake are CPU seconds beside the fewest keys over those beside the most.")
+        five = Ratio([5 / one.wall for one in status.samples], status.busy)
+        page.ratio(f"five_seconds_over_status_{of.keys[-1]}{suffix}", five)
+    page.text("Ratios but the last of each table are CPU seconds beside the fewest keys over those beside the most.")
     page.write()
 
 
-def _measured(of: argparse.Namespace, passes: int) -> Iterator[tuple[int, dict[str, Series]]]:
-    with tempfile.TemporaryDirectory() as place:
-        sets = [f"warehouse={place}/lake", f"landing={place}/landing", *_OFF]
-        settings = load(sets, environ={}).settings
-        for start, keys in pairwise([0, *of.keys]):
-            spent = timed(_growing(settings, start, keys, passes))
-            print(f"{keys} keys: {spent.cpu:.0f} CPU seconds and {spent.wall:.0f} in all to grow", flush=True)
-            with _put_back(Path(place, "lake")):  # or what was measured would be later than the keys that come next
-                rounds = [measure(sets, 3000 + 10 * turn, passes=passes > 0) for turn in range(of.rounds)]
-                found = {verb: Series([samples[verb] for samples in rounds]) for verb in rounds[0]}
-                if of.at_once:
-                    found[f"{of.at_once} commits at once"] = Series([at_once(sets, 6000, of.at_once)])
-            yield keys, found
+def _measured(of: argparse.Namespace, sets: Sequence[str], passes: int) -> dict[str, Series]:
+    rounds = [measure(sets, 3000 + 10 * turn, passes=passes > 0) for turn in range(of.rounds)]
+    found = {verb: Series([samples[verb] for samples in rounds]) for verb in rounds[0]}
+    if of.at_once and not passes:
+        found[f"{of.at_once} commits at once"] = Series([at_once(sets, 6000, of.at_once)])
+    return found
 
 
 @contextmanager
@@ -245,8 +262,8 @@ def _put_back(folder: Path) -> Iterator[None]:
     aside.rename(folder)
 
 
-def _growing(settings: Settings, start: int, stop: int, passes: int) -> Callable[[], None]:
-    return lambda: grow(Lake(settings), settings, start, stop, passes)
+def _growing(settings: Settings, start: int, stop: int) -> Callable[[], None]:
+    return lambda: grow(Lake(settings), settings, start, stop)
 
 
 if __name__ == "__main__":
