@@ -6,6 +6,7 @@ from pathlib import Path
 from kale_tasks.captions.retire import retire
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.lake.holds import hold, release_hold
+from kale_tasks.lake.maintain import Grace, delete, expire, orphans
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.verbs import plan
 from kale_tasks.settings import Settings
@@ -56,6 +57,13 @@ def test_replaced_passes_go_once_no_captions_are_made_of_them(opened: Opener, tm
     assert stored(lab.lake) == new
     assert {str(row["pass"]) for row in lab.lake.arrow("texts", KEY).to_pylist()} == new
     assert retired(lab, path) == set()
+
+    kept = lab.lake.arrow("texts", KEY).num_rows
+    expire(lab.lake, NOW)
+    unused = list(orphans(lab.lake, Grace(NOW, NOW)))
+    assert delete(lab.lake, unused, Grace(NOW, NOW)) >= len(old)
+    assert not [entry for entry in unused if lab.lake.storage.exists(entry.path)]
+    assert lab.lake.arrow("texts", KEY).num_rows == kept
     assert lab.run(path).total() == 0
 
 
