@@ -132,8 +132,8 @@ class _Draw:
         new: list[Group] = [(self._land(key),)]
         if step == "images":
             new.append((Operation("run", key, "ingest"),))
-        kind, event = rng.choice(("stop", "kill")), rng.randint(1, _EVENTS[step])
-        cut = (_set(rng, _CUTS),) if rng.random() < 0.6 else ()
+        kind, event = rng.choice(("stop", "kill")), rng.randint(1, _EVENTS[step] // rng.choice((1, 2)))
+        cut = (_set(rng, _CUTS),) if step == "ingest" and rng.random() < 0.6 else ()
         run = Operation("run", key, step)
         return [*new, (_with(run, Moment(kind, event=event)), *cut, run)]
 
