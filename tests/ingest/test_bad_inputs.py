@@ -57,6 +57,16 @@ def links() -> bytes:
     return buffer.getvalue()
 
 
+def claims() -> bytes:
+    buffer, content = io.BytesIO(), json.dumps(ONE).encode()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, size in (("a.json", len(content)), ("b.jpg", 1 << 40)):
+            member = tarfile.TarInfo(name)
+            member.size = size
+            tar.addfile(member, io.BytesIO(content) if size == len(content) else None)
+    return buffer.getvalue()
+
+
 def url(address: object) -> bytes:
     return _json_lines([{**ONE, "url": address}])
 
@@ -105,6 +115,7 @@ CASES: list[tuple[str, str, bytes]] = [
     ("gzip of one line of 40 MB", "a.jsonl.gz", gzip.compress(b"a" * 40_000_000, 1)),
     ("a tar that is cut", "a.tar", _tar([ONE, TWO])[:4000]),
     ("a tar with `../`, a link and a pipe", "a.tar", links()),
+    ("a tar of which a header claims 1 TiB", "a.tar", claims()),
     ("`.zip`, `.xlsx`", "a.xlsx", b"PK\3\4"),
     ("a hidden file", "_part.jsonl", _json_lines([ONE])),
     ("an address without `https:`", "a.jsonl", url("//a.example/1.jpg")),
