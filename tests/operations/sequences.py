@@ -122,7 +122,8 @@ class _Draw:
         """A run stops, rows or files are taken away meanwhile, and it goes on."""
         rng = self._rng
         first, maintain = self._run(again=0.7), rng.random() < 0.4
-        moment = Moment("stop", event=rng.randint(1, _EVENTS[first.step]))
+        last = _EVENTS[first.step]
+        moment = Moment("stop", event=rng.randint(last // 2 if maintain else 1, last))
         of_key = self._landed.get(first.key, ())  # to take down a row that this run makes
         return (_with(first, moment), _maintain(rng) if maintain else _takedown(rng, of_key))
 
@@ -141,8 +142,8 @@ class _Draw:
         """A run stops, its inputs change meanwhile, and it goes on."""
         rng, key, step = self._rng, self._rng.choice(KEYS), self._rng.choice(STEPS)
         first = Operation("run", key, step, again=True, moment=Moment("stop", event=rng.randint(1, _EVENTS[step])))
-        change = Operation("run", key, "ingest") if step == "images" else _set(rng, (_RULE,))
-        return (first, self._land(key), change)
+        made = (Operation("run", key, "ingest"),) if step == "images" else ()
+        return (first, self._land(key), *made)
 
     def _alone(self) -> Group:
         rng = self._rng
