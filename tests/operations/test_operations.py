@@ -85,7 +85,7 @@ def play(folder: Path, seeds: Sequence[int], patches: Sequence[str] = (), many: 
 
 @pytest.mark.timeout(900)
 def test_sequences_of_operations(tmp_path: Path) -> None:
-    play(tmp_path, [int(os.environ["KALE_SEED"])] if "KALE_SEED" in os.environ else range(FEW), [_FAST])
+    play(tmp_path, [int(os.environ["KALE_SEED"])] if "KALE_SEED" in os.environ else range(FEW), [_FAST], many=2)
 
 
 @pytest.mark.nightly
