@@ -11,7 +11,7 @@ from kale_tasks.lake.storage.base import Storage
 FOLDER = "fetch-slots"
 _RENEW_SECONDS = 1.0
 _VALID_SECONDS = 2.5  # after a renewal; a task that cannot renew sends nothing
-_SETTLE_SECONDS = 3.0  # how long a new task waits until the others have seen it
+_SETTLE_SECONDS = 5.0  # how long a new task waits: the others see it within _VALID_SECONDS, then close connections
 _LEASE_SECONDS = 10.0  # a slot that has not changed for so long is free: its owner has died
 
 

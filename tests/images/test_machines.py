@@ -59,6 +59,7 @@ def test_machines_together_stay_within_the_limits_of_each_host_and_use_them(tmp_
     for host, one in web.items():
         assert one.busiest(WINDOW) <= RATE * WINDOW * 1.05, host
         assert one.requests <= CONNECTIONS, host
+        assert one.connections <= CONNECTIONS + 1, f"{host}: besides one that the server has not seen closing"
         assert set(one.first.values()) == {"/robots.txt"}, f"{host}: the first request of each machine"
     busiest = max(web.values(), key=lambda one: len(one.times))
     used, seconds = busiest.busiest(WINDOW) / WINDOW, busiest.times[-1] - busiest.times[0]
@@ -70,7 +71,7 @@ def test_machines_together_stay_within_the_limits_of_each_host_and_use_them(tmp_
         f"{CONNECTIONS}; the busiest host was used to {used / RATE:.0%} then, to "
         f"{busiest.rate / RATE:.0%} over all {seconds:.0f} s."
     )
-    assert used >= 0.6 * RATE or CHUNKS == 2, "a short run is mostly its start"
+    assert busiest.rate >= 0.6 * RATE or CHUNKS == 2, "a short run is mostly its start"
     assert all(execute(Run(Images(), lake, of, key)).rows == EACH * per_key for key in KEYS)
 
 
