@@ -1,7 +1,7 @@
 """Retires texts of passes that no recipe has any more: they leave their table, and maintenance deletes the files.
 
-A changed pass has another id, and its texts are made anew beside the old ones. Those stay while something is made of
-them: captions of the key, whatever recipe they are of, a run that is planned, or texts that stay themselves.
+A changed pass has another id and writes its texts beside the old ones. The old texts are kept while something depends
+on them: captions of the key, of whatever recipe, a planned run, or other texts that are kept.
 """
 
 import logging

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 KEPT_SECONDS = 3600.0  # RFC 9309 permits a day; an owner who changes a file is heard within an hour
+_LARGEST = 1 << 16  # characters; a longer text is fetched by each task, so that no owner of many hosts fills the disk
 _BUSY_SECONDS = 0.5  # how long another task may hold the database before a text is fetched again or not kept
 
 
@@ -33,9 +34,9 @@ class SiteCache:
         return None
 
     def put(self, url: str, text: str) -> None:
-        """Keep the text at a URL."""
+        """Keep the text at a URL, unless it is unusually long."""
         with suppress(sqlite3.Error):
-            if self._database:
+            if self._database and len(text) <= _LARGEST:
                 self._database.execute("INSERT OR REPLACE INTO sites VALUES (?, ?, ?)", (url, time.time(), text))
 
     def close(self) -> None:

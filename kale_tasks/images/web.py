@@ -131,7 +131,7 @@ class _Resolver(AbstractResolver):
             if len(self._cache) > _CACHED_NAMES:
                 self._cache.popitem(last=False)
         if isinstance(cached[1], ImageError):
-            raise cached[1]
+            raise ImageError(cached[1].reason, cached[1].detail)  # a new one: each raise adds to its traceback
         return cached[1]
 
     async def close(self) -> None:

@@ -26,13 +26,11 @@ _PLACES = "https://landing.invalid/"  # a host that never exists: nothing can be
 
 def landing_storage(settings: Settings) -> Storage:
     """Open the storage that holds the landing files."""
-    if settings.landing.startswith("s3://"):
-        return _on_s3(settings.landing, settings.s3)
-    return open_storage(settings.landing, settings.s3)
+    return _opened(settings.landing, settings.s3)
 
 
-@lru_cache(maxsize=8)  # a client takes a tenth of a second, and status asks for each key
-def _on_s3(landing: str, s3: S3) -> Storage:
+@lru_cache(maxsize=8)  # a client of S3 takes a tenth of a second, and status asks for each key
+def _opened(landing: str, s3: S3) -> Storage:
     return open_storage(landing, s3)
 
 
@@ -63,8 +61,11 @@ def is_picture(path: str) -> bool:
 
 
 def place_url(stem: str) -> str:
-    """Return the URL of a picture whose source gives it none: where it has landed, as a path without its ending."""
-    return _PLACES + quote(str(PurePosixPath(stem)))
+    """Return the URL of a picture whose source gives it none: where it has landed, as a path without its ending.
+
+    The path may come from a tar whose names are not UTF-8; Python reads their bytes as surrogates.
+    """
+    return _PLACES + quote(str(PurePosixPath(stem)), errors="surrogateescape")
 
 
 def is_complete(settings: Settings, key: str, entries: Sequence[Entry]) -> bool | None:
@@ -117,6 +118,9 @@ def link_files(settings: Settings, source: Path, key: str) -> int:
     others = [entry.path for entry in landing_files(settings, key) if Path(landing.root, entry.path) not in links]
     if taken := [path for path, file in links.items() if os.path.lexists(path) and path.resolve() != file] or others:
         raise BadConfig(f"{key} has landing files from elsewhere, such as {taken[0]}. Choose another key.")
+    # Links are as old as their files: without a list of them, a scheduled run could take the first ones for all.
+    sizes = {str(link.relative_to(target)): file.stat().st_size for link, file in links.items()}
+    landing.put(f"{key}/{MANIFEST}", json.dumps({"files": sizes}).encode())
     for link, file in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(link):

@@ -232,7 +232,9 @@ def _used(lake: Lake, name: str) -> tuple[set[str], set[str]]:
 
 def _runs_of_shards(lake: Lake, key: str, committed: Committed) -> set[str]:
     """Return the runs to which the image shards of a key belong, from a file that the first look at its rows leaves."""
-    path = f"images/key={key}/{committed.fingerprint}/shards-of-{committed.revision or 'all'}.json"
+    # By the sealed run: a fingerprint that is made again can keep other shards.
+    sealed = committed.revision or committed.seal_id
+    path = f"images/key={key}/{committed.fingerprint}/shards-of-{sealed}.json"
     try:
         return set(json.loads(lake.storage.read(path)))
     except (FileNotFoundError, ValueError):

@@ -1,6 +1,5 @@
 """Image bytes: read from tar shards of the warehouse or from adopted tars of the landing; written as tars."""
 
-import functools
 import hashlib
 import re
 import tarfile
@@ -11,10 +10,9 @@ from typing import NamedTuple
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.damage import advice
+from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
-from kale_tasks.settings.model import S3
 
 LANDING = "landing:"  # prefix of `shard` for tars below the landing; without it they are below the warehouse
 _MAX_GAP = 1 << 16  # bytes between two images that are read and thrown away to save a request
@@ -94,13 +92,8 @@ def read_images(lake: Lake, spans: Sequence[Span]) -> list[bytes]:
 
 def _locate(lake: Lake, shard: str) -> tuple[Storage, str]:
     if shard.startswith(LANDING):
-        return _landing_storage(lake.settings.landing, lake.settings.s3), shard.removeprefix(LANDING)
+        return landing_storage(lake.settings), shard.removeprefix(LANDING)
     return lake.storage, shard
-
-
-@functools.lru_cache(maxsize=8)
-def _landing_storage(root: str, s3: S3) -> Storage:
-    return open_storage(root, s3)
 
 
 def _advice(span: Span) -> str:

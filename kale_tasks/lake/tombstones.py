@@ -74,6 +74,7 @@ def matcher(lake: Lake) -> Matcher:
             digests["uid"].update(json.loads(lake.storage.read(path)))
         elif "/phashes/" in path:
             phashes.update(json.loads(lake.storage.read(path)))
+            names.append(path)  # what is known by now is part of the content, too
     patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
     known = {kind: frozenset(found) for kind, found in digests.items()}
     near_bits = lake.settings.images.near_bits
@@ -90,23 +91,32 @@ def record_uids(lake: Lake, name: str, key: str, uids: Iterable[str]) -> None:
         lake.storage.put(_uids_path(name, key), json.dumps(sorted(known | found)).encode())
 
 
-def record_phashes(lake: Lake, name: str, key: str) -> None:
-    """Record how the images of a key look whose bytes a list names, so that near copies are found in every key.
+def record_phashes(lake: Lake, name: str) -> bool:
+    """Record how the images look whose bytes a list names, so that near copies are found; True if there are new ones.
 
     A picture that many others look like, such as a plain one, is left out: only its bytes are taken down.
     """
-    known = matcher(lake).digests.get("sha256")
-    rows = lake.arrow("images", key, ["sha256", "phash"], where="status == 'ok'") if known else None
-    if known is None or rows is None or not rows.num_rows:
-        return
-    named = Matcher(digests={"sha256": known}).matches(rows)
-    found = []
+    bytes_named = matcher(lake).digests.get("sha256")
+    new = False
+    for key in lake.keys("images") if bytes_named else ():
+        rows = lake.arrow("images", key, ["sha256", "phash"], where="status == 'ok'")
+        named = Matcher(digests={"sha256": bytes_named or frozenset()}).matches(rows)
+        path, found = f"{FOLDER}/{name}/phashes/{key}.json", _distinct(lake, rows, named)
+        known = set(json.loads(lake.storage.read(path))) if found and lake.storage.exists(path) else set[int]()
+        if found - known:
+            lake.storage.put(path, json.dumps(sorted(found | known)).encode())
+            new = True
+    return new
+
+
+def _distinct(lake: Lake, rows: pa.Table, named: pa.ChunkedArray) -> set[int]:
+    """Return the perceptual hashes of the named rows that few other images resemble."""
+    found = set[int]()
     for phash in pc.unique(rows["phash"].filter(named)).drop_null().to_pylist():
         alike = Matcher(phashes=(phash,), near_bits=lake.settings.images.near_bits).matches(rows)
         if len(pc.unique(rows["sha256"].filter(alike))) <= _MOST_COPIES:
-            found.append(phash)
-    if found:
-        lake.storage.put(f"{FOLDER}/{name}/phashes/{key}.json", json.dumps(sorted(found)).encode())
+            found.add(phash)
+    return found
 
 
 def recorded_uids(lake: Lake, name: str, key: str) -> list[str]:

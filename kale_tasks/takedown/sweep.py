@@ -61,9 +61,10 @@ def sweep(
 ) -> dict[str, Any]:
     """Remove the rows of every list from all that is committed; changes nothing if no new rows match."""
     # From here on every commit either has read the list or is refused.
-    move_epoch(lake, sorted({step.table for step in steps} | ({"releases"} & set(lake.tables()))))
-    for key in lake.keys("images"):
-        takedowns.record_phashes(lake, record["name"], key)
+    tables = sorted({step.table for step in steps} | ({"releases"} & set(lake.tables())))
+    move_epoch(lake, tables)
+    if takedowns.record_phashes(lake, record["name"]):
+        move_epoch(lake, tables)  # how these images look is part of the list from here on
     removal, keys = matcher(lake), sorted({key for table in tables_with_uids() for key in lake.keys(table)})
     progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:

@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from shutil import which
 
 from tests.images.plain import image
+from tests.services.hosts import inside, ip, make_namespace
 
 PORT, ANSWER_SECONDS = 8080, 0.05
 _WEB = f"kale{os.getpid()}-web"
@@ -23,36 +23,25 @@ def url(host: int, number: int) -> str:
     return f"http://{_NETWORK}.200.{host + 1}:{PORT}/{number}.jpg"
 
 
-def may_make_namespaces() -> bool:
-    """Return whether this user may make network namespaces."""
-    name = f"kale{os.getpid()}-try"
-    if not which("ip"):
-        return False
-    if subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True).returncode:
-        return False
-    subprocess.run(["ip", "netns", "delete", name], check=True)
-    return True
-
-
 @contextmanager
 def network(machines: int, hosts: int, log: Path) -> Iterator[list[list[str]]]:
     """Run the web, which writes each request to `log`; yields for each machine the prefix of commands to run on it."""
     with ExitStack() as stack:
         lines = ["link add web type bridge", "link set web up", f"address add {_NETWORK}.0.1/16 dev web"]
         lines += [f"address add {_NETWORK}.200.{host + 1}/16 dev web" for host in range(hosts)]
-        _namespace(stack, _WEB, lines)
+        make_namespace(stack, _WEB, lines)
         names = [f"kale{os.getpid()}-{number}" for number in range(machines)]
         for number, name in enumerate(names):
-            _namespace(stack, name, [f"link add eth type veth peer name eth{number} netns {_WEB}"])
+            make_namespace(stack, name, [f"link add eth type veth peer name eth{number} netns {_WEB}"])
             address = [f"address add {_NETWORK}.1.{number + 1}/16 dev eth", "link set eth up", "link set lo up"]
-            _ip(name, address)
-            _ip(_WEB, [f"link set eth{number} master web up"])
-        command = [*_inside(_WEB), sys.executable, "-m", "tests.images.machines", str(log)]
+            ip(name, address)
+            ip(_WEB, [f"link set eth{number} master web up"])
+        command = [*inside(_WEB), sys.executable, "-m", "tests.images.machines", str(log)]
         web = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
         stack.callback(web.kill)
         assert web.stdout
         assert web.stdout.readline() == b"ready\n"
-        yield [_inside(name) for name in names]
+        yield [inside(name) for name in names]
 
 
 class Seen:
@@ -84,20 +73,6 @@ def seen(log: Path) -> dict[str, Seen]:
         one.connections = max(one.connections, int(connections))
         one.requests = max(one.requests, int(requests))
     return found
-
-
-def _namespace(stack: ExitStack, name: str, lines: list[str]) -> None:
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    stack.callback(subprocess.run, ["ip", "netns", "delete", name], check=True)
-    _ip(name, lines)
-
-
-def _ip(namespace: str, lines: list[str]) -> None:
-    subprocess.run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(lines).encode(), check=True)
-
-
-def _inside(namespace: str) -> list[str]:
-    return ["ip", "netns", "exec", namespace]
 
 
 async def _serve(log: Path) -> None:

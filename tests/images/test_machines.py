@@ -18,8 +18,9 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute, plan, work
 from kale_tasks.settings import Settings
-from tests.images.machines import may_make_namespaces, network, seen, url
+from tests.images.machines import network, seen, url
 from tests.images.world import Pairs, pairs_of, settings
+from tests.services.hosts import may_make_namespaces
 
 CHUNKS = int(os.environ.get("FETCH_CHUNKS", "2"))
 MACHINES, HOSTS, EACH = (4, 200, 150) if CHUNKS > 2 else (2, 10, 120)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode import convert
 from kale_tasks.images.step import Images
 from kale_tasks.lake import tombstones
-from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.commit import Moved, Swap
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Silent
+from kale_tasks.runner import commit
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
@@ -134,3 +137,43 @@ def _plain(shade: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (100, 100), (200 + shade,) * 3).save(out, "PNG")
     return out.getvalue()
+
+
+def test_a_commit_between_the_list_and_the_look_of_its_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = settings(tmp_path, "images.near_bits=3")
+    lake, url, again = Lake(of), "https://a.example/3.jpg", "https://b.example/again.jpg"
+    known = _adopted(lake, of, "2026-11-01", {url: image(3)})
+    stalled: list[Swap] = []
+    record, swap = tombstones.record_phashes, commit.swap
+
+    def stall(lake: Lake, request: Swap) -> Committed:
+        if request.table == "images":
+            stalled.append(request)
+            raise InterruptedError
+        return swap(lake, request)
+
+    def record_late(lake: Lake, name: str) -> bool:
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            patch.setattr(commit, "swap", stall)
+            _adopted(lake, of, "2026-11-02", {again: _copy(image(3), 70, (80, 60))})
+        return record(lake, name)
+
+    monkeypatch.setattr(tombstones, "record_phashes", record_late)
+    take_down(lake, of, {"sha256": [known[url]]}, rewritten_steps(lake), Silent())
+    (request,) = stalled
+    with pytest.raises(Moved):
+        swap(lake, request)
+
+
+def test_lists_are_read_once_however_many_keys_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = settings(tmp_path)
+    lake, read = Lake(of), Counter[str]()
+    for number in range(4):
+        known = _adopted(lake, of, f"2026-11-0{number + 1}", {f"https://a.example/{number}.jpg": image(number)})
+    tombstones.add(lake, {"sha256": list(known.values())})
+    real = lake.storage.read
+    monkeypatch.setattr(lake.storage, "read", lambda path, *more: (read.update([path]), real(path, *more))[1])
+    assert tombstones.record_phashes(lake, "a") and not tombstones.record_phashes(lake, "a")
+    assert max(count for path, count in read.items() if path.endswith("list.json")) == 2

@@ -36,6 +36,12 @@ def test_a_text_is_kept_for_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert SiteCache(tmp_path).get("https://a.example/robots.txt") is None
 
 
+def test_a_very_long_text_is_not_kept(tmp_path: Path) -> None:
+    cache = SiteCache(tmp_path)
+    cache.put("https://a.example/robots.txt", "#" * 100_000)
+    assert cache.get("https://a.example/robots.txt") is None
+
+
 @pytest.mark.parametrize("content", [b"", b"this is no database" * 100])
 def test_a_damaged_database_costs_nothing_but_itself(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sites.sqlite").write_bytes(content)

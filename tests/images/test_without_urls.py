@@ -1,5 +1,6 @@
 """Pictures whose source gives no URL, in tars and in folders, are known by the place where they landed."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from kale_tasks.errors import BadConfig
 from kale_tasks.images.step import Images
 from kale_tasks.ingest.step import Ingest
-from kale_tasks.lake.landing import link_files
+from kale_tasks.lake.landing import is_complete, landing_files, link_files
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
@@ -119,6 +120,24 @@ def test_a_picture_that_is_replaced_is_adopted_again(tmp_path: Path, of: Setting
     assert Run(Images(), lake, of, KEY).fingerprint != fingerprint
 
 
+def test_names_that_are_not_utf_8_lose_nothing(tmp_path: Path, of: Settings) -> None:
+    tar = tmp_path / "landing" / KEY / "00000.tar"
+    tar.parent.mkdir(parents=True)
+    described = [
+        ("grüße", {"url": "https://a.example/1.jpg", "text": pair(1)["text"]}),
+        ("größe", {"text": pair(2)["text"]}),
+    ]
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as out:
+        for number, (stem, known) in enumerate(described, 1):
+            for name, content in ((f"{stem}.jpg", image(number)), (f"{stem}.json", json.dumps(known).encode())):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                out.addfile(member, io.BytesIO(content))
+    _, made = _made(of)
+    urls = {row["url"]: found["status"] for row, found in made.values()}
+    assert urls == {"https://a.example/1.jpg": "ok", f"https://landing.invalid/{KEY}/00000.tar/gr%F6%DFe": "ok"}
+
+
 def test_a_sample_without_picture_or_json_is_no_row(tmp_path: Path, of: Settings) -> None:
     folder = tmp_path / "samples"
     _write(folder, "one", 1, None, pair(1)["text"])
@@ -145,6 +164,27 @@ def test_adopt_links_a_folder_as_a_key_and_says_what_is_in_it(tmp_path: Path) ->
     linked = [path for path in (tmp_path / "landing/museum").rglob("*.*") if path.is_symlink()]
     assert linked and all(path.resolve().is_relative_to(tmp_path / "archive") for path in linked)
     assert (tmp_path / "landing/museum/_SUCCESS").exists()
+
+
+def test_a_key_is_not_complete_before_all_its_files_are_linked(
+    tmp_path: Path, of: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _samples(tmp_path / "archive", 300)
+    link, linked = Path.symlink_to, list[Path]()
+
+    def dies(self: Path, file: Path) -> None:
+        if len(linked) == 3:
+            raise KeyboardInterrupt
+        linked.append(self)
+        link(self, file)
+
+    monkeypatch.setattr(Path, "symlink_to", dies)
+    with pytest.raises(KeyboardInterrupt):
+        link_files(of, tmp_path / "archive", "k1")
+    assert is_complete(of, "k1", landing_files(of, "k1")) is False
+    monkeypatch.undo()
+    link_files(of, tmp_path / "archive", "k1")
+    assert is_complete(of, "k1", landing_files(of, "k1"))
 
 
 def test_adopt_says_why_it_cannot_link(tmp_path: Path, of: Settings) -> None:

@@ -15,15 +15,14 @@ from threading import Thread
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings import Settings
-from tests.images.machines import may_make_namespaces
 from tests.ingest.world import settings_for
-from tests.services.hosts import Host, hosts
+from tests.services.hosts import Host, hosts, may_make_namespaces
 from tests.services.server import Server, server_folder, wait_until
+from tests.services.spark import daemon
 
 ROWS, GROUP = int(os.environ.get("CLUSTER_ROWS", "1000000")), 50_000
 KEYS = ("k1", "k2")
@@ -138,31 +137,19 @@ def _cluster(machines: list[Host], folder: Path) -> Iterator[list[Server]]:
         arguments = ["master.Master", "--host", master, "--port", str(PORT), "--webui-port", "8080"]
         log = folder / "master" / "log"
         stack.enter_context(
-            _daemon(machines[0], arguments, folder / "master", lambda: "New state: ALIVE" in log.read_text())
+            _on(machines[0], arguments, folder / "master", lambda: "New state: ALIVE" in log.read_text())
         )
         workers = []
         for number, machine in enumerate(machines[1:]):
             own = ["worker.Worker", "--host", machine.address, "--cores", "1", "--memory", "2g"]
-            server = _daemon(machine, [*own, f"spark://{master}:{PORT}"], folder / f"worker-{number}", lambda: True)
+            server = _on(machine, [*own, f"spark://{master}:{PORT}"], folder / f"worker-{number}", lambda: True)
             workers.append(stack.enter_context(server))
         wait_until(lambda: log.read_text().count("Registering worker") == WORKERS, "the workers", seconds=120)
         yield workers
 
 
-def _daemon(machine: Host, arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Server:
-    folder.mkdir()
-    home = Path(pyspark.__file__).parent
-    env = {
-        "SPARK_HOME": str(home),
-        "SPARK_WORKER_DIR": str(folder),
-        "SPARK_LOCAL_DIRS": str(folder),
-        "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_LOCAL_IP": machine.address,
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.master.rest.enabled=false",
-        "PYTHONPATH": str(ROOT),
-    }
-    command = [*machine.inside, str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}"]
-    return Server([*command, *arguments[1:]], folder / "log", ready, env)
+def _on(machine: Host, arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Server:
+    return daemon(arguments, folder, ready, address=machine.address, inside=machine.inside)
 
 
 def _lose(worker: Server, tables: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ import pyspark
 import pytest
 
 from tests.services.server import HOST, Server, free_port, listens, server_folder, wait_until
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ def running_spark() -> Iterator[SparkCluster]:
     with server_folder("spark") as folder, ExitStack() as servers:
         port, page = free_port(), free_port()
         master = ["master.Master", "--host", HOST, "--port", str(port), "--webui-port", str(page)]
-        servers.enter_context(_daemon(master, folder / "master", ready=lambda: listens(page)))
+        servers.enter_context(daemon(master, folder / "master", ready=lambda: listens(page)))
         url = f"spark://{HOST}:{port}"
         worker = ["worker.Worker", "--host", HOST, "--webui-port", "0", "--cores", "1", "--memory", "1g", url]
-        workers = [_daemon(worker, folder / name, ready=lambda: True) for name in ("worker-1", "worker-2")]
+        workers = [daemon(worker, folder / name, ready=lambda: True) for name in ("worker-1", "worker-2")]
         for started in workers:
             servers.enter_context(started)
         cluster = SparkCluster(url, f"http://{HOST}:{page}/json/", workers)
@@ -51,7 +53,10 @@ def running_spark() -> Iterator[SparkCluster]:
         yield cluster
 
 
-def _daemon(arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Server:
+def daemon(
+    arguments: list[str], folder: Path, ready: Callable[[], bool], *, address: str = HOST, inside: Sequence[str] = ()
+) -> Server:
+    """Start a master or a worker; `inside` begins a command that runs on another host."""
     folder.mkdir()
     home = Path(pyspark.__file__).parent
     env = {
@@ -59,10 +64,11 @@ def _daemon(arguments: list[str], folder: Path, ready: Callable[[], bool]) -> Se
         "SPARK_WORKER_DIR": str(folder),
         "SPARK_LOCAL_DIRS": str(folder),
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_LOCAL_IP": HOST,
+        "SPARK_LOCAL_IP": address,
         "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dspark.master.rest.enabled=false",
+        "PYTHONPATH": str(ROOT),
     }
-    command = [str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
+    command = [*inside, str(home / "bin" / "spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
     return Server(command, folder / "log", ready, env)
 
 
