@@ -102,8 +102,9 @@ def reruns(place: Path, times: int) -> Iterator[Row]:
     landing, warehouse = place / "landing", place / "rerun"
     kale = [sys.executable, "-m", "kale_tasks"]
     subprocess.run([*kale, "sample", "make", "--pairs", "1000", "--keys", "1", "--out", str(landing)], check=True)
-    command = [*kale, "run", "ingest", "--key", "2026-11-01", "--set", f"landing={landing}"]
-    command += ["--set", f"warehouse={warehouse}", "--set", "ingest.part_rows=10"]
+    sets = ["--set", f"landing={landing}", "--set", f"warehouse={warehouse}", "--set", "ingest.part_rows=10"]
+    subprocess.run([*kale, "init", *sets], check=True)
+    command = [*kale, "run", "ingest", "--key", "2026-11-01", *sets]
     subprocess.run(command, check=True)
     before = listing(warehouse)
     imports = "import kale_tasks.cli.app, kale_tasks.runner.run, kale_tasks.ingest.step, pyiceberg.catalog.sql"

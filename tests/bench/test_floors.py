@@ -1,7 +1,11 @@
 """What bench/floors.yaml promises can be found in the tables, and a broken promise is reported."""
 
+import os
 from pathlib import Path
 
+import pytest
+
+from bench import frame
 from bench.floors import Floor, failures, load_floors, measured
 from bench.frame import Page, Ratio, Sample, Series, in_turns, ratio
 
@@ -23,12 +27,26 @@ def test_a_ratio_from_a_busy_machine_and_a_missing_one_are_reported() -> None:
     assert "python -m bench.x" in next(failures([PROMISE], {}))
 
 
-def test_a_page_holds_its_ratios_where_floors_finds_them(tmp_path: Path) -> None:
+def test_a_page_holds_its_ratios_where_floors_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.5, 0.5))
     page = Page("x", "Title", "About.")
     page.path, page.busy = tmp_path / "x.md", False
     page.ratio("speed", Ratio([0.9, 1.0, 1.2], busy=False))
     page.write()
     assert measured(tmp_path) == {"x.speed": (1.0, False)}
+
+
+def test_a_page_waits_until_the_load_of_what_ran_before_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = iter([(3.0, 0, 0), (1.8, 0, 0), (1.2, 0, 0)])
+    monkeypatch.setattr(os, "getloadavg", lambda: next(loads))
+    monkeypatch.setattr(frame, "_cores_used", lambda: 0.1)
+    assert not Page("x", "Title", "About.").busy
+
+
+def test_a_page_does_not_wait_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (3.0, 0, 0))
+    monkeypatch.setattr(frame, "_cores_used", lambda: 1.9)
+    assert Page("x", "Title", "About.").busy
 
 
 def test_contenders_take_turns_and_change_their_order() -> None:
