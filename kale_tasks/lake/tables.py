@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyiceberg.expressions import And, BooleanExpression
 from pyiceberg.expressions.parser import parse
-from pyiceberg.table import Table
+from pyiceberg.table import DataScan, Table
 
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, no_lake, open_catalog
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import duckdb
 
 COMMITTED = "kale.committed."
+Where = BooleanExpression | str | None  # which rows
+Slice = Mapping[str, Any] | None  # values of the partition's columns beside the key
 _ALWAYS = ("fingerprint", "content", "rows", "parts", "snapshot_id", "at")
 
 
@@ -129,13 +131,11 @@ class Lake:
         known = answered(lambda: self.catalog.list_tables(self._namespace), self.catalog_uri)
         return [name for name in TABLES if (self._namespace, name) in known]
 
-    def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
+    def committed(self, name: str, key: str, slice_: Slice = None) -> Committed | None:
         """Return the current commit of a partition, or None."""
         return committed_in(self.table(name), key, slice_)
 
-    def committed_at(
-        self, table: Table, name: str, key: str, slice_: Mapping[str, Any] | None = None
-    ) -> Committed | None:
+    def committed_at(self, table: Table, name: str, key: str, slice_: Slice = None) -> Committed | None:
         """Return the commit of a partition in this version of its table, or None."""
         return committed_in(table, key, slice_)
 
@@ -151,7 +151,7 @@ class Lake:
         self,
         name: str,
         key: str | None = None,
-        slice_: Mapping[str, Any] | None = None,
+        slice_: Slice = None,
         where: BooleanExpression | None = None,
     ) -> list[DataFile]:
         """The data files of a partition in row order, without reading any of them."""
@@ -181,8 +181,8 @@ class Lake:
         name: str,
         key: str | None = None,
         columns: Sequence[str] | None = None,
-        where: BooleanExpression | str | None = None,
-        slice_: Mapping[str, Any] | None = None,
+        where: Where = None,
+        slice_: Slice = None,
     ) -> Iterator[pa.RecordBatch]:
         """Rows as Arrow batches, columns and filter pushed down to the files."""
         with reading(name, key):
@@ -193,8 +193,8 @@ class Lake:
         name: str,
         key: str | None = None,
         columns: Sequence[str] | None = None,
-        where: BooleanExpression | str | None = None,
-        slice_: Mapping[str, Any] | None = None,
+        where: Where = None,
+        slice_: Slice = None,
     ) -> pa.Table:
         """Rows as one Arrow table; for what fits in memory."""
         with reading(name, key):
@@ -226,7 +226,7 @@ class Lake:
             found.setdefault(place, []).append(_described(self.storage, task.file, uid))
         return found
 
-    def _scan(self, name: str, key: str | None, columns: Any, where: Any, slice_: Any) -> Any:
+    def _scan(self, name: str, key: str | None, columns: Sequence[str] | None, where: Where, slice_: Slice) -> DataScan:
         table = self.table(name)
         row_filter = partition_filter(key, slice_)
         if where is not None:
@@ -270,7 +270,7 @@ class Lake:
         return table
 
 
-def committed_in(table: Table, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:
+def committed_in(table: Table, key: str, slice_: Slice = None) -> Committed | None:
     """What this very version of a table says of a partition."""
     text = table.properties.get(COMMITTED + Partition.of("", key, slice_).name)
     return Committed.from_property(text) if text else None
