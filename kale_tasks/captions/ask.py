@@ -19,9 +19,9 @@ from kale_tasks.imaging import BrokenImage, decode_rgb, fit
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.models.locate import locate, pinned
 from kale_tasks.recipes.conditions import holds
-from kale_tasks.recipes.parts import AskPass
-from kale_tasks.recipes.slots import SlotValue
+from kale_tasks.recipes.passes import AskPass
 from kale_tasks.runner.run import Run
+from kale_tasks.text.cutting import count_words
 from kale_tasks.text.grounding import invented
 
 
@@ -74,6 +74,8 @@ class AskStep(RowHandler, PassStep):
         cleaned = work.clean(answer)
         if cleaned.refused:
             return result_of(NoCaption(cleaned.refused, fallback=row.source["fallback"]), answer, cleaned)
+        if self.ask.within and not _fits(cleaned.text, row.source["words"], self.ask.within):
+            return result_of(NoCaption("length", fallback=row.source["fallback"]), answer, cleaned)
         flags = [*answer_flags(row, answer, cleaned), *injection_flags(cleaned.text, *row.source["injection"])]
         flags = list(dict.fromkeys([*row.source["flags"], *flags]))
         made = self._text(work, row, answer, cleaned.text, flags=flags)
@@ -89,7 +91,7 @@ class AskStep(RowHandler, PassStep):
                 raise ValueError(f"lacks {', '.join(sorted(missing)) if isinstance(found, dict) else 'an object'}")
         except ValueError as error:
             return CaptionResult(NoCaption("not_json", str(error), fallback=row.source["fallback"]))
-        text = ", ".join(str(found[name]) for name in self.ask.parse)
+        text = ", ".join(filter(None, (_written(found[name]) for name in self.ask.parse)))
         data = json.dumps(found, ensure_ascii=False, sort_keys=True)
         return CaptionResult(self._text(work, row, answer, text, data=data, flags=row.source["flags"]))
 
@@ -142,6 +144,7 @@ class AskStep(RowHandler, PassStep):
             "item": item["item"], "flags": flags, "injection": (row.cut(self._reads), row.alt.text, *known),
             "fallback": fallback, "models": list(dict.fromkeys(model for text in texts for model in text["models"])),
             "sources": row.sources(self.ask.against),
+            **({"words": int(self._varied(row.uid)["words"])} if self.ask.within else {}),
         }  # fmt: skip
 
     @cached_property
@@ -150,11 +153,23 @@ class AskStep(RowHandler, PassStep):
         reads = self.ask.prompt.reads
         return [name for name in self._ids if name in reads]
 
-    def _varied(self, uid: str) -> dict[str, SlotValue]:
+    def _varied(self, uid: str) -> dict[str, str]:
         return {name: str(choices[_number(f"{name} {uid}") % len(choices)]) for name, choices in self.ask.vary.items()}
 
     def _image(self, work: CaptionChunk, data: bytes, item: Row) -> bytes:
         return fit(_cropped(data, item) if self.ask.image == "crop" else data, work.task.image_side)
+
+
+def _fits(text: str, words: int, within: float) -> bool:
+    """Whether a text has about as many words as were asked for."""
+    return abs(count_words(text) - words) <= within * words
+
+
+def _written(value: Any) -> str:
+    """A value of a JSON answer as a text: the entries of a list one after the other, of an object its `text`."""
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_written, value)))
+    return str(value.get("text", "")) if isinstance(value, dict) else str(value)
 
 
 def _cropped(data: bytes, item: Row) -> bytes:

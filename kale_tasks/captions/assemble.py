@@ -18,6 +18,7 @@ from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 from kale_tasks.text.grounding import Grounding, ground
+from kale_tasks.text.words import RULES
 
 _MADE = (*PROVENANCE, "models", "flags")
 
@@ -37,7 +38,8 @@ class Assemble(Step):
         self._ids = {name: pass_id(self.recipe, name) for name in published}
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        return {"recipe": self.recipe.name, "passes": self._ids, "limit": settings.limit, **settings.parts.semantic()}
+        return {"recipe": self.recipe.name, "passes": self._ids, "limit": settings.limit, "rules": RULES,
+                **settings.parts.semantic()}  # fmt: skip
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         texts = {one: committed_input(lake, "texts", key, {"pass": one}) for one in self._ids.values()}

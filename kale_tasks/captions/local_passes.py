@@ -1,4 +1,4 @@
-"""The passes that ask no engine: `expert`, `score`, `pick` and `verify`."""
+"""The passes that ask no engine: `expert`, `score` and `pick`; and the step of any pass."""
 
 import hashlib
 import json
@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kale_tasks.captions.ask import AskStep
 from kale_tasks.captions.chunk import ChunkRows
-from kale_tasks.captions.passes import PROVENANCE, LocalPass, PassStep, RowTexts, handed_on
+from kale_tasks.captions.passes import LocalPass, PassStep, RowTexts, carried
 from kale_tasks.captions.rows import Row
+from kale_tasks.captions.verify import VerifyStep
 from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
 from kale_tasks.experts.host import Answers, Host, HostedRow
 from kale_tasks.imaging import BrokenImage, decode_rgb
-from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
+from kale_tasks.recipes.passes import CHOICE, AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
 from kale_tasks.recipes.recipe import Recipe, load_recipe
-from kale_tasks.text.grounding import Grounding, ground
-from kale_tasks.text.sentences import without_facts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,10 +100,10 @@ class ScoreStep(LocalPass):
         )
         made, pairs = [], []
         for row, source in against:
-            texts = [(name, text) for name in self._pass.score for text in row.texts[name]]
+            texts = [(name, text) for name in self._pass.score for text in row.of(name)]
             dropped["nothing_to_rate"] += not texts
             for name, text in texts:
-                more = {**_carried(text), "item": f"{name}/{text['item']}", "n": text["n"]}
+                more = {**carried(text), "item": f"{name}/{text['item']}", "n": text["n"]}
                 made.append(self.text_row(work.run.key, row.uid, text["text"], data=json.dumps({"of": name}), **more))
                 pairs.append((source, text["text"]))
         scores = self._scorer.scores(pairs) if pairs else []
@@ -119,28 +118,39 @@ class PickStep(LocalPass):
         return nullcontext()
 
     def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
-        """Return the chosen texts of each row, the best first."""
+        """Return the chosen texts of each row, the best first, or joined."""
         made: list[Row] = []
         for row in rows:
             candidates, chosen = self._candidates(row), self._chosen(row)
             dropped["not_picked"] += max(len(candidates) - len(chosen), 0)
             dropped["nothing_to_pick"] += not (candidates or chosen)
+            if self._pass.join is not None and chosen:
+                chosen = [_joined(chosen, self._pass.join)]
             for place, text in enumerate(chosen):
-                more = {**_carried(text), "score": text.get("score"), "data": text.get("data")}
+                more = {**carried(text), "score": text.get("score"), "data": text.get("data")}
                 made.append(self.text_row(work.run.key, row.uid, text["text"], n=place, **more))
         return made
 
+    @property
+    def _pass(self) -> PickPass:
+        return cast(PickPass, self.one)
+
     def _candidates(self, row: RowTexts) -> list[Row]:
-        of = cast(PickPass, self.one)
+        of = self._pass
         if of.of is None:
-            return [text for name in of.pick for text in row.texts[name]]
+            return [{**text, "data": _named(text, name)} for name in of.pick for text in row.of(name)]
         return [text for text in row.texts[of.of] if json.loads(text["data"])["of"] in of.pick]
 
     def _chosen(self, row: RowTexts) -> list[Row]:
-        of, candidates = cast(PickPass, self.one), self._candidates(row)
+        of, candidates = self._pass, self._candidates(row)
         if of.mix:
-            names = [name for name in of.mix if row.texts[name]]
-            return row.texts[_weighted(row.uid, {name: of.mix[name] for name in names})][:1] if names else []
+            present = {name: weight for name, weight in of.mix.items() if row.of(name)}
+            wanted = _weighted(row.uid, present) if present else ""
+            return [text for text in candidates if json.loads(text["data"])["of"] == wanted][:1]
+        if of.judge:
+            return self._judged(row, candidates) or (row.of(of.otherwise)[:1] if of.otherwise else [])
+        if of.of is None:
+            return candidates
         ranked = sorted(candidates, key=lambda text: -text["score"])
         if of.bins and ranked:
             best = ranked[0]["score"]
@@ -152,46 +162,17 @@ class PickStep(LocalPass):
             if not (too_low or alike):
                 kept.append(text)
         chosen = kept[: of.best]
-        return chosen or (row.texts[of.otherwise][:1] if of.otherwise else [])
+        return chosen or (row.of(of.otherwise)[:1] if of.otherwise else [])
 
-
-class VerifyStep(LocalPass):
-    """Holds each fact of a text against its sources."""
-
-    def ready(self) -> Any:
-        """Nothing to load."""
-        return nullcontext()
-
-    def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
-        """Return each text as it is, without its unsupported sentences, or the text of the fallback."""
-        of, made = cast(VerifyPass, self.one), list[Row]()
-        for row in rows:
-            texts = row.texts[of.verify]
-            dropped["nothing_to_verify"] += not texts
-            for text in texts:
-                verified, found, more = self._verified(row, text)
-                counts = {"facts": len(found.facts), "supported": len(found.facts - found.invented)}
-                more |= {"item": text["item"], "n": text["n"], "score": text["score"], "data": json.dumps(counts)}
-                made.append(self.text_row(work.run.key, row.uid, verified, **more))
-        return made
-
-    def _verified(self, row: RowTexts, text: Row) -> tuple[str, Grounding, Row]:
-        of = cast(VerifyPass, self.one)
-        found, carried = self._ground(row, text["text"]), _carried(text)
-        if of.allowed is None or len(found.invented) <= of.allowed:
-            return text["text"], found, carried
-        if of.otherwise == "cut" and (shorter := without_facts(text["text"], found.invented)):
-            return shorter, self._ground(row, shorter), {**carried, "flags": [*text["flags"], "cleaned_ungrounded"]}
-        name = next((name for name in (of.otherwise, *of.against) if row.texts.get(name)), None)
-        if name is None:
-            return text["text"], found, {**carried, "flags": [*text["flags"], "ungrounded"]}
-        other, orders = row.texts[name][0], [flag for flag in text["flags"] if flag.endswith("_orders")]
-        flags = list(dict.fromkeys([*orders, *handed_on(other)]))
-        more = {"models": other["models"], "flags": [*flags, f"fallback_{name}"]}
-        return other["text"], self._ground(row, other["text"]), more
-
-    def _ground(self, row: RowTexts, text: str) -> Grounding:
-        return ground(text, *row.sources(cast(VerifyPass, self.one).against))
+    def _judged(self, row: RowTexts, candidates: Sequence[Row]) -> list[Row]:
+        """The candidate that the judge names by its number, with what else the judge says."""
+        for answer in row.texts[self._pass.judge or ""][:1]:
+            said = json.loads(answer["data"] or "{}")
+            number = re.search(r"\d+", str(said.get(CHOICE, "")))
+            if number and 0 < int(number[0]) <= len(candidates):
+                text = candidates[int(number[0]) - 1]
+                return [{**text, "data": json.dumps({**json.loads(text["data"]), **said}, ensure_ascii=False)}]
+        return []
 
 
 _STEPS: dict[type[AnyPass], type[PassStep]] = {
@@ -204,11 +185,6 @@ def pass_step(recipe: Recipe | str, name: str) -> PassStep:
     found = load_recipe(recipe) if isinstance(recipe, str) else recipe
     one = found.find(name)
     return next(step for kind, step in _STEPS.items() if isinstance(one, kind))(found, name)
-
-
-def _carried(text: Row) -> Row:
-    """The columns that tell how a text was made; they stay when another pass takes it over."""
-    return {name: text.get(name) for name in PROVENANCE} | {name: text.get(name) or [] for name in ("models", "flags")}
 
 
 def _decoded(work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[tuple[RowTexts, "Image"]]:
@@ -229,6 +205,18 @@ def _weighted(uid: str, weights: dict[str, float]) -> str:
         if share < 0:
             return name
     return name
+
+
+def _named(text: Row, name: str) -> str:
+    """The data of a candidate: what is known of it, and the pass that wrote it."""
+    return json.dumps({**json.loads(text.get("data") or "{}"), "of": name}, ensure_ascii=False)
+
+
+def _joined(texts: Sequence[Row], between: str) -> Row:
+    """The texts as one, made by all that made them; the first that a model wrote tells how."""
+    told = next((text for text in texts if text.get("engine")), texts[0])
+    names = {name: list(dict.fromkeys(one for text in texts for one in text[name])) for name in ("models", "flags")}
+    return {**told, "text": between.join(text["text"] for text in texts), **names, "score": None, "data": None}
 
 
 def _shared(one: str, other: str) -> float:

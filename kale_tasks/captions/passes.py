@@ -25,12 +25,13 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.parts import AnyPass, AskPass, ExpertPass, ScorePass
+from kale_tasks.recipes.passes import RULES_ONLY, AnyPass, AskPass, ExpertPass, ScorePass, VerifyPass
 from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.recipes.slots import COLUMNS, SlotText, SlotValue
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import PromptAlt, prepare_alt
+from kale_tasks.text.words import RULES
 
 PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")  # of a text, as its maker filled it
 # Flags of a text that strangers may have had a hand in; texts that are made of it have them too.
@@ -47,6 +48,7 @@ class RowTexts:
     alt: PromptAlt
     texts: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     orders: list[str] = field(default_factory=list)  # instructions to a model that were cut off what experts read
+    other: PromptAlt = field(default_factory=lambda: prepare_alt(None))  # alt-text of another row, for placebos
 
     @property
     def uid(self) -> str:
@@ -57,7 +59,20 @@ class RowTexts:
     def values(self) -> dict[str, SlotValue]:
         """What slots and conditions read."""
         texts = {name: [SlotText(row["text"], row["score"]) for row in rows] for name, rows in self.texts.items()}
-        return {"alt": self.alt.text, "context": self.context.text, **texts}
+        return {**{name: column.text for name, column in self.columns.items()}, **texts}
+
+    @cached_property
+    def columns(self) -> dict[str, PromptAlt]:
+        """The columns that passes can read, as prompts use them."""
+        return {"alt": self.alt, "context": self.context, "other_alt": self.other}
+
+    def of(self, name: str) -> list[Row]:
+        """The texts of a pass, or a column as a text unless it says nothing."""
+        if name not in COLUMNS:
+            return self.texts[name]
+        column = self.columns[name]
+        flags = column.instruction_flags if name == "alt" else []
+        return [{"text": column.useful, "item": "", "n": 0, "flags": flags, "models": []}] if column.useful else []
 
     @cached_property
     def context(self) -> PromptAlt:
@@ -66,13 +81,13 @@ class RowTexts:
 
     def cut(self, names: Collection[str]) -> str:
         """The instructions that were cut off the columns among the names, and off what experts read."""
-        columns = {"alt": self.alt, "context": self.context}
-        return " ".join(filter(None, [*(columns[name].cut for name in columns if name in names), *self.orders]))
+        cut = [column.cut for name, column in self.columns.items() if name in names]
+        return " ".join(filter(None, [*cut, *self.orders]))
 
     def order_flags(self, names: Collection[str]) -> list[str]:
         """The flags of a text that was made from something with instructions to a model in it, now or before."""
         found = {
-            "alt_orders": "alt" in names and self.alt.cut,
+            "alt_orders": ("alt" in names and self.alt.cut) or ("other_alt" in names and self.other.cut),
             "context_orders": "context" in names and self.context.cut,
         }
         own = [flag for flag, cut in {**found, "text_orders": self.orders}.items() if cut]
@@ -82,19 +97,24 @@ class RowTexts:
     def sources(self, names: Sequence[str]) -> tuple[str, str]:
         """The texts of the named passes joined, and the alt-text if it is among the names: what facts may come from."""
         found = [one["text"] for name in names if name not in COLUMNS for one in self.texts[name]]
-        found += [self.context.text] if "context" in names else []
+        found += [self.columns[name].text for name in names if name in COLUMNS and name != "alt"]
         return "\n".join(found), self.alt.text if "alt" in names else ""
 
     def first(self, name: str) -> str:
         """The first text of a pass, or the alt-text; empty if there is none."""
         if name in COLUMNS:
-            return (self.alt if name == "alt" else self.context).text
+            return self.columns[name].text
         return self.texts[name][0]["text"] if self.texts[name] else ""
 
 
 def handed_on(text: Row) -> list[str]:
     """The flags of a text that texts made of it have too."""
     return [flag for flag in text["flags"] if flag in _HANDED_ON]
+
+
+def carried(text: Row) -> Row:
+    """The columns that tell how a text was made; they stay when another pass takes it over."""
+    return {name: text.get(name) for name in PROVENANCE} | {name: text.get(name) or [] for name in ("models", "flags")}
 
 
 def pass_id(recipe: Recipe, name: str) -> str:
@@ -116,7 +136,8 @@ def _identity(one: AnyPass) -> dict[str, str]:
     """What the results of an expert or a scorer depend on besides its options."""
     if isinstance(one, ExpertPass):
         return {"identity": open_expert(one.expert, one.options).identity}
-    return {"identity": open_scorer(one.by, one.options).identity} if isinstance(one, ScorePass) else {}
+    rates = isinstance(one, ScorePass) or (isinstance(one, VerifyPass) and one.by != RULES_ONLY)
+    return {"identity": open_scorer(one.by, one.options).identity} if rates else {}
 
 
 def _read_id(recipe: Recipe, read: str) -> str:
@@ -138,6 +159,9 @@ def read_texts(
         image["uid"]: RowTexts(image, pair := pairs.get(image["uid"]), prepare_alt((pair or {}).get("alt_text")))
         for image in images
     }
+    given = list(found.values())
+    for row, after in zip(given, given[1:] + given[:1], strict=True):
+        row.other = after.alt if after is not row else row.other
     for name, id_ in ids.items() if uids else ():
         for text in work.run.rows(id_).between(uids[0], uids[-1], _READ).to_pylist():
             if row := found.get(text["uid"]):
@@ -162,7 +186,8 @@ class PassStep(Step):
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         engine = {"engine": settings.caption.engine} if isinstance(self.one, AskPass) else {}
-        return {"pass": self.name, "limit": settings.limit, **engine, **settings.parts.semantic()}
+        rules = {"rules": RULES} if self._judges else {}
+        return {"pass": self.name, "limit": settings.limit, **engine, **rules, **settings.parts.semantic()}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         tables = ["images", *(["pairs"] if self._with_pairs else [])]
@@ -193,6 +218,12 @@ class PassStep(Step):
             "models": [],
             **more,
         }
+
+    @property
+    def _judges(self) -> bool:
+        """Whether texts depend on the rules about alt-text, facts and conditions."""
+        by_rules = isinstance(self.one, VerifyPass) or (isinstance(self.one, AskPass) and self.one.against)
+        return bool(by_rules) or any(read in COLUMNS for read in self._reads)
 
     def _passes(self) -> list[str]:
         return [name for name in self._reads if name not in COLUMNS]

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from kale_tasks.captions.carry import FormerTexts
 from kale_tasks.captions.chunk import CaptionChunk
-from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow
+from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow, Row
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine
 from kale_tasks.engines.budget import Budget
@@ -54,6 +54,10 @@ class RowHandler(ABC):
     @abstractmethod
     def read_part(self, work: CaptionChunk, number: int) -> PendingPart:
         """Read the rows of a part and prepare their requests. Runs in another thread, ahead of the engine."""
+
+    def carried(self, row: PendingRow, made: Row) -> Row:
+        """Return a row that is carried over, judged again by the rules of today."""
+        return made
 
     @abstractmethod
     def make_row(self, work: CaptionChunk, row: PendingRow, answer: Answer) -> CaptionResult:
@@ -107,6 +111,9 @@ class CaptionStream:
     def _read(self, number: int) -> PendingPart:
         part = self._step.read_part(self._work, number)
         self._former.carry_over(part)
+        for row in part.rows:
+            if row.made_from and isinstance(row.outcome, dict):
+                row.outcome = self._step.carried(row, row.outcome)
         return part
 
     def _open(self, part: PendingPart) -> Iterator[Part]:

@@ -26,6 +26,7 @@ from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import prepare_alt
 from kale_tasks.text.grounding import ground
+from kale_tasks.text.words import RULES
 
 
 class Student(RowHandler, Step):
@@ -46,6 +47,7 @@ class Student(RowHandler, Step):
             "task": self.task.semantic(),
             "engine": settings.caption.engine,
             "limit": settings.limit,
+            "rules": RULES,
             **settings.parts.semantic(),
         }
 
@@ -98,10 +100,17 @@ class Student(RowHandler, Step):
             **source_columns(row.source),
             **work.provenance(answer),
             "key": work.run.key,
-            **fact_counts(ground(cleaned.text, "", row.source["alt"]), dense=False, alt=True),
+            **self._counts(row, cleaned.text),
             **self.slice,
             "caption": cleaned.text,
             "models": [work.model.name],
             "flags": [*row.source["flags"], *answer_flags(row, answer, cleaned), *injected],
         }
         return result_of(made, answer, cleaned)
+
+    def carried(self, row: PendingRow, made: Row) -> Row:
+        """Count the facts of a caption again."""
+        return {**made, **self._counts(row, made["caption"])}
+
+    def _counts(self, row: PendingRow, caption: str) -> Row:
+        return fact_counts(ground(caption, "", row.source["alt"]), dense=False, alt=True)

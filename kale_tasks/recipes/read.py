@@ -10,22 +10,25 @@ from pydantic import BaseModel, ValidationError
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import check_name
-from kale_tasks.recipes.parts import (
+from kale_tasks.recipes.parts import ModelSpec, Prompt, Student
+from kale_tasks.recipes.passes import (
+    CHOICE,
+    CUT,
+    LIST,
     PASSES,
+    RULES_ONLY,
+    UNSUPPORTED,
     AnyPass,
     AskPass,
     ExpertPass,
-    ModelSpec,
     PickPass,
-    Prompt,
     ScorePass,
-    Student,
     VerifyPass,
 )
 from kale_tasks.recipes.slots import COLUMNS, slot_problems
 from kale_tasks.recipes.source import RecipeFile, Where, near
 
-_RESERVED = ("captions", "image", "item", *STEPS, *COLUMNS)
+_RESERVED = ("captions", "image", "item", CUT, LIST, RULES_ONLY, *STEPS, *COLUMNS)
 _SHOWN_TO_STUDENTS = {"alt"}  # in stage 2, besides the image
 
 
@@ -154,16 +157,23 @@ def _check_sources(file: RecipeFile, passes: Sequence[AnyPass]) -> None:
                 ("passes", at, "against"),
                 f"the alt-text has no part in '{one.verify}': a name that it happens to have would count as seen",
             )
+        if isinstance(one, VerifyPass | PickPass) and one.judge:
+            judge = next((other for other in passes if other.name == one.judge), None)
+            answers = UNSUPPORTED if isinstance(one, VerifyPass) else CHOICE
+            if not isinstance(judge, AskPass) or answers not in judge.parse:
+                file.report(("passes", at, "judge"), f"'{one.judge}' is no pass with `schema: [{answers}]`")
 
 
 def _check_installed(
     file: RecipeFile, passes: Sequence[AnyPass], models: Mapping[str, ModelSpec], installed: Mapping[str, Installed]
 ) -> None:
     for at, one in enumerate(passes):
-        known = installed.get(one.verb)
-        if known is None or not isinstance(one, ExpertPass | ScorePass):
+        rates = isinstance(one, ScorePass) or (isinstance(one, VerifyPass) and one.by != RULES_ONLY)
+        known = installed.get("score" if rates else one.verb)
+        if known is None or not (rates or isinstance(one, ExpertPass)):
             continue
-        field, kind = ("by", "scorer") if isinstance(one, ScorePass) else ("expert", "expert")
+        assert isinstance(one, ExpertPass | ScorePass | VerifyPass)
+        field, kind = ("by", "scorer") if rates else ("expert", "expert")
         if (name := getattr(one, field)) not in known.names:
             file.report(("passes", at, field), f"there is no {kind} '{name}'{near(name, known.names)}")
             continue
@@ -191,6 +201,8 @@ def _check_ask(file: RecipeFile, one: AskPass, where: Where, models: Sequence[st
         file.report((*where, "follow"), "without `rounds` above 1 `follow` has no effect")
     if one.image == "crop" and not one.for_each:
         file.report((*where, "image"), "`image: crop` needs `for_each`, whose items have boxes")
+    if one.within and "words" not in one.vary:
+        file.report((*where, "within"), "`within` needs `vary: {words: [...]}`, the lengths that are asked for")
     for name in one.vary.keys() - one.prompt.reads:
         file.report((*where, "vary"), f"the prompt has no slot {{{name}}}")
     spec = file.tree["models"].get(one.ask, {})

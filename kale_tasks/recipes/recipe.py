@@ -8,18 +8,8 @@ from pydantic import Field
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.recipes.files import recipe_path
-from kale_tasks.recipes.parts import (
-    AnyPass,
-    AskPass,
-    ExpertPass,
-    Lesson,
-    ModelSpec,
-    PickPass,
-    ScorePass,
-    Student,
-    Task,
-    VerifyPass,
-)
+from kale_tasks.recipes.parts import Lesson, ModelSpec, Student, Task
+from kale_tasks.recipes.passes import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.settings.section import Section

@@ -10,7 +10,11 @@ from typing import NamedTuple
 from kale_tasks.text.taming import tame
 
 # Names that every row has, besides those of passes.
-COLUMNS = {"alt": "alt-text of the pair", "context": "text around the image on its page"}
+COLUMNS = {
+    "alt": "alt-text of the pair",
+    "context": "text around the image on its page",
+    "other_alt": "alt-text of another pair, for placebos",
+}
 _SLOT = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)(?:\[(?P<index>\d+)\])?(?P<filters>(?:\|[^{}|]+)*)\}")
 _LIKE_SLOT = re.compile(r"\{\s*[A-Za-z_]\w*\s*(?:[\[|][^{}]*)?\}")
 

@@ -12,6 +12,10 @@ _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r"[\"'\u2018\u201c]([^\"'\u2019\u201d]{3,80})[\"'\u2019\u201d]")
 # Words with which instructions begin; a caption may have them by itself.
 _COMMON = frozenset(words("order_words"))
+_EMPTY_WORDS, _EMPTY_ADS = frozenset(words("empty_words")), frozenset(words("empty_ads"))
+_WORDS_FOR_A_BOAST = 8  # advertising that a text of this many words has twice is what it is about
+_FILE_ENDING = re.compile(r"\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|avif)\W*$", re.IGNORECASE)
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,28 @@ def alt_noise(alt: str) -> str:
     The reasons are: empty, generic, spam, no_words, repeated.
     """
     text = alt.strip()
-    if not text:
-        return "empty"
-    if pattern("noise").search(text):
-        return "generic"
-    if len({match[0].lower() for match in pattern("spam").finditer(text)}) >= 2:
-        return "spam"
-    words = _WORD.findall(text.lower())
-    if sum(letter.isalpha() for letter in text) < len(text) / 3:
-        return "no_words"
-    if len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2:
-        return "repeated"
-    return ""
+    said, words = _said(text), _WORD.findall(text.lower())
+    tests = {
+        "empty": lambda: not text,
+        "generic": lambda: pattern("noise").search(text) or (said and said <= _EMPTY_WORDS),
+        "spam": lambda: (said and said <= _EMPTY_WORDS | _EMPTY_ADS) or _boasts(text, len(words)),
+        "no_words": lambda: sum(letter.isalpha() for letter in text) < len(text) / 3,
+        "repeated": lambda: len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2,
+    }
+    return next((name for name, holds in tests.items() if holds()), "")
+
+
+def _boasts(text: str, words: int) -> bool:
+    """Whether advertising is what a text is about."""
+    found = {match[0].lower() for match in pattern("spam").finditer(text)}
+    return len(found) >= 2 and words <= _WORDS_FOR_A_BOAST * len(found)
+
+
+def _said(text: str) -> set[str]:
+    """The words of a text, also those of a file name; numbers and the ending of the file are none."""
+    bare = _FILE_ENDING.sub("", text)
+    spaced = _CAMEL.sub(" ", bare) if " " not in bare else bare
+    return {word for word in re.findall(r"[^\W\d_]+", spaced.lower()) if len(word) > 1 or not word.isascii()}
 
 
 def without_instructions(alt: str) -> str:

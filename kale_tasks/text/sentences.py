@@ -1,7 +1,6 @@
 """Splits captions into sentences: one definition for cleaning, metrics and released files."""
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 _SENTENCE = re.compile(r".*?[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)\s*|.+?$", re.DOTALL)
@@ -28,9 +27,3 @@ def _split(text: str) -> tuple[str, ...]:
 def is_whole(sentence: str) -> bool:
     """Tell whether a sentence ends with punctuation, so that it was not cut off."""
     return bool(_WHOLE.search(sentence))
-
-
-def without_facts(text: str, facts: Iterable[str]) -> str:
-    """Remove the sentences of a text that state one of these facts."""
-    stated = list(facts)
-    return "".join(s for s in sentences(text) if not any(fact in s for fact in stated)).strip()

@@ -1,11 +1,13 @@
-"""Access to the word lists and patterns in words.yaml."""
+"""Access to the word lists and patterns in words.yaml and names.yaml, and to the common words in english.txt."""
 
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from kale_tasks.resources import parse_yaml
+
+RULES = 2  # raise it when texts get other verdicts by these lists and the rules: what was judged by them becomes stale
 
 
 def words(name: str) -> list[str]:
@@ -25,9 +27,26 @@ def pairs(name: str) -> dict[str, str]:
 
 
 @cache
-def _lists() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+def common_words() -> frozenset[str]:
+    """Common English words in small letters, inflected ones included; none is a name only."""
+    text = Path(__file__).with_name("english.txt").read_text(encoding="utf-8")
+    return frozenset(line for line in text.splitlines() if not line.startswith("#"))
+
+
+@cache
+def groups() -> tuple[tuple[str, ...], ...]:
+    """Groups of phrases that name the same thing."""
+    return tuple(tuple(line.split(", ")) for kind in _read("names").values() for line in kind)
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = parse_yaml(Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8"))
     return loaded
+
+
+def _lists() -> dict[str, Any]:
+    return _read("words")
 
 
 @cache

@@ -10,7 +10,8 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import EXPERTS, SCORERS, open_expert, open_scorer
 from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.files import shipped_recipes
-from kale_tasks.recipes.parts import AskPass, Task
+from kale_tasks.recipes.parts import Task
+from kale_tasks.recipes.passes import AskPass
 from kale_tasks.recipes.read import Installed, recipe_problems
 from kale_tasks.recipes.recipe import drawing, load_recipe
 from kale_tasks.world.models import CHECKPOINTS

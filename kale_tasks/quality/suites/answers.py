@@ -9,7 +9,7 @@ from kale_tasks.resources import sql
 class AnswersSuite(Suite):
     """Checks on answers. What they say is judged with the captions that are made of them."""
 
-    columns = ("uid", "item", "n", "text")
+    columns = ("uid", "item", "n", "text", "data")
     inputs = ("images",)
     one_each: ClassVar[bool] = False
 
