@@ -136,8 +136,9 @@ def _identity(one: AnyPass) -> dict[str, str]:
     """What the results of an expert or a scorer depend on besides its options."""
     if isinstance(one, ExpertPass):
         return {"identity": open_expert(one.expert, one.options).identity}
-    rates = isinstance(one, ScorePass) or (isinstance(one, VerifyPass) and one.by != RULES_ONLY)
-    return {"identity": open_scorer(one.by, one.options).identity} if rates else {}
+    if isinstance(one, ScorePass | VerifyPass) and one.by != RULES_ONLY:
+        return {"identity": open_scorer(one.by, one.options).identity}
+    return {}
 
 
 def _read_id(recipe: Recipe, read: str) -> str:
@@ -160,8 +161,8 @@ def read_texts(
         for image in images
     }
     given = list(found.values())
-    for row, after in zip(given, given[1:] + given[:1], strict=True):
-        row.other = after.alt if after is not row else row.other
+    for one, other in zip(given, given[1:] + given[:1], strict=True):
+        one.other = other.alt if other is not one else one.other
     for name, id_ in ids.items() if uids else ():
         for text in work.run.rows(id_).between(uids[0], uids[-1], _READ).to_pylist():
             if row := found.get(text["uid"]):

@@ -2,7 +2,9 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from kale_tasks.text.sentences import sentences
 from kale_tasks.text.taming import find_orders, readings
@@ -60,7 +62,7 @@ def alt_noise(alt: str) -> str:
     """
     text = alt.strip()
     said, words = _said(text), _WORD.findall(text.lower())
-    tests = {
+    tests: dict[str, Callable[[], Any]] = {
         "empty": lambda: not text,
         "generic": lambda: pattern("noise").search(text) or (said and said <= _EMPTY_WORDS),
         "spam": lambda: (said and said <= _EMPTY_WORDS | _EMPTY_ADS) or _boasts(text, len(words)),

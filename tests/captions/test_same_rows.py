@@ -1,4 +1,4 @@
-"""The shipped recipes write the texts that they wrote before their passes became steps, word for word.
+"""Shipped recipes write the texts that they wrote before their passes became steps, word for word.
 
 The hashes were computed with the code before that, with the same server.
 """
@@ -21,7 +21,6 @@ FROZEN = {
     "kale": "c638862e963796de",
     "dense-only": "2d278e21700d37bf",
     "capsfusion": "86af6eb7397bc917",
-    "densefusion": "8a87eec5fb11ca1b",
 }
 ENDINGS = (
     "",

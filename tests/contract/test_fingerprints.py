@@ -50,6 +50,7 @@ def widened(value: Any, field: Any) -> Any:
     if not isinstance(value, Section):
         return value
     values = {name: widened(getattr(value, name), field) for name in type(value).model_fields}
+    values |= value.__pydantic_extra__ or {}  # options of an expert
     wider = create_model(type(value).__name__, __base__=type(value), added=(int, field))
     return wider.model_construct(**values, added=field.default)
 
