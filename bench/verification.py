@@ -7,7 +7,6 @@ by a hash: the rules were tuned on one half, all figures are of the other.
 import hashlib
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from random import Random
 
 import yaml
 
+from bench.frame import Page
 from kale_tasks.captions.clean import Cleaner
 from kale_tasks.recipes.parts import Clean
 from kale_tasks.recipes.recipe import load_recipe
@@ -29,7 +29,8 @@ CLASSES: Mapping[str, tuple[list[str], list[str]]] = yaml.safe_load(
     Path(__file__).with_name("false_facts.yaml").read_text(encoding="utf-8")
 )
 _DIGITS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_SPELLED = {str(n): (word,) for n, word in enumerate(_DIGITS, 2)} | {w: (str(n),) for n, w in enumerate(_DIGITS, 2)}
+_SPELLED = {str(number): (word,) for number, word in enumerate(_DIGITS, 2)}
+_SPELLED |= {word: (number,) for number, (word,) in _SPELLED.items()}
 MORE = 5  # short captions of other rows that make a long description
 ABOUT = """
 Real alt-texts with a short caption and a fusion of both by a model, cleaned. A flag is a caption with a fact that
@@ -61,9 +62,9 @@ def triplets() -> tuple[Triplet, ...]:
     return tuple(row for line in REAL.read_text(encoding="utf-8").splitlines() if (row := _row(line, cleaner)).caption)
 
 
-def held_out(used: Sequence[str] = ()) -> list[Triplet]:
+def held_out() -> list[Triplet]:
     """The rows on which nothing was tuned."""
-    return [row for row in triplets() if not row.seen and row.name not in used]
+    return [row for row in triplets() if not row.seen]
 
 
 def flagged(rows: Sequence[Triplet]) -> dict[str, list[str]]:
@@ -117,12 +118,24 @@ def _candidates(value: str, unsaid: frozenset[str]) -> list[str]:
 
 
 def main() -> None:
-    """Print the flags of the held-out rows, and the share that is found of each class."""
-    rows = held_out()
-    print(len(rows), "rows,", len(flagged(rows)), "flagged")
-    for kind in CLASSES:
-        shares = [found_share(rows[: int(sys.argv[1])] if sys.argv[1:] else rows, kind, more) for more in (0, MORE)]
-        print(f"{kind:28}", *(f"{hits}/{total} {hits / total:.3f}" for hits, total in shares))
+    """Write bench/verification.md."""
+    page, rows = Page("verification", "How well false facts are found", ABOUT), held_out()
+    judged = yaml.safe_load(JUDGED.read_text(encoding="utf-8"))
+    alarms, total = len(judged["said"]), judged["rows"]
+    low, high = interval(alarms, total)
+    page.text(
+        f"False alarms, judged once before the rules were changed again: {alarms} of {total} captions, "
+        f"{alarms / total * 1000:.1f} in 1,000 (95 %: {low * 1000:.1f} to {high * 1000:.1f}). Flagged today of these "
+        f"and of the rows that were judged earlier: {len(flagged(rows))} of {len(rows)}."
+    )
+    header = ["false fact", "ten words: found", "of", "share", "sixty words: found", "of", "share"]
+    page.table(header, [[kind, *_cells(rows, kind, 0), *_cells(rows, kind, MORE)] for kind in CLASSES])
+    page.write()
+
+
+def _cells(rows: Sequence[Triplet], kind: str, more: int) -> list[str]:
+    hits, total = found_share(rows, kind, more)
+    return [str(hits), str(total), f"{hits / total:.3f}"]
 
 
 if __name__ == "__main__":

@@ -214,9 +214,9 @@ def _named(text: Row, name: str) -> str:
 
 def _joined(texts: Sequence[Row], between: str) -> Row:
     """The texts as one, made by all that made them; the first that a model wrote tells how."""
-    told = next((text for text in texts if text.get("engine")), texts[0])
+    known = next((text for text in texts if text.get("engine")), texts[0])
     names = {name: list(dict.fromkeys(one for text in texts for one in text[name])) for name in ("models", "flags")}
-    return {**told, "text": between.join(text["text"] for text in texts), **names, "score": None, "data": None}
+    return {**known, "text": between.join(text["text"] for text in texts), **names, "score": None, "data": None}
 
 
 def _shared(one: str, other: str) -> float:

@@ -151,7 +151,11 @@ EMBEDDERS: Registry[type[Embedder]] = Registry(
 SCORERS: Registry[type[Scorer]] = Registry(
     "scorer",
     "kale.scorers",
-    {"encoder": "kale_tasks.experts.encoder:EncoderScorer", "labels": "kale_tasks.experts.labels:LabelScorer"},
+    {
+        "encoder": "kale_tasks.experts.encoder:EncoderScorer",
+        "labels": "kale_tasks.experts.labels:LabelScorer",
+        "minilm": "kale_tasks.experts.minilm:TextScorer",
+    },
 )
 _P = TypeVar("_P", bound=_Consulted)
 

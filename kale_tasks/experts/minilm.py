@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 from a package: the embedder `minilm` of texts."""
+"""all-MiniLM-L6-v2 from a package: the embedder and the scorer `minilm` of texts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kale_tasks.experts.base import Embedder, ExpertRow, Loaded
+from kale_tasks.errors import BadConfig
+from kale_tasks.experts.base import Embedder, ExpertRow, Loaded, Scorer
 from kale_tasks.experts.packages import needs, packaged
 
 _TOKENS = 256
@@ -41,11 +42,7 @@ class MiniLM:
         return np.concatenate(vectors)
 
 
-class TextEmbedder(Loaded[MiniLM], Embedder):
-    """Encodes the alt-text."""
-
-    reads_images = False
-
+class _Packaged(Loaded[MiniLM]):
     @property
     def model(self) -> str:
         """The package that has the weights."""
@@ -55,6 +52,24 @@ class TextEmbedder(Loaded[MiniLM], Embedder):
         """Load the model."""
         return MiniLM()
 
+
+class TextEmbedder(_Packaged, Embedder):
+    """Encodes the alt-text."""
+
+    reads_images = False
+
     def vectors(self, rows: Sequence[ExpertRow]) -> npt.NDArray[np.float32]:
         """Return the vector of each alt-text."""
         return self.loaded.encode([row.alt_text for row in rows])
+
+
+class TextScorer(_Packaged, Scorer):
+    """Scores a text by the cosine of its vector and that of another text; it takes no images."""
+
+    def scores(self, pairs: Sequence[tuple[Any, str]]) -> list[float]:
+        """Return the cosine of each pair, between -1 and 1."""
+        if not all(isinstance(source, str) for source, _ in pairs):
+            raise BadConfig("The scorer 'minilm' compares texts: give `against` a column or a pass, not the image.")
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        vectors = dict(zip(texts, self.loaded.encode(texts), strict=True))
+        return [float(vectors[source] @ vectors[text]) for source, text in pairs]

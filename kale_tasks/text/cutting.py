@@ -1,4 +1,4 @@
-"""Takes out of a caption what no source supports: whole sentences, so that what is left can stand alone."""
+"""Takes out of a caption what no source supports: whole sentences, so that what is left makes sense alone."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """Grounding: checks whether the sources of a caption support the facts that it states.
 
 A source supports a name if it has each of its words: literally, inflected, mistyped, abbreviated, as a part of a longer
-word (a hashtag, a file name), as an acronym, or in another script; names that names.yaml puts together stand for each
+word (a hashtag, a file name), as an acronym, or in another script; names that names.yaml puts together support each
 other as wholes. It supports a number however it is written. An acronym does not support its expansion: the model may
 have guessed that.
 """

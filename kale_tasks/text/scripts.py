@@ -80,7 +80,7 @@ def sound(word: str) -> str:
 
 @lru_cache(maxsize=1 << 12)
 def _consonants(letter: str) -> str:
-    """The consonants with which a letter is pronounced, from its name, such as DELTA, TEH or EM."""
+    """The consonants with which a letter is pronounced, from its name, such as DELTA or EM."""
     if letter.isascii():
         return letter
     name = _LETTER.search(unicodedata.name(letter, ""))

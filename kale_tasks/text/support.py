@@ -53,7 +53,7 @@ class Source:
         if plain in self._forms or _groups_of(fact) & self._groups:
             return True
         values = stated(fact)
-        if re.fullmatch(r"[\W\d]*(?:s|st|nd|rd|th)?", ascii_digits(fact).lower()) or plain.isalpha() or " " in fact:
+        if re.fullmatch(r"[\W\d]*(?:s|st|rd|th|[n]d)?", ascii_digits(fact).lower()) or plain.isalpha() or " " in fact:
             return bool(values & self._values)
         return self._has_parts(fact) or (len(plain) >= 3 and plain in self._long)
 
@@ -76,7 +76,7 @@ class Source:
         return all(self._has_word(word) for word in named) or self._sounds_like(fact)
 
     def _has_common(self, left: Sequence[str], named: Sequence[str]) -> bool:
-        """Whether a name of common words, such as "White House", stands in the text as a name."""
+        """Whether a name of common words, such as "White House", is in the text as a name."""
         if f" {' '.join(squash(word).removesuffix('s') for word in left)} " in self._singular:
             return True
         return all(self._has_word(word) and (word in self._capitalised or len(named) > 3) for word in named)

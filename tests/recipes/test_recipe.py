@@ -78,7 +78,7 @@ def test_a_file_that_is_no_recipe_says_why(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
-    with pytest.raises(BadConfig, match=r"no recipe 'nope'\. Use one of capsfusion, demo"):
+    with pytest.raises(BadConfig, match=r"no recipe 'nope'\. Use one of best-of-n, capfilt, capsfusion"):
         load_recipe("nope")
 
 
