@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.frame import Page, Sample, in_turns, process, ratio
+from kale_tasks.ingest.landed import Longs
 from kale_tasks.settings.ingest import Ingest
 
 ROOT = Path(__file__).parents[1]
@@ -111,20 +112,20 @@ def deduplication(policy: str) -> Callable[[Path], int]:
     return run
 
 
-def _compared(texts: list[str], ids: pa.Array, sketches: pq.ParquetWriter | None, settings: Ingest) -> list[int]:
+def _compared(texts: list[str], ids: pa.Array, sketches: pq.ParquetWriter | None, settings: Ingest) -> Longs:
     from kale_tasks.ingest.clean import SKETCHES
     from kale_tasks.ingest.facts import all_facts
     from kale_tasks.ingest.minhash import text_sketches
-    from kale_tasks.ingest.normalize import fold, hash64
+    from kale_tasks.ingest.normalize import fold_all, hash64_all
 
-    folded = [fold(one) for one in texts]
+    folded = fold_all(texts)
     if sketches is None:
         hosts = ["p.example"] * len(texts)
-        return [hash64(one.encode()) for one in all_facts(texts, folded, hosts, strict=False)]
+        return hash64_all(all_facts(texts, folded, hosts, strict=False))
     bands, sketch = text_sketches(folded, settings.dedup)
     lists = pa.FixedSizeListArray.from_arrays(bands.ravel(), bands.shape[1]).cast(pa.list_(pa.int64()))
     sketches.write_batch(pa.RecordBatch.from_arrays([ids, lists, *sketch.T.copy()], schema=SKETCHES["text"]))
-    return [hash64(one.encode()) for one in folded]
+    return hash64_all(folded)
 
 
 def rensa(folder: Path) -> int:

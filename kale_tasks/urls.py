@@ -1,7 +1,11 @@
 """The normal form of URLs, in which copies of a URL are equal."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # Most image addresses: nothing in them is changed by the normal form but the scheme and `www.`.
 _PLAIN = re.compile(r"https?://((?:www\.)?([a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]+))(/[\w.,~%/+=@!$&'()*:-]*)", re.A)
@@ -30,6 +34,20 @@ def normal_url(url: str) -> tuple[str, str] | None:
     if query:
         query = "&".join(p for p in query.split("&") if not _TRACKING.match(p))
     return host, place + (parts.path or "/") + (f"?{query}" if query else "")
+
+
+def normal_urls(urls: Sequence[str]) -> list[tuple[str, str] | None]:
+    """Return host and normal form of each URL; most are plain, which a whole column is asked at once."""
+    plain = pc.match_substring_regex(pa.array(urls, pa.string()), rf"^(?:{_PLAIN.pattern})$").to_pylist()
+    return [
+        _divided(url) if short and "//www.www." not in url else normal_url(url)
+        for url, short in zip(urls, plain, strict=True)
+    ]
+
+
+def _divided(plain: str) -> tuple[str, str]:
+    whole = plain.partition("://")[2]
+    return whole.partition("/")[0], whole.removeprefix("www.")
 
 
 def registered_domain(host: str) -> str:

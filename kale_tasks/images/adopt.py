@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.lake.landing import BESIDE, is_picture, landing_files, landing_storage, place_url, stem_and_ending
+from kale_tasks.lake.landing import is_picture, landing_files, landing_storage, place_url, stem_and_ending
+from kale_tasks.lake.pictures import described_pictures, is_picture_table, named_pictures
 from kale_tasks.lake.shards import LANDING, Span
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
@@ -52,11 +53,10 @@ class Picture(NamedTuple):
 
 
 def archive_files(lake: Lake, key: str) -> list[Entry]:
-    """List the tars of a key, its pictures with a file beside them, and those files, by name."""
+    """List the tars of a key, its pictures that a file or a table describes, and these files and tables, by name."""
     entries = landing_files(lake.settings, key)
-    pictures = {stem_and_ending(entry.path)[0] for entry in entries if is_picture(entry.path)}
-    described = {stem for stem, ending in (stem_and_ending(entry.path) for entry in entries) if ending in BESIDE}
-    return [entry for entry in entries if _is_tar(entry) or stem_and_ending(entry.path)[0] in pictures & described]
+    described = set(described_pictures(landing_storage(lake.settings), entries))
+    return [entry for entry in entries if _is_tar(entry) or entry in described]
 
 
 class ArchiveIndex:
@@ -70,6 +70,7 @@ class ArchiveIndex:
         self._pictures = [pictures[start : start + _PICTURES] for start in range(0, len(pictures), _PICTURES)]
         paths = ((stem_and_ending(entry.path), entry.path) for entry in entries)
         self._json = {stem: path for (stem, ending), path in paths if ending == "json"}
+        self._tables = [entry.path for entry in entries if is_picture_table(entry.path)]
 
     @property
     def empty(self) -> bool:
@@ -124,7 +125,8 @@ class ArchiveIndex:
             rows, broken = self._of_tar(self._tars[number])
         else:
             with ThreadPoolExecutor(8) as pool:
-                rows, broken = list(pool.map(self._of_picture, self._pictures[number - len(self._tars)])), ""
+                pictures = pool.map(self._of_picture, self._pictures[number - len(self._tars)])
+                rows, broken = [row for one in pictures for row in one], ""
         table = pa.Table.from_pylist([dict(zip(_INDEX.names, row, strict=True)) for row in sorted(rows)], schema=_INDEX)
         out = io.BytesIO()
         pq.write_table(table.replace_schema_metadata({_BROKEN: broken} if broken else {}), out, compression="zstd")
@@ -141,11 +143,22 @@ class ArchiveIndex:
                 return rows, f"{type(error).__name__}: {error}"[:120]
         return rows, ""
 
-    def _of_picture(self, entry: Entry) -> _Row:
+    def _of_picture(self, entry: Entry) -> list[_Row]:
+        """Return a row for the picture, or one for each row of a table that names it: ingest may keep any of them."""
         stem = stem_and_ending(entry.path)[0]
-        described = self._json.get(stem)
-        text = landing_storage(self._lake.settings).read(described, 0, _MAX_JSON) if described else b"{}"
-        return self._row(Picture(stem, _metadata(text), entry.path, 0, entry.size))
+        known = list(self._named.get(entry.path, ()))
+        if beside := self._json.get(stem):
+            known.insert(0, _metadata(landing_storage(self._lake.settings).read(beside, 0, _MAX_JSON)))
+        return [self._row(Picture(stem, one, entry.path, 0, entry.size)) for one in known or [{}]]
+
+    @cached_property
+    def _named(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """What tables say of pictures, by path."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        landing, wanted = landing_storage(self._lake.settings), {"uid", "sha256", *self._urls}
+        for path, record in (one for table in self._tables for one in named_pictures(landing, table)):
+            found.setdefault(path, []).append({name: record[name] for name in wanted & record.keys()})
+        return found
 
     def _row(self, picture: Picture) -> _Row:
         uid, url = _identity(picture, self._urls)

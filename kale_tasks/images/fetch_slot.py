@@ -55,6 +55,7 @@ class FetchSlot:
         self.tasks = 1 + len(self._others())
         if self.tasks > 1:
             self._ended.wait(_SETTLE_SECONDS)
+            self.tasks = 1 + len(self._others())  # more may have come meanwhile
         self._valid_until = time.monotonic() + _VALID_SECONDS
 
     def _take_one(self) -> bool:

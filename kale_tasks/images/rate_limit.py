@@ -14,7 +14,7 @@ from kale_tasks.settings.images import Fetch
 _T = TypeVar("_T")
 _BURST_SECONDS = 0.05  # unused request slots of this last interval may be used at once
 _PAUSE_SECONDS = 0.2
-KEEP_SECONDS = 2.0  # how long an idle connection is kept; with the time to see a new task, less than that one waits
+KEEP_SECONDS = 2.0  # most that an idle connection is kept; with the time to see a new task, less than that one waits
 
 
 class Share(Protocol):

@@ -25,6 +25,7 @@ from kale_tasks.settings.images import Fetch
 
 PRODUCT = "kale"  # our name in the user agent, in robots.txt and in X-Robots-Tag
 _CACHED_NAMES, _CACHE_SECONDS = 20_000, 300.0
+_CLOSING_SECONDS = 0.02  # aiohttp closes a connection a moment after it gives it up, and a server counts until then
 _MISSING_SECONDS = 60.0  # how long a name that does not exist is not looked up again
 _NO_SUCH_NAME = {aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA, aiodns.error.ARES_EBADNAME}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN}
@@ -44,7 +45,7 @@ class WebClient:
             resolver=_Resolver(self.guard, settings, measure),
             use_dns_cache=False,  # the resolver has its own, bounded cache
             limit=settings.concurrency,
-            keepalive_timeout=KEEP_SECONDS,
+            keepalive_timeout=KEEP_SECONDS / 2,  # aiohttp looks for idle ones so often: they live twice as long
             socket_factory=self._socket,
         )
         self._session = aiohttp.ClientSession(
@@ -54,7 +55,7 @@ class WebClient:
             headers={"User-Agent": user_agent(settings), "Accept": "image/*,*/*;q=0.1", "Accept-Encoding": "identity"},
             max_line_size=8190,
             max_field_size=8190,
-            trace_configs=[_connection_times(measure)],
+            trace_configs=[_connections(measure)],
         )
 
     async def close(self) -> None:
@@ -97,10 +98,11 @@ def user_agent(settings: Fetch) -> str:
     return f"Mozilla/5.0 (compatible; {PRODUCT}/{__version__}; +{settings.contact})"
 
 
-def _connection_times(measure: Callable[[str, float], None]) -> aiohttp.TraceConfig:
-    """Measure the seconds spent on making connections, name look-ups included."""
+def _connections(measure: Callable[[str, float], None]) -> aiohttp.TraceConfig:
+    """Let a connection that is being closed end before another begins; measure making them, name look-ups included."""
 
     async def begin(_: aiohttp.ClientSession, context: Any, __: Any) -> None:
+        await asyncio.sleep(_CLOSING_SECONDS)
         context.began = time.perf_counter()
 
     async def end(_: aiohttp.ClientSession, context: Any, __: Any) -> None:

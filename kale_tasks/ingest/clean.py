@@ -1,7 +1,6 @@
-"""Cleans landing rows one by one: repairs texts, applies the row rules, computes the hashes for deduplication."""
+"""Cleans batches of landing rows: repairs texts, applies the row rules, computes the hashes for deduplication."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -14,16 +13,16 @@ from kale_tasks.errors import BadData
 from kale_tasks.ingest import minhash
 from kale_tasks.ingest.blocklists import Blocklists
 from kale_tasks.ingest.facts import all_facts
+from kale_tasks.ingest.landed import LandedRows, Longs, read_rows
 from kale_tasks.ingest.limits import missed_by_image, missed_by_text
-from kale_tasks.ingest.normalize import fold, hash64, repair, repair_all
+from kale_tasks.ingest.normalize import fold_all, hash64_all, repair, repair_all
 from kale_tasks.ingest.pieces import DataFile
 from kale_tasks.ingest.rules import FIRST_RULES, PairRow, PersonalData, Rule
-from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tombstones import TAKEDOWN, Matcher
 from kale_tasks.settings.ingest import Ingest
 from kale_tasks.text.language import languages_of
-from kale_tasks.urls import normal_url
+from kale_tasks.urls import normal_urls
 
 _LONG, _INT, _TEXT, _DOUBLE = pa.int64(), pa.int32(), pa.string(), pa.float64()
 # The columns on which the queries decide.
@@ -41,39 +40,9 @@ SKETCHES = {
 _PAIRS = [field.with_nullable(True) for field in TABLES["pairs"].arrow if field.name != "dup_count"]
 # A cleaned row: the columns of `pairs`, and the ones above.
 CLEAN = pa.unify_schemas([pa.schema([*_PAIRS, pa.field("detail", _TEXT)]), FACTS, *SKETCHES.values()])
-_UID = re.compile(r"[0-9a-f]{32}")
-_ROW_BITS = 36  # the lower bits of a row's id are its number in the file, the upper ones the number of the file
 _CONTEXT_BYTES, _CONTEXT_CHARS = 1 << 14, 2000  # most of the text around an image that is read, and that is kept
-_READ = ["row", "uid", "url", "alt_text", "sha256", "reason", "detail"]
 _COPIED = ("width", "height", "clip_b32", "clip_l14", "face_boxes")
-
-
-@dataclass(slots=True)
-class _Row:
-    """A row while it is cleaned. What comes after `rule` is made only of rows that no rule drops."""
-
-    id: int
-    uid: str
-    part: int
-    url: str | None
-    alt_text: str
-    sha256: str | None
-    reason: str | None
-    detail: str | None
-    text: str = ""
-    rule: str | None = None
-    folded: str = ""
-    lang: str | None = None
-    context: str | None = None
-    split: str | None = None
-    uid_hash: int | None = None
-    url_hash: int | None = None
-    picture_hash: int | None = None
-    text_hash: int | None = None
-    flags: Sequence[str] = ()
-
-
-_MADE = sorted(set(_Row.__slots__) - {"rule", "folded"})
+_SPLITS = ("holdout", "stage1", "stage2")
 
 
 @dataclass(frozen=True)
@@ -89,22 +58,24 @@ class RowCleaner:
 
     def clean(self, file: DataFile, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows of a batch in the schema CLEAN. None is left out; `row_rule` names the rule that drops it."""
-        raw = batch.select(_READ).to_pydict()
-        rows = [self._row(file, *values) for values in zip(*(raw[name] for name in _READ), strict=True)]
-        for row, text in zip(rows, repair_all([row.alt_text for row in rows]), strict=True):
-            row.text = text
-        pairs = self._undropped(rows, missed_by_image(batch, self.settings.rules).to_pylist())
-        self._apply_rules(pairs)
-        kept = [pair for pair in pairs if pair[0].rule is None]
-        self._finish(kept)
+        landed = read_rows(file, batch, self.parts)
+        texts = repair_all(landed.alt_texts)
+        limits = missed_by_image(batch, self.settings.rules).to_pylist()
+        rules, pairs = self._pairs(landed, texts, limits)
+        self._apply_rules(rules, pairs)
+        kept = [n for n in pairs if rules[n] is None]
+        columns = _of_all(landed, texts) | {"key": pa.repeat(self.key, len(texts))}
+        columns |= {"source": pa.repeat(file.name, len(texts)), "row_rule": rules}
+        columns |= {"lang": _spread([pair.lang for pair in pairs.values()], list(pairs), len(texts))}
+        columns |= {name: batch[name] for name in _COPIED}
+        columns |= self._of_kept([pairs[n] for n in kept], kept, columns)
         if batch["context"].null_count < batch.num_rows:
-            self._carry_context([row for row, _ in kept], file, batch)
-        columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _MADE}
-        columns |= {name: pa.repeat(value, len(rows)) for name, value in (("key", self.key), ("source", file.name))}
-        columns |= {"row_rule": [row.rule for row in rows]} | {name: batch[name] for name in _COPIED}
-        columns |= self._sketches(rows, batch["embedding"])
+            columns["context"] = _spread(self._contexts(batch["context"].take(pa.array(kept, _LONG))), kept, len(texts))
+        columns |= self._sketches(pairs, kept, batch["embedding"])
         return self._apply_takedowns(
-            pa.RecordBatch.from_pydict({f.name: columns.get(f.name, pa.nulls(len(rows), f.type)) for f in CLEAN}, CLEAN)
+            pa.RecordBatch.from_pydict(
+                {f.name: columns.get(f.name, pa.nulls(len(texts), f.type)) for f in CLEAN}, CLEAN
+            )
         )
 
     def _apply_takedowns(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -113,93 +84,86 @@ class RowCleaner:
         place = CLEAN.get_field_index("row_rule")
         return rows.set_column(place, CLEAN.field(place), pc.if_else(matched, TAKEDOWN, rows["row_rule"]))
 
-    def _row(
-        self, file: DataFile, row: int, landed: bytes | None, url_: bytes | None, text: bytes | None, *more: Any
-    ) -> _Row:
-        sha256, reason, detail = _digest(more[0] or b""), *more[1:]
-        try:
-            alt_text, url = (text or b"").decode(), (url_ or b"").decode()
-        except UnicodeDecodeError:
-            reason, alt_text, url = "not_utf8", "", ""
-        place = f"{file.name}: row {row}" if reason else ""
-        # The uid of a row that cannot be read comes from its place: nothing else identifies it.
-        uid = _uid(landed, place or f"{url}\0{alt_text}")
-        return _Row(
-            id=(file.number << _ROW_BITS) | row,
-            uid=uid,
-            part=int(uid[:8], 16) * self.parts >> 32,
-            url=url or None,
-            alt_text=alt_text,
-            sha256=sha256 or None,
-            reason=reason,
-            detail=(detail or place) if reason else None,
-        )
+    def _pairs(
+        self, landed: LandedRows, texts: Sequence[str], limits: Sequence[str | None]
+    ) -> tuple[list[str | None], dict[int, PairRow]]:
+        """Return the rules that drop rows without URL or text, or for a limit of the image; and by number the others.
 
-    def _undropped(self, rows: Sequence[_Row], missed: Sequence[str | None]) -> list[tuple[_Row, PairRow]]:
-        """Return the rows with a URL and a text that miss no limit of the image, with what rules see of them."""
-        left = list[tuple[_Row, tuple[str, str]]]()
-        for row, limit in zip(rows, missed, strict=True):
-            normal = normal_url(row.url or "")
-            row.rule = "no_url" if normal is None else limit if row.text else "no_text"
-            if normal and row.rule is None and row.reason is None:
-                row.folded = fold(row.text)
-                left.append((row, normal))
-        languages = languages_of([row.text for row, _ in left], self.settings.rules.language_confidence)
-        pairs = []
-        for (row, normal), row.lang in zip(left, languages, strict=True):
-            digest = (row.sha256 or "").strip().lower()
-            pairs.append((row, PairRow(row.uid, *normal, digest, row.text, row.folded, row.lang)))
-        return pairs
+        What could not be read is neither.
+        """
+        urls = normal_urls(landed.urls)
+        rules = [
+            "no_url" if url is None else limit if text else "no_text"
+            for url, text, limit in zip(urls, texts, limits, strict=True)
+        ]
+        left = [n for n, reason in enumerate(landed.reasons) if reason is None and rules[n] is None]
+        chosen = [texts[n] for n in left]
+        folded, languages = fold_all(chosen), languages_of(chosen, self.settings.rules.language_confidence)
+        digests = [landed.sha256s[n].strip().lower() for n in left]
+        shown = zip(left, digests, chosen, folded, languages, strict=True)
+        return rules, {n: PairRow(landed.uids[n], *urls[n], *more) for n, *more in shown}  # type: ignore[misc]
 
-    def _apply_rules(self, pairs: Sequence[tuple[_Row, PairRow]]) -> None:
+    def _apply_rules(self, rules: list[str | None], pairs: Mapping[int, PairRow]) -> None:
         """Set for each row the first rule that drops it."""
         before = {name: drops for name, drops in self._made_rules.items() if name in FIRST_RULES}
-        _apply(before, pairs)
-        for row, _ in pairs:
-            row.rule = row.rule or missed_by_text(row.text, row.folded, self.settings.rules)
-        _apply({name: drops for name, drops in self._made_rules.items() if name not in before}, pairs)
+        _apply(before, rules, pairs)
+        texts, folded = ([getattr(pair, name) for pair in pairs.values()] for name in ("text", "folded"))
+        for n, limit in zip(pairs, missed_by_text(texts, folded, self.settings.rules), strict=True):
+            rules[n] = rules[n] or limit
+        _apply({name: drops for name, drops in self._made_rules.items() if name not in before}, rules, pairs)
 
-    def _finish(self, kept: Sequence[tuple[_Row, PairRow]]) -> None:
-        """Compute what only rows need that no rule has dropped: split, hashes, text without personal data."""
-        for (row, pair), compared in zip(kept, self._compared(kept), strict=True):
-            row.split = self._split(row.uid)
-            row.uid_hash, row.url_hash = hash64(row.uid.encode()), hash64(pair.url.encode())
-            row.picture_hash = hash64(pair.sha256.encode()) if pair.sha256 else None
-            row.text_hash = hash64(compared.encode())
-            if self.settings.rules.pii == "mask" and (masked := self._personal_data.mask(row.text)) != row.text:
-                row.text, row.flags = masked, ("pii",)
-
-    def _compared(self, kept: Sequence[tuple[_Row, PairRow]]) -> Iterator[str]:
-        dedup = self.settings.dedup
-        texts, folded, hosts = ([getattr(pair, name) for _, pair in kept] for name in ("text", "folded", "host"))
-        if not dedup.near or dedup.policy == "off":
-            return iter(folded)
-        return all_facts(texts, folded, hosts, strict=dedup.policy == "strict")
-
-    def _carry_context(self, kept: Sequence[_Row], file: DataFile, batch: pa.RecordBatch) -> None:
-        """Repair and shorten the text around each image. What personal data it has is masked, unless it is kept."""
-        landed = dict(
-            zip(((file.number << _ROW_BITS) | r for r in batch["row"].to_pylist()), batch["context"], strict=True)
-        )
-        for row in kept:
-            whole = (landed[row.id].as_py() or b"")[:_CONTEXT_BYTES].decode(errors="ignore")
-            text = repair(whole)[:_CONTEXT_CHARS].strip()
-            row.context = (text if self.settings.rules.pii == "keep" else self._personal_data.mask(text)) or None
-
-    def _sketches(self, rows: Sequence[_Row], embeddings: pa.Array) -> dict[str, Any]:
-        dedup, found = self.settings.dedup, dict[str, Any]()
-        if dedup.near and dedup.policy == "off" and rows:
-            sketches = minhash.text_sketches([row.folded for row in rows], dedup)
-            found |= _columns("text", *sketches, np.array([row.rule is None for row in rows]))
-        if dedup.embedding_similarity is not None and (known := minhash.embedding_sketches(embeddings)):
-            found |= _columns("meaning", *known)
+    def _of_kept(self, pairs: Sequence[PairRow], kept: Sequence[int], columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what only rows have that no rule drops: split, hashes, text without personal data."""
+        rows = len(columns["row_rule"])
+        hashes = {
+            "uid_hash": hash64_all([pair.uid for pair in pairs]),
+            "url_hash": hash64_all([pair.url for pair in pairs]),
+            "text_hash": hash64_all(self._compared(pairs)),
+        }
+        found = {name: _longs(values, kept, rows) for name, values in hashes.items()}
+        pictures = [n for n, pair in zip(kept, pairs, strict=True) if pair.sha256]
+        found["picture_hash"] = _longs(hash64_all([pair.sha256 for pair in pairs if pair.sha256]), pictures, rows)
+        found["split"] = _spread(self._splits(pairs), kept, rows)
+        if self.settings.rules.pii == "mask":
+            masked = self._personal_data.mask_all([pair.text for pair in pairs])
+            found["text"], found["flags"] = list(columns["text"]), list(columns["flags"])
+            for n, text, pair in zip(kept, masked, pairs, strict=True):
+                if text != pair.text:
+                    found["text"][n], found["flags"][n] = text, ("pii",)
         return found
 
-    def _split(self, uid: str) -> str:
-        share = (hash64(f"split {uid}".encode()) + 2**63) / 2**64
-        if share < self.settings.split.holdout:
-            return "holdout"
-        return "stage1" if share < self.settings.split.holdout + self.settings.split.stage1 else "stage2"
+    def _compared(self, pairs: Sequence[PairRow]) -> list[str]:
+        dedup = self.settings.dedup
+        texts, folded, hosts = ([getattr(pair, name) for pair in pairs] for name in ("text", "folded", "host"))
+        if not dedup.near or dedup.policy == "off":
+            return folded
+        return all_facts(texts, folded, hosts, strict=dedup.policy == "strict")
+
+    def _contexts(self, landed: pa.Array) -> list[str | None]:
+        """Repair and shorten the text around each image. What personal data it has is masked, unless it is kept."""
+        found: list[str | None] = []
+        for value in landed.to_pylist():
+            text = repair((value or b"")[:_CONTEXT_BYTES].decode(errors="ignore"))[:_CONTEXT_CHARS].strip()
+            found.append((text if self.settings.rules.pii == "keep" else self._personal_data.mask(text)) or None)
+        return found
+
+    def _sketches(self, pairs: Mapping[int, PairRow], kept: Sequence[int], embeddings: pa.Array) -> dict[str, Any]:
+        dedup, found, rows = self.settings.dedup, dict[str, Any](), len(embeddings)
+        if dedup.near and dedup.policy == "off" and rows:
+            known = np.zeros(rows, bool)
+            known[kept] = True
+            sketches = minhash.text_sketches([pairs[n].folded if n in pairs else "" for n in range(rows)], dedup)
+            found |= _columns("text", *sketches, known)
+        if dedup.embedding_similarity is not None and (meanings := minhash.embedding_sketches(embeddings)):
+            found |= _columns("meaning", *meanings)
+        return found
+
+    def _splits(self, pairs: Sequence[PairRow]) -> list[str]:
+        hashes = hash64_all([f"split {pair.uid}" for pair in pairs]).view(np.uint64)
+        shares = (hashes ^ np.uint64(1 << 63)) / 2.0**64
+        split = self.settings.split
+        places = np.searchsorted([split.holdout, split.holdout + split.stage1], shares, "right")
+        return [_SPLITS[place] for place in places.tolist()]
 
     @cached_property
     def _made_rules(self) -> Mapping[str, Rule]:
@@ -210,17 +174,17 @@ class RowCleaner:
         return PersonalData(self.lists.patterns["pii"])
 
 
-def _apply(rules: Mapping[str, Rule], pairs: Sequence[tuple[_Row, PairRow]]) -> None:
+def _apply(made: Mapping[str, Rule], rules: list[str | None], pairs: Mapping[int, PairRow]) -> None:
     """Ask one rule after the other of the rows that are left."""
-    for name, drops in rules.items():
-        left = [pair for pair in pairs if pair[0].rule is None]
-        for (row, pair), ask in zip(left, _asked(drops, [pair for _, pair in left]), strict=True):
+    for name, drops in made.items():
+        left = [n for n in pairs if rules[n] is None]
+        for n, ask in zip(left, _asked(drops, [pairs[n] for n in left]), strict=True):
             try:
-                row.rule = name if ask and drops(pair) else None
+                rules[n] = name if ask and drops(pairs[n]) else None
             except Exception as error:  # whatever the rule of another package raises; the text itself is not shown
                 raise BadData(
-                    f"The rule '{name}' raised {type(error).__name__} for the row with the uid {row.uid}. Correct the "
-                    f"rule, or remove it from ingest.rules.extra."
+                    f"The rule '{name}' raised {type(error).__name__} for the row with the uid {pairs[n].uid}. Correct "
+                    f"the rule, or remove it from ingest.rules.extra."
                 ) from error
 
 
@@ -232,14 +196,35 @@ def _asked(rule: Rule, pairs: Sequence[PairRow]) -> Sequence[bool]:
     return suspects
 
 
-def _digest(landed: bytes) -> str:
-    """Return a claimed SHA-256 as hex digits, also if the source gives its 32 bytes; empty if it is no text."""
-    return landed.hex() if len(landed) == 32 else landed.decode(errors="ignore")
+def _of_all(landed: LandedRows, texts: Sequence[str]) -> dict[str, Any]:
+    """Return the columns that every row has, dropped or not."""
+    return {
+        "id": landed.ids,
+        "part": landed.parts,
+        "uid": landed.uids,
+        "url": [url or None for url in landed.urls],
+        "alt_text": landed.alt_texts,
+        "text": texts,
+        "sha256": [sha256 or None for sha256 in landed.sha256s],
+        "reason": landed.reasons,
+        "detail": landed.details,
+        "flags": [()] * len(texts),
+    }
 
 
-def _uid(landed: bytes | None, identity: str) -> str:
-    uid = (landed or b"").decode("ascii", "replace").lower()
-    return uid if _UID.fullmatch(uid) else short_sha256(identity, 32)
+def _spread(values: Sequence[Any], places: Sequence[int], rows: int) -> list[Any]:
+    """Return a column that has these values at some places, and null at all others."""
+    column: list[Any] = [None] * rows
+    for place, value in zip(places, values, strict=True):
+        column[place] = value
+    return column
+
+
+def _longs(values: Longs, places: Sequence[int], rows: int) -> pa.Array:
+    """Do the same for numbers."""
+    column, unknown = np.zeros(rows, np.int64), np.ones(rows, bool)
+    column[places], unknown[places] = values, False
+    return pa.array(column, mask=unknown)
 
 
 def _columns(kind: str, bands: minhash.Longs, sketch: minhash.Longs, known: minhash.Flags) -> dict[str, pa.Array]:

@@ -14,6 +14,7 @@ from kale_tasks.ingest.pieces import DataFile, Piece, data_files, pieces_of
 from kale_tasks.ingest.rules import configured_rules
 from kale_tasks.ingest.sources import BROKEN, columns_of, read_piece
 from kale_tasks.lake.landing import landing_files, landing_storage
+from kale_tasks.lake.pictures import described_pictures
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tombstones import Matcher
 from kale_tasks.settings import Settings
@@ -40,8 +41,9 @@ def look_at(settings: Settings, key: str, rows: int, shown: int) -> Look:
     Duplicates, rows that earlier keys keep and takedowns need the whole key and the lake; they are not considered.
     """
     landing, files, found = landing_storage(settings), data_files(settings, key), Look()
-    known = {path for file in files for path in (file.path, *file.members)}
-    found.ignored = [e.path.partition("/")[2] for e in landing_files(settings, key) if e.path not in known]
+    known, landed = {path for file in files for path in (file.path, *file.members)}, landing_files(settings, key)
+    known |= {entry.path for entry in described_pictures(landing, landed)}
+    found.ignored = [entry.path.partition("/")[2] for entry in landed if entry.path not in known]
     lists = read_lists(landing, settings.ingest.lists)
     rules = configured_rules(settings.ingest, lists)
     cleaner = RowCleaner(settings.ingest, lists, rules, Matcher(), key, parts=1)

@@ -5,9 +5,8 @@ Built-in rules and rules of other packages are parts of the registry RULES. docs
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -20,8 +19,7 @@ from kale_tasks.settings.ingest import Ingest, Rules
 from kale_tasks.text.language import UNSURE
 
 
-@dataclass(frozen=True)
-class PairRow:
+class PairRow(NamedTuple):
     """What a rule sees of a row. Every row that reaches a rule has a URL and a text."""
 
     uid: str
@@ -141,12 +139,19 @@ class EvaluationItem:
 class PlaceholderText:
     """Drops texts that match a pattern as a whole, such as file names and sizes."""
 
+    _AROUND = " .:;!-_\"'"
+
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._pattern = re.compile("|".join(f"(?:{p})" for p in patterns), re.I)
+        self._pattern = re.compile(_either(patterns), re.I)
+
+    def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
+        """Return which texts may be placeholders."""
+        around = f"[{re.escape(self._AROUND)}]*"
+        return suspects(f"^{around}(?:{self._pattern.pattern}){around}$", texts)
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text is a placeholder."""
-        return len(row.text) <= 100 and self._pattern.fullmatch(row.text.strip(" .:;!-_\"'")) is not None
+        return len(row.text) <= 100 and self._pattern.fullmatch(row.text.strip(self._AROUND)) is not None
 
 
 class Spam:
@@ -157,7 +162,7 @@ class Spam:
 
     def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
         """Return in which texts one of the patterns may match."""
-        return suspects("|".join(f"(?:{p.pattern})" for p in self._patterns), texts)
+        return suspects(_either([p.pattern for p in self._patterns]), texts)
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text is an advertisement."""
@@ -173,11 +178,17 @@ class PersonalData:
 
     def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
         """Return which texts may have personal data."""
-        return suspects("|".join(f"(?:{p.pattern})" for p, _ in self._patterns), texts)
+        return suspects(_either([p.pattern for p, _ in self._patterns]), texts)
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text has personal data."""
         return self.mask(row.text) != row.text
+
+    def mask_all(self, texts: Sequence[str]) -> list[str]:
+        """Replace each match in each text."""
+        column = pa.array(texts, pa.string())
+        suspects = self.suspects(column, column)
+        return [self.mask(text) if some else text for text, some in zip(texts, suspects, strict=True)]
 
     def mask(self, text: str) -> str:
         """Replace each match by its mark, such as `[email]`."""
@@ -209,6 +220,10 @@ class ListedWords:
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text contains one."""
         return self._pattern.search(self._harmless.sub(" ", row.folded)) is not None
+
+
+def _either(patterns: Sequence[str]) -> str:
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
 
 
 def _any_of(phrases: Sequence[str]) -> re.Pattern[str]:

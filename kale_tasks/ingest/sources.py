@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import zstandard
 
-from kale_tasks.ingest import records
 from kale_tasks.ingest.coerce import RAW, column
 from kale_tasks.ingest.pieces import DataFile, Piece
-from kale_tasks.ingest.records import Record
+from kale_tasks.lake import records
 from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.pictures import is_picture_table, with_places
+from kale_tasks.lake.records import Record
 from kale_tasks.lake.storage.base import Storage
 
 _BATCH = 4096
@@ -87,7 +88,8 @@ def records_of(landing: Storage, file: DataFile) -> Iterator[Record]:
         landing.arrow.open_input_stream(file.path, compression=None) as raw,
         _UNPACK[file.compression](raw) as source,
     ):
-        yield from records.tar(source, file.path) if file.format == "tar" else _RECORDS[file.format](source)
+        found = records.tar(source, file.path) if file.format == "tar" else _RECORDS[file.format](source)
+        yield from with_places(found, file.path) if is_picture_table(file.path) else found
 
 
 def columns_of(landing: Storage, file: DataFile) -> list[str]:
@@ -183,7 +185,7 @@ def _missing_columns(
 ) -> tuple[str | None, str | None]:
     """Return reason and detail for rows of a file in which nothing can be a URL, or nothing a text."""
     for name in ("url", "alt_text"):
-        if not set(names[name]) & set(found):
+        if not set(names[name]) & set(found) and not (name == "url" and records.PLACE in found):
             shown = ", ".join(map(str, found))[:80]
             return "no_columns", f"{piece.file.name}: no column {' or '.join(names[name])}; found: {shown}"
     return None, None

@@ -38,7 +38,7 @@ class Ingest(Step):
     """Cleans the rows of a key, drops duplicates and evaluation items, and assigns each kept row to a split."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     table: ClassVar[str] = "pairs"
     also: ClassVar[tuple[str, ...]] = (INDEX,)
 

@@ -27,13 +27,16 @@ from kale_tasks.lake.tables import Lake
 
 FOLDER = f"{DEDUP_INDEX.name}/segments"
 MOST_ENTRIES = 1 << 24  # of one segment, which is read and made in memory
+_LAYOUT = 2  # of the files; those of another one are made again
 _FAN_OUT = 4
 _FULL = 99  # level of a segment that is merged no more
 _ENTRIES = DEDUP_INDEX.arrow
 # What a segment stores of an entry; the last three only where some entry has a sketch, as only such entries need them.
+# The filter has eight bits for each entry, and belongs to the segment as a whole.
 _STORED = pa.schema(
     {
         "hash": pa.int64(),
+        "filter": pa.uint8(),
         "kind": pa.dictionary(pa.int8(), pa.string()),
         "key": pa.dictionary(pa.int16(), pa.string()),
         "uid": pa.string(),
@@ -41,7 +44,8 @@ _STORED = pa.schema(
         "sketch_b": pa.int64(),
     }
 )
-_WITHOUT_SKETCHES = pa.schema([_STORED.field(name) for name in ("hash", "kind", "key")])
+_WITHOUT_SKETCHES = pa.schema([_STORED.field(name) for name in ("hash", "filter", "kind", "key")])
+_FILTER_BITS = 8
 Longs = npt.NDArray[np.int64]
 
 
@@ -58,7 +62,7 @@ class Segment:
     def path(self) -> str:
         """Where it is stored."""
         known = hashlib.sha256("\n".join(path for _, path in self.files).encode())
-        return f"{FOLDER}/{known.hexdigest()[:32]}.arrow"
+        return f"{FOLDER}/{known.hexdigest()[:32]}-{_LAYOUT}.arrow"
 
 
 def segments_of(indexes: Mapping[str, Snapshot]) -> list[Segment]:
@@ -107,7 +111,8 @@ def find(storage: Storage, segment: Segment, hashes: Longs) -> pa.Table:
     stored = _opened(storage, segment)
     if not stored.num_rows:
         return _ENTRIES.empty_table()
-    return _entries(stored.take(pa.array(_rows_with(stored["hash"].chunk(0).to_numpy(), hashes))))
+    known, bits = (stored[name].chunk(0).to_numpy() for name in ("hash", "filter"))
+    return _entries(stored.take(pa.array(_rows_with(known, _passing(bits, hashes)))))
 
 
 def unused_segments(lake: Lake) -> list[Entry]:
@@ -115,6 +120,26 @@ def unused_segments(lake: Lake) -> list[Entry]:
     indexes = {partition.key: index for partition, index in Snapshot.open_all(lake, DEDUP_INDEX.name).items()}
     needed = {segment.path for segment in segments_of(indexes)}
     return [entry for entry in lake.storage.entries(FOLDER) if entry.path not in needed]
+
+
+def _places(hashes: Longs, rows: int) -> Longs:
+    """Return the bit of each hash in the filter of a segment: bits are in the order of hashes, as hashes are random."""
+    positive = (hashes.view(np.uint64) ^ np.uint64(1 << 63)) >> np.uint64(11)  # as many bits as a float has
+    return (positive * (_FILTER_BITS * rows / 2.0**53)).astype(np.int64)
+
+
+def _filter(hashes: Longs) -> npt.NDArray[np.uint8]:
+    """Return the filter of some hashes: the bits that belong to them are set."""
+    bits = np.zeros(_FILTER_BITS * len(hashes), bool)
+    bits[_places(hashes, len(hashes))] = True
+    return np.packbits(bits, bitorder="little")
+
+
+def _passing(bits: npt.NDArray[np.uint8], hashes: Longs) -> Longs:
+    """Return the hashes whose bits are set. Of hashes that a segment lacks, seven in eight are not looked for."""
+    places = _places(hashes, len(bits))
+    passing: Longs = hashes[bits[places >> 3] >> (places & 7).astype(np.uint8) & 1 > 0]
+    return passing
 
 
 def _rows_with(sorted_hashes: Longs, wanted: Longs) -> Longs:
@@ -170,7 +195,9 @@ def _made(storage: Storage, segment: Segment) -> pa.Table:
     names = max((table.schema for table in tables), key=len).names
     filled = [_with_columns(table, pa.schema([_STORED.field(name) for name in names])) for table in tables]
     whole = pa.concat_tables(filled).unify_dictionaries().combine_chunks()
-    return whole.take(pa.array(np.argsort(whole["hash"].to_numpy(), kind="stable"))).combine_chunks()
+    whole = whole.take(pa.array(np.argsort(whole["hash"].to_numpy(), kind="stable"))).combine_chunks()
+    place = whole.schema.get_field_index("filter")
+    return whole.set_column(place, _STORED.field("filter"), pa.array(_filter(whole["hash"].to_numpy())))
 
 
 def _kept(storage: Storage, key: str, path: str) -> pa.Table:

@@ -1,11 +1,13 @@
 """Pictures whose source gives no URL, in tars and in folders, are known by the place where they landed."""
 
+import csv
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
-from tests.images.plain import image
+from tests.images.plain import image, plain_server
 from tests.images.world import KEY, images, settings
 from tests.ingest.world import pair
 
@@ -146,6 +148,74 @@ def test_a_sample_without_picture_or_json_is_no_row(tmp_path: Path, of: Settings
     _packed(folder, tmp_path / "landing" / KEY / "00000.tar")
     committed = execute(Run(Ingest(), Lake(of), of, KEY))
     assert (committed.rows_in, committed.rows) == (1, 1)
+
+
+def _table(folder: Path, rows: Sequence[Known], ending: str) -> None:
+    """Write the table of a folder of pictures, as `datasets` names it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if ending == "jsonl":
+        (folder / "metadata.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return
+    with (folder / "metadata.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, dict.fromkeys(name for row in rows for name in row))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_pictures_that_a_table_names_are_adopted_in_place(tmp_path: Path, of: Settings, ending: str) -> None:
+    folder = tmp_path / "landing" / KEY / "train"
+    names = [f"cats/{n}.jpg" if n % 2 else f"./{n}.png" for n in range(6)]
+    for number, name in enumerate(names):
+        _write(folder, name.rpartition(".")[0], number, None, ending=name.rpartition(".")[2])
+    rows: list[Known] = [{"file_name": name, "text": pair(number)["text"]} for number, name in enumerate(names)]
+    rows[0] |= {"url": "https://pictures.example/0.png"}
+    rows[1] |= {"uid": f"{1:032X}"}
+    rows += [{"file_name": name, "text": pair(2)["text"] + " again"} for name in names[2:3]]
+    _table(folder, rows, ending)
+    lake, made = _made(of)
+    assert len(made) == len(names), "of two texts of a picture one stays"
+    for text, (row, found) in made.items():
+        number = next(number for number in range(6) if text.startswith(pair(number)["text"]))
+        place = f"https://landing.invalid/{KEY}/train/{names[number].removeprefix('./').rpartition('.')[0]}"
+        assert row["url"] == (place if number else "https://pictures.example/0.png")
+        assert (found["status"], found["shard"].startswith(f"landing:{KEY}/train/")) == ("ok", True), found
+        assert read_images(lake, [Span(found["shard"], found["offset"], found["length"])]) == [image(number)]
+
+
+def test_a_table_names_pictures_of_its_own_folder_only(tmp_path: Path, of: Settings) -> None:
+    folder = tmp_path / "landing" / KEY / "train"
+    _write(folder, "0", 0, None)
+    _write(tmp_path / "landing" / OTHER, "1", 1, None, pair(9)["text"])
+    named = ["0.jpg", f"../../{OTHER}/1.jpg", "../train-2/0.jpg", "", "gone.jpg"]
+    _table(folder, [{"file_name": name, "text": pair(n)["text"]} for n, name in enumerate(named)], "csv")
+    lake, made = _made(of)
+    reasons = {text: found["reason"] for text, (_, found) in made.items()}
+    assert reasons == {pair(0)["text"]: None, pair(4)["text"]: "not_in_tars"}
+    committed = lake.committed("pairs", KEY)
+    assert committed and committed.rows_in == len(named)
+
+
+def test_a_table_that_names_no_pictures_is_fetched_from(tmp_path: Path, of: Settings) -> None:
+    folder = tmp_path / "landing" / KEY
+    _write(folder, "preview", 0, None)
+    with plain_server() as server:
+        _table(folder, [{"url": server.url(1), "text": pair(1)["text"]}], "csv")
+        _, made = _made(of)
+        assert {found["status"] for _, found in made.values()} == {"ok"}
+        assert server.pictures == 1
+
+
+def test_a_changed_table_of_pictures_is_read_again(tmp_path: Path, of: Settings) -> None:
+    folder = tmp_path / "landing" / KEY
+    _write(folder, "0", 0, None)
+    _table(folder, [{"file_name": "0.jpg", "text": pair(0)["text"]}], "csv")
+    lake, _ = _made(of)
+    fingerprint = Run(Images(), lake, of, KEY).fingerprint
+    _table(folder, [{"file_name": "0.jpg", "uid": f"{7:032x}", "text": pair(0)["text"]}], "csv")
+    assert Run(Images(), lake, of, KEY).fingerprint != fingerprint
+    _, made = _made(of)
+    assert [(row["uid"], found["status"]) for row, found in made.values()] == [(f"{7:032x}", "ok")]
 
 
 def _kale(root: Path, *command: str) -> subprocess.CompletedProcess[str]:
