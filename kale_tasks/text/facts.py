@@ -1,6 +1,6 @@
 """Finds the facts that a text states: proper names and numbers, in digits or words.
 
-Names are runs of capitalised words. The first word of a sentence is one unless it is a common word. In German, where
+Names are runs of capitalised words. The first word of an English sentence is one unless it is common. In German, where
 every noun has a capital, and in scripts without capitals, names are known by the words beside them.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from kale_tasks.text.numbers import is_count, spelled
 from kale_tasks.text.scripts import caseless_names
-from kale_tasks.text.words import common_words, words
+from kale_tasks.text.words import common_words, pattern, words
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019.&/,-][^\W_]+)*")
 JOINERS = frozenset(words("joiners"))
@@ -18,6 +18,7 @@ _PLAIN = frozenset(words("plain"))
 _GERMAN, _GERMAN_CUES = frozenset(words("german")), frozenset(words("german_cues"))
 _MAGNITUDES = frozenset(words("magnitudes"))
 _SENTENCE_END = re.compile(r"(?:^|(?<!\b[A-Z])\.|[!?:;\n\"\u201c\u201d(]|--| - )\W*$")
+_SHORT = 6  # words of a text that need not have small ones to be English
 _LOOK_BACK = 12  # characters before a word that are searched for the end of a sentence
 
 
@@ -38,7 +39,7 @@ def find_facts(text: str) -> Iterator[Fact]:
     """Yield the names and numbers of a text with their offsets, in order; those of scripts without capitals last."""
     run: list[re.Match[str]] = []
     number: list[re.Match[str]] = []
-    german = _is_german(text)
+    language = _language(text)
     for word in WORD.finditer(text):
         if number and not (_goes_on(number, word) and text[number[-1].end() : word.start()] in (" ", "-", "\u00a0")):
             yield from _number(text, number)
@@ -47,18 +48,18 @@ def find_facts(text: str) -> Iterator[Fact]:
             number.append(word)
             continue
         if run and not _adjacent(text, run[-1], word):
-            yield from _name(text, run, german)
+            yield from _name(text, run, language)
             run = []
         if is_number(word[0]):
-            yield from _name(text, run, german)
+            yield from _name(text, run, language)
             run, number = [], [word]
         elif word[0][0].isupper() or (run and word[0] in JOINERS):
             run.append(word)
         else:
-            yield from _name(text, run, german)
+            yield from _name(text, run, language)
             run = []
     yield from _number(text, number)
-    yield from _name(text, run, german)
+    yield from _name(text, run, language)
     if not text.isascii():
         yield from (Fact(name, start) for name, start in caseless_names(text))
 
@@ -92,16 +93,16 @@ def _number(text: str, number: list[re.Match[str]]) -> Iterator[Fact]:
         yield Fact(text[number[0].start() : number[-1].end()], number[0].start())
 
 
-def _name(text: str, run: list[re.Match[str]], german: bool) -> Iterator[Fact]:
+def _name(text: str, run: list[re.Match[str]], language: str) -> Iterator[Fact]:
     while run and (run[-1][0].lower() in JOINERS or is_plain(run[-1][0])) and not _ends_in_numeral(run):
         run = run[:-1]
-    while run and (is_plain(run[0][0]) or (german and run[0][0].lower() in _GERMAN)):
+    while run and (is_plain(run[0][0]) or (language == "de" and run[0][0].lower() in _GERMAN)):
         run = run[1:]
     if len(run) == 1 and not any(map(str.isupper, run[0][0][1:])):
         opens, bare = _opens_sentence(text, run[0].start()), re.split("['\u2019]", run[0][0])[0]
-        if opens and (is_plain(bare) or bare.lower() in common_words()):
+        if opens and (language != "en" or is_plain(bare) or bare.lower() in common_words()):
             return  # the first word of a sentence is always capitalised
-        if german and (opens or not _is_cued(text, run[0].start())):
+        if language == "de" and not _is_cued(text, run[0].start()):
             return
     if run:
         yield Fact(text[run[0].start() : run[-1].end()], run[0].start())
@@ -125,9 +126,12 @@ def _opens_sentence(text: str, start: int) -> bool:
     return bool(_SENTENCE_END.search(text[max(0, start - _LOOK_BACK) : start]))
 
 
-def _is_german(text: str) -> bool:
+def _language(text: str) -> str:
+    """Tell English and German from other languages by their small words."""
     found = text.lower().split()
-    return sum(word in _GERMAN for word in found) > max(1, len(found) / 8)
+    if sum(word in _GERMAN for word in found) > max(1, len(found) / 8):
+        return "de"
+    return "en" if len(found) < _SHORT or len(pattern("english").findall(text)) > len(found) / 8 else ""
 
 
 def _is_cued(text: str, start: int) -> bool:
