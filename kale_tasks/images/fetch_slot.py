@@ -41,7 +41,8 @@ class FetchSlot:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        if self._path and self._storage.tag(self._path) == self._tag:
+        # While it is valid, nobody can have taken it.
+        if self._path and (self.valid or self._storage.tag(self._path) == self._tag):
             self._storage.delete(self._path)
 
     @property
@@ -62,7 +63,7 @@ class FetchSlot:
         live = self._others()
         for number in range(self._slots):
             path = f"{FOLDER}/slot-{number:03d}"
-            if path not in live and self._put(path, self._storage.tag(path)):
+            if path not in live and self._put(path, self._storage.tag(path) if path in self._seen else None):
                 return True
         return False
 

@@ -1,6 +1,7 @@
 """The images step: every pair ends as a stored image, as a failure with its reason, or in quarantine."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
@@ -51,9 +52,10 @@ class Images(Step):
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         """Adopt or fetch the images of some parts, reusing what an interrupted attempt left on this machine."""
         with DecodePool(run.settings.images.decode) as pool:
-            evaluation = EvaluationSet(run.lake, pool, run.settings.images.near_bits)
-            refused = RefusedImages(run.lake)
-            opener = PartOpener(run, chunk, pool)
+            with ThreadPoolExecutor() as at_once:  # a store may take long to answer
+                lists, archives = at_once.submit(RefusedImages, run.lake), at_once.submit(PartOpener, run, chunk, pool)
+                evaluation = EvaluationSet(run.lake, pool, run.settings.images.near_bits)
+            refused, opener = lists.result(), archives.result()
             parts = map(opener.open, numbers)
             for part in fetch_parts(run, parts, pool, refused) if opener.fetches else parts:
                 with part.spool:

@@ -80,7 +80,7 @@ class Lease:
         _attempts.add(self._token)
         for path in self.paths:
             tag = self._storage.tag(path)
-            found = self._holder(path)
+            found = self._holder(path) if tag else Holder()
             free = found.has_left(self._task) or self._is_over(path)
             if found.token != self._token and not (free and self._put(path, tag)):
                 self.give_up()

@@ -1,5 +1,6 @@
 """Committing: one swap of the main table decides which run counts; the side tables follow it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.marks import delete_mark, marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
-from kale_tasks.lake.tombstones import matcher
+from kale_tasks.lake.tombstones import Matcher, matcher
 from kale_tasks.runner.ledger import fold_ledger, write_line
 from kale_tasks.runner.order import mark_keys, unfinished_keys
 from kale_tasks.runner.removal import Removed, matching_uids, remove_rows
@@ -40,9 +41,11 @@ def _commit_once(run: Run, made: Plan, sealed: SealedRun) -> Committed:
             f"Another run committed {run.partition} since this one planned. Its work is kept; run the step again to "
             f"build on the current rows."
         )
-    if is_withdrawn(run.lake.storage, run.folder):
+    with ThreadPoolExecutor() as at_once:
+        removal, withdrawn = at_once.submit(matcher, run.lake), is_withdrawn(run.lake.storage, run.folder)
+    if withdrawn:
         raise Conflict(f"The files of {run.partition} {run.fingerprint} were deleted as unused. Run the step again.")
-    current, revision = _without_removed_rows(run, sealed)
+    current, revision = _without_removed_rows(run, sealed, removal.result())
     new = replace(current.record(), revision=revision)
     paths = current.paths(step.table)
     return swap(
@@ -51,9 +54,8 @@ def _commit_once(run: Run, made: Plan, sealed: SealedRun) -> Committed:
     )
 
 
-def _without_removed_rows(run: Run, sealed: SealedRun) -> tuple[SealedRun, str]:
+def _without_removed_rows(run: Run, sealed: SealedRun, removal: Matcher) -> tuple[SealedRun, str]:
     """Return the sealed run without rows that were taken down since it was made, and the name of that revision."""
-    removal = matcher(run.lake)
     if run.inputs.get("takedowns", removal.content) != removal.content:
         raise Conflict(f"Rows were taken down since {run.partition} was planned. Run {run.step.name} again.")
     if not removal.content or run.step.keep:
