@@ -39,6 +39,7 @@ floors: env  ## Compare the tables in bench/ with bench/floors.yaml; FLOORS=run 
 
 nightly: env vllm  ## The longest tests and all floors, measured again; the log goes to bench/nightly
 	@scripts/system test
+	@scripts/stamps
 	@scripts/bench-env
 	@mkdir -p bench/nightly
 	@OPERATION_SEQUENCES=300 OPERATIONS_LOG=bench/nightly/$(DAY)-operations.log HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \

@@ -1,10 +1,11 @@
 """Hook of mkdocs: pages that are made from code, so that they cannot be out of date.
 
 `index.md` is the README; `contributing.md` and `changelog.md` are the files of the same name beside it. The reference
-of commands, settings, recipes and reasons comes from the package itself.
+of commands, settings, recipes and reasons comes from the package itself. `docs_pictures` makes the pictures.
 """
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages |= {"reference/recipes.md": recipes(), "reference/reasons.md": reasons()}
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
+    for name, data in _pictures().items():
+        files.append(File.generated(config, f"pictures/{name}", content=data))
     return files
+
+
+def _pictures() -> dict[str, bytes]:
+    sys.path.insert(0, str(ROOT))  # for the photographs of the tests
+    from scripts.docs_pictures import pictures
+
+    return pictures()
 
 
 def _moved(path: str) -> str:

@@ -137,7 +137,8 @@ class AskStep(RowHandler, PassStep):
         return [n for n in self._ids if n in of_each or (n in self._shown and not self.recipe.may_be_empty(n))]
 
     def _source(self, work: CaptionChunk, row: RowTexts, item: Row) -> Mapping[str, Any]:
-        known, flags = [row.first(name) for name in self._ids], row.order_flags(self._reads)
+        flags = row.order_flags(self._reads)
+        known = [row.first(name) for name in self._ids if name != self.ask.among]
         fallback = self._fallback(work, row, [*flags, f"fallback_{self.ask.otherwise}"])
         texts = [text for name in self._shown for text in row.texts[name]]
         return {

@@ -11,6 +11,7 @@ from functools import cache, cached_property
 
 from kale_tasks.recipes.parts import Clean, Prompt
 from kale_tasks.text.language import detect_language
+from kale_tasks.text.personal import mask_personal
 from kale_tasks.text.sentences import is_whole, sentences
 from kale_tasks.text.words import pattern
 
@@ -107,6 +108,12 @@ def _leak(text: str, context: RuleContext) -> str:
     return "".join(s for s in sentences(text) if not context.cleaner.leaks(s))
 
 
+def _pii(text: str, context: RuleContext) -> str:
+    how = context.cleaner.options.pii
+    masked = mask_personal(text) if how else text
+    return "" if how == "drop" and masked != text else masked
+
+
 def _loop(text: str, context: RuleContext) -> str:
     text = "".join(_unrepeated(text))
     found = list(_WORD.finditer(text))
@@ -163,6 +170,7 @@ RULES: dict[str, Callable[[str, RuleContext], str]] = {
     "tail": _tail,
     "language": _language,
     "length": _length,
+    "pii": _pii,
 }
 
 

@@ -12,14 +12,27 @@ from typing import TYPE_CHECKING, Any, cast
 
 from kale_tasks.captions.ask import AskStep
 from kale_tasks.captions.chunk import ChunkRows
+from kale_tasks.captions.embed import EmbedStep
 from kale_tasks.captions.passes import LocalPass, PassStep, RowTexts, carried
 from kale_tasks.captions.rows import Row
+from kale_tasks.captions.select import SelectStep
 from kale_tasks.captions.verify import VerifyStep
 from kale_tasks.experts.base import ExpertRow, open_expert, open_scorer, values_of
 from kale_tasks.experts.host import Answers, Host, HostedRow
 from kale_tasks.imaging import BrokenImage, decode_rgb
-from kale_tasks.recipes.passes import CHOICE, AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
+from kale_tasks.recipes.passes import (
+    CHOICE,
+    AnyPass,
+    AskPass,
+    EmbedPass,
+    ExpertPass,
+    PickPass,
+    ScorePass,
+    SelectPass,
+    VerifyPass,
+)
 from kale_tasks.recipes.recipe import Recipe, load_recipe
+from kale_tasks.text.personal import mask_personal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,6 +67,9 @@ class ExpertStep(LocalPass):
         models = [self._expert.model] if self._expert.reads_images else []
         found: defaultdict[str, list[Row]] = defaultdict(list)
         for value in answers.values.to_pylist():
+            if (value := self._without_personal_data(value)) is None:
+                dropped["pii"] += 1
+                continue
             known, data = found[value["uid"]], json.loads(value["data"] or "{}")
             more = {
                 "item": f"{len(known):02d}",
@@ -64,8 +80,21 @@ class ExpertStep(LocalPass):
             more["data"] = json.dumps(data, ensure_ascii=False) if data else None
             known.append(self.text_row(work.run.key, value["uid"], value["text"], **more))
         dropped.update(answers.failed.values())
-        dropped["nothing_found"] += sum(row.uid not in found and row.uid not in answers.failed for row in rows)
+        seen = {*answers.values["uid"].to_pylist(), *answers.failed}
+        dropped["nothing_found"] += sum(row.uid not in seen for row in rows)
         return [text for row in rows for text in found.get(row.uid, ())]
+
+    def _without_personal_data(self, value: Row) -> Row | None:
+        """Return a value as the pass wants it: as it is, masked and flagged, or None if it has personal data."""
+        data = json.loads(value["data"] or "{}")
+        texts = [value["text"], data.get("read", "")]
+        masked = [mask_personal(text) for text in texts]
+        if not self._pass.pii or masked == texts:
+            return value
+        if self._pass.pii == "drop":
+            return None
+        data |= {"flags": [*data.get("flags", ()), "pii"], **({"read": masked[1]} if "read" in data else {})}
+        return {**value, "text": masked[0], "data": json.dumps(data, ensure_ascii=False)}
 
     def _ask(self, work: ChunkRows, rows: Sequence[RowTexts]) -> Answers:
         if not rows or not self._expert.reads_images:
@@ -176,7 +205,8 @@ class PickStep(LocalPass):
 
 
 _STEPS: dict[type[AnyPass], type[PassStep]] = {
-    AskPass: AskStep, ExpertPass: ExpertStep, ScorePass: ScoreStep, PickPass: PickStep, VerifyPass: VerifyStep,
+    AskPass: AskStep, ExpertPass: ExpertStep, EmbedPass: EmbedStep, SelectPass: SelectStep, ScorePass: ScoreStep,
+    PickPass: PickStep, VerifyPass: VerifyStep,
 }  # fmt: skip
 
 

@@ -19,13 +19,13 @@ from kale_tasks.captions.rows import Row
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig
-from kale_tasks.experts.base import ORDERS, open_expert, open_scorer
+from kale_tasks.experts.base import ORDERS, open_embedder, open_expert, open_scorer
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.passes import RULES_ONLY, AnyPass, AskPass, ExpertPass, ScorePass, VerifyPass
+from kale_tasks.recipes.passes import RULES_ONLY, AnyPass, AskPass, EmbedPass, ExpertPass, ScorePass, VerifyPass
 from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.recipes.slots import COLUMNS, SlotText, SlotValue
 from kale_tasks.runner.run import Run
@@ -34,8 +34,9 @@ from kale_tasks.text.alttext import PromptAlt, prepare_alt
 from kale_tasks.text.words import RULES
 
 PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")  # of a text, as its maker filled it
-# Flags of a text that strangers may have had a hand in; texts that are made of it have them too.
-_HANDED_ON = ("alt_orders", "context_orders", "text_orders", "injected")
+# Flags of a text that strangers may have had a hand in, or of a row that a selection kept in spite of what it is; texts
+# that are made of it have them too.
+_HANDED_ON = ("alt_orders", "context_orders", "text_orders", "injected", "near_copy", "evaluation_image")
 _READ = ["uid", "item", "n", "text", "score", "data", "models", "flags", *PROVENANCE]
 
 
@@ -120,7 +121,7 @@ def carried(text: Row) -> Row:
 def pass_id(recipe: Recipe, name: str) -> str:
     """Identify a pass: equal for passes of equal name and block that read the same."""
     one = recipe.find(name)
-    known: dict[str, Any] = {"block": one.semantic(), "reads": [_read_id(recipe, read) for read in one.reads()]}
+    known: dict[str, Any] = {"block": one.semantic(), "reads": [_read_id(recipe, read) for read in one.needs()]}
     if isinstance(one, AskPass):
         spec = recipe.models[one.ask]
         known["block"] = {**known["block"], "ask": {**spec.semantic(), "model": pinned(spec.model)}}
@@ -133,9 +134,11 @@ def pass_id(recipe: Recipe, name: str) -> str:
 
 
 def _identity(one: AnyPass) -> dict[str, str]:
-    """What the results of an expert or a scorer depend on besides its options."""
+    """What the results of an expert, an embedder or a scorer depend on besides its options."""
     if isinstance(one, ExpertPass):
         return {"identity": open_expert(one.expert, one.options).identity}
+    if isinstance(one, EmbedPass):
+        return {"identity": open_embedder(one.embed, one.options).identity}
     if isinstance(one, ScorePass | VerifyPass) and one.by != RULES_ONLY:
         return {"identity": open_scorer(one.by, one.options).identity}
     return {}
@@ -181,7 +184,7 @@ class PassStep(Step):
         self.recipe, self.one = recipe, recipe.find(name)
         self.name = pass_id(recipe, name)  # type: ignore[misc]
         self.slice = {"pass": self.name}  # type: ignore[misc]
-        self._reads = list(dict.fromkeys(self.one.reads()))
+        self._reads = list(dict.fromkeys(self.one.needs()))
         self._ids = {read: pass_id(recipe, read) for read in self._passes()}
         self._with_pairs = isinstance(self.one, ExpertPass) or any(read in COLUMNS for read in self._reads)
 
@@ -199,11 +202,15 @@ class PassStep(Step):
         return row_chunks(run.settings, run.rows("images").count)
 
     def rows(self, work: ChunkRows, number: int) -> tuple[Counter[str], list[RowTexts]]:
-        """Read the rows of a part; those of other splits and without an image are dropped."""
+        """Read the rows of a part; those of other splits, without an image or not chosen are dropped."""
         of_experts = {one.name for one in self.recipe.passes if isinstance(one, ExpertPass)}
         _, dropped, found = read_texts(
             work, number, self._ids, with_pairs=self._with_pairs, read_off=of_experts & self._ids.keys()
         )
+        if among := self.one.among:
+            chosen = [row for row in found if row.texts[among]]
+            dropped["not_chosen"] += len(found) - len(chosen)
+            found = chosen
         return dropped, found
 
     def text_row(self, key: str, uid: str, text: str, **more: Any) -> Row:

@@ -12,6 +12,7 @@ from kale_tasks.captions.steps import pass_specs
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.commit import Moved, discard
 from kale_tasks.lake.holds import read_hold
+from kale_tasks.lake.index import LOOKS
 from kale_tasks.lake.maintain import WITHDRAWN
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
@@ -83,14 +84,13 @@ def _planned(lake: Lake, key: str) -> Iterator[str]:
 def _discarded(lake: Lake, partition: Partition) -> bool:
     if read_hold(lake.storage, partition):
         return False
-    committed = lake.committed(partition.table, partition.key, partition.columns)
-    side = Partition.of("quarantine", partition.key, {"step": partition.columns["pass"]})
-    quarantined = lake.committed(side.table, side.key, side.columns)
+    sides = [Partition.of("quarantine", partition.key, {"step": partition.columns["pass"]})]
+    sides += [Partition.of(LOOKS, partition.key, partition.columns)] if LOOKS in lake.tables() else []
+    found = [(one, lake.committed(one.table, one.key, one.columns)) for one in (partition, *sides)]
     try:
-        if committed:
-            discard(lake, partition, committed)
-        if quarantined:
-            discard(lake, side, quarantined)
+        for one, committed in found:
+            if committed:
+                discard(lake, one, committed)
     except Moved:
         return False  # somebody has made it again just now
     return True

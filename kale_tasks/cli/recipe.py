@@ -24,7 +24,7 @@ def show(recipe: Name, json: AsJson = False) -> None:
     from kale_tasks.recipes.recipe import drawing, load_recipe
 
     found = load_recipe(recipe)
-    passes = [{"name": one.name, "verb": one.verb, "reads": list(dict.fromkeys(one.reads()))} for one in found.passes]
+    passes = [{"name": one.name, "verb": one.verb, "reads": list(dict.fromkeys(one.needs()))} for one in found.passes]
     answer = {"about": found.about, "passes": passes, "caption": found.caption, "also": found.also}
     say(answer, json, "\n".join([found.about.strip(), *drawing(found)]))
 
@@ -32,14 +32,15 @@ def show(recipe: Name, json: AsJson = False) -> None:
 @app.command()
 def lint(files: Files = None, json: AsJson = False) -> None:
     """List what is wrong with recipe files, by line. Exit code 2: something is."""
-    from kale_tasks.experts.base import EXPERTS, SCORERS, open_expert, open_scorer
+    from kale_tasks.experts.base import EMBEDDERS, EXPERTS, SCORERS, open_embedder, open_expert, open_scorer
     from kale_tasks.recipes.files import recipe_path, shipped_recipes
     from kale_tasks.recipes.read import Installed, recipe_problems
 
     paths = files or [recipe_path(name) for name in shipped_recipes()]
     installed = {
-        "expert": Installed(EXPERTS.names, open_expert),
-        "score": Installed(SCORERS.names, open_scorer),
+        "expert": Installed("expert", EXPERTS.names, open_expert),
+        "embed": Installed("embedder", EMBEDDERS.names, open_embedder),
+        "score": Installed("scorer", SCORERS.names, open_scorer),
     }
     found = [problem for path in paths for problem in recipe_problems(recipe_path(str(path)), installed)]
     say(found, json, "\n".join(found) or f"{len(paths)} recipes, no problems.")

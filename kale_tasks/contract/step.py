@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartMeta
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.settings.model import Settings
@@ -32,9 +33,11 @@ class Step(ABC):
         return Partition.of(self.table, key, self.slice)
 
     def side_slice(self, table: str) -> Mapping[str, Any]:
-        """The slice of its rows in a side table, of the recipe if it is a step of one."""
+        """The slice of its rows in a side table: of quarantine, its name, with the recipe if it is a step of one."""
+        if table != "quarantine":
+            return {column: self.slice[column] for column in TABLES[table].partition[1:]}
         recipe = self.slice.get("recipe")
-        return {"step": f"{self.name}@{recipe}" if recipe else self.name} if table == "quarantine" else {}
+        return {"step": f"{self.name}@{recipe}" if recipe else self.name}
 
     @abstractmethod
     def config(self, settings: Settings) -> Mapping[str, Any]:

@@ -84,6 +84,8 @@ class Tags(_Packaged, Expert):
 class ImageEmbedder(_Packaged, Embedder):
     """Encodes an image as the 1,280 features before the classes."""
 
+    same = 0.85
+
     def vectors(self, rows: Sequence[ExpertRow]) -> Floats:
         """Return the vector of each image."""
         return self.loaded.see([row.image for row in rows if row.image]).vectors

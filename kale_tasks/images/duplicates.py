@@ -1,6 +1,6 @@
 """Comparisons between images: placeholders and near duplicates within a key, and images of an evaluation set."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -11,13 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.contract.types import Part, Quarantined
-from kale_tasks.errors import BadConfig
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.outcomes import outcome_counts
 from kale_tasks.images.reasons import ImageError, Reason
-from kale_tasks.lake.landing import landing_storage, sampled_content
+from kale_tasks.lake.evaluation import evaluation_images
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.receipts import Receipt
 from kale_tasks.runner.run import Run
@@ -35,19 +33,13 @@ class EvaluationSet:
 
     def __init__(self, lake: Lake, pool: DecodePool, near_bits: int) -> None:
         self._near_bits = near_bits
-        found = list(pool.threads.map(lambda image: _phash(pool, image), _evaluation_images(lake)))
+        found = list(pool.threads.map(lambda image: _phash(pool, image), evaluation_images(lake)))
         self._hashes = np.array([h for h in found if h is not None], dtype=np.int64).view(np.uint64)
 
     def contains(self, phash: int) -> bool:
         """Return whether the set has this image or a near duplicate of it."""
         one = np.array([phash], dtype=np.int64).view(np.uint64)
         return bool((np.bitwise_count(self._hashes ^ one) <= self._near_bits).any())
-
-
-def evaluation_content(lake: Lake) -> str | None:
-    """Return a hash of the evaluation set's files; None without an evaluation set."""
-    files = _evaluation_files(lake)
-    return sampled_content(landing_storage(lake.settings), files) if files else None
 
 
 def placeholders(sha256: Hashes, count: int) -> _Mask:
@@ -156,28 +148,6 @@ def _read_part(run: Run, table: str, receipt: Receipt, columns: list[str] | None
 
 def _prefixes(hashes: list[str | None]) -> Hashes:
     return np.array([int(h[:16], 16) if h else 0 for h in hashes], dtype=np.uint64)
-
-
-def _evaluation_images(lake: Lake) -> Sequence[bytes]:
-    storage = landing_storage(lake.settings)
-    images: list[bytes] = []
-    for entry in _evaluation_files(lake):
-        with storage.arrow.open_input_file(entry.path) as file:
-            images += [image for image in pq.read_table(file, columns=["image"])["image"].to_pylist() if image]
-    return images
-
-
-def _evaluation_files(lake: Lake) -> list[Entry]:
-    folder = lake.settings.images.evaluation
-    if folder is None:
-        return []
-    found = sorted(landing_storage(lake.settings).entries(folder), key=lambda e: e.path)
-    found = [entry for entry in found if entry.path.endswith(".parquet")]
-    if not found:
-        raise BadConfig(
-            f"images.evaluation: no Parquet file in {folder} below the landing folder. Name another folder, or null."
-        )
-    return found
 
 
 def _phash(pool: DecodePool, image: bytes) -> int | None:

@@ -9,11 +9,12 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.experts.faces import Faces
 from kale_tasks.images.adopt import archive_files
 from kale_tasks.images.decode_pool import DecodePool
-from kale_tasks.images.duplicates import EvaluationSet, evaluation_content, finalize
+from kale_tasks.images.duplicates import EvaluationSet, finalize
 from kale_tasks.images.fetch_loop import fetch_parts
 from kale_tasks.images.open_parts import PartOpener, close_part
 from kale_tasks.images.outcomes import require_images, summary
 from kale_tasks.images.refused import RefusedImages
+from kale_tasks.lake.evaluation import evaluation_content
 from kale_tasks.lake.landing import landing_storage, sampled_content
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake

@@ -4,7 +4,7 @@ Built-in rules and rules of other packages are parts of the registry RULES. docs
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from kale_tasks.ingest.suspects import suspects
 from kale_tasks.registry import Registry
 from kale_tasks.settings.ingest import Ingest, Rules
 from kale_tasks.text.language import UNSURE
+from kale_tasks.text.personal import PersonalPatterns
 
 
 class PairRow(NamedTuple):
@@ -170,15 +171,12 @@ class Spam:
         return bool(found) and any(start >= found[0][0] for _, start in found)
 
 
-class PersonalData:
-    """Finds and masks e-mail addresses, phone and card numbers; as a rule it drops rows that have any."""
-
-    def __init__(self, patterns: Mapping[str, str]) -> None:
-        self._patterns = [(re.compile(pattern, re.I), f"[{mark}]") for mark, pattern in patterns.items()]
+class PersonalData(PersonalPatterns):
+    """Drops rows whose text has personal data."""
 
     def suspects(self, texts: pa.Array, folded: pa.Array) -> list[bool]:
         """Return which texts may have personal data."""
-        return suspects(_either([p.pattern for p, _ in self._patterns]), texts)
+        return suspects(_either([p.pattern for p, _ in self.patterns]), texts)
 
     def __call__(self, row: PairRow) -> bool:
         """Return whether the text has personal data."""
@@ -189,21 +187,6 @@ class PersonalData:
         column = pa.array(texts, pa.string())
         suspects = self.suspects(column, column)
         return [self.mask(text) if some else text for text, some in zip(texts, suspects, strict=True)]
-
-    def mask(self, text: str) -> str:
-        """Replace each match by its mark, such as `[email]`."""
-        if "@" not in text and not any(c.isdigit() for c in text):
-            return text
-        for pattern, mark in self._patterns:
-            text = pattern.sub(_card_mark if mark == "[card]" else mark, text)
-        return text
-
-
-def _card_mark(found: re.Match[str]) -> str:
-    """Return the mark of a card number, or the text itself if its checksum (Luhn) is wrong."""
-    digits = [int(c) for c in found[0] if c.isdigit()]
-    doubled = sum(sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
-    return "[card]" if (sum(digits[::-2]) + doubled) % 10 == 0 else found[0]
 
 
 class ListedWords:

@@ -1,4 +1,4 @@
-"""The index of deduplication: the entries that each key keeps, and those that it lost to an earlier key.
+"""The indexes of deduplication: the entries that each key keeps, and those that it lost to an earlier key.
 
 An entry that meets an entry of another key belongs to the earlier key, whatever the order of commits.
 """
@@ -13,7 +13,8 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.segments import find, segments_of
 from kale_tasks.lake.snapshot import Snapshot
 
-INDEX = "dedup_index"
+INDEX, LOOKS = "dedup_index", "look_index"
+INDEXES = (INDEX, LOOKS)
 _ENTRY = ["uid", "kind", "hash", "sketch_a", "sketch_b"]
 _MATCHED = ["kind", "hash"]
 

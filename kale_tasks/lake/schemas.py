@@ -120,22 +120,9 @@ TEXTS = TableSpec(
         Column("finish_reason", STRING, "stop or length."),
         _FLAGS,
         _MADE_FROM,
+        Column("vector", VECTOR, "Of a pass that encodes: the vector, of length 1, in steps of 1/2048."),
     ],
     partition=("key", "pass"),
-)
-
-EMBEDDINGS = TableSpec(
-    "embeddings",
-    "a vector that a model made of an image or a text",
-    [
-        _UID,
-        _KEY,
-        Column("expert", STRING, "The encoder: its name, and a hash of its options and its model.", required=True),
-        Column("item", STRING, "What it is the vector of: `image`, or a column or pass.", required=True),
-        Column("vector", VECTOR, "The vector, of length 1."),
-        Column("model", STRING, "Model that made it, as name@revision or with the version of its package."),
-    ],
-    partition=("key", "expert"),
 )
 
 QUARANTINE = TableSpec(
@@ -152,6 +139,13 @@ QUARANTINE = TableSpec(
     partition=("key", "step"),
 )
 
+_ENTRY = [
+    Column("hash", LONG, "64-bit hash of the value.", required=True),
+    Column("sketch_a", LONG, "Of text, meaning and look: first half of the 128 bits by which two rows are compared."),
+    Column("sketch_b", LONG, "Second half."),
+    Column("owner", STRING, "Null: this key keeps the entry. Otherwise the earlier key to which it was lost."),
+]
+
 DEDUP_INDEX = TableSpec(
     "dedup_index",
     "one hash of a pair: a kept pair, or one lost to an earlier key",
@@ -159,11 +153,21 @@ DEDUP_INDEX = TableSpec(
         _UID,
         _KEY,
         Column("kind", STRING, "uid, url, sha256, facts, text or meaning.", required=True),
-        Column("hash", LONG, "64-bit hash of the value.", required=True),
-        Column("sketch_a", LONG, "Of text and meaning: first half of the 128 bits by which two rows are compared."),
-        Column("sketch_b", LONG, "Second half."),
-        Column("owner", STRING, "Null: this key keeps the entry. Otherwise the earlier key to which it was lost."),
+        *_ENTRY,
     ],
+)
+
+LOOK_INDEX = TableSpec(
+    "look_index",
+    "one hash of an image that a pass chose, or of one that it lost to an earlier key",
+    [
+        _UID,
+        _KEY,
+        Column("pass", STRING, "The pass that chose it.", required=True),
+        Column("kind", STRING, "look: where its vector is.", required=True),
+        *_ENTRY,
+    ],
+    partition=("key", "pass"),
 )
 
 MODELS = TableSpec(
@@ -238,6 +242,6 @@ RUNS = TableSpec(
 TABLES = {
     spec.name: spec
     for spec in (
-        PAIRS, IMAGES, EMBEDDINGS, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, MODELS, RELEASES, RUNS,
+        PAIRS, IMAGES, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, LOOK_INDEX, MODELS, RELEASES, RUNS,
     )
 }  # fmt: skip

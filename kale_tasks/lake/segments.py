@@ -1,4 +1,4 @@
-"""Sorted copies of the index of deduplication, in which a key finds what it shares with earlier keys by binary search.
+"""Sorted copies of the indexes of deduplication: a key finds what it shares with earlier keys by binary search.
 
 A segment holds the entries that some consecutive keys keep, sorted by hash. Which keys a segment holds follows from the
 names of the keys, so that a new or a late key changes few segments, and any number of keys make a few of them for each
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.parts import read_columns
-from kale_tasks.lake.schemas import DEDUP_INDEX
+from kale_tasks.lake.schemas import DEDUP_INDEX, LOOK_INDEX
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.folder import FolderStorage
@@ -117,8 +118,11 @@ def find(storage: Storage, segment: Segment, hashes: Longs) -> pa.Table:
 
 def unused_segments(lake: Lake) -> list[Entry]:
     """Return the stored segments that a key after all others would not need."""
-    indexes = {partition.key: index for partition, index in Snapshot.open_all(lake, DEDUP_INDEX.name).items()}
-    needed = {segment.path for segment in segments_of(indexes)}
+    indexes: dict[tuple[Any, ...], dict[str, Snapshot]] = {}
+    for name in (DEDUP_INDEX.name, *({LOOK_INDEX.name} & set(lake.tables()))):
+        for partition, index in Snapshot.open_all(lake, name).items():
+            indexes.setdefault((name, *partition.slice), {})[partition.key] = index
+    needed = {segment.path for of_one in indexes.values() for segment in segments_of(of_one)}
     return [entry for entry in lake.storage.entries(FOLDER) if entry.path not in needed]
 
 

@@ -62,6 +62,9 @@ class Clean(Section):
     min_words: int = neutral(0, default=4, ge=0)
     max_words: int = Field(default=250, ge=1)
     lexicon: list[str] = neutral([], "Additional phrases that reveal a leaked prompt.", default=[])
+    pii: Literal["mask", "drop"] | None = neutral(
+        None, "What becomes of an answer with personal data: it is masked, or refused; null: nothing.", default=None
+    )
 
 
 class ModelSpec(Section):

@@ -17,14 +17,37 @@ UNSUPPORTED = "unsupported"  # the key of a judge's answer
 
 
 class Pass(Section):
-    """What all passes have: a name, and when they run."""
+    """What all passes have: a name, and the rows that they see."""
 
     verb: ClassVar[str]
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    among: str | None = neutral(
+        None, "A pass: only rows for which it has a text are seen, such as those of a selection.", default=None
+    )
 
     def reads(self) -> Iterator[str]:
-        """Yield every name that the pass reads: columns, and passes before it."""
+        """Yield every name that its texts are made of: columns, and passes before it."""
         yield from ()
+
+    def needs(self) -> Iterator[str]:
+        """Yield every name that the pass reads, for its texts or to know its rows."""
+        yield from self.reads()
+        yield from [self.among] if self.among else ()
+
+
+class _WithOptions(Pass):
+    """What takes further fields as options of a part of a registry."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the part."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def semantic(self) -> dict[str, Any]:
+        """Return the fields that change its rows; its options are among them."""
+        return {**super().semantic(), **self.options}
 
 
 class AskPass(Prompted, Pass):
@@ -75,21 +98,74 @@ class AskPass(Prompted, Pass):
         return self.image is True and not (self.for_each or self.parse or self.when)
 
 
-class ExpertPass(Pass):
+class ExpertPass(_WithOptions):
     """Looks values up in a table, or lets a small model find them. Further fields are options of the expert."""
 
     verb: ClassVar[str] = "expert"
-    model_config = ConfigDict(extra="allow")
     expert: str
+    pii: Literal["mask", "drop"] | None = neutral(
+        None, "What becomes of a value with personal data: it is masked, or left out; null: nothing.", default=None
+    )
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of the expert."""
-        return dict(self.__pydantic_extra__ or {})
 
-    def semantic(self) -> dict[str, Any]:
-        """Return the fields that change its values; its options are among them."""
-        return {**super().semantic(), **self.options}
+class EmbedPass(_WithOptions):
+    """Encodes the image, or a text, as a vector. Further fields are options of the embedder."""
+
+    verb: ClassVar[str] = "embed"
+    embed: str = Field(description="An embedder.")
+    text: str | None = neutral(
+        None, "Of an embedder of texts: the column or pass whose first text is encoded.", default=None
+    )
+
+    def reads(self) -> Iterator[str]:
+        """Yield the text that is encoded."""
+        yield from [self.text] if self.text else ()
+
+
+class SelectPass(Pass):
+    """Chooses rows by their vectors: without copies and evaluation images, and a few of each cluster."""
+
+    verb: ClassVar[str] = "select"
+    select: str = Field(description="An `embed` pass.")
+    copies: Literal["flag", "drop"] | None = neutral(
+        None, "What becomes of near copies of an earlier row; null: they are not looked for.", default=None
+    )
+    earlier: bool = neutral(False, "Look for copies among the rows that earlier keys kept, too.", default=False)
+    evaluation: Literal["flag", "drop"] | None = neutral(
+        None, "What becomes of images of the evaluation set `images.evaluation` and of their copies.", default=None
+    )
+    cosine: float | None = neutral(
+        None, "Vectors with at least this cosine are copies; null: as the embedder says.", default=None, gt=0, lt=1
+    )
+    clusters: int | None = neutral(None, "Clusters of a key; null: the square root of its rows.", default=None, ge=1)
+    best: int | None = neutral(None, "Keep this many rows of each cluster.", default=None, ge=1)
+    share: float | None = neutral(
+        None, "Keep this share of the rows, of each cluster as many as of any other.", default=None, gt=0, lt=1
+    )
+    keep: Literal["typical", "diverse"] = neutral(
+        "typical",
+        "Which rows of a cluster: those next to its centre, or some at all distances from it.",
+        default="typical",
+    )
+
+    def reads(self) -> Iterator[str]:
+        """Yield the vectors."""
+        yield self.select
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "SelectPass":
+        if not (self.copies or self.evaluation or self.best or self.share):
+            raise ValueError("`select` needs `copies`, `evaluation`, `best` or `share`: without them it keeps all rows")
+        if self.among:
+            raise ValueError("`select` compares all rows that have a vector: give `among` to the `embed` pass")
+        if self.best and self.share:
+            raise ValueError("give `best`, rows of each cluster, or `share`, a part of all rows")
+        if self.earlier and not self.copies:
+            raise ValueError("`earlier` says where copies are looked for: give `copies`, too")
+        clustered = self.best or self.share
+        if not clustered and (self.clusters or self.keep != "typical"):
+            raise ValueError("`clusters` and `keep` need `best` or `share`")
+        return self
 
 
 class ScorePass(Pass):
@@ -189,5 +265,6 @@ class VerifyPass(Pass):
         return self
 
 
-AnyPass = AskPass | ExpertPass | ScorePass | PickPass | VerifyPass
-PASSES: dict[str, type[AnyPass]] = {cls.verb: cls for cls in (AskPass, ExpertPass, ScorePass, PickPass, VerifyPass)}
+AnyPass = AskPass | ExpertPass | EmbedPass | SelectPass | ScorePass | PickPass | VerifyPass
+_KINDS: tuple[type[AnyPass], ...] = (AskPass, ExpertPass, EmbedPass, SelectPass, ScorePass, PickPass, VerifyPass)
+PASSES: dict[str, type[AnyPass]] = {cls.verb: cls for cls in _KINDS}

@@ -20,9 +20,11 @@ from kale_tasks.recipes.passes import (
     UNSUPPORTED,
     AnyPass,
     AskPass,
+    EmbedPass,
     ExpertPass,
     PickPass,
     ScorePass,
+    SelectPass,
     VerifyPass,
 )
 from kale_tasks.recipes.slots import COLUMNS, slot_problems
@@ -33,10 +35,11 @@ _SHOWN_TO_STUDENTS = {"alt"}  # in stage 2, besides the image
 
 
 class Installed(NamedTuple):
-    """The experts or scorers that are installed: their names, and how one is made of its options."""
+    """The experts, embedders or scorers that are installed: their names, and how one is made of its options."""
 
+    kind: str
     names: Sequence[str]
-    open: Callable[[str, Mapping[str, Any]], object]
+    open: Callable[[str, Mapping[str, Any]], Any]
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def recipe_problems(path: Path, installed: Mapping[str, Installed] | None = None) -> list[str]:
     """List what is wrong with a recipe file, in order of lines.
 
-    `installed` has the experts and scorers, by verb; without it they are not looked at.
+    `installed` has the experts, embedders and scorers, by verb; without it they are not looked at.
     """
     return _parsed(path, installed or {})[1]
 
@@ -134,7 +137,7 @@ def _check_names(file: RecipeFile, passes: Sequence[AnyPass], models: Sequence[s
         if isinstance(one, AskPass):
             _check_ask(file, one, where, models)
         try:
-            reads = list(one.reads())
+            reads = list(one.needs())
         except BadConfig as error:
             file.report((*where, "when"), str(error).rstrip("."))
             continue
@@ -144,6 +147,11 @@ def _check_names(file: RecipeFile, passes: Sequence[AnyPass], models: Sequence[s
         scores = {other.name for other in passes if isinstance(other, ScorePass)}
         if isinstance(one, PickPass) and one.of and one.of in names and one.of not in scores:
             file.report((*where, "of"), f"'{one.of}' is no score pass")
+        encoding = {other.name for other in passes if isinstance(other, EmbedPass)}
+        if isinstance(one, SelectPass) and one.select in names and one.select not in encoding:
+            file.report((*where, "select"), f"'{one.select}' is no embed pass")
+        for read in [] if isinstance(one, SelectPass) else sorted(encoding.intersection(reads)):
+            file.report(_place(file, where, read), f"'{read}' makes vectors, no texts: only `select` reads it")
     asked = {one.ask for one in passes if isinstance(one, AskPass)}
     for name in models:
         if name not in asked:
@@ -170,17 +178,21 @@ def _check_installed(
     for at, one in enumerate(passes):
         rates = isinstance(one, ScorePass) or (isinstance(one, VerifyPass) and one.by != RULES_ONLY)
         known = installed.get("score" if rates else one.verb)
-        if known is None or not (rates or isinstance(one, ExpertPass)):
+        if known is None or not (rates or isinstance(one, ExpertPass | EmbedPass)):
             continue
-        assert isinstance(one, ExpertPass | ScorePass | VerifyPass)
-        field, kind = ("by", "scorer") if rates else ("expert", "expert")
+        assert isinstance(one, ExpertPass | EmbedPass | ScorePass | VerifyPass)
+        field = "by" if rates else one.verb
         if (name := getattr(one, field)) not in known.names:
-            file.report(("passes", at, field), f"there is no {kind} '{name}'{near(name, known.names)}")
+            file.report(("passes", at, field), f"there is no {known.kind} '{name}'{near(name, known.names)}")
             continue
         try:
-            known.open(name, one.options)
+            part = known.open(name, one.options)
         except BadConfig as error:
             file.report(("passes", at), str(error).rstrip("."))
+            continue
+        if isinstance(one, EmbedPass) and part.reads_images == bool(one.text):
+            wanted = "images: it takes no `text`" if part.reads_images else "texts: say which by `text`, such as alt"
+            file.report(("passes", at), f"the embedder '{name}' encodes {wanted}")
     for name, spec in models.items():
         try:
             check_name(spec.model)
@@ -237,10 +249,10 @@ def _check_published(file: RecipeFile, passes: Sequence[AnyPass], also: Sequence
         if name not in names:
             place: Where = where if isinstance(where, tuple) else (where,)
             file.report(place, f"there is no pass '{name}'{near(str(name), names)}")
-    read = {name for one in passes for name in one.reads()}
+    read = {name for one in passes for name in one.needs()}
     read |= {caption, *also, *(lesson.answer for lesson in student.lessons)}
     for at, one in enumerate(passes):
-        if one.name not in read:
+        if one.name not in read and not isinstance(one, EmbedPass):  # vectors may be wanted for themselves
             file.report(("passes", at), f"nothing reads the pass '{one.name}'")
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from kale_tasks.errors import BadConfig
 from kale_tasks.recipes.files import recipe_path
 from kale_tasks.recipes.parts import Lesson, ModelSpec, Student, Task
-from kale_tasks.recipes.passes import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, VerifyPass
+from kale_tasks.recipes.passes import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, SelectPass, VerifyPass
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.settings.section import Section
@@ -57,11 +57,11 @@ class Recipe(Section):
         return {name}.union(*(self.sources(read) for read in self.find(name).reads()))
 
     def may_be_empty(self, name: str) -> bool:
-        """Whether a pass may find nothing in a row: experts, and what rates or picks only what these find."""
+        """Whether a pass may find nothing in a row: experts, selections, and what rates or picks what experts find."""
         one = self.find(name)
         if isinstance(one, ScorePass | PickPass):
             return all(self.may_be_empty(read) for read in one.reads() if read not in COLUMNS)
-        return isinstance(one, ExpertPass)
+        return isinstance(one, ExpertPass | SelectPass)
 
     @property
     def dense(self) -> str | None:
@@ -107,7 +107,7 @@ def _branch(recipe: Recipe, name: str, indent: str, title: str = "") -> Iterator
         return
     one = recipe.find(name)
     yield f"{indent}{title}{name} ({_described(recipe, one)})"
-    for read in dict.fromkeys(one.reads()):
+    for read in dict.fromkeys(one.needs()):
         yield from _branch(recipe, read, f"{indent}  ")
 
 

@@ -8,7 +8,7 @@ from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.commit import Swap, read_base, retry_moved, swap
-from kale_tasks.lake.index import INDEX
+from kale_tasks.lake.index import INDEXES
 from kale_tasks.lake.marks import delete_mark, marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
@@ -97,7 +97,7 @@ def _swap_side(lake: Lake, step: Step, key: str, name: str) -> None:
     sealed = read_committed(lake.storage, step.table, key, main)
     if sealed is None or not (current or sealed.paths(name)):
         return
-    if name == INDEX:
+    if name in INDEXES:
         mark_keys(lake, step, key, main, sealed)
     new = replace(sealed.record(), rows=sealed.rows_of(name), revision=main.revision)
     swap(lake, Swap(name, key, side.columns, step.name, sealed.paths(name), current, new))

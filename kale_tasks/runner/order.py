@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadData
-from kale_tasks.lake.index import INDEX, keys_touched, overtaken
+from kale_tasks.lake.index import INDEXES, keys_touched, overtaken
 from kale_tasks.lake.marks import put_mark
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
@@ -18,12 +18,13 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
     Must come after the swap of the main table, and before the swap of the index: of two commits at once, one sees the
     other, and a commit without its index is one whose marks may be missing.
     """
-    before = lake.opened(Partition.of(INDEX, key))
+    index_of_key = _index(step, key)
+    before = lake.opened(index_of_key)
     if before and before[0].fingerprint == main.fingerprint:
         return  # rows were taken down: their duplicates in later keys must not come back for that
-    former = Snapshot(lake.storage, Partition.of(INDEX, key), *before) if before else None
-    after = sealed.snapshot(lake.storage, Partition.of(INDEX, key))
-    runs = {partition.key: committed for partition, committed in lake.partitions(step.table).items()}
+    former = Snapshot(lake.storage, index_of_key, *before) if before else None
+    after = sealed.snapshot(lake.storage, index_of_key)
+    runs = _runs(lake, step)
     unknown = {name for name, c in runs.items() if name < key and sealed.side_inputs.get(name) != c.fingerprint}
     indexes = _indexes(lake, step, {name: c for name, c in runs.items() if name > key or name in unknown})
     later = {name: index for name, index in indexes.items() if name > key}
@@ -40,21 +41,32 @@ def mark_keys(lake: Lake, step: Step, key: str, main: Committed, sealed: SealedR
 
 def unfinished_keys(lake: Lake, step: Step) -> list[str]:
     """List the keys whose commit was interrupted before its index and its marks were written."""
-    index = {partition.key: committed.version for partition, committed in lake.partitions(INDEX).items()}
-    runs = lake.partitions(step.table)
-    return [p.key for p, committed in runs.items() if committed.rows and index.get(p.key) != committed.version]
+    index = {p: committed.version for p, committed in lake.partitions(_index(step, "").table).items()}
+    runs = _runs(lake, step)
+    return [k for k, committed in runs.items() if committed.rows and index.get(_index(step, k)) != committed.version]
+
+
+def _index(step: Step, key: str) -> Partition:
+    """The partition of the step's index for a key."""
+    name = next(table for table in step.also if table in INDEXES)
+    return Partition.of(name, key, step.side_slice(name))
+
+
+def _runs(lake: Lake, step: Step) -> dict[str, Committed]:
+    return {p.key: committed for p, committed in lake.partitions(step.table).items() if p.within(step.slice)}
 
 
 def _indexes(lake: Lake, step: Step, runs: Mapping[str, Committed]) -> dict[str, Snapshot]:
     # The index of the run that the main table names, also while its own table does not have it yet.
     if not runs:
         return {}
-    found = {partition.key: snapshot for partition, snapshot in Snapshot.open_all(lake, INDEX).items()}
+    everything = Snapshot.open_all(lake, _index(step, "").table)
+    found = {name: everything[_index(step, name)] for name in runs if _index(step, name) in everything}
     for name, committed in runs.items():
         behind = name not in found or found[name].committed.version != committed.version
         if behind and (sealed := read_committed(lake.storage, step.table, name, committed)):
-            found[name] = sealed.snapshot(lake.storage, Partition.of(INDEX, name))
-    return {name: index for name, index in found.items() if name in runs}
+            found[name] = sealed.snapshot(lake.storage, _index(step, name))
+    return found
 
 
 def _mark(key: str, committed: Committed) -> str:

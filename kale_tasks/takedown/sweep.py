@@ -17,6 +17,7 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import tombstones as takedowns
 from kale_tasks.lake.commit import Moved, Swap, move_epoch, read_base, retry_moved, swap
+from kale_tasks.lake.index import LOOKS
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import delete_preview, preview_names
 from kale_tasks.lake.tables import Committed, Lake
@@ -140,8 +141,9 @@ def read_record(lake: Lake, name: str) -> dict[str, Any]:
 class _StoredOfRecipe(Step):
     """A step of some recipe whose rows are committed. It is never run from here."""
 
-    def __init__(self, spec: StepSpec) -> None:
+    def __init__(self, spec: StepSpec, also: Sequence[str]) -> None:
         self.name, self.table, self.slice = spec.name, spec.table, spec.slice  # type: ignore[misc]
+        self.also = tuple(also)  # type: ignore[misc]
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
@@ -169,7 +171,9 @@ def rewritten_steps(lake: Lake) -> list[Step]:
         for p in lake.partitions(table)
         if (spec := spec_of(p))
     }
-    return [*(spec.load() for spec in plain), *map(_StoredOfRecipe, stored.values())]
+    indexed = {p.slice for p in lake.partitions(LOOKS)} if LOOKS in lake.tables() else set()
+    also = [[LOOKS] if slice_ in indexed else [] for _, slice_ in stored]
+    return [*(spec.load() for spec in plain), *map(_StoredOfRecipe, stored.values(), also)]
 
 
 def _check_forms(request: Mapping[str, Sequence[str]]) -> None:

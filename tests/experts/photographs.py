@@ -4,7 +4,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -53,12 +53,35 @@ def photographs() -> dict[str, bytes]:
     return dict(sorted(found.items()))
 
 
+@cache
+def others() -> dict[str, bytes]:
+    """Return the other pictures that the program sorts into categories. No threshold was chosen with them."""
+    found = {
+        path.rpartition("/")[2]: data
+        for path, data in resources("categorization")
+        if path.endswith(".webp") and "/images/" in path and "/monuments/" not in path
+    }
+    return dict(sorted(found.items()))
+
+
 def decoded(longest: int) -> dict[str, Image.Image]:
     """Return the photographs in RGB, no side longer than this."""
-    images = {name: Image.open(io.BytesIO(data)).convert("RGB") for name, data in photographs().items()}
+    return shown(photographs(), longest)
+
+
+def shown(stored: Mapping[str, bytes], longest: int) -> dict[str, Image.Image]:
+    """Decode pictures to RGB, on white where they are transparent, no side longer than this."""
+    images = {name: flat(Image.open(io.BytesIO(data))) for name, data in stored.items()}
     for image in images.values():
         image.thumbnail((longest, longest))
     return images
+
+
+def flat(image: Image.Image) -> Image.Image:
+    """Return a picture in RGB, on white where it is transparent."""
+    if image.mode in ("RGBA", "LA", "P"):
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("RGB")
 
 
 def texts() -> dict[str, str]:
@@ -72,3 +95,18 @@ def texts() -> dict[str, str]:
                     if image and text and f"{of}/{image[1]}" in photographs():
                         found[f"{of}/{image[1]}"] = text[1]
     return dict(sorted(found.items()))
+
+
+@cache
+def licences() -> dict[str, tuple[str, str, str]]:
+    """Return author, licence and source of each photograph by its name, as the program's README files give them."""
+    found = {}
+    for of in _SETS:
+        for path, data in resources(of):
+            if path.endswith("/README"):
+                for block in re.split(r"\n(?=Copyright:)", data.decode()):
+                    known = dict(re.findall(r"^(Copyright|License|Source): *(.*)$", block, re.M))
+                    for file in block.partition("Files:")[2].split():
+                        said = known.get("Copyright", ""), known.get("License", ""), known.get("Source", "")
+                        found[f"{of}/{file.rpartition('/')[2]}"] = said
+    return {name: found[name] for name in photographs() if name in found}

@@ -1,0 +1,98 @@
+"""Finds rows whose vectors are as good as those of an earlier row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kale_tasks.selection.vectors import STEPS, Floats, Vectors
+
+Longs = npt.NDArray[np.int64]
+NONE = -1
+FOUND = pa.schema({"copy_of": pa.int64(), "evaluation": pa.bool_()})
+_HEAD = 64  # dimensions in which pairs are compared first
+_SLACK = STEPS * STEPS // 1000  # more than what float32 loses in a product
+_ROWS = 2048
+_DENSE = 1 / 64  # of all pairs: from here on the product of all costs less than those of single pairs
+_PAIRS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A few directions that hold most of what vectors are, to rule pairs out at a small part of the cost.
+
+    A product is that of the parts in these directions and at most that of the lengths of the rest. So whatever has at
+    least some product, by this bound, is looked at in full, and nothing is missed.
+    """
+
+    directions: Floats
+
+    @classmethod
+    def of(cls, sample: Floats) -> "Basis":
+        """The directions in which a sample is longest."""
+        moments = sample.T.astype(np.float64) @ sample
+        return cls(np.linalg.eigh(moments)[1][:, -_HEAD:].astype(np.float32))
+
+    def heads(self, vectors: Floats) -> Floats:
+        """The parts of vectors in these directions, and the length of the rest."""
+        parts = vectors @ self.directions
+        rest = (vectors * vectors).sum(1) - (parts * parts).sum(1)
+        return np.concatenate([parts, np.sqrt(np.maximum(rest, 0))[:, None]], 1)
+
+
+@dataclass(frozen=True)
+class CopySearch:
+    """What a block of rows is compared with. Can be pickled."""
+
+    vectors: Vectors
+    basis: Basis
+    least: int  # product from which two vectors are copies of each other
+    copies: bool  # whether rows are compared with earlier rows
+    evaluation: Floats  # vectors of evaluation images; none if nobody asks
+
+    def __call__(self, block: int) -> pa.Table:
+        """Return for each row of a block the number of the first row that it is a copy of, and whether it is known
+        from the evaluation set."""
+        rows = self.vectors.read(block)
+        known = first_copies(rows, self.evaluation, self.least, self.basis) if len(self.evaluation) else None
+        found = np.full(len(rows), NONE)
+        start = 0
+        for earlier in range(block + 1 if self.copies else 0):
+            others = rows if earlier == block else self.vectors.read(earlier)
+            left = np.flatnonzero(found == NONE)
+            here = first_copies(rows[left], others, self.least, self.basis, left if earlier == block else None)
+            found[left] = np.where(here == NONE, NONE, here + start)
+            start += len(others)
+        evaluation = np.zeros(len(rows), bool) if known is None else known != NONE
+        return pa.table([pa.array(found), pa.array(evaluation)], schema=FOUND)
+
+
+def first_copies(rows: Floats, others: Floats, least: int, basis: Basis, places: Longs | None = None) -> Longs:
+    """Return for each row the first of the others with at least this product, or NONE.
+
+    With `places`, rows are some of the others, at these places, and only others before them count.
+    """
+    found, heads = np.full(len(rows), NONE), basis.heads(others).T
+    for at in range(0, len(rows), _ROWS):
+        some = rows[at : at + _ROWS]
+        possible = basis.heads(some) @ heads >= least - _SLACK
+        if places is not None:
+            possible &= np.arange(len(others)) < places[at : at + _ROWS, None]
+        one, other = _with_product(some, others, possible, least)
+        hits, first = np.unique(one, return_index=True)  # pairs are in the order of rows, then of others
+        found[at + hits] = other[first]
+    return found
+
+
+def _with_product(rows: Floats, others: Floats, possible: npt.NDArray[np.bool_], least: int) -> tuple[Longs, Longs]:
+    one, other = np.nonzero(possible)
+    if len(one) > _DENSE * possible.size:
+        one, other = np.nonzero(possible & (rows @ others.T >= least))
+        return one, other
+    near = [
+        np.einsum("ij,ij->i", rows[one[at : at + _PAIRS]], others[other[at : at + _PAIRS]]) >= least
+        for at in range(0, len(one), _PAIRS)
+    ]
+    kept = np.concatenate([np.zeros(0, bool), *near])
+    return one[kept], other[kept]

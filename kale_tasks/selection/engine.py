@@ -1,0 +1,59 @@
+"""The engines of a selection: DuckDB in this process, or Spark. Both give the same rows."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Protocol
+
+import duckdb
+import pyarrow as pa
+
+from kale_tasks.settings.ingest import Ingest
+
+BlockWork = Callable[[int], pa.Table]  # takes the number of a block, returns a row for each of its rows
+
+
+class Engine(Protocol):
+    """Works on blocks of vectors, and runs queries on what that finds: a few numbers a row."""
+
+    def map(self, work: BlockWork, blocks: int) -> pa.Table:
+        """Return what is found in all blocks, in their order."""
+
+    def query(self, text: str, **tables: pa.Table) -> pa.Table:
+        """Return the rows that a query selects from these tables."""
+
+    def close(self) -> None:
+        """Release all resources."""
+
+
+class DuckEngine:
+    """Works on one block after the other, with all cores that the products of matrices use."""
+
+    def __init__(self) -> None:
+        self._db = duckdb.connect()
+
+    def map(self, work: BlockWork, blocks: int) -> pa.Table:
+        """Work on one block after the other."""
+        return pa.concat_tables(map(work, range(blocks)))
+
+    def query(self, text: str, **tables: pa.Table) -> pa.Table:
+        """Run a query in this process."""
+        for name, table in tables.items():
+            self._db.register(name, table)
+        return self._db.sql(text).to_arrow_table()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+
+@contextmanager
+def open_engine(settings: Ingest, rows: int) -> Iterator[Engine]:
+    """Open the engine that `ingest.engine` names; `auto` is Spark for more than `ingest.small_rows` rows."""
+    if settings.engine == "spark" or (settings.engine == "auto" and rows > settings.small_rows):
+        from kale_tasks.selection.spark import SparkEngine
+
+        engine: Engine = SparkEngine(settings)
+    else:
+        engine = DuckEngine()
+    with closing(engine):
+        yield engine
