@@ -159,7 +159,7 @@ DEDUP_INDEX = TableSpec(
 
 LOOK_INDEX = TableSpec(
     "look_index",
-    "one hash of an image that a pass chose, or of one that it lost to an earlier key",
+    "a hash of an image that a pass chose, or lost to an earlier key",
     [
         _UID,
         _KEY,

@@ -89,11 +89,11 @@ class Selection:
     def entries(self, rows: pa.Table, fixed: Mapping[str, str]) -> pa.Table:
         """The index entries of those rows that are chosen, or that were lost to an earlier key."""
         numbers = [self._numbers[uid] for uid in rows["uid"].to_pylist()]
-        told = [at for at, n in enumerate(numbers) if self.owners[n] or not (self.rules[n] or self.copy[n])]
-        if not told:
+        stored = [at for at, n in enumerate(numbers) if self.owners[n] or not (self.rules[n] or self.copy[n])]
+        if not stored:
             return LOOK_INDEX.arrow.empty_table()
-        kept = [numbers[at] for at in told]
-        vectors = whole(rows["vector"].take(pa.array(told, pa.int64())), "the rows of a key")
+        kept = [numbers[at] for at in stored]
+        vectors = whole(rows["vector"].take(pa.array(stored, pa.int64())), "the rows of a key")
         of_rows = [self.known.uids[n] for n in kept], vectors, self.known.phash[kept], [self.owners[n] for n in kept]
         return index_rows(*of_rows, fixed)
 
@@ -155,10 +155,10 @@ def _take_of_clusters(engine: Engine, vectors: Vectors, wanted: Wanted, found: S
     rows = round((wanted.share or 0) * int(candidates.sum()))
     quota = np.minimum(sizes, wanted.best) if wanted.best else quotas(sizes, max(rows, 1))
     ids = np.flatnonzero(candidates)
-    told = pa.table({"id": ids, "cluster": found.cluster[ids], "closeness": found.closeness[ids]})
+    rows_of = pa.table({"id": ids, "cluster": found.cluster[ids], "closeness": found.closeness[ids]})
     shares = pa.table({"cluster": np.arange(len(made), dtype=np.int32), "quota": quota})
     query = sql("selection/choose").format(diverse=int(wanted.diverse))
-    chosen = engine.query(query, candidates=told, quotas=shares)
+    chosen = engine.query(query, candidates=rows_of, quotas=shares)
     found.place = np.zeros(len(found.rules), np.int64)
     found.place[chosen["id"].to_numpy()] = chosen["place"].to_numpy()
     for at in np.setdiff1d(ids, chosen["id"].to_numpy()):

@@ -56,7 +56,7 @@ class Assign:
 
 
 def quotas(sizes: Longs, wanted: int) -> Longs:
-    """Share a number of rows out to clusters: to each as many as to any other, as far as it has so many.
+    """Share a number of rows out to clusters: to each as many as to any other, as far as it has them.
 
     What is left when each has had its turn goes to the largest ones.
     """

@@ -36,8 +36,8 @@ def entries(vectors: Floats, phashes: Longs) -> tuple[pa.Table, Longs]:
         np.concatenate([np.repeat(second, _BANDS), np.zeros(len(phashes) * _HASH_BANDS, np.int64)]),
     ]
     table = pa.table([pa.array(kinds, pa.string()), *map(pa.array, columns)], schema=ENTRIES)
-    told = np.concatenate([np.ones(looks.size, bool), ~plain.ravel()])
-    return table.filter(pa.array(told)), rows[told]
+    kept = np.concatenate([np.ones(looks.size, bool), ~plain.ravel()])
+    return table.filter(pa.array(kept)), rows[kept]
 
 
 def look_bits(cosine: float) -> int:

@@ -40,7 +40,7 @@ def test_an_answer_with_personal_data_is_masked_or_refused(how: Any, expected: t
 
 @pytest.mark.parametrize("how", ["mask", "drop"])
 def test_numbers_and_names_of_no_person_stay(how: str) -> None:
-    text = "The castle of Kaldor, built 1923-1931, has 1,284 windows and stands at 52.5200 north."
+    text = "The castle of Kaldor, built 1923-1931, has 1,284 windows and lies at 52.5200 north."
     assert cleaned(how, text) == (text, "") and mask_personal(text) == text
 
 

@@ -52,6 +52,7 @@ def test_copies_are_found_by_hash_or_vector(every: int) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 def test_edits_and_pictures_that_no_threshold_was_chosen_with() -> None:
     of_photographs = found(list(decoded(512).values()), HELD_OUT)
     of_others = found(list(shown(others(), 512).values()), KNOWN | HELD_OUT)

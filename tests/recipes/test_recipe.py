@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.experts.base import EXPERTS, SCORERS, open_expert, open_scorer
+from kale_tasks.experts.base import EMBEDDERS, EXPERTS, SCORERS, open_embedder, open_expert, open_scorer
 from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.files import shipped_recipes
 from kale_tasks.recipes.parts import Task
@@ -16,7 +16,11 @@ from kale_tasks.recipes.read import Installed, recipe_problems
 from kale_tasks.recipes.recipe import drawing, load_recipe
 from kale_tasks.world.models import CHECKPOINTS
 
-INSTALLED = {"expert": Installed(EXPERTS.names, open_expert), "score": Installed(SCORERS.names, open_scorer)}
+INSTALLED = {
+    "expert": Installed("expert", EXPERTS.names, open_expert),
+    "embed": Installed("embedder", EMBEDDERS.names, open_embedder),
+    "score": Installed("scorer", SCORERS.names, open_scorer),
+}
 DEMO = Path("config/recipes/demo.yaml").read_text()
 
 
@@ -86,7 +90,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     ("old", "new", "line", "message"),
     [
         ("passes:", "pases:", 5, "there is no field 'pases'. Did you mean 'passes'?"),
-        ("ask: vlm", "aks: vlm", 6, "a pass has exactly one of ask, expert, score, pick, verify. Did you mean 'ask'?"),
+        ("ask: vlm", "aks: vlm", 6, "one of ask, expert, embed, select, score, pick, verify. Did you mean 'ask'?"),
         ("ask: vlm", "ask: vml", 7, "there is no model 'vml'. Did you mean 'vlm'?"),
         ("{max_tokens: 160}", "{max_token: 160}", 10, "no field 'max_token' here. Did you mean 'max_tokens'?"),
         ("    image: true\n", "    image: true\n    prompts: x\n", 9, "Did you mean 'prompt'?"),
@@ -157,3 +161,36 @@ def test_alt_text_supports_nothing_in_a_text_that_was_made_without_it(tmp_path: 
     text = DEMO.replace("verify: fused", "verify: dense").replace("also: []", "")
     (problem,) = [one for one in recipe_problems(saved(tmp_path, text)) if "verif" in one or "alt-text" in one]
     assert "the alt-text has no part in 'dense'" in problem
+
+
+SELECT = """passes:
+  - {name: look, embed: efficientnet}
+  - {name: chosen, select: look, copies: drop}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("efficientnet}", "efficientnett}", 6, "there is no embedder 'efficientnett'. Did you mean 'efficientnet'?"),
+        ("efficientnet}", "efficientnet, text: alt}", 6, "encodes images: it takes no `text`"),
+        ("efficientnet}", "minilm}", 6, "encodes texts: say which by `text`"),
+        ("efficientnet}", "efficientnet, side: 9}", 6, "rejects its options"),
+        ("select: look", "select: dense", 7, "reads 'dense', which comes after it"),
+        (", copies: drop", "", 7, "`select` needs `copies`, `evaluation`, `best` or `share`"),
+        ("copies: drop", "best: 2, share: 0.1", 7, "give `best`, rows of each cluster, or `share`"),
+        ("copies: drop", "evaluation: drop, earlier: true", 7, "give `copies`, too"),
+        ("copies: drop", "copies: drop, keep: diverse", 7, "`clusters` and `keep` need `best` or `share`"),
+        ("copies: drop", "copies: drop, among: look", 7, "give `among` to the `embed` pass"),
+        ("among: chosen", "among: look", 8, "'look' makes vectors, no texts: only `select` reads it"),
+        ("among: chosen", "among: chosne", 8, "there is no column or pass 'chosne'. Did you mean 'chosen'?"),
+    ],
+)
+def test_what_is_wrong_with_a_selection_is_named_by_line(
+    tmp_path: Path, old: str, new: str, line: int, message: str
+) -> None:
+    text = DEMO.replace("passes:\n", SELECT, 1).replace("- name: dense\n", "- name: dense\n    among: chosen\n", 1)
+    assert recipe_problems(saved(tmp_path, text), INSTALLED) == []
+    found = recipe_problems(saved(tmp_path, text.replace(old, new, 1)), INSTALLED)
+    assert any(message in one and one.startswith("mine.yaml:") for one in found), found
+    assert {int(one.split(":")[1]) for one in found} & {line, line + 1, line + 2}

@@ -110,7 +110,7 @@ def test_a_key_without_vectors_has_no_selection(tmp_path: Path) -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(3000)
 def test_100_000_vectors_take_flat_memory_and_are_the_same_on_both_engines(tmp_path: Path) -> None:
-    told = {}
+    seen = {}
     for rows in (25_000, 100_000):
         (tmp_path / str(rows)).mkdir()
         made, copies = with_copies(clustered(rows, 1280, 400, seed=3, spread=1.2), rows // 20, seed=4)
@@ -122,9 +122,9 @@ def test_100_000_vectors_take_flat_memory_and_are_the_same_on_both_engines(tmp_p
                 [sys.executable, "-m", "tests.selection.select_once"], input=files, capture_output=True, text=True,
                 check=True,
             )  # fmt: skip
-            told[rows, engine] = json.loads(done.stdout.splitlines()[-1])
-        assert set(copies) <= set(told[rows, "duckdb"]["copies"])
-    print({name: {key: one[key] for key in ("seconds", "peak_mb", "cover")} for name, one in told.items()})
-    duck, spark = told[100_000, "duckdb"], told[100_000, "spark"]
+            seen[rows, engine] = json.loads(done.stdout.splitlines()[-1])
+        assert set(copies) <= set(seen[rows, "duckdb"]["copies"])
+    print({name: {key: one[key] for key in ("seconds", "peak_mb", "cover")} for name, one in seen.items()})
+    duck, spark = seen[100_000, "duckdb"], seen[100_000, "spark"]
     assert {name: duck[name] for name in ("copies", "kept")} == {name: spark[name] for name in ("copies", "kept")}
-    assert duck["peak_mb"] < told[25_000, "duckdb"]["peak_mb"] + 150  # 75,000 vectors more have 384 MB
+    assert duck["peak_mb"] < seen[25_000, "duckdb"]["peak_mb"] + 150  # 75,000 vectors more have 384 MB
