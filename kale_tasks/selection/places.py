@@ -21,6 +21,7 @@ SKETCH_BITS = 128
 _SEED = 20_261_130
 _BANDS, _GROUPS, _WORDS = 16, 3, 64  # in each group a word and its opposite: 128 codewords
 _HASH_BANDS, _HASH_BITS = 4, 16
+_SPREAD = np.array(0x9E3779B97F4A7C15, np.uint64).view(np.int64)  # so that hashes are all over the 64 bits
 ENTRIES = pa.schema([LOOK_INDEX.arrow.field(n) for n in ("kind", "hash", "sketch_a", "sketch_b")])
 
 
@@ -31,7 +32,7 @@ def entries(vectors: Floats, phashes: Longs) -> tuple[pa.Table, Longs]:
     kinds = np.repeat([LOOK, PHASH], [len(vectors) * _BANDS, len(phashes) * _HASH_BANDS])
     first, second = _sketches(vectors)
     columns = [
-        np.concatenate([looks.ravel(), _bands(phashes).ravel()]),
+        np.concatenate([looks.ravel(), _bands(phashes).ravel()]) * _SPREAD,
         np.concatenate([np.repeat(first, _BANDS), np.repeat(phashes, _HASH_BANDS)]),
         np.concatenate([np.repeat(second, _BANDS), np.zeros(len(phashes) * _HASH_BANDS, np.int64)]),
     ]
