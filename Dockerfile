@@ -1,5 +1,5 @@
 # KALE with Airflow, Spark and everything that the steps need. Build with --build-arg EXTRA=gpu for the GPU worker.
-FROM python:3.11.13-slim-bookworm
+FROM python:3.11.15-slim-bookworm
 
 ARG EXTRA=""
 RUN apt-get update -qq \

@@ -5,7 +5,7 @@ A student is trained on all keys, so its key is `all`. Captions of earlier stude
 
 from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import DISTILL_TICK, dag_arguments, dag_recipes, step_asset
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, distill_tick, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
@@ -13,16 +13,15 @@ from kale_tasks.lake.keys import ALL_KEYS
 
 for recipe in dag_recipes():
     with DAG(
-        f"kale_distill{recipe.suffix}",
+        f"{dag_id('distill')}{recipe.suffix}",
         schedule=PartitionedAssetTimetable(
-            assets=step_asset("fuse", recipe.name) | DISTILL_TICK, default_partition_mapper=FixedKeyMapper(ALL_KEYS)
+            assets=step_asset("fuse", recipe.name) | distill_tick(), default_partition_mapper=FixedKeyMapper(ALL_KEYS)
         ),
         dag_display_name=f"KALE 4: distill{recipe.title}",
         description="Train the student of a recipe on its stage-1 captions of all keys.",
         doc_md=__doc__,
         params=run_form("force"),
-        max_active_runs=1,
-        **dag_arguments("models"),
+        **dag_arguments("models") | {"max_active_runs": 1},
     ):
         due = OnlyIfPendingOperator(
             task_id="due",

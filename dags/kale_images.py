@@ -2,18 +2,18 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import dag_arguments, dag_recipes, step_asset
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
-from kale_tasks.airflow.forms import run_form
+from kale_tasks.airflow.forms import key_form
 from kale_tasks.airflow.groups import step_group
 
 with DAG(
-    "kale_images",
+    dag_id("images"),
     schedule=PartitionedAssetTimetable(assets=step_asset("ingest")),
     dag_display_name="KALE 2: images",
     description="Fetch or adopt the images of a key.",
     doc_md=__doc__,
-    params=run_form("redrive", "limit", "preview"),
+    params=key_form("redrive", "limit", "preview"),
     **dag_arguments("images"),
 ):
     images = step_group("images")

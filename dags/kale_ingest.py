@@ -1,23 +1,23 @@
 """Makes the pairs of a day from its landing files. Backfill this Dag; the others follow.
 
-A key is deduplicated against the keys before it, so keys run one at a time, the oldest first.
+A key is compared with the keys before it, so one key is made at a time; any number may wait for their files.
 """
 
 from airflow.sdk import DAG, CronPartitionTimetable
 
-from kale_tasks.airflow.dag_parts import dag_arguments, schedule
-from kale_tasks.airflow.forms import run_form
-from kale_tasks.airflow.groups import step_group
+from kale_tasks.airflow.command_operator import KEY
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, schedule, step_asset
+from kale_tasks.airflow.forms import key_form
+from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.airflow.sensor import LandingSensor
 
 with DAG(
-    "kale_ingest",
+    dag_id("ingest"),
     schedule=CronPartitionTimetable(schedule().cron, timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
     dag_display_name="KALE 1: ingest",
     description="Clean, deduplicate and split the alt-text pairs of a day.",
     doc_md=__doc__,
-    params=run_form("force", "limit", "preview"),
-    max_active_runs=1,
+    params=key_form("force", "limit", "preview"),
     **dag_arguments("ingest") | {"catchup": schedule().catchup},
 ):
     landed = LandingSensor(
@@ -28,4 +28,13 @@ with DAG(
         poll_seconds=schedule().landing_poll_seconds,
         quiet_minutes=schedule().landing_quiet_minutes,
     )
-    landed >> step_group("ingest")
+    ingest = RunOperator(
+        task_id="ingest",
+        task_display_name="clean, deduplicate, check, commit",
+        doc_md="Plans, makes, checks and commits the pairs in one task. The pool of the step has one slot, so that one "
+        "key is made after the other. If a critical check fails, the key keeps the rows it had, and a person is asked.",
+        step="ingest",
+        key=KEY,
+        outlets=[step_asset("ingest")],
+    )
+    landed >> ingest

@@ -5,9 +5,9 @@ A paused Dag loses the events that it would have received; this Dag repeats them
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from kale_tasks.airflow.dag_parts import RELEASE_READY, dag_arguments, dag_recipes, step_asset
+from kale_tasks.airflow.command_operator import CommandOperator
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, release_ready, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator
-from kale_tasks.airflow.operators import CommandOperator
 
 _QUIET_HOURS = 6.0  # a part of a caption step takes minutes: nobody works on a key without a new file
 _DOC = (
@@ -16,13 +16,12 @@ _DOC = (
 )
 
 with DAG(
-    "kale_maintenance",
+    dag_id("maintenance"),
     schedule=CronTriggerTimetable("30 3 * * *", timezone="UTC"),
     dag_display_name="KALE: maintenance",
     description="Clean up the lake and repeat lost announcements.",
     doc_md=__doc__,
-    max_active_runs=1,
-    **dag_arguments("upkeep"),
+    **dag_arguments("upkeep") | {"max_active_runs": 1},
 ):
     CommandOperator(
         task_id="maintain",
@@ -30,7 +29,7 @@ with DAG(
         arguments=["maintain"],
         key=None,
     )
-    for what, asset in {"images": step_asset("ingest"), "release": RELEASE_READY}.items():
+    for what, asset in {"images": step_asset("ingest"), "release": release_ready()}.items():
         AnnounceOperator(
             task_id=f"announce_{what}",
             task_display_name=f"announce pending {what}",

@@ -2,11 +2,11 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import captions_asset, dag_arguments
-from kale_tasks.airflow.operators import CommandOperator
+from kale_tasks.airflow.command_operator import CommandOperator
+from kale_tasks.airflow.dag_parts import captions_asset, dag_arguments, dag_id
 
 with DAG(
-    "kale_quality_report",
+    dag_id("quality_report"),
     schedule=PartitionedAssetTimetable(assets=captions_asset("fuse", "student")),
     dag_display_name="KALE: quality report",
     description="Report the contents and the quality of a key.",

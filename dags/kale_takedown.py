@@ -6,19 +6,18 @@ release, ends the takedown and writes a certificate.
 
 from airflow.sdk import DAG
 
-from kale_tasks.airflow.dag_parts import RELEASE_READY, dag_arguments
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, release_ready
 from kale_tasks.airflow.flow_operators import AnnounceOperator, TakedownOperator
 from kale_tasks.airflow.forms import takedown_form
 
 with DAG(
-    "kale_takedown",
+    dag_id("takedown"),
     schedule=None,
     dag_display_name="KALE: takedown",
     description="Remove rows on request, everywhere.",
     doc_md=__doc__,
     params=takedown_form(),
-    max_active_runs=1,
-    **dag_arguments("upkeep"),
+    **dag_arguments("upkeep") | {"max_active_runs": 1},
 ):
     taken = TakedownOperator(
         task_id="takedown",
@@ -30,7 +29,7 @@ with DAG(
         task_display_name="announce release",
         doc_md="Starts a release for the keys whose captions differ from the last one.",
         what="release",
-        outlet=RELEASE_READY,
+        outlet=release_ready(),
         key=None,
     )
     taken >> announce

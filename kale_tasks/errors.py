@@ -22,6 +22,14 @@ class BadData(KaleError):
     exit_code = 3
 
 
+class Blocked(BadData):
+    """A run failed its checks: its key keeps the rows it had until a person decides."""
+
+    def __init__(self, message: str, fingerprint: str) -> None:
+        super().__init__(message)
+        self.fingerprint = fingerprint
+
+
 class Transient(KaleError):
     """Something outside failed in a way that heals: try again later."""
 

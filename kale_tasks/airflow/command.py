@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError, Paused, Transient
+from kale_tasks.errors import BadConfig, BadData, Blocked, Conflict, KaleError, Paused, Transient
 from kale_tasks.process import start_process, stop_process
 
 _ERRORS = {error.exit_code: error for error in (KaleError, BadConfig, BadData, Transient, Conflict)}
@@ -26,7 +26,7 @@ class Command:
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], python: str | None = None) -> None:
         self.arguments = list(arguments)
         self._line = [python or sys.executable, "-m", "kale_tasks", *self.arguments]
-        self._environment = {**os.environ, **environment, "PYTHONUNBUFFERED": "1"}
+        self._environment = command_environment(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, log: Callable[[str], None]) -> Any:
@@ -46,6 +46,8 @@ class Command:
                 self.kill()
             output.seek(0)
             printed = _last_json(output.read())
+            if code == BadData.exit_code and isinstance(printed, dict) and "blocked" in printed:
+                raise Blocked(last.removeprefix("kale: "), printed["blocked"])
             if code == Paused.exit_code:
                 moment = (printed or {}).get("resumes_at")
                 raise Paused(last.removeprefix("kale: "), moment and datetime.fromisoformat(moment))
@@ -71,6 +73,12 @@ class Command:
             elif self._process.poll() is not None:
                 break  # a process that the command left behind holds the pipe open
         return last
+
+
+def command_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command: that of this process without what is Airflow's own, such as its secrets."""
+    own = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW")}
+    return {**own, **added, "PYTHONUNBUFFERED": "1"}
 
 
 class _Lines:

@@ -1,10 +1,13 @@
-"""What all Dags share: settings, assets, and arguments such as retries, time limits and callbacks."""
+"""What all Dags share: settings, names, assets, and arguments such as retries, time limits and callbacks."""
 
+import os
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache, reduce
 from importlib import import_module
 from operator import or_
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow.sdk import Asset, ExceptionRetryPolicy, RetryAction, RetryRule
@@ -18,17 +21,49 @@ from kale_tasks.settings import load
 from kale_tasks.settings.schedule import Schedule
 
 _ERRORS = "kale_tasks.errors"
+_PROFILE = "kale_profile.yaml"
 # Settings that the form of a run may set; empty if the Dag's form lacks the field.
 OVERRIDES = {"limit": "{{ params.get('limit') or '' }}", "preview": "{{ params.get('preview') or '' }}"}
 
 
+def _use_profile_of_bundle() -> None:
+    """Take the settings of these Dags and their tasks from the profile in their Dag bundle, if there is one.
+
+    Airflow puts the folder of a bundle on the path of the processes that parse and run its Dags.
+    """
+    found = next((path for folder in sys.path if folder and (path := Path(folder, _PROFILE)).is_file()), None)
+    if found:
+        os.environ["KALE_PROFILE"] = str(found)
+
+
+_use_profile_of_bundle()
+
+
+@cache
+def schedule() -> Schedule:
+    """Load the settings of the Dags, once per process."""
+    return load().settings.schedule
+
+
+def dag_id(name: str) -> str:
+    """Return the id of a Dag of this deployment."""
+    return f"{schedule().prefix}_{name}"
+
+
 def _asset(name: str) -> Asset:
-    return Asset(name=name, uri=f"kale://{name}", group="kale")
+    prefix = schedule().prefix
+    return Asset(name=f"{prefix}/{name}", uri=f"kale://{prefix}/{name}", group=prefix)
 
 
 # Announcements: emitted once the lake has everything that the next Dag needs. Every event of an asset carries a key.
-RELEASE_READY = _asset("release_ready")
-DISTILL_TICK = _asset("distill_tick")
+def release_ready() -> Asset:
+    """The announcement that a key has captions that no release contains."""
+    return _asset("release_ready")
+
+
+def distill_tick() -> Asset:
+    """The announcement that it is time to consider a distillation."""
+    return _asset("distill_tick")
 
 
 class DagRecipe(NamedTuple):
@@ -70,44 +105,51 @@ def captions_asset(*steps: str) -> Any:
     return reduce(or_, [step_asset(step, recipe.name) for recipe in dag_recipes() for step in steps])
 
 
-@cache
-def schedule() -> Schedule:
-    """Load the settings of the Dags, once per process."""
-    return load().settings.schedule
-
-
 def dag_arguments(*tags: str) -> dict[str, Any]:
     """Return the arguments that every Dag takes."""
     of = schedule()
     return {
         "start_date": datetime.fromisoformat(of.start),
         "catchup": False,
-        "tags": ["kale", *tags],
+        "max_active_runs": of.active_runs,
+        "tags": [of.prefix, *tags],
         "default_args": _task_arguments(of),
         "deadline": _deadline(of),
     }
 
 
 def heavy_task(pool: str | None) -> dict[str, Any]:
-    """Return the arguments of a task that needs a pool, and the executor and queue of the settings for it.
+    """Return the arguments of a task of a pool; with those for its executor, if the settings have any.
 
     An executor or queue is left out unless it is configured: a Dag that names an unknown executor does not parse.
     """
+    if not pool:
+        return {}
     of = schedule()
-    queue = of.queue if pool == "gpu" else None
-    arguments = {"pool": pool, "executor": of.executor if pool else None, "queue": queue}
-    return {name: value for name, value in arguments.items() if value}
+    executor, queue = (of.executor, of.queue) if pool == "gpu" else (None, None)
+    arguments = {"executor": executor, "queue": queue, "executor_config": _executor_config(of, pool)}
+    return {"pool": getattr(of.pools, pool)} | {name: value for name, value in arguments.items() if value}
+
+
+def _executor_config(of: Schedule, kind: str) -> dict[str, Any]:
+    config: dict[str, Any] = getattr(of.executor_config, kind)
+    if "pod_override" not in config:
+        return config
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+
+    return {**config, "pod_override": PodGenerator.deserialize_model_dict(config["pod_override"])}
 
 
 def _task_arguments(of: Schedule) -> dict[str, Any]:
     return {
-        "owner": "kale",
+        "owner": of.prefix,
         "retries": of.retries,
         "retry_delay": timedelta(minutes=of.retry_minutes),
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(hours=1),
         "retry_policy": _retry_policy(),
         "execution_timeout": timedelta(hours=of.task_hours),
+        "executor_config": _executor_config(of, "other"),
         "on_failure_callback": _import(of.on_failure),
     }
 

@@ -1,13 +1,12 @@
-"""Operators that decide what runs next: announcements, conditions, approvals, and takedowns from a form."""
+"""Operators that decide what runs next: announcements, conditions, and takedowns from a form."""
 
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from kale_tasks.airflow.forms import TAKEDOWN_KINDS
-from kale_tasks.airflow.operators import AGAIN, KEY, CommandOperator
+from kale_tasks.airflow.command_operator import KEY, CommandOperator
+from kale_tasks.airflow.operators import AGAIN
 from kale_tasks.recipes.files import recipe_name
 
 
@@ -25,7 +24,7 @@ class _PendingOperator(CommandOperator):
 
 
 class AnnounceOperator(_PendingOperator):
-    """Emits an asset for keys that `kale pending` lists under `what`, for one key or for all; skipped if it lists none.
+    """Emits an asset for keys that `kale pending` lists under `what`, for one key or for all; nothing if it lists none.
 
     When two Dags must both finish before a third starts, each commits its rows and then announces. The one that ends
     last finds the rows of both. A second announcement does no harm: a committed key is not made again. With
@@ -41,9 +40,11 @@ class AnnounceOperator(_PendingOperator):
         quiet = ["--quiet-hours", str(self.quiet_hours)] if self.quiet_hours else []
         found: list[str] = self.pending(context, *quiet)
         keys = [key for key in found if self.key in (None, key)]
-        if not keys:
-            raise AirflowSkipException(f"Nothing to announce: {self.what} is not pending for {self.key or 'any key'}.")
-        context["outlet_events"][self.outlet].add_partitions(keys)
+        if keys:
+            context["outlet_events"][self.outlet].add_partitions(keys)
+        else:
+            self.log.info("Nothing to announce: %s is not pending for %s.", self.what, self.key or "any key")
+            self.outlets = []  # Airflow emits an event of its own for an outlet without one
         return keys
 
     def _key(self) -> list[str]:
@@ -68,29 +69,17 @@ class OnlyIfPendingOperator(_PendingOperator):
         return found
 
 
-class ApproveOperator(CommandOperator, ApprovalOperator):
-    """Asks a person to approve a release, and waits without holding a worker. A refusal skips the later tasks."""
-
-    template_fields = (*CommandOperator.template_fields, *ApprovalOperator.template_fields)
-
-    def execute(self, context: Any) -> Any:
-        """Show the review of the release and wait; Airflow calls `execute_complete` with the answer."""
-        review = self.kale(context, ["release", "review"])
-        self.body = f"[Report on this release](/kale/report/{review['report']})\n\n{review['text']}"
-        return ApprovalOperator.execute(self, context)
-
-
 class TakedownOperator(CommandOperator):
-    """Runs `kale takedown` with the values of the form."""
+    """Runs `kale takedown` with the list that the form names. What is in the list is in no log and not in Airflow."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(key=None, **kwargs)
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Take down or end a takedown. The result has the name of the takedown, never a row."""
-        params = context["params"]
-        values = [part for kind in TAKEDOWN_KINDS for value in params[kind] or () for part in (f"--{kind}", value)]
-        if bool(values) == bool(params["end"]):
-            raise AirflowFailException("Fill in either what to take down or the name of the takedown to end.")
-        record = self.kale(context, ["takedown", *(["--end", params["end"]] if params["end"] else values)])
+        given = {option: value for option in ("list", "end") if (value := context["params"][option])}
+        if len(given) != 1:
+            raise AirflowFailException("Fill in either the list of what to take down or the takedown to end.")
+        ((option, value),) = given.items()
+        record = self.kale(context, ["takedown", f"--{option}", value])
         return {name: record[name] for name in ("name", "due") if name in record}

@@ -1,9 +1,14 @@
 """Fields of the forms in which a person starts a run."""
 
+import os
+from contextlib import suppress
 from typing import Any
 
 from airflow.sdk import Param
 
+from kale_tasks.settings import load
+
+_OFFERED = 60  # keys that a form offers, the latest
 _FIELDS = {
     "force": Param(
         False, type="boolean", title="Run again", description="Run the steps again although they are committed."
@@ -30,13 +35,6 @@ _FIELDS = {
         "Empty: `default` if there is a limit, else none.",
     ),
 }
-TAKEDOWN_KINDS = {
-    "uid": ("Uids", "Uids of pairs, one per line."),
-    "url": ("Addresses", "Addresses of images, one per line."),
-    "host": ("Hosts", "Host names, one per line; their subdomains are included."),
-    "sha256": ("SHA-256", "SHA-256 of the bytes of images, one per line."),
-    "pattern": ("Patterns", "Patterns (RE2) that an alt-text or caption matches, one per line."),
-}
 
 
 def run_form(*names: str) -> dict[str, Any]:
@@ -44,12 +42,41 @@ def run_form(*names: str) -> dict[str, Any]:
     return {name: _FIELDS[name] for name in names}
 
 
+def key_form(*names: str) -> dict[str, Any]:
+    """Return the field of the key, and the named fields."""
+    key = Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        title="Key",
+        description="The key to make, such as 2026-11-01. A partition key, if the run has one, counts instead.",
+        examples=_landed(),
+    )
+    return {"key": key, **run_form(*names)}
+
+
+def _landed() -> list[str]:
+    """The latest keys of a landing folder. A store is not asked: a Dag file must load fast, also while it is away."""
+    landing = load().settings.landing
+    found: list[str] = []
+    if "://" not in landing:
+        with suppress(OSError):
+            found = [entry.name for entry in os.scandir(landing) if entry.is_dir() and entry.name[0].isalnum()]
+    return sorted(found, reverse=True)[:_OFFERED]
+
+
 def takedown_form() -> dict[str, Any]:
-    """Return the fields of a takedown: what to take down, or which takedown to end."""
-    kinds = {
-        kind: Param([], type=["array", "null"], items={"type": "string"}, title=title, description=description)
-        for kind, (title, description) in TAKEDOWN_KINDS.items()
-    }
+    """Return the fields of a takedown: the list of what to take down, or which takedown to end.
+
+    Values of a form stay in Airflow's database, so what must be forgotten is never typed into one.
+    """
+    listed = Param(
+        None,
+        type=["null", "string"],
+        title="List",
+        description="Path or s3:// address of a file with a uid, URL, host, SHA-256 or `pattern words` on each line. "
+        "Delete the file when the takedown has ended.",
+    )
     end = Param(
         None,
         type=["null", "string"],
@@ -57,4 +84,4 @@ def takedown_form() -> dict[str, Any]:
         title="End a takedown",
         description="Name of a takedown that is due: deletes old files and writes the certificate.",
     )
-    return {**kinds, "end": end}
+    return {"list": listed, "end": end}

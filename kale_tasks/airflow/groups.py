@@ -14,8 +14,8 @@ _DOCS = {
     "plan": "Opens the inputs and divides the remaining work into chunks. None are left if it is committed.",
     "work": "Makes the missing parts of one chunk. A retry makes only those that are still missing.",
     "seal": "Fixes the exact files of the run, once all parts are made.",
-    "check": "Checks the files before anybody reads them. If a critical check fails, the key keeps the rows it had; "
-    "a person accepts the run with `kale check STEP --key K --accept REASON` and clears this task.",
+    "check": "Checks the files before anybody reads them. If a critical check fails, the key keeps the rows it had, "
+    "and a Required Action asks whether to accept the run, and why (setting `schedule.ask`).",
     "commit": "Replaces the rows of the key by those of the run in one transaction.",
 }
 

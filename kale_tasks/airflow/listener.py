@@ -16,7 +16,6 @@ from airflow.listeners import hookimpl
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
 
-_OURS = "kale_"
 _SECONDS = 300  # timeout of one write to the ledger
 _log = logging.getLogger(__name__)
 _ended: "queue.SimpleQueue[str]" = queue.SimpleQueue()
@@ -35,7 +34,7 @@ def on_dag_run_failed(dag_run: "DagRun") -> None:
 
 
 def _enqueue(run: "DagRun") -> None:
-    if run.dag_id.startswith(_OURS):
+    if run.dag_id.startswith(f"{_prefix()}_"):
         _ended.put(json.dumps(_facts(run)))
         _writer(os.getpid())
 
@@ -47,7 +46,7 @@ def _facts(run: "DagRun") -> dict[str, Any]:
     return {
         "dag": run.dag_id,
         "run": run.run_id,
-        "key": run.partition_key,
+        "key": run.partition_key or (run.conf or {}).get("key"),
         "state": str(run.state),
         "queued_at": (run.queued_at or started).isoformat(),
         "started_at": started.isoformat(),
@@ -76,6 +75,13 @@ def _tasks(run: "DagRun") -> tuple[int, int]:
 
 
 @cache
+def _prefix() -> str:
+    from kale_tasks.settings import load
+
+    return load().settings.schedule.prefix
+
+
+@cache
 def _writer(pid: int) -> threading.Thread:
     # One per process: a thread does not survive a fork.
     thread = threading.Thread(target=_write_forever, name="kale-ledger", daemon=True)
@@ -96,16 +102,18 @@ def _write_forever() -> None:
 
 def _write(lines: list[str]) -> None:
     """Run `kale note`, which finishes its work even if this process ends."""
+    from kale_tasks.airflow.command import command_environment
     from kale_tasks.airflow.hook import KaleHook
     from kale_tasks.process import start_process, stop_process
     from kale_tasks.settings import load
 
+    of = load().settings.schedule
     with tempfile.TemporaryFile("w+") as facts:
         facts.write("\n".join(lines))
         facts.seek(0)
         process = start_process(
-            [load().settings.schedule.python or sys.executable, "-m", "kale_tasks", "note"],
-            environment={**os.environ, **KaleHook().environment()},
+            [of.python or sys.executable, "-m", "kale_tasks", "note"],
+            environment=command_environment(KaleHook(of.connection).environment()),
             outlives_parent=True,
             stdin=facts,
             stdout=subprocess.DEVNULL,

@@ -1,112 +1,22 @@
-"""Operators that run a `kale` command for one key in a process of its own."""
+"""The operators of a step's verbs, and the one that runs a whole step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import BaseOperator, BaseOperatorLink
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
-from kale_tasks.airflow.command import Command
-from kale_tasks.airflow.dag_parts import OVERRIDES, heavy_task, schedule
-from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook
-from kale_tasks.airflow.lineage import Lineage
+from kale_tasks.airflow import metrics
+from kale_tasks.airflow.command_operator import CommandOperator
+from kale_tasks.airflow.dag_parts import heavy_task
+from kale_tasks.airflow.questions import AskingOperator
 from kale_tasks.contract.registry import step_spec
-from kale_tasks.errors import Conflict, Paused
+from kale_tasks.errors import Blocked, Conflict, Paused
 from kale_tasks.lake.keys import ALL_KEYS
 
-# A manual run may have neither a partition key nor a data interval; the name is then undefined.
-KEY = "{{ partition_key or (data_interval_start | ds if data_interval_start | default(none) else '') }}"
 _PLANS = 4  # how often a step is planned before a conflict fails its task
 # Named by the Dag run, so that a retry after the commit does not run a third time.
 AGAIN = "{{ run_id if params.get('force') or params.get('redrive') else '' }}"
-
-
-class ReportLink(BaseOperatorLink):
-    """Link to the report on the key of the task."""
-
-    name = "Report"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address of the page. Airflow calls this after the task has ended."""
-        return _page("report", operator)
-
-
-class LineageLink(BaseOperatorLink):
-    """Link to the lineage of the key: committed runs and what they were made from."""
-
-    name = "Lineage"
-
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Return the address of the page. Airflow calls this after the task has ended."""
-        return _page("keys", operator)
-
-
-def _page(kind: str, operator: Any) -> str:
-    # A task on all keys has no key, and a mapped task that failed early has no rendered one: link to the list.
-    key = getattr(operator, "key", None)
-    return f"/kale/{kind}/{quote(key, safe='')}" if key else "/kale/"
-
-
-class CommandOperator(Lineage, BaseOperator):
-    """Runs `kale ARGUMENTS… --key KEY --json` and returns its JSON."""
-
-    template_fields: Sequence[str] = ("key", "arguments", "overrides")
-    operator_extra_links = (ReportLink(), LineageLink())
-    ui_color = "#e8eef7"
-
-    def __init__(
-        self,
-        *,
-        arguments: Sequence[str] = (),
-        key: str | None = KEY,
-        overrides: Mapping[str, str] = OVERRIDES,
-        kale_conn_id: str = DEFAULT_CONNECTION,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.arguments, self.key, self.overrides, self.kale_conn_id = (
-            list(arguments),
-            key,
-            dict(overrides),
-            kale_conn_id,
-        )
-        self._command: Command | None = None
-
-    def execute(self, context: Any) -> Any:
-        """Run the command. The result has counts and references, never rows."""
-        return self.kale(context, self.arguments)
-
-    def kale(self, context: Any, arguments: Sequence[str]) -> Any:
-        """Run a `kale` command for the key of this task, log its progress and return its JSON."""
-        line = [*arguments, *self._key(), *self._sets(), "--json"]
-        ti = context["ti"]
-        # A lease of an earlier try of this task is taken over at once.
-        task = f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}"
-        own = {"KALE_ATTEMPT": str(ti.try_number), "KALE_TASK": task}
-        environment = {**KaleHook(self.kale_conn_id).environment(), **own}
-        self.log.info("kale %s", " ".join(line))
-        self._command = Command(line, environment, schedule().python)
-        return self._command.run(self.log.info)
-
-    def on_kill(self) -> None:
-        """Stop the command and everything it started."""
-        if self._command:
-            self._command.kill()
-
-    def _key(self) -> list[str]:
-        if self.key is None:
-            return []
-        if not self.key:
-            raise AirflowFailException(
-                "This run has no key. Trigger it with a partition key, such as 2026-11-01, "
-                "or backfill kale_ingest over the days you want."
-            )
-        return ["--key", self.key]
-
-    def _sets(self) -> list[str]:
-        return [part for name, value in self.overrides.items() if value for part in ("--set", f"{name}={value}")]
 
 
 def again_words(request: str) -> list[str]:
@@ -139,10 +49,11 @@ class PlannedOperator(CommandOperator):
     """
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "fingerprint")
+    step: str
 
-    def __init__(self, *, step: str, fingerprint: Any, **kwargs: Any) -> None:
+    def __init__(self, *, fingerprint: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.step, self.fingerprint = step, fingerprint
+        self.fingerprint = fingerprint
 
     def on_plan(self, context: Any, verb: str, *more: str) -> Any:
         """Run the command and return its JSON. Raises Conflict if the run has started again too often."""
@@ -177,19 +88,21 @@ class WorkOperator(PlannedOperator):
 
     template_fields: Sequence[str] = (*PlannedOperator.template_fields, "chunk")
 
-    def __init__(self, *, chunk: Any, **kwargs: Any) -> None:
+    def __init__(self, *, step: str, chunk: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.chunk = chunk
+        self.step, self.chunk = step, chunk
 
     def execute(self, context: Any) -> Any:
         """Make the parts that do not exist yet."""
         try:
-            return self.on_plan(context, "work", "--chunk", str(self.chunk))
+            done = self.on_plan(context, "work", "--chunk", str(self.chunk))
         except Paused as paused:
             if paused.resumes_at is None:
                 raise AirflowSkipException(str(paused)) from None
             self.log.info("%s", paused)
             self.defer(trigger=DateTimeTrigger(paused.resumes_at), method_name="execute_complete")
+        metrics.worked(self.step, done)
+        return done
 
     def execute_complete(self, context: Any, event: Any = None) -> Any:
         """Go on after a pause."""
@@ -199,22 +112,57 @@ class WorkOperator(PlannedOperator):
 class SealOperator(PlannedOperator):
     """Fixes the exact files of a run, once all its parts are made."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, step: str, **kwargs: Any) -> None:
         # A plan without chunks skips the work; the later tasks then find the committed run. A skipped plan skips all.
         super().__init__(trigger_rule="none_failed_min_one_success", **kwargs)
+        self.step = step
 
     def execute(self, context: Any) -> Any:
         """Seal. A run that is sealed or committed already is left as it is."""
         return self.on_plan(context, "seal")
 
 
-class CheckOperator(PlannedOperator):
-    """Checks a sealed run before it is committed. A failed critical check fails the task; the key keeps its rows."""
+class CheckOperator(PlannedOperator, AskingOperator):
+    """Checks a sealed run before it is committed. If that fails, the key keeps its rows, and a person is asked."""
 
-    def execute(self, context: Any) -> Any:
+    template_fields: Sequence[str] = (*AskingOperator.template_fields, "fingerprint")
+
+    def judge(self, context: Any) -> Any:
         """Run the checks. The result names failed checks and warnings; the figures stay in the lake."""
-        result = self.on_plan(context, "check")
+        try:
+            return self._told(self.on_plan(context, "check"))
+        except Blocked:
+            metrics.checked(self.step, "failed")
+            raise
+
+    def after_acceptance(self, context: Any, verdict: Mapping[str, Any]) -> Any:
+        """Go on to the commit."""
+        return self._told(verdict)
+
+    def _told(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        status = "accepted" if result["failed"] and result["accepted"] else result["status"]
+        metrics.checked(self.step, status)
+        for line in verdict_lines(result):
+            self.log.info("%s", line)
+        self.log.info("The report on this key: %s", self.report)
         return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}
+
+
+def verdict_lines(result: Mapping[str, Any]) -> list[str]:
+    """Say how a check ended: how many checks passed, and of each that failed what was seen and what is wanted."""
+    found = result["checks"]
+    numbers = {status: sum(one["status"] == status for one in found) for status in ("passed", "failed", "skipped")}
+    counted = ", ".join(f"{number} {status}" for status, number in numbers.items() if number)
+    lines = [f"{result['table']} {result['partition']} {result['status']}: {counted}"]
+    for one in found:
+        if one["status"] == "failed":
+            wanted = [f"{word} {one[bound]:g}" for word, bound in (("at least", "low"), ("at most", "high"))
+                      if one[bound] is not None]  # fmt: skip
+            seen = "" if one["seen"] is None else f" saw {one['seen']:g}, wanted {' and '.join(wanted)};"
+            lines.append(f"{one['severity']}: {one['name']}:{seen} {one['says']}")
+    if result["accepted"]:
+        lines.append(f"accepted: {result['accepted']['why']}")
+    return lines
 
 
 class CommitOperator(PlannedOperator):
@@ -222,41 +170,55 @@ class CommitOperator(PlannedOperator):
 
     template_fields: Sequence[str] = (*PlannedOperator.template_fields, "base")
 
-    def __init__(self, *, base: Any, **kwargs: Any) -> None:
+    def __init__(self, *, step: str, base: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.base = base
+        self.step, self.base = step, base
 
     def execute(self, context: Any) -> Any:
-        """Commit. A run that is committed already is only reported.
-
-        The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
-        """
-        base = ["--base", self.base] if self.base else []
-        result = self.on_plan(context, "commit", *base)
-        if self.outlets and (self.overrides.get("limit") or self.overrides.get("preview")):
-            raise AirflowSkipException(f"{self.step} {self.key} is a preview: it is not announced to later Dags.")
-        return result
+        """Commit. A run that is committed already is only reported."""
+        return announced(self, context, self.on_plan(context, "commit", *(["--base", self.base] if self.base else [])))
 
 
-class RunOperator(CommandOperator):
-    """Runs a whole step in one task, in the step's pool. For steps that read all keys.
+def announced(task: Any, context: Any, account: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Count a commit and describe it in the events of the task's assets.
+
+    The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
+    """
+    metrics.committed(task.step, account)
+    if task.outlets and (task.overrides.get("limit") or task.overrides.get("preview")):
+        raise AirflowSkipException(f"{task.step} {task.key} is a preview: it is not announced to later Dags.")
+    task.announce(context, {name: account[name] for name in ("rows", "fingerprint", "verdict") if name in account})
+    return account
+
+
+class RunOperator(AskingOperator):
+    """Runs a whole step in one task, in the step's pool. For steps whose keys, or whose runs, depend on each other.
 
     If an input changes during the run, it plans again from the lake as it is then, a few times. A request to run again
     keeps its name, so it is answered once however many tries it takes.
     """
 
-    template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
+    template_fields: Sequence[str] = (*AskingOperator.template_fields, "again")
 
     def __init__(self, *, step: str, again: str = AGAIN, key: str = ALL_KEYS, **kwargs: Any) -> None:
-        super().__init__(key=key, **{**heavy_task(step_spec(step).pool), **kwargs})
-        self.step, self.again = step, again
+        super().__init__(step=step, key=key, **{**heavy_task(step_spec(step).pool), **kwargs})
+        self.again = again
 
-    def execute(self, context: Any) -> Any:
+    def judge(self, context: Any) -> Any:
         """Run all verbs on the current inputs."""
         for left in reversed(range(_PLANS)):
             try:
-                return self.kale(context, ["run", self.step, *again_words(self.again)])
+                account = self.kale(context, ["run", self.step, *again_words(self.again)])
+                return announced(self, context, account)
             except Conflict as error:
                 if not left:
                     raise
                 self.log.warning("%s Planning again.", error)
+            except Blocked:
+                metrics.checked(self.step, "failed")
+                raise
+
+    def after_acceptance(self, context: Any, verdict: Mapping[str, Any]) -> Any:
+        """Run again, which now commits the accepted run."""
+        metrics.checked(self.step, "accepted")
+        return self.judge(context)

@@ -4,6 +4,7 @@ from typing import Any
 
 _HERE = "kale_tasks.airflow"
 _INTEGRATION = "KALE"
+_OPERATORS = ("command_operator", "operators", "flow_operators", "questions")
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -13,13 +14,11 @@ def get_provider_info() -> dict[str, Any]:
         "name": _INTEGRATION,
         "description": "Knowledge-augmented captions for web images.",
         "integrations": [{"integration-name": _INTEGRATION, "tags": ["service"]}],
-        "operators": [
-            {"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.operators", f"{_HERE}.flow_operators"]}
-        ],
+        "operators": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.{name}" for name in _OPERATORS]}],
         "sensors": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.sensor"]}],
         "triggers": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.sensor"]}],
         "hooks": [{"integration-name": _INTEGRATION, "python-modules": [f"{_HERE}.hook"]}],
-        "extra-links": [f"{_HERE}.operators.ReportLink", f"{_HERE}.operators.LineageLink"],
+        "extra-links": [f"{_HERE}.command_operator.ReportLink", f"{_HERE}.command_operator.LineageLink"],
         "connection-types": [
             {
                 "connection-type": "kale",

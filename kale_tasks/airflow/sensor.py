@@ -16,8 +16,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from kale_tasks.airflow.hook import DEFAULT_CONNECTION, KaleHook, variables
-from kale_tasks.airflow.operators import KEY
+from kale_tasks.airflow.command_operator import KEY
+from kale_tasks.airflow.dag_parts import schedule
+from kale_tasks.airflow.hook import KaleHook, variables
 from kale_tasks.errors import BadConfig, Transient
 
 Files = Mapping[str, Sequence[Any]]
@@ -37,18 +38,19 @@ class LandingSensor(BaseOperator):
         poll_seconds: float,
         quiet_minutes: float,
         key: str = KEY,
-        kale_conn_id: str = DEFAULT_CONNECTION,
+        kale_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.key, self.kale_conn_id = key, kale_conn_id
+        self.key, self.kale_conn_id = key, kale_conn_id or schedule().connection
         self.wait_hours, self.poll_seconds, self.quiet_minutes = wait_hours, poll_seconds, quiet_minutes
 
     def execute(self, context: Any) -> int:
         """List the files once; wait in the triggerer unless they are marked as complete."""
         if not self.key:
-            raise AirflowFailException("This run has no key. Trigger it with a partition key, such as 2026-11-01.")
+            raise AirflowFailException("This run has no key. Trigger it with a key, such as 2026-11-01.")
         files, complete = list_landing(self.key, KaleHook(self.kale_conn_id).environment())
+        self.log.info("%s", _seen(self.key, files, complete))
         return len(files) if complete else self._wait(files)
 
     def execute_complete(self, context: Any, event: Mapping[str, Any]) -> int:
@@ -63,6 +65,11 @@ class LandingSensor(BaseOperator):
         return int(event["files"])
 
     def _wait(self, files: Files) -> NoReturn:
+        self.log.info(
+            "Looking every %g s for %g hours, and logging what changes. Files that nothing marks as complete count "
+            "once they are %g minutes old.",
+            self.poll_seconds, self.wait_hours, self.quiet_minutes,
+        )  # fmt: skip
         trigger = LandingTrigger(
             key=self.key,
             kale_conn_id=self.kale_conn_id,
@@ -109,6 +116,8 @@ class LandingTrigger(BaseTrigger):
                 failed = str(error)
                 log.warning("The landing files of %s cannot be listed now: %s", self.key, failed)
                 continue
+            if failed or files != self.seen:
+                log.info("%s", _seen(self.key, files, complete))
             failed = ""
             if complete or (complete is None and files and files == self.seen and self._quiet(files)):
                 return len(files)
@@ -128,6 +137,15 @@ class LandingTrigger(BaseTrigger):
         except AirflowNotFoundException:
             return {}
         return variables(connection.extra_dejson)
+
+
+def _seen(key: str, files: Files, complete: bool | None) -> str:
+    """Say what has landed for a key and what is waited for."""
+    if not files:
+        return f"No landing files for {key} yet."
+    size = sum(size for size, _ in files.values())
+    said = {True: "They are complete.", False: "Not all that the manifest lists.", None: "Nothing says they are all."}
+    return f"{len(files)} landing files for {key}, {size:,} bytes. {said[complete]}"
 
 
 def list_landing(key: str, environment: Mapping[str, str]) -> tuple[Files, bool | None]:

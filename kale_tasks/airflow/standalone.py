@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kale_tasks.airflow.rest import AirflowRest
-from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig, KaleError
 from kale_tasks.process import ProcessGroup, stop_groups
 from kale_tasks.resources import resource
 
 USER, PASSWORD = "admin", "kale"
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-POOLS = {spec.pool: 1 for spec in STEPS.values() if spec.pool}  # slots by name
+POOLS = {"gpu": 1, "spark": 1, "fetch": 4}  # slots by name
 _READY_SECONDS = 240
 
 
@@ -50,8 +49,8 @@ class StandaloneAirflow:
         self._wait_for_dags()
 
     def _wait_for_dags(self) -> None:
-        expected = {path.stem for path in resource("dags").glob("*.py")}
-        while not expected <= {dag["dag_id"] for dag in self.rest.get("/dags")["dags"]}:
+        expected = {path.name for path in resource("dags").glob("*.py")}
+        while not expected <= {Path(dag["fileloc"]).name for dag in self.rest.get("/dags?limit=1000")["dags"]}:
             if broken := self.rest.get("/importErrors")["import_errors"]:
                 reason = broken[0]["stack_trace"].splitlines()[-1]
                 raise KaleError(f"Airflow cannot import {broken[0]['filename']}: {reason}")

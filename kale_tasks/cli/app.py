@@ -25,7 +25,7 @@ from kale_tasks.cli import (
     sample,
     takedown,
 )
-from kale_tasks.errors import BadConfig, KaleError, Paused
+from kale_tasks.errors import BadConfig, Blocked, KaleError, Paused
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 _debug = False
@@ -130,6 +130,9 @@ def main() -> NoReturn:
         code = command()(standalone_mode=False)
     except Paused as error:
         print(json.dumps({"resumes_at": error.resumes_at and error.resumes_at.isoformat()}))  # a scheduler waits for it
+        _fail(error, error.exit_code)
+    except Blocked as error:
+        print(json.dumps({"blocked": error.fingerprint}))  # a scheduler asks a person
         _fail(error, error.exit_code)
     except KaleError as error:
         _fail(error, error.exit_code)

@@ -26,7 +26,11 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. May be repeated.")]
 Accept = Annotated[
     str | None,
-    typer.Option("--accept", help="Accept a run that failed its checks, with a reason; `kale run` commits it."),
+    typer.Option(
+        "--accept",
+        help="Accept a run that failed its checks, with a reason; `kale run` commits it. With --fingerprint: only if "
+        "it is this run.",
+    ),
 ]
 Fingerprint = Annotated[str | None, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
 
@@ -50,10 +54,10 @@ def check(
 
     of = settings(with_preview(sets, preview))
     step = find_spec(step, of).name
-    if fingerprint:
+    if accept:
+        result = accept_run(open_lake(of), step, key, accept, fingerprint)
+    elif fingerprint:
         result = _check_planned(step, key, fingerprint, with_preview(sets, preview))
-    elif accept:
-        result = accept_run(open_lake(of), step, key, accept)
     else:
         result = _check_again(step, key, of)
     say(result.as_json(), json, _sentence(result))

@@ -12,7 +12,14 @@ Student = Annotated[bool, typer.Option("--student", help="Publish the promoted s
 OptionalKey = Annotated[str | None, typer.Option("--key", help="The key of the release.")]
 
 
-def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None, json: AsJson = False) -> None:
+Version = Annotated[
+    str | None, typer.Option("--version", help="Publish only if this is the newest release, such as one you reviewed.")
+]
+
+
+def publish(
+    key: OptionalKey = None, version: Version = None, student: Student = False, sets: Sets = None, json: AsJson = False
+) -> None:
     """Publish the newest release of a key, or the promoted student. Repeating it changes nothing."""
     from kale_tasks.progress import progress_of
     from kale_tasks.quality.release_report import make_release_report
@@ -26,9 +33,9 @@ def publish(key: OptionalKey = None, student: Student = False, sets: Sets = None
     lake = real_lake(of, "Publishing")
     with progress_of(of.log) as progress:
         if key:
-            version = read(lake, key).version
+            version = version or read(lake, key).version
             make_release_report(lake, of, version)
-            address = publishing.publish(lake, of, key, progress)
+            address = publishing.publish(lake, of, key, progress, version)
             put_published(lake.storage, version)
         else:
             address = publishing.publish_student(lake, of, progress)
@@ -62,4 +69,4 @@ def review(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     built = read(lake, key)
     make_release_report(lake, of, built.version)
     text = compare(lake, of, built, target(of).current())
-    say({"report": f"{RELEASE}{built.version}", "text": text}, json, text)
+    say({"report": f"{RELEASE}{built.version}", "version": built.version, "text": text}, json, text)

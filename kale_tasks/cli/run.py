@@ -123,12 +123,18 @@ def work(
     step: StepName, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False
 ) -> None:
     """Make the missing parts of one chunk of a plan."""
+    from kale_tasks.runner.ledger import figures_of
     from kale_tasks.runner.verbs import work as make
 
     with planned_run(step, key, sets, fingerprint, None) as (it, made):
         metas = [] if made.committed else make(it, _chunk(made, chunk))
         done = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
-        say(done, json, f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.")
+        spent = {"seconds": round(it.meter.spent()["seconds"], 3), "metrics": figures_of(it, metas)}
+        say(
+            {**done, **spent},
+            json,
+            f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.",
+        )
 
 
 def seal(step: StepName, key: Key, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:
@@ -186,7 +192,24 @@ def _chunk(made: "Plan", index: int) -> "PlannedChunk":
 def _account(run: "Run", committed: "Committed") -> dict[str, Any]:
     preview = {"preview": run.lake.preview} if run.lake.preview else {}
     recipe = {"recipe": run.step.slice["recipe"]} if "recipe" in run.step.slice else {}
-    return {"step": run.step.name, **recipe, "key": run.key, "table": run.step.table, **asdict(committed), **preview}
+    return {
+        "step": run.step.name,
+        **recipe,
+        "key": run.key,
+        "table": run.step.table,
+        **asdict(committed),
+        **_verdict(run, committed.seal_id),
+        **preview,
+    }
+
+
+def _verdict(run: "Run", seal_id: str) -> dict[str, str]:
+    from kale_tasks.lake.verdicts import read_acceptance, read_verdict
+
+    found = read_verdict(run.lake.storage, seal_id)
+    if not found:
+        return {}
+    return {"verdict": "accepted" if read_acceptance(run.lake.storage, seal_id) else found["status"]}
 
 
 def _sentence(run: "Run", committed: "Committed") -> str:

@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, opened, say
+from kale_tasks.cli.options import AsJson, Sets, opened, say, settings
 from kale_tasks.errors import BadConfig
 
 _Values = list[str] | None
 Listed = Annotated[
-    Path | None,
-    typer.Option("--list", help="File with a uid, URL, host, SHA-256 or `pattern words` on each line; - reads stdin."),
+    str | None,
+    typer.Option(
+        "--list",
+        help="File or s3:// address, with a uid, URL, host, SHA-256 or `pattern words` on each line; - reads stdin.",
+    ),
 ]
 Now = Annotated[bool, typer.Option("--now", help="With --end: before it is due.")]
 
@@ -41,7 +44,7 @@ def takedown(  # noqa: PLR0913, PLR0917
         return
     from kale_tasks.takedown.sweep import check_again, rewritten_steps, take_down
 
-    request = _request(listed, options)
+    request = _request(listed, options, sets)
     with opened(sets, real="A takedown") as (lake, settings, progress):
         record = take_down(lake, settings, request, rewritten_steps(lake), progress)
         keys: dict[str, Any] = record.get("keys", {})
@@ -73,16 +76,27 @@ def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:
     say(answer, json, f"Takedown {name} has ended: no file contains any of its {removed} rows. Certificate: {path}")
 
 
-def _request(listed: Path | None, options: dict[str, _Values]) -> dict[str, list[str]]:
+def _request(listed: str | None, options: dict[str, _Values], sets: list[str] | None) -> dict[str, list[str]]:
     from kale_tasks.lake.tombstones import read_lines
 
     request: dict[str, list[str]] = {}
     if listed:
         try:
-            text = sys.stdin.read() if str(listed) == "-" else listed.read_text(encoding="utf-8")
+            text = _text(listed, sets)
         except (OSError, UnicodeDecodeError) as error:
             raise BadConfig(f"The list {listed} cannot be read: {error}") from error
         request = read_lines(text.splitlines())
     for kind, values in options.items():
         request.setdefault(kind, []).extend(values or ())
     return request
+
+
+def _text(listed: str, sets: list[str] | None) -> str:
+    from kale_tasks.lake.storage.open import open_storage
+
+    if listed == "-":
+        return sys.stdin.read()
+    if "://" not in listed:
+        return Path(listed).read_text(encoding="utf-8")
+    folder, _, name = listed.rpartition("/")
+    return open_storage(folder, settings(sets).s3).read(name).decode()

@@ -83,7 +83,7 @@ _SPECS = (
     ),
     StepSpec(
         "images", "kale_tasks.images.step:Images", "images", "images",
-        suite=f"{_SUITES}.images:ImagesSuite", watched=("yield_share", "dns_share"), asset="images",
+        suite=f"{_SUITES}.images:ImagesSuite", watched=("yield_share", "dns_share"), asset="images", pool="fetch",
     ),
     StepSpec(
         "fuse", "kale_tasks.captions.assemble:Assemble", "captions, stage 1", "captions", {"stage": 1},

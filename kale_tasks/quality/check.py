@@ -3,7 +3,7 @@
 import time
 
 from kale_tasks.contract.registry import step_spec
-from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError
+from kale_tasks.errors import BadConfig, BadData, Blocked, Conflict, KaleError
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.times import utc_now
@@ -48,7 +48,7 @@ def check_sealed(lake: Lake, settings: Settings, run: SealedRun) -> CheckResult:
         at=result.at,
     )
     block(lake.storage, blocked)
-    raise BadData(blocked.explain())
+    raise Blocked(blocked.explain(), blocked.fingerprint)
 
 
 def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResult:
@@ -70,12 +70,21 @@ def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResul
     return result
 
 
-def accept_run(lake: Lake, step: str, key: str, why: str) -> CheckResult:
-    """Accept the run that blocks a key, or else the committed one. Raises Conflict if it was never checked."""
+def accept_run(lake: Lake, step: str, key: str, why: str, fingerprint: str | None = None) -> CheckResult:
+    """Accept the run that blocks a key, or else the committed one.
+
+    Raises Conflict if it was never checked, or if it is not the one of `fingerprint`, which a person has looked at.
+    """
     find_suite(step)
     partition = step_spec(step, lake.settings.caption.recipe).partition(key)
     blocked = blocked_run(lake, partition)
-    seal_id = blocked.seal_id if blocked else Snapshot.open(lake, partition).committed.seal_id
+    found = blocked or Snapshot.open(lake, partition).committed
+    if fingerprint not in (None, found.fingerprint):
+        raise Conflict(
+            f"{partition} is not at run {fingerprint} any more, but at {found.fingerprint}: nothing was accepted. "
+            f"See `kale status`."
+        )
+    seal_id = found.seal_id
     if verdict.read(lake.storage, seal_id) is None:
         raise Conflict(
             f"{partition} was not checked, so there is nothing to accept. Run `kale run {step} --key {key}`."

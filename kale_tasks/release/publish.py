@@ -35,14 +35,17 @@ def target(settings: Settings) -> Target:
     return open_target(settings.publish.target, settings)
 
 
-def publish(lake: Lake, settings: Settings, key: str, progress: Progress) -> str:
+def publish(lake: Lake, settings: Settings, key: str, progress: Progress, version: str | None = None) -> str:
     """Publish the newest release of a key and return its address. Repeating it changes nothing.
 
-    Raises Conflict if rows were taken down since the release was built, also if that happens during the upload.
+    Raises Conflict if that is not the given version, and if rows were taken down since the release was built, also if
+    that happens during the upload.
     """
     place = target(settings)
     base = place.current()
     built = release.read(lake, key)
+    if version not in (None, built.version):
+        raise Conflict(f"{version} is not published: the newest release of {key} is {built.version}. Review that one.")
     _require_no_takedown_since(lake, built, "was built")
     made = pages(built, settings.publish, base.readme)
     address = place.publish(Publication(built.version, lake.storage, built.files, made), base, progress)

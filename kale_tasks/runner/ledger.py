@@ -20,11 +20,9 @@ def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None
     """Put one ledger line for a work (of one chunk) or a commit (of all)."""
     attempt = int(os.environ.get("KALE_ATTEMPT", "1"))
     dropped: Counter[str] = Counter()
-    figures = dict(run.meter.figures)
+    figures = figures_of(run, metas)
     for meta in metas:
         dropped.update(meta.dropped)
-        for name, value in meta.metrics.items():
-            figures[name] = figures.get(name, 0) + value
     line = {
         "key": run.key,
         "step": run.step.name,
@@ -47,6 +45,15 @@ def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None
     folder = run.writer.folder("runs")
     number = time.time_ns()
     parts.write(run.lake.storage, folder, PartMeta(run.fingerprint, number, 1, 1), rows)
+
+
+def figures_of(run: Run, metas: Sequence[PartMeta]) -> dict[str, float]:
+    """Sum up the figures of parts, such as tokens, and those that this process measured, such as cost."""
+    figures = dict(run.meter.figures)
+    for meta in metas:
+        for name, value in meta.metrics.items():
+            figures[name] = figures.get(name, 0) + value
+    return figures
 
 
 def fold_ledger(run: Run) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part, Plan
-from kale_tasks.errors import BadData, Conflict, KaleError, Paused
+from kale_tasks.errors import BadData, Blocked, Conflict, KaleError, Paused
 from kale_tasks.lake import verdicts
 from kale_tasks.lake.holds import require_no_hold
 from kale_tasks.lake.keys import check_key
@@ -37,7 +37,7 @@ def plan(run: Run) -> Plan:
         require_no_hold(run.lake.storage, run.step.partition(run.key), run.step.name)
     blocked = verdicts.blocked_run(run.lake, run.step.partition(run.key)) if run.step.suite else None
     if blocked and blocked.fingerprint == run.fingerprint:
-        raise BadData(blocked.explain())
+        raise Blocked(blocked.explain(), blocked.fingerprint)
     made = Plan(
         step=run.step.name,
         version=run.version,

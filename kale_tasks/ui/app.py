@@ -7,11 +7,13 @@ from functools import cache
 from typing import Annotated, Any
 from urllib.parse import quote
 
+from airflow.api_fastapi.app import API_ROOT_PATH
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
 from airflow.models.dagrun import DagRun
 from fastapi import Depends, FastAPI, HTTPException, Path, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
@@ -22,21 +24,31 @@ from kale_tasks.quality.html import render
 from kale_tasks.quality.stored import list_reports, published_version, read_report
 from kale_tasks.settings import load
 
-REPORT_DAG = "kale_quality_report"
+_NOT_LOGGED_IN = 401
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 Name = Annotated[str, Path(max_length=80)]
 
 
 def make_app() -> FastAPI:
     """Make the application that Airflow mounts."""
-    readers = [Depends(requires_authenticated()), Depends(requires_access_dag("GET", param_dag_id=REPORT_DAG))]
+    dag = f"{load().settings.schedule.prefix}_quality_report"
+    readers = [Depends(requires_authenticated()), Depends(requires_access_dag("GET", param_dag_id=dag))]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=readers)
+    app.add_exception_handler(HTTPException, _refused)  # type: ignore[arg-type]
     app.add_api_route("/", index, response_class=HTMLResponse)
     app.add_api_route("/report/{name}", report, response_class=HTMLResponse)
     app.add_api_route("/keys/{name}", lineage)
     of_a_run = [Depends(requires_access_dag("GET", DagAccessEntity.RUN))]
     app.add_api_route("/run/{dag_id}/{run_id:path}", of_run, dependencies=of_a_run)
     return app
+
+
+async def _refused(request: Request, error: HTTPException) -> Response:
+    """Send a browser that is not logged in to the login page, which leads back here; others get JSON."""
+    if error.status_code != _NOT_LOGGED_IN or "text/html" not in request.headers.get("accept", ""):
+        return await http_exception_handler(request, error)
+    here = f"{request.url.path}?{request.url.query}".rstrip("?")
+    return RedirectResponse(f"{API_ROOT_PATH}api/v2/auth/login?next={quote(here, safe='')}", 302)
 
 
 def index(request: Request) -> Response:
@@ -77,7 +89,8 @@ def of_run(dag_id: str, run_id: str, request: Request, session: SessionDep) -> R
     run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     if run is None:
         raise HTTPException(404, "There is no such run.")
-    key = run.partition_key or (f"{run.logical_date:%Y-%m-%d}" if run.logical_date else "")
+    day = f"{run.logical_date:%Y-%m-%d}" if run.logical_date else ""
+    key = run.partition_key or (run.conf or {}).get("key") or day
     if not key:
         return page(render("absent.html", name=run_id, root=_root(request)), 404)
     return RedirectResponse(f"{_root(request)}/report/{quote(key)}")

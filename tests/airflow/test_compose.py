@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from kale_tasks.airflow.standalone import COMPONENTS
+from kale_tasks.airflow.standalone import COMPONENTS, POOLS
 from kale_tasks.settings import load
 
 ROOT = Path(__file__).parents[2]
 _KNOWN = {
     "image", "build", "restart", "user", "security_opt", "cap_drop", "environment", "volumes", "depends_on", "command",
-    "configs", "healthcheck", "ports", "profiles", "shm_size", "deploy",
+    "configs", "healthcheck", "ports", "profiles", "shm_size", "deploy", "env_file", "logging", "mem_limit",
 }  # fmt: skip
 
 
@@ -62,7 +62,8 @@ def test_whatever_keeps_running_has_a_health_check(compose: dict[str, Any]) -> N
 
 def test_every_variable_is_in_the_file_that_make_env_writes(dotenv: dict[str, str]) -> None:
     named = set(re.findall(r"(?<!\$)\$\{(\w+)\}", (ROOT / "docker-compose.yml").read_text()))
-    assert named == set(dotenv)
+    assert named <= set(dotenv)
+    assert all(name.startswith("KALE_") or name == "HF_TOKEN" for name in dotenv if name not in named)
     assert all(len(dotenv[name]) >= 32 for name in dotenv if re.search("PASSWORD|SECRET|FERNET", name))
 
 
@@ -76,9 +77,31 @@ def test_the_file_itself_contains_no_secret(compose: dict[str, Any]) -> None:
 def test_settings_are_accepted_by_the_package(compose: dict[str, Any], dotenv: dict[str, str]) -> None:
     given = compose["services"]["scheduler"]["environment"]
     filled = {name: re.sub(r"\$\{(\w+)\}", lambda m: dotenv[m[1]], value) for name, value in given.items()}
-    settings = load(environ=filled).settings
+    settings = load(environ={**dotenv, "KALE_IMAGES__FETCH__CONTACT": "crawler@example.org", **filled}).settings
     assert settings.warehouse == "s3://kale/warehouse"
     assert settings.schedule.queue is None
+    assert settings.images.fetch.contact == "crawler@example.org"
+    assert settings.images.spool.startswith("/data/")  # in a volume, not in the container
+
+
+def test_no_service_can_fill_the_disk_or_the_memory(compose: dict[str, Any]) -> None:
+    running = {n: s for n, s in compose["services"].items() if s["restart"] != "no"}
+    assert all(s["mem_limit"] and s["logging"]["options"]["max-size"] for s in running.values())
+
+
+def test_redis_asks_for_a_password_that_no_command_line_shows(compose: dict[str, Any]) -> None:
+    assert "requirepass ${REDIS_PASSWORD}" in compose["configs"]["redis"]["content"]
+    assert not [s for s in compose["services"].values() if "PASSWORD" in str(s.get("command"))]
+    assert ":${REDIS_PASSWORD}@" in compose["services"]["scheduler"]["environment"]["AIRFLOW__CELERY__BROKER_URL"]
+
+
+def test_every_pool_of_the_settings_is_made() -> None:
+    script = (ROOT / "scripts" / "compose-init").read_text()
+    assert (
+        set(re.findall(r"pools set (\w+)", script))
+        == set(POOLS)
+        == set(load(environ={}).settings.schedule.pools.model_dump())
+    )
 
 
 def test_every_airflow_command_exists(compose: dict[str, Any]) -> None:

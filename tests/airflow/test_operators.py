@@ -7,13 +7,14 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import DagRunTriggerException
 
-from kale_tasks.airflow import operators
+from kale_tasks.airflow import command_operator
 from kale_tasks.airflow.operators import CheckOperator, CommitOperator, RunOperator, SealOperator, WorkOperator
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.settings import load
 
 TASK = SimpleNamespace(dag_id="kale_release", run_id="manual__1", task_id="build", map_index=-1, try_number=2)
 CODES = {3: BadData, 5: Conflict}
+ACCOUNT = {"rows": 3, "quarantined": 0}
 
 
 class Commands:
@@ -30,14 +31,14 @@ class Commands:
     def run(self, log: Any) -> dict[str, int]:
         if code := self.codes.pop(0):
             raise CODES[code](f"exit code {code}")
-        return {"rows": 3}
+        return dict(ACCOUNT)
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *codes: int) -> tuple[Commands, Any]:
     """Run the operator on commands that end so; what it did and returned."""
     commands = Commands(*codes)
-    monkeypatch.setattr(operators, "Command", commands)
-    monkeypatch.setattr(operators, "KaleHook", lambda name: SimpleNamespace(environment=dict))
+    monkeypatch.setattr(command_operator, "Command", commands)
+    monkeypatch.setattr(command_operator, "KaleHook", lambda name: SimpleNamespace(environment=dict))
     operator = RunOperator(task_id="build", step="release", again="manual__1", overrides={})
     try:
         return commands, operator.execute({"ti": TASK})
@@ -47,7 +48,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, *codes: int) -> tuple[Commands, Any]:
 
 def test_a_conflict_is_planned_again_under_the_same_request(monkeypatch: pytest.MonkeyPatch) -> None:
     commands, result = ended(monkeypatch, 5, 5, 0)
-    assert result == {"rows": 3}
+    assert result == ACCOUNT
     assert len(commands.lines) == 3
     assert all(line == commands.lines[0] for line in commands.lines)
     assert commands.lines[0][:5] == ["run", "release", "--again", "--request", "manual__1"]
@@ -72,8 +73,8 @@ PLANNED = [
 def test_a_conflict_after_the_plan_makes_the_dag_run_start_again_three_times(
     monkeypatch: pytest.MonkeyPatch, operator: BaseOperator
 ) -> None:
-    monkeypatch.setattr(operators, "Command", Commands(*[5] * 10))
-    monkeypatch.setattr(operators, "KaleHook", lambda name: SimpleNamespace(environment=dict))
+    monkeypatch.setattr(command_operator, "Command", Commands(*[5] * 10))
+    monkeypatch.setattr(command_operator, "KaleHook", lambda name: SimpleNamespace(environment=dict))
     run = SimpleNamespace(dag_id="kale_ingest", run_id="manual__1", clear_number=0)
     while run.clear_number < 3:
         with pytest.raises(DagRunTriggerException) as cleared:

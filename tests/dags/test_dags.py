@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -66,43 +67,65 @@ def test_a_dag_survives_serialization(dags: dict[str, Any]) -> None:
 
 
 def test_rows_are_committed_after_their_checks_and_announced_by_the_commit(dags: dict[str, Any]) -> None:
-    for dag, step in (("kale_ingest", "ingest"), ("kale_stage1", "dense"), ("kale_stage1", "fuse")):
+    for dag, step in (("kale_images", "images"), ("kale_stage1", "dense"), ("kale_stage1", "fuse")):
         order = [dags[dag].get_task(f"{step}.{verb}") for verb in ("plan", "work", "seal", "check", "commit")]
         for task, after in pairwise(order):
             assert after.task_id in task.downstream_task_ids
     emitting = {(dag.dag_id, t.task_id) for dag in dags.values() for t in dag.tasks if t.outlets}
     commits = {(dag, task) for dag, task in emitting if not task.startswith("announce") and task != "tick"}
     assert commits == {
-        ("kale_ingest", "ingest.commit"),
+        ("kale_ingest", "ingest"),
         ("kale_images", "images.commit"),
         ("kale_stage1", "fuse.commit"),
         ("kale_stage2", "student.commit"),
     }
 
 
-def test_tasks_that_need_a_gpu_use_its_pool(dags: dict[str, Any]) -> None:
-    pools = {t.task_id: t.pool for dag in dags.values() for t in dag.tasks if t.task_id.endswith((".work", "distill"))}
-    assert {task for task, pool in pools.items() if pool == "gpu"} == {
-        "dense.work",
-        "fused.work",
-        "distill",
-        "student.work",
+def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
+    pools = {(t.pool, t.task_id) for dag in dags.values() for t in dag.tasks if t.pool != "default_pool"}
+    assert pools == {
+        ("gpu", "dense.work"),
+        ("gpu", "fused.work"),
+        ("gpu", "distill"),
+        ("gpu", "student.work"),
+        ("spark", "ingest"),
+        ("fetch", "images.work"),
     }
-    assert pools["ingest.work"] == "spark"
 
 
-def test_dags_whose_keys_depend_on_each_other_have_one_active_run(dags: dict[str, Any]) -> None:
-    for dag in ("kale_ingest", "kale_distill", "kale_release"):
-        assert dags[dag].max_active_runs == 1
+def test_what_is_made_of_all_keys_has_one_active_run_and_a_waiting_key_holds_up_no_other(dags: dict[str, Any]) -> None:
+    one = {name for name, dag in dags.items() if dag.max_active_runs == 1}
+    assert one == {"kale_distill", "kale_release", "kale_maintenance", "kale_takedown"}
+    assert dags["kale_ingest"].max_active_runs == 64
+    assert dags["kale_ingest"].get_task("landing").pool == "default_pool"  # the pool of one slot is for the step alone
+
+
+def test_the_key_is_the_first_field_of_a_form(dags: dict[str, Any]) -> None:
+    asked = {name: list(dag.params) for name, dag in dags.items() if dag.params}
+    keyed = {"kale_ingest", "kale_images", "kale_stage1", "kale_stage2"}
+    assert {name for name, fields in asked.items() if fields[0] == "key"} == keyed
+    assert asked["kale_takedown"] == ["list", "end"]
+
+
+def test_a_form_offers_the_latest_keys_that_have_landed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kale_tasks.airflow.forms import key_form
+
+    for name in ("2026-11-01", "2026-11-02", ".hidden"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("KALE_LANDING", str(tmp_path))
+    assert key_form()["key"].schema["examples"] == ["2026-11-02", "2026-11-01"]
+    for landing in (str(tmp_path / "nowhere"), "s3://bucket/landing"):
+        monkeypatch.setenv("KALE_LANDING", landing)
+        assert key_form()["key"].schema["examples"] == []
 
 
 def test_temporary_failures_are_retried_and_bad_data_is_not(dags: dict[str, Any]) -> None:
     from airflow.sdk import RetryAction
 
-    from kale_tasks.errors import BadConfig, BadData, Conflict, Transient
+    from kale_tasks.errors import BadConfig, BadData, Blocked, Conflict, Transient
 
-    policy = dags["kale_ingest"].get_task("ingest.plan").retry_policy
-    for error in (BadConfig("x"), BadData("x"), Conflict("x")):
+    policy = dags["kale_images"].get_task("images.plan").retry_policy
+    for error in (BadConfig("x"), BadData("x"), Conflict("x"), Blocked("x", "f")):
         assert policy.evaluate(error, 1, 3).action is RetryAction.FAIL
     assert policy.evaluate(Transient("x"), 1, 3).action is RetryAction.RETRY
 
@@ -116,8 +139,14 @@ bag = DagBag("dags", bundle_path="dags")
 assert not bag.import_errors, bag.import_errors
 for dag in bag.dags.values():
     DagSerialization.from_dict(DagSerialization.to_dict(dag))
-release, distill = bag.dags["kale_release"], bag.dags["kale_distill"]
+release, distill, ingest = (bag.dags[f"staging_{name}"] for name in ("release", "distill", "ingest"))
 print(json.dumps({
+    "ids": sorted(bag.dags),
+    "assets": sorted({(o.name, o.uri) for dag in bag.dags.values() for task in dag.tasks for o in task.outlets}),
+    "connections": [getattr(task, "kale_conn_id", "none") for dag in bag.dags.values() for task in dag.tasks],
+    "pools": [ingest.get_task("ingest").pool, distill.get_task("distill").pool],
+    "tags": sorted({tag for dag in bag.dags.values() for tag in dag.tags}),
+    "config": [distill.get_task("distill").executor_config, ingest.get_task("ingest").executor_config],
     "approve": [release.get_task("approve").execution_timeout, sorted(release.get_task("approve").downstream_task_ids)],
     "late": [len(dag.deadline) for dag in bag.dags.values()],
     "failure": [task.on_failure_callback[0].__name__ for task in release.tasks],
@@ -129,6 +158,11 @@ print(json.dumps({
 
 def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
     given = {
+        "KALE_SCHEDULE__PREFIX": "staging",
+        "KALE_SCHEDULE__CONNECTION": "kale_staging",
+        "KALE_SCHEDULE__POOLS__SPARK": "staging_spark",
+        "KALE_SCHEDULE__EXECUTOR_CONFIG__GPU": "{pod_template_file: gpu.yaml}",
+        "KALE_SCHEDULE__EXECUTOR_CONFIG__OTHER": "{KubernetesExecutor: {namespace: kale}}",
         "KALE_SCHEDULE__APPROVE": "true",
         "KALE_SCHEDULE__ON_LATE": "tests.dags.callbacks.late",
         "KALE_SCHEDULE__ON_FAILURE": "tests.dags.callbacks.failed",
@@ -141,10 +175,36 @@ def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
+    assert found["ids"] == sorted(path.stem.replace("kale_", "staging_", 1) for path in DAGS.glob("*.py"))
+    assert ["staging/pairs", "kale://staging/pairs"] in found["assets"]
+    assert {name.split("/")[0] for name, _ in found["assets"]} == {"staging"}
+    assert set(found["connections"]) == {"kale_staging", "none"}  # the clock has none
+    assert found["pools"] == ["staging_spark", "gpu"]
+    assert "staging" in found["tags"] and "kale" not in found["tags"]
+    assert found["config"] == [{"pod_template_file": "gpu.yaml"}, {"KubernetesExecutor": {"namespace": "kale"}}]
     assert found["approve"] == [None, ["publish"]]  # a person may take longer than any task
     assert set(found["late"]) == {1}
     assert set(found["failure"]) == {"failed"}
     assert (found["queue"], found["executor"]) == ("gpu", "LocalExecutor")
+
+
+_TWO_BUNDLES = """
+import sys
+from pathlib import Path
+from airflow.dag_processing.dagbag import BundleDagBag
+bag = BundleDagBag(sys.argv[1], bundle_path=Path(sys.argv[1]), bundle_name="staging")
+assert not bag.import_errors, bag.import_errors
+print(*sorted(bag.dags))
+"""
+
+
+def test_a_bundle_with_a_profile_makes_dags_of_its_own(tmp_path: Path) -> None:
+    shutil.copytree(DAGS, tmp_path / "dags")
+    (tmp_path / "dags" / "kale_profile.yaml").write_text("schedule: {prefix: staging, connection: kale_staging}\n")
+    command = [sys.executable, "-c", _TWO_BUNDLES, str(tmp_path / "dags")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    made = done.stdout.splitlines()[-1].split()
+    assert made == sorted(path.stem.replace("kale_", "staging_", 1) for path in DAGS.glob("*.py"))
 
 
 def test_a_scheduled_run_ingests_the_day_that_has_ended(dags: dict[str, Any]) -> None:

@@ -65,7 +65,9 @@ def environment(postgres: Postgres, redis: str, tmp_path_factory: pytest.TempPat
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        "KALE_IMAGES__SPOOL": str(folder / "spool"),
         "KALE_LANDING": str(folder / "landing"),
+        "SPARK_LOCAL_DIRS": str(folder / "spark"),
         "KALE_WAREHOUSE": str(folder / "warehouse"),
         "ADMIN_PASSWORD": "kale",
     }

@@ -24,6 +24,26 @@ def test_pages_need_a_login(route: str, airflow: Airflow) -> None:
         assert client.get(route).status_code == 401
 
 
+def test_a_browser_without_a_login_is_sent_to_it_and_a_script_is_not(airflow: Airflow) -> None:
+    with airflow.client(None) as client:
+        page = client.get("/kale/?x=1&y=2", headers={"Accept": "text/html,application/xhtml+xml"})
+        script = client.get("/kale/", headers={"Accept": "application/json"})
+    assert (page.status_code, page.headers["location"]) == (302, "/api/v2/auth/login?next=%2Fkale%2F%3Fx%3D1%26y%3D2")
+    assert (script.status_code, script.json()) == (401, {"detail": "Not authenticated"})
+
+
+@pytest.mark.parametrize("where", ["/kale/", f"/kale/report/{KEY}"])
+def test_the_login_leads_back_to_the_page(airflow: Airflow, chromium: Browser, where: str) -> None:
+    with chromium.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{airflow.url}{where}")
+        page.locator("input[name=username]").fill("viewer")
+        page.locator("input[name=password]").fill(airflow.passwords["viewer"])
+        page.locator("button[type=submit]").click()
+        page.wait_for_url(f"{airflow.url}{where}")
+        page.get_by_text(KEY).first.wait_for()
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_forged_token_is_refused(route: str, airflow: Airflow) -> None:
     with airflow.client(None) as client:

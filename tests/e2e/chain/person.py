@@ -40,7 +40,8 @@ class Person:
         for question in self.waiting():
             run = question["task_instance"]["dag_run_id"]
             path = f"{_RUNS}/{run}/taskInstances/approve/-1/hitlDetails"
-            self._rest.send("PATCH", path, {"chosen_options": [word], "params_input": {}})
+            fields = {name: field["value"] for name, field in question["params"].items()}
+            self._rest.send("PATCH", path, {"chosen_options": [word], "params_input": fields})
 
     def _poll(self) -> list[dict[str, Any]]:
         time.sleep(1)  # each poll is work for the server

@@ -39,8 +39,13 @@ def taken(made: Stage) -> str:
     """The uid of a published caption that a person took down; the release that follows waits for approval."""
     uid: str = made.lake.arrow("captions", made.keys[0], ["uid"])["uid"][0].as_py()
     assert uid in Published.now(made).uids
-    ended = tasks(made, "kale_takedown", begin(made, "kale_takedown", {"uid": [uid]}))
+    listed = made.late.with_name("takedown.txt")
+    listed.write_text(f"{uid}\n")
+    run = begin(made, "kale_takedown", {"list": str(listed)})
+    ended = tasks(made, "kale_takedown", run)
     assert {name: task["state"] for name, task in ended.items()} == {"takedown": "success", "announce": "success"}
+    log = made.airflow.rest.get(f"/dags/kale_takedown/dagRuns/{run}/taskInstances/takedown/logs/1?full_content=true")
+    assert "takedown.txt" in str(log) and uid not in str(log)
     return uid
 
 
@@ -84,9 +89,12 @@ def test_a_rejected_release_is_not_published_and_an_approved_one_is_free_of_what
 
 def test_maintenance_finds_nothing_lost_and_loses_nothing(made: Stage) -> None:
     before = {name: made.lake.arrow(name).num_rows for name in TABLES if name != "runs"}
-    ended = tasks(made, "kale_maintenance", begin(made, "kale_maintenance", {}))
-    assert ended.pop("maintain")["state"] == "success"
-    assert len(ended) == 4 and {task["state"] for task in ended.values()} == {"skipped"}
+    run = begin(made, "kale_maintenance", {})
+    ended = tasks(made, "kale_maintenance", run)
+    assert {task["state"] for task in ended.values()} == {"success"}
+    result = "/dags/kale_maintenance/dagRuns/{}/taskInstances/{}/xcomEntries/return_value?deserialize=true"
+    announced = [made.airflow.rest.get(result.format(run, name))["value"] for name in ended if name != "maintain"]
+    assert announced == [[]] * 4
     assert {name: made.lake.arrow(name).num_rows for name in before} == before
 
 
