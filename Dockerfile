@@ -26,7 +26,7 @@ ENV PATH=/opt/kale/.venv/bin:$PATH \
 COPY --chown=kale lock lock
 RUN uv venv --python /usr/local/bin/python .venv \
     && uv pip install --no-cache --compile-bytecode --torch-backend "$([ -n "$EXTRA" ] && echo cu130 || echo cpu)" \
-       --override lock/overrides.txt -r lock/requirements.txt \
+       --override lock/overrides.txt -r lock/image.txt \
     && if [ -n "$EXTRA" ]; then \
        uv venv --python /usr/local/bin/python .venv-vllm \
        && VIRTUAL_ENV=.venv-vllm uv pip install --no-cache --compile-bytecode --torch-backend cu130 -r lock/vllm-gpu.txt; \
