@@ -128,11 +128,12 @@ def heavy_task(pool: str | None) -> dict[str, Any]:
     of = schedule()
     executor, queue = (of.executor, of.queue) if pool == "gpu" else (None, None)
     arguments = {"executor": executor, "queue": queue, "executor_config": _executor_config(of, pool)}
-    return {"pool": getattr(of.pools, pool)} | {name: value for name, value in arguments.items() if value}
+    named = getattr(of.pools, pool, pool)  # a step of another package may name a pool of its own
+    return {"pool": named} | {name: value for name, value in arguments.items() if value}
 
 
 def _executor_config(of: Schedule, kind: str) -> dict[str, Any]:
-    config: dict[str, Any] = getattr(of.executor_config, kind)
+    config: dict[str, Any] = getattr(of.executor_config, kind, {})
     if "pod_override" not in config:
         return config
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
