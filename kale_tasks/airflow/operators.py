@@ -6,7 +6,7 @@ from typing import Any
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
 
-from kale_tasks.airflow import metrics
+from kale_tasks.airflow import outcomes
 from kale_tasks.airflow.command_operator import CommandOperator
 from kale_tasks.airflow.dag_parts import heavy_task
 from kale_tasks.airflow.questions import AskingOperator
@@ -101,7 +101,7 @@ class WorkOperator(PlannedOperator):
                 raise AirflowSkipException(str(paused)) from None
             self.log.info("%s", paused)
             self.defer(trigger=DateTimeTrigger(paused.resumes_at), method_name="execute_complete")
-        metrics.worked(self.step, done)
+        outcomes.worked(self.step, done)
         return done
 
     def execute_complete(self, context: Any, event: Any = None) -> Any:
@@ -130,39 +130,22 @@ class CheckOperator(PlannedOperator, AskingOperator):
     def judge(self, context: Any) -> Any:
         """Run the checks. The result names failed checks and warnings; the figures stay in the lake."""
         try:
-            return self._told(self.on_plan(context, "check"))
+            return self._reported(self.on_plan(context, "check"))
         except Blocked:
-            metrics.checked(self.step, "failed")
+            outcomes.checked(self.step, "failed")
             raise
 
     def after_acceptance(self, context: Any, verdict: Mapping[str, Any]) -> Any:
         """Go on to the commit."""
-        return self._told(verdict)
+        return self._reported(verdict)
 
-    def _told(self, result: Mapping[str, Any]) -> dict[str, Any]:
+    def _reported(self, result: Mapping[str, Any]) -> dict[str, Any]:
         status = "accepted" if result["failed"] and result["accepted"] else result["status"]
-        metrics.checked(self.step, status)
-        for line in verdict_lines(result):
+        outcomes.checked(self.step, status)
+        for line in outcomes.verdict_lines(result):
             self.log.info("%s", line)
         self.log.info("The report on this key: %s", self.report)
         return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}
-
-
-def verdict_lines(result: Mapping[str, Any]) -> list[str]:
-    """Say how a check ended: how many checks passed, and of each that failed what was seen and what is wanted."""
-    found = result["checks"]
-    numbers = {status: sum(one["status"] == status for one in found) for status in ("passed", "failed", "skipped")}
-    counted = ", ".join(f"{number} {status}" for status, number in numbers.items() if number)
-    lines = [f"{result['table']} {result['partition']} {result['status']}: {counted}"]
-    for one in found:
-        if one["status"] == "failed":
-            wanted = [f"{word} {one[bound]:g}" for word, bound in (("at least", "low"), ("at most", "high"))
-                      if one[bound] is not None]  # fmt: skip
-            seen = "" if one["seen"] is None else f" saw {one['seen']:g}, wanted {' and '.join(wanted)};"
-            lines.append(f"{one['severity']}: {one['name']}:{seen} {one['says']}")
-    if result["accepted"]:
-        lines.append(f"accepted: {result['accepted']['why']}")
-    return lines
 
 
 class CommitOperator(PlannedOperator):
@@ -184,7 +167,7 @@ def announced(task: Any, context: Any, account: Mapping[str, Any]) -> Mapping[st
 
     The task of a preview that would announce rows is skipped instead, so that no later Dag starts.
     """
-    metrics.committed(task.step, account)
+    outcomes.committed(task.step, account)
     if task.outlets and (task.overrides.get("limit") or task.overrides.get("preview")):
         raise AirflowSkipException(f"{task.step} {task.key} is a preview: it is not announced to later Dags.")
     task.announce(context, {name: account[name] for name in ("rows", "fingerprint", "verdict") if name in account})
@@ -215,10 +198,10 @@ class RunOperator(AskingOperator):
                     raise
                 self.log.warning("%s Planning again.", error)
             except Blocked:
-                metrics.checked(self.step, "failed")
+                outcomes.checked(self.step, "failed")
                 raise
 
     def after_acceptance(self, context: Any, verdict: Mapping[str, Any]) -> Any:
         """Run again, which now commits the accepted run."""
-        metrics.checked(self.step, "accepted")
+        outcomes.checked(self.step, "accepted")
         return self.judge(context)

@@ -14,7 +14,7 @@ class Pools(Section):
 
 
 class ExecutorConfig(Section):
-    """What the executor is told about a task, such as `{pod_template_file: gpu.yaml}` or `{pod_override: {...}}`."""
+    """What the executor must know of a task, such as `{pod_template_file: gpu.yaml}` or `{pod_override: {...}}`."""
 
     gpu: dict[str, Any] = runtime("For tasks of the pool `gpu`.")
     spark: dict[str, Any] = runtime("For tasks of the pool `spark`.")

@@ -12,7 +12,7 @@ from airflow._shared.observability.metrics import metrics_registry
 from airflow.sdk.observability import stats
 from airflow.sdk.observability.metrics import stats_utils
 
-from kale_tasks.airflow import metrics
+from kale_tasks.airflow import outcomes
 
 ROOT = Path(__file__).parents[2]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
@@ -21,7 +21,7 @@ DONE = {"rows_in": 500, "seconds": 4.0, "metrics": {"tokens_in": 9000, "tokens_o
 
 @pytest.fixture
 def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What arrives at the StatsD server that Airflow is told to use; a function that waits for so many lines."""
+    """What arrives at the StatsD server of Airflow's settings; a function that waits for so many lines."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)
@@ -34,7 +34,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_what_work_made_and_took_is_counted(received: Any) -> None:
-    metrics.worked("dense", DONE)
+    outcomes.worked("dense", DONE)
     assert received(5) == [
         "airflow.kale.cost_microdollars,step=dense:12500|c",
         "airflow.kale.rows,step=dense:500|c",
@@ -45,8 +45,8 @@ def test_what_work_made_and_took_is_counted(received: Any) -> None:
 
 
 def test_verdicts_and_commits_are_counted(received: Any) -> None:
-    metrics.checked("ingest", "failed")
-    metrics.committed("ingest", {"rows": 90, "quarantined": 3})
+    outcomes.checked("ingest", "failed")
+    outcomes.committed("ingest", {"rows": 90, "quarantined": 3})
     assert received(3) == [
         "airflow.kale.checks,step=ingest,status=failed:1|c",
         "airflow.kale.rows_committed,step=ingest:90|c",
@@ -55,7 +55,7 @@ def test_verdicts_and_commits_are_counted(received: Any) -> None:
 
 
 def test_alerts_name_only_metrics_that_are_sent() -> None:
-    ours = re.findall(r'"(kale\.\w+)"', Path(metrics.__file__).read_text())
+    ours = re.findall(r'"(kale\.\w+)"', Path(outcomes.__file__).read_text())
     registry = metrics_registry.read_metrics_yaml(str(metrics_registry.YAML_REGISTRY_PATH))
     known = {name.replace(".", "_") for name in (*ours, *(one["name"] for one in registry), "ti.awaiting_input")}
     named = {name for rule in RULES for name in re.findall(r"\bairflow_(\w+)", rule["expr"])}
@@ -75,5 +75,5 @@ def test_every_alert_and_exit_code_has_a_runbook() -> None:
 
 def test_every_metric_is_documented() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    for name in re.findall(r'"(kale\.\w+)"', Path(metrics.__file__).read_text()):
+    for name in re.findall(r'"(kale\.\w+)"', Path(outcomes.__file__).read_text()):
         assert f"`{name}`" in page, name
