@@ -21,7 +21,7 @@ DONE = {"rows_in": 500, "seconds": 4.0, "metrics": {"tokens_in": 9000, "tokens_o
 
 @pytest.fixture
 def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What arrives at the StatsD server of Airflow's settings; a function that waits for so many lines."""
+    """What arrives at the StatsD server of Airflow's settings; a function that waits for a number of lines."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(10)

@@ -54,7 +54,7 @@ def test_airflow_gives_an_added_step_its_asset_and_pool(added: StepSpec) -> None
     with DAG("kale_polish", schedule=None) as dag:
         step_group("polish")
     outlets = {task.task_id: [(asset.name, asset.uri) for asset in task.outlets] for task in dag.tasks}
-    assert outlets["polish.commit"] == [("polished", "kale://polished/")]
+    assert outlets["polish.commit"] == [("kale/polished", "kale://kale/polished")]
     assert dag.get_task("polish.work").pool == "polishers"
 
 
