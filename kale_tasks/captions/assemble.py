@@ -14,7 +14,9 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
+from kale_tasks.recipes.passes import ExpertPass, ScorePass
 from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
 from kale_tasks.text.grounding import Grounding, ground
@@ -35,7 +37,10 @@ class Assemble(Step):
         self.slice = {"recipe": self.recipe.name, "stage": 1}  # type: ignore[misc]
         self._with_alt = self.recipe.with_alt(self.recipe.caption)
         published = dict.fromkeys(filter(None, (self.recipe.caption, self.recipe.dense, *self.recipe.kept)))
-        self._ids = {name: pass_id(self.recipe, name) for name in published}
+        made_of = [self.recipe.find(name) for name in self.recipe.sources(self.recipe.caption) - COLUMNS.keys()]
+        self._rated = sorted(one.name for one in made_of if isinstance(one, ScorePass))
+        self._experts = sorted(one.name for one in made_of if isinstance(one, ExpertPass))
+        self._ids = {name: pass_id(self.recipe, name) for name in (*published, *self._rated, *self._experts)}
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {"recipe": self.recipe.name, "passes": self._ids, "limit": settings.limit, "rules": RULES,
@@ -77,11 +82,35 @@ class Assemble(Step):
             "key": run.key,
             "dense_caption": dense or None,
             "caption": text["text"],
-            "also": json.dumps(others, ensure_ascii=False, sort_keys=True) if others else None,
+            "also": _json(others),
+            "candidates": _json(self._candidates(row)),
+            "experts": _json(self._provenance(row)),
             "flags": [*text["flags"], *(["alt_unused"] if described and self._ignored_alt(text, found) else [])],
         }
+
+    def _candidates(self, row: RowTexts) -> list[Row]:
+        """The texts that were rated on the way to the caption."""
+        return [
+            {"pass": json.loads(text["data"])["of"], "n": text["n"], "text": text["text"], "score": text["score"]}
+            for name in self._rated
+            for text in row.texts[name]
+        ]
+
+    def _provenance(self, row: RowTexts) -> Row:
+        """The experts that found something, with their models."""
+        found = {}
+        for name in self._experts:
+            if values := row.texts[name]:
+                models = sorted({model for value in values for model in value["models"] or ()})
+                best = max((value["score"] for value in values if value["score"] is not None), default=None)
+                found[name] = {"models": models, "values": len(values), "score": best}
+        return found
 
     def _ignored_alt(self, text: Row, found: Grounding) -> bool:
         """Whether a caption was fused with the alt-text and has no fact that only the alt-text knows."""
         fell_back = any(flag == "alt_noise" or flag.startswith("fallback_") for flag in text["flags"])
         return self._with_alt and not fell_back and not found.from_alt - found.from_dense
+
+
+def _json(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None

@@ -109,6 +109,7 @@ class CaptionChunk(ChunkRows):
             "tokens_in": answer.tokens_in,
             "tokens_out": answer.tokens_out,
             "finish_reason": answer.finish,
+            "confidence": answer.confidence,
         }
 
 

@@ -33,7 +33,8 @@ from kale_tasks.settings import Settings
 from kale_tasks.text.alttext import PromptAlt, prepare_alt
 from kale_tasks.text.words import RULES
 
-PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")  # of a text, as its maker filled it
+# Of a text, as its maker filled it.
+PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason", "confidence")
 # Flags of a text that strangers may have had a hand in, or of a row that a selection kept in spite of what it is; texts
 # that are made of it have them too.
 _HANDED_ON = ("alt_orders", "context_orders", "text_orders", "injected", "near_copy", "evaluation_image")

@@ -44,6 +44,7 @@ class Answer:
     finish: str = ""
     reason: str = ""
     detail: str = ""
+    confidence: float | None = None  # mean log-probability of the tokens, if the task wants it
     repeated: bool = False  # read again from a provider's file: it was paid for before
 
 

@@ -23,6 +23,7 @@ def request_body(model: Model, request: Request) -> dict[str, Any]:
         "top_p": sampling.top_p,
         "seed": request.seed,
         **({"chat_template_kwargs": template} if template else {}),
+        **({"logprobs": True} if model.task.confidence else {}),
     }
 
 
@@ -44,6 +45,7 @@ def read_completion(id: int, completion: Any) -> Answer:
         int(usage.get("prompt_tokens", 0)),
         int(usage.get("completion_tokens", 0)),
         "length" if choice.get("finish_reason") == "length" else "stop",
+        confidence=_confidence(choice.get("logprobs")),
     )
 
 
@@ -51,6 +53,12 @@ def rejected(id: int, detail: str) -> Answer:
     """Return the answer to a request that a server refused with a status that a retry cannot change."""
     too_long = "context length" in detail or "too long" in detail or "max_model_len" in detail
     return Answer(id, reason=TOO_LONG if too_long else REJECTED, detail=detail[:200])
+
+
+def _confidence(logprobs: Any) -> float | None:
+    """The mean log-probability of the tokens of a completion, if the server says it."""
+    found = [float(token["logprob"]) for token in (logprobs or {}).get("content") or ()]
+    return sum(found) / len(found) if found else None
 
 
 def _with_image(content: Any, image: str) -> Any:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -17,6 +17,7 @@ from kale_tasks.engines.base import (
     Engine,
     Request,
 )
+from kale_tasks.engines.confidence import recorder
 from kale_tasks.engines.thought import opened_thought, template_arguments
 from kale_tasks.imaging import BrokenImage, decode_rgb
 
@@ -125,17 +126,24 @@ class TransformersEngine(Engine):
             add_special_tokens=False,
             return_tensors="pt",
         ).to(self._device)
-        started = time.monotonic()
+        started, recorded = time.monotonic(), recorder() if self.task.confidence else None
+        processors = _sampling([prompt.request for prompt in batch], self.task.sampling.top_p)
+        if recorded:
+            processors.insert(0, recorded)  # it sees the scores before sampling changes them
         rows = generate_tokens(
             self._model,
             inputs,
             self.task.sampling.max_tokens,
-            logits_processor=_sampling([prompt.request for prompt in batch], self.task.sampling.top_p),
+            logits_processor=processors,
             stopping_criteria=StoppingCriteriaList([MaxTimeCriteria(self.settings.timeout_s)]),
         )
         late = time.monotonic() - started >= self.settings.timeout_s
         tokens_in = inputs["attention_mask"].sum(dim=1).tolist()
-        return [self._read(prompt, row, n, late) for prompt, row, n in zip(batch, rows, tokens_in, strict=True)]
+        answers = [self._read(prompt, row, n, late) for prompt, row, n in zip(batch, rows, tokens_in, strict=True)]
+        if recorded is None:
+            return answers
+        sure = recorded.means(rows, [answer.tokens_out for answer in answers])
+        return [replace(answer, confidence=one) for answer, one in zip(answers, sure, strict=True)]
 
     def _read(self, prompt: _Prompt, row: list[int], tokens_in: int, late: bool) -> Answer:
         ends = self._model.generation_config.eos_token_id

@@ -17,6 +17,9 @@ from kale_tasks.lake.columns import (
 _UID = Column("uid", STRING, "Name of the pair: 32 hex digits; the join key everywhere.", required=True)
 _KEY = Column("key", STRING, "The partition, such as 2026-11-01.", required=True)
 _MADE_FROM = Column("made_from", STRING, "Hash of prompt, image bytes, model and sampling; null: no model was asked.")
+_CONFIDENCE = Column(
+    "confidence", DOUBLE, "Mean log-probability of its tokens, by the model that wrote it, if the recipe asks for it."
+)
 _FLAGS = Column("flags", STRINGS, "What was noticed about this row; never a reason to hide it.")
 
 PAIRS = TableSpec(
@@ -96,6 +99,9 @@ CAPTIONS = TableSpec(
         Column("facts_invented", INT, "Of these, found in no source; null if there is none to compare with."),
         _FLAGS,
         _MADE_FROM,
+        _CONFIDENCE,
+        Column("candidates", STRING, "JSON: the texts that were rated for it, with pass, number and score."),
+        Column("experts", STRING, "JSON: what experts had a part in it, by pass: models, values and best score."),
     ],
     partition=("key", "recipe", "stage"),
 )
@@ -121,6 +127,7 @@ TEXTS = TableSpec(
         _FLAGS,
         _MADE_FROM,
         Column("vector", VECTOR, "Of a pass that encodes: the vector, of length 1, in steps of 1/2048."),
+        _CONFIDENCE,
     ],
     partition=("key", "pass"),
 )

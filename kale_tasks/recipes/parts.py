@@ -95,6 +95,7 @@ class Task(Section):
     sampling: Sampling
     clean: Clean = Clean()
     retries: int = neutral(0, default=1)
+    confidence: bool = neutral(False, default=False)
 
 
 class Prompted(Section):
@@ -104,6 +105,7 @@ class Prompted(Section):
     sampling: Sampling
     clean: Clean = Clean()
     retries: int = neutral(0, "How often to ask again when cleaning leaves nothing.", default=1, ge=0)
+    confidence: bool = neutral(False, "Keep the mean log-probability of the tokens.", default=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -43,7 +43,7 @@ class Recipe(Section):
             raise BadConfig(f"The pass '{name}' asks no model.")
         model = self.models[asked.ask]
         known = {field: getattr(model, field) for field in ModelSpec.model_fields}
-        common = {field: getattr(asked, field) for field in ("prompt", "sampling", "clean", "retries")}
+        common = {field: getattr(asked, field) for field in ("prompt", "sampling", "clean", "retries", "confidence")}
         return Task(**known, **common)
 
     def with_alt(self, name: str) -> bool:

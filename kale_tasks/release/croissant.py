@@ -86,4 +86,6 @@ def _field(config: str, column: Column) -> dict[str, Any]:
 
 
 def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_floating(kind):
+        return "sc:Float"
     return "sc:Integer" if pa.types.is_integer(kind) else "sc:Text"

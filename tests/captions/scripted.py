@@ -24,7 +24,7 @@ SEEDS = ("first", "second", "third")
 _DESCRIPTION = re.compile(r"(?:Description|Source, a description of the image|Description of this image): ?(.*)")
 _ALT = re.compile(r"<alt>(.*?)</alt>", re.DOTALL)
 _TALKS = re.compile(r"Caption: ?(.*)")
-INVENTED = " It was built by Zorkan Vell in 1733."
+INVENTED = " It was built by Zorkan Quell in 1733."
 CLAIMED = " It is a popular brand with a long warranty."
 
 

@@ -249,6 +249,19 @@ def test_a_recipe_does_what_it_says_and_not_without_its_pass(bench: Bench, case:
         assert found[seed] >= case.least and lost[seed] <= case.most, (seed, found, lost)
 
 
+def test_captions_have_what_was_rated_and_which_experts_had_a_part(bench: Bench) -> None:
+    cases = {case.recipe: case for case in CASES}
+    for row in bench.captions("rank-and-fuse", cases["rank-and-fuse"]):
+        rated = json.loads(row["candidates"])
+        assert [(one["pass"], one["n"]) for one in rated] == [("dense", n) for n in range(3)]
+        assert min(rated, key=lambda one: one["score"])["n"] == 0 and row["experts"] is None
+    for row in bench.captions("densefusion", cases["densefusion"]):
+        found = json.loads(row["experts"])
+        assert found["ocr"]["score"] == 0.9 and found["tags"]["values"] >= 1 and row["candidates"] is None
+    for row in bench.captions("mlbcap", cases["mlbcap"]):
+        assert set(json.loads(row["also"])) == {"dense", "listed"}
+
+
 def test_every_shipped_recipe_has_a_case() -> None:
     shipped = {path.stem for path in resource("config/recipes").glob("*.yaml")}
     assert shipped - {case.recipe for case in CASES} == {"demo"}

@@ -18,7 +18,7 @@ from kale_tasks.lake.tables import Lake
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CAPTION_COLUMNS = (
     "uid", "url", "sha256", "alt_text", "dense_caption", "caption", "stage", "recipe", "models", "prompt_hash", "flags",
-    "key",
+    "key", "also", "confidence", "candidates", "experts",
 )  # fmt: skip
 
 

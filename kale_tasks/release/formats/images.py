@@ -20,6 +20,7 @@ class Images(Format):
 
     name = "images"
     about = "captions with the image's bytes"
+    version = 2  # as that of the captions
     columns: ClassVar = [*caption_columns(), Column("image", IMAGE, "The stored image.")]
     images = True
     rows_at_once = 500

@@ -22,6 +22,7 @@ class Captions(Format):
 
     name = "captions"
     about = "all captions of both stages"
+    version = 2  # also, confidence, candidates, experts
     columns: ClassVar = caption_columns()
 
     @property
