@@ -1,7 +1,7 @@
 """Runs a model with transformers in this process, in batches of requests of similar length."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from kale_tasks.engines.base import (
     Engine,
     Request,
 )
-from kale_tasks.engines.confidence import recorder
 from kale_tasks.engines.thought import opened_thought, template_arguments
 from kale_tasks.imaging import BrokenImage, decode_rgb
 
@@ -173,6 +172,34 @@ def generate_tokens(model: Any, inputs: Mapping[str, Any], max_tokens: int, **op
         generated = model.generate(**inputs, max_new_tokens=max_tokens, **options)
     rows: list[list[int]] = generated[:, inputs["input_ids"].shape[1] :].tolist()
     return rows
+
+
+def recorder() -> Any:
+    """Return a logits processor that notes, at each step, the log-probability of the token chosen before.
+
+    Its `means` say how sure the model was of each row.
+    """
+    import torch
+    from transformers import LogitsProcessor
+
+    class Recorder(LogitsProcessor):
+        def __init__(self) -> None:
+            self.chosen: list[Any] = []
+            self._before: Any = None
+
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            if self._before is not None:
+                self.chosen.append(self._before.gather(1, input_ids[:, -1:])[:, 0])
+            self._before = torch.log_softmax(scores.float(), dim=-1)
+            return scores
+
+        def means(self, rows: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[float | None]:
+            """The mean of the first tokens of each row; the last step is looked up by the row."""
+            last = torch.tensor([[row[-1]] for row in rows], device=self._before.device)
+            steps = torch.stack([*self.chosen, self._before.gather(1, last)[:, 0]]).T.tolist()
+            return [sum(step[:n]) / n if n else None for step, n in zip(steps, lengths, strict=True)]
+
+    return Recorder()
 
 
 def _silence(logging: Any) -> None:  # its functions have no types

@@ -10,7 +10,7 @@ import yaml
 from aiohttp import web
 
 from kale_tasks.engines.chat_api import read_completion
-from kale_tasks.engines.confidence import recorder
+from kale_tasks.engines.transformers import recorder
 from kale_tasks.recipes.recipe import load_recipe
 from tests.captions.conftest import Opener, opened  # noqa: F401 - a fixture
 from tests.captions.world import KEY, give, give_dense, pairs, run_captions
