@@ -64,6 +64,7 @@ def bare(lake: Lake, ready: Sequence[TensorBatch]) -> Sample:
 
 def compare(page: Page, base: str, folder: Path) -> None:
     """Run both loops in turns and add their table and ratio to the page."""
+    torch.set_num_threads(1)
     changes = {"steps": STEPS, "connector_steps": 0, "batch": 16, "accumulate": 1, "checkpoint_steps": 20}
     lake = Lake(small.small_settings(folder, Path(base), **changes))
     small.commit_captions(lake, small.KEY, ROWS)
