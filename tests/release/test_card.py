@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import mlcroissant
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given
@@ -15,7 +17,7 @@ from kale_tasks.lake.verdicts import acceptance_path, verdict_path
 from kale_tasks.quality.stored import report_path
 from kale_tasks.release.built import Built, read
 from kale_tasks.release.card import notes, pages
-from kale_tasks.release.stats import add
+from kale_tasks.release.stats import _words, add
 from tests.kale import kale
 from tests.release.conftest import World, world
 
@@ -138,3 +140,13 @@ def test_croissant_loads_the_rows_of_every_config(tmp_path: Path, request: pytes
     assert isinstance(first["images"]["images/image"], Image.Image)
     assert [turn["chat/messages/role"] for turn in first["chat"]["chat/messages"]] == [b"user", b"assistant"]
     assert len(first["sentences"]["sentences/sentences"]) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_words_are_counted_in_slices_with_nulls_and_empty_texts(seed: int) -> None:
+    chance = Random(seed)
+    texts = [chance.choice([None, "", " ", "één", "a b", "x " * chance.randrange(40)]) for _ in range(200)]
+    column = pa.chunked_array([texts[:70], texts[70:]], pa.string()).slice(chance.randrange(30), chance.randrange(150))
+    counted = [text.count(" ") + 1 for text in column.to_pylist() if text]
+    found = _words(column)
+    assert (found["rows"], found["sum"]) == (len(counted), sum(counted))
