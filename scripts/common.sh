@@ -25,6 +25,15 @@ locate_torch() {  # [BACKEND]
     if [[ -n $folders ]]; then export UV_FIND_LINKS=$folders; else export UV_TORCH_BACKEND=${1:-auto}; fi
 }
 
+# Lets a torchvision built for CUDA, the only one on PyPI, be imported beside a torch built for CPUs.
+mend_torchvision() {  # ENVIRONMENT
+    "$1/bin/python" -c 'import torchvision' 2>/dev/null && return
+    local site
+    site=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    cp scripts/torchvision_ops.py "$site/"
+    echo 'import torchvision_ops' >"$site/torchvision_ops.pth"
+}
+
 uv() {
     if command uv --version >/dev/null 2>&1; then
         command uv "$@"

@@ -1,13 +1,14 @@
 """Lets a torchvision built for CUDA be imported beside a torch built for CPUs.
 
-Run at the start of every interpreter of .venv-vllm, by a .pth file. Such a torchvision cannot load its compiled
-operators, and its Python half fails when their schemas are unknown. They are declared when it is first imported,
-so that processes which never use it do not pay for importing torch.
+Run at the start of every interpreter of such an environment, by a .pth file. Such a torchvision cannot load its
+compiled operators, and its Python half fails when their schemas are unknown. They are declared when it is imported, so
+that processes which never use it do not pay for importing torch.
 """
 
 import sys
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -15,25 +16,31 @@ SCHEMAS = (
 )
 
 
-class DeclareOps(MetaPathFinder):
-    """Finds nothing itself; declares the schemas on the first look for torchvision."""
+class DeclaringLoader(SourceFileLoader):
+    """Declares the schemas, then loads torchvision."""
 
-    def __init__(self) -> None:
-        self.libraries: list[object] = []  # a library that is collected takes its schemas with it
+    libraries: list[object] = []  # noqa: RUF012 - a library that is collected takes its schemas with it
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Answers None always, so that the next finder loads torchvision."""
-        if name == "torchvision" and not self.libraries:
-            self._declare()
-        return None
-
-    def _declare(self) -> None:
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the code of the module."""
         import torch
 
         library = torch.library.Library("torchvision", "FRAGMENT")
         self.libraries.append(library)
         for schema in SCHEMAS:
             library.define(schema)
+        super().exec_module(module)
+
+
+class DeclareOps(MetaPathFinder):
+    """Finds torchvision where it is, with another loader."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Answer for torchvision alone."""
+        spec = PathFinder.find_spec(name) if name == "torchvision" else None
+        if spec and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = DeclaringLoader(spec.loader.name, spec.loader.path)
+        return spec
 
 
 sys.meta_path.insert(0, DeclareOps())

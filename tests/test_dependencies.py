@@ -13,6 +13,7 @@ BY_OTHERS = {
     "pandas": "Great Expectations",
     "tensorboard": "torch.utils.tensorboard",
     "onnxruntime": "rapidocr",
+    "torchvision": "processors of transformers",
 }
 
 

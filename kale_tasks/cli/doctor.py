@@ -1,5 +1,6 @@
 """Checks what the steps need and advises what to do."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,6 +53,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _driver()
     if settings.caption.engine == "vllm":
         yield _vllm(settings.caption.vllm_python or sys.executable)
+        yield from _compiler()
     yield _models()
 
 
@@ -136,6 +138,17 @@ def _driver() -> Iterator[Check]:
     major = found[0].partition(".")[0]
     advice = f"vLLM of lock/vllm-gpu.txt is built for CUDA 13: install NVIDIA driver {_DRIVER} or newer."
     yield Check("driver", major.isdigit() and int(major) >= _DRIVER, found[0].strip(), advice)
+
+
+def _compiler() -> Iterator[Check]:
+    if not shutil.which("nvidia-smi"):
+        return
+    named = os.environ.get("CC", "")
+    found = next((path for name in (named, "cc", "gcc", "clang") if name and (path := shutil.which(name))), None)
+    advice = (
+        "vLLM compiles kernels when it loads a model: install a C compiler (Debian: gcc libc6-dev), or name it in CC."
+    )
+    yield Check("compiler", found is not None, found or "not found", advice)
 
 
 def _vllm(python: str) -> Check:

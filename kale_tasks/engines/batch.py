@@ -166,7 +166,7 @@ class BatchEngine(Engine):
             self._api.download(batch[field], file)
             with file.open("rb") as lines:
                 for line in lines:
-                    found = _answer_of(line)
+                    found = _answer_of(line, self.task.sampling.max_tokens)
                     if found and found[0] not in answered:
                         answered.add(found[0])
                         self._answer(found[0], found[1], repeated=repeated)
@@ -193,14 +193,14 @@ class BatchEngine(Engine):
         self._storage.put(f"{self._folder}/{record['id']}.json", json.dumps(record).encode())
 
 
-def _answer_of(line: bytes) -> tuple[str, Answer] | None:
+def _answer_of(line: bytes, max_tokens: int) -> tuple[str, Answer] | None:
     """Read a line of answers; None if it has none, or a failure that another try may change."""
     try:
         found = json.loads(line)
         name, response = found["custom_id"], found.get("response") or {}
         status = response.get("status_code", 500)
         if status == 200:
-            return name, read_completion(0, response["body"])
+            return name, read_completion(0, response["body"], max_tokens)
         return None if status in BUSY else (name, rejected(0, f"{status} {json.dumps(response.get('body'))}"))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None

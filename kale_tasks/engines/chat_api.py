@@ -32,21 +32,22 @@ def served_name(model: Model) -> str:
     return model.task.model.partition("@")[0] or model.name
 
 
-def read_completion(id: int, completion: Any) -> Answer:
-    """Return the answer in a completion. LookupError, TypeError or ValueError if it is none."""
+def read_completion(id: int, completion: Any, max_tokens: int) -> Answer:
+    """Return the answer in a completion. LookupError, TypeError or ValueError if it is none.
+
+    A server may cut an answer short where prompt and answer together reach the context; other engines refuse such a
+    prompt, and so does this.
+    """
     choice, usage = completion["choices"][0], completion.get("usage") or {}
     message = choice["message"]
     text = message["content"] or ""
     if not text.strip() and (message.get("reasoning_content") or message.get("reasoning")):
         text = OPENING_MARKS[0]  # the server has taken the thought out, and nothing is left
-    return Answer(
-        id,
-        text,
-        int(usage.get("prompt_tokens", 0)),
-        int(usage.get("completion_tokens", 0)),
-        "length" if choice.get("finish_reason") == "length" else "stop",
-        confidence=_confidence(choice.get("logprobs")),
-    )
+    tokens_in, tokens_out = (int(usage.get(name, 0)) for name in ("prompt_tokens", "completion_tokens"))
+    finish = "length" if choice.get("finish_reason") == "length" else "stop"
+    if finish == "length" and 0 < tokens_out < max_tokens:
+        return Answer(id, tokens_in=tokens_in, reason=TOO_LONG, detail=f"{tokens_in} tokens")
+    return Answer(id, text, tokens_in, tokens_out, finish, confidence=_confidence(choice.get("logprobs")))
 
 
 def rejected(id: int, detail: str) -> Answer:

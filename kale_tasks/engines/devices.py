@@ -8,7 +8,7 @@ from typing import Any
 from kale_tasks.errors import BadConfig
 
 _CORES = "cpu:"
-_PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+_PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size")
 
 
 def device_groups(devices: str, arguments: Mapping[str, Any]) -> list[str]:
@@ -30,7 +30,12 @@ def device_groups(devices: str, arguments: Mapping[str, Any]) -> list[str]:
 
 
 def group_size(arguments: Mapping[str, Any]) -> int:
-    """Return the number of devices that one engine with these arguments uses."""
+    """Return the number of devices that one engine with these arguments uses; BadConfig if it would be several."""
+    if int(arguments.get("data_parallel_size", 1)) > 1:
+        raise BadConfig(
+            "vLLM's data_parallel_size has no effect here: every group of caption.devices runs an engine of its own. "
+            "Leave it out, or start `vllm serve` with it and use caption.engine=openai."
+        )
     size = 1
     for name in _PARALLEL:
         size *= int(arguments.get(name, 1))

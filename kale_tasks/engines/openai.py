@@ -156,7 +156,7 @@ class OpenAIEngine(Engine):
                 async with self._session.post(f"{server.url}/chat/completions", json=body) as response:
                     if response.status == 200:
                         self._servers.succeed(server)
-                        return read_completion(request.id, await response.json()), None
+                        return read_completion(request.id, await response.json(), self.task.sampling.max_tokens), None
                     text = (await response.text(errors="replace"))[:200]
                     return self._failed(server, sent, request, response, text)
         except aiohttp.ClientConnectorError as error:  # it never got the request
@@ -195,7 +195,8 @@ class OpenAIEngine(Engine):
         return Answer(request.id, reason=ENGINE_ERROR, detail=f"{type(error).__name__}: {error}"[:200])
 
     def _exceeds_context(self, request: Request) -> bool:
-        room = self.task.context - self.task.sampling.max_tokens - (self.task.image_tokens if request.image else 0)
+        # Of the text alone: how many tokens an image takes is for the server to count.
+        room = self.task.context - self.task.sampling.max_tokens
         texts = list(_texts(request))
         # No token is shorter than a byte, so most requests fit for certain and need not be tokenised.
         return sum(len(text.encode()) for text in texts) > room and self._count(request) > room

@@ -18,6 +18,7 @@ from kale_tasks.engines.base import (
     Request,
 )
 from kale_tasks.engines.thought import opened_thought, template_arguments
+from kale_tasks.errors import BadConfig
 from kale_tasks.imaging import BrokenImage, decode_rgb
 
 
@@ -26,7 +27,6 @@ class _Prompt:
     request: Request
     text: str
     image: Image.Image | None
-    tokens: int
 
 
 class TransformersEngine(Engine):
@@ -48,7 +48,11 @@ class TransformersEngine(Engine):
         sees = self.task.image_tokens > 0
         kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
         reader: Any = AutoProcessor if sees else AutoTokenizer
-        self._reader = reader.from_pretrained(folder, trust_remote_code=False)
+        try:
+            self._reader = reader.from_pretrained(folder, trust_remote_code=False)
+        except ImportError as error:
+            needs = " ".join(str(error).split())[:200]
+            raise BadConfig(f"The processor of {self.model.name} needs kale-tasks[train]: {needs}") from error
         self._tokenizer = self._reader.tokenizer if sees else self._reader
         self._tokenizer.padding_side = "left"
         loaded = kind.from_pretrained(
@@ -67,17 +71,12 @@ class TransformersEngine(Engine):
         text = self._tokenizer.apply_chat_template(
             list(request.messages), tokenize=False, add_generation_prompt=True, **template_arguments(self.task)
         )
-        tokens = len(self._tokenizer(text, add_special_tokens=False).input_ids)
-        tokens += self.task.image_tokens if request.image else 0
-        if tokens + self.task.sampling.max_tokens > self.task.context:
-            self._done.append(Answer(request.id, tokens_in=tokens, reason=TOO_LONG, detail=f"{tokens} tokens"))
-            return
         try:
             image = decode_rgb(request.image) if request.image else None
         except BrokenImage as error:
             self._done.append(Answer(request.id, reason=IMAGE_BROKEN, detail=str(error)))
             return
-        self._waiting.append(_Prompt(request, text, image, tokens))
+        self._waiting.append(_Prompt(request, text, image))
 
     def finished(self) -> list[Answer]:
         done, self._done = self._done, []
@@ -92,7 +91,7 @@ class TransformersEngine(Engine):
     def _next_batch(self) -> list[_Prompt]:
         # The oldest request, and those nearest to it in length, so that there is little padding.
         oldest = min(self._waiting, key=lambda prompt: prompt.request.id)
-        self._waiting.sort(key=lambda prompt: (abs(prompt.tokens - oldest.tokens), prompt.request.id))
+        self._waiting.sort(key=lambda prompt: (abs(len(prompt.text) - len(oldest.text)), prompt.request.id))
         batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
         return batch
 
@@ -117,14 +116,14 @@ class TransformersEngine(Engine):
         from transformers import StoppingCriteriaList
         from transformers.generation.stopping_criteria import MaxTimeCriteria
 
-        images = [prompt.image for prompt in batch if prompt.image]
-        inputs = self._reader(
-            text=[prompt.text for prompt in batch],
-            **({"images": images} if images else {}),
-            padding=True,
-            add_special_tokens=False,
-            return_tensors="pt",
-        ).to(self._device)
+        inputs = self._prepare(batch)
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        too_long = [n + self.task.sampling.max_tokens > self.task.context for n in lengths]
+        if any(too_long):
+            answers = [_too_long(one, n) for one, n, is_so in zip(batch, lengths, too_long, strict=True) if is_so]
+            fitting = [one for one, is_so in zip(batch, too_long, strict=True) if not is_so]
+            return answers + (self._generate(fitting) if fitting else [])
+        inputs = inputs.to(self._device)
         started, recorded = time.monotonic(), recorder() if self.task.confidence else None
         processors = _sampling([prompt.request for prompt in batch], self.task.sampling.top_p)
         if recorded:
@@ -137,12 +136,21 @@ class TransformersEngine(Engine):
             stopping_criteria=StoppingCriteriaList([MaxTimeCriteria(self.settings.timeout_s)]),
         )
         late = time.monotonic() - started >= self.settings.timeout_s
-        tokens_in = inputs["attention_mask"].sum(dim=1).tolist()
-        answers = [self._read(prompt, row, n, late) for prompt, row, n in zip(batch, rows, tokens_in, strict=True)]
+        answers = [self._read(prompt, row, n, late) for prompt, row, n in zip(batch, rows, lengths, strict=True)]
         if recorded is None:
             return answers
         sure = recorded.means(rows, [answer.tokens_out for answer in answers])
         return [replace(answer, confidence=one) for answer, one in zip(answers, sure, strict=True)]
+
+    def _prepare(self, batch: list[_Prompt]) -> Any:
+        images = [prompt.image for prompt in batch if prompt.image]
+        return self._reader(
+            text=[prompt.text for prompt in batch],
+            **({"images": images} if images else {}),
+            padding=True,
+            add_special_tokens=False,  # the template has them already
+            return_tensors="pt",
+        )
 
     def _read(self, prompt: _Prompt, row: list[int], tokens_in: int, late: bool) -> Answer:
         ends = self._model.generation_config.eos_token_id
@@ -200,6 +208,10 @@ def recorder() -> Any:
             return [sum(step[:n]) / n if n else None for step, n in zip(steps, lengths, strict=True)]
 
     return Recorder()
+
+
+def _too_long(prompt: _Prompt, tokens: int) -> Answer:
+    return Answer(prompt.request.id, tokens_in=tokens, reason=TOO_LONG, detail=f"{tokens} tokens")
 
 
 def _silence(logging: Any) -> None:  # its functions have no types

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from queue import Empty
 from typing import Any
 
@@ -13,6 +13,7 @@ from kale_tasks.engines.devices import device_environment, device_groups, group_
 from kale_tasks.engines.thought import OPENING_MARKS, template_arguments
 from kale_tasks.engines.vllm_process import Frame, Frames, VllmProcess
 from kale_tasks.errors import BadConfig, Transient
+from kale_tasks.recipes.parts import Task
 from kale_tasks.settings.caption import Caption
 
 _START_SECONDS = 1800  # loading and compiling a large model from a slow disk
@@ -24,9 +25,9 @@ class VllmEngine(Engine):
 
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)
-        self._arguments = {**settings.vllm, **self.task.vllm}
-        names = device_groups(settings.devices, self._arguments)
-        self.devices = len(names) * group_size(self._arguments)
+        arguments = {**settings.vllm, **self.task.vllm}
+        names = device_groups(settings.devices, arguments)
+        self.devices = len(names) * group_size(arguments)
         self.room = settings.in_flight * len(names)
         self._groups = [DeviceGroup(name, self._start_process) for name in names]
         self._waiting: deque[Request] = deque()
@@ -144,24 +145,27 @@ class VllmEngine(Engine):
 
     def _start_process(self, devices: str, sequences: int | None) -> VllmProcess:
         python = self.settings.vllm_python or sys.executable
-        return VllmProcess(python, self._describe(sequences), device_environment(devices), self._frames)
+        more = {"max_num_seqs": sequences} if sequences else {}
+        described = describe_model(self.settings, self.task, self._folder, more)
+        return VllmProcess(python, described, device_environment(devices), self._frames)
 
-    def _describe(self, sequences: int | None) -> dict[str, Any]:
-        task, settings = self.task, self.settings
-        return {
-            "folder": self._folder,
-            "dtype": task.dtype,
-            "context": task.context,
-            "max_tokens": task.sampling.max_tokens,
-            "top_p": task.sampling.top_p,
-            "sees": task.image_tokens > 0,
-            "arguments": self._arguments | ({"max_num_seqs": sequences} if sequences else {}),
-            "template": template_arguments(task),
-            "thought_marks": OPENING_MARKS,
-            "preparers": settings.preparers,
-            "timeout": settings.timeout_s,
-            "warm": {"messages": task.prompt.messages({}, image=False)},
-        }
+
+def describe_model(settings: Caption, task: Task, folder: str, more: Mapping[str, Any] | None = None) -> Frame:
+    """Describe a model to `vllm_worker`, with more engine arguments than the settings and the recipe have."""
+    return {
+        "folder": folder,
+        "dtype": task.dtype,
+        "context": task.context,
+        "max_tokens": task.sampling.max_tokens,
+        "top_p": task.sampling.top_p,
+        "sees": task.image_tokens > 0,
+        "arguments": {**settings.vllm, **task.vllm, **(more or {})},
+        "template": template_arguments(task),
+        "thought_marks": OPENING_MARKS,
+        "preparers": settings.preparers,
+        "timeout": settings.timeout_s,
+        "warm": {"messages": task.prompt.messages({}, image=False)},
+    }
 
 
 def blamed(request: Request) -> Answer:

@@ -4,15 +4,22 @@ Reads frames from stdin: a line of JSON, followed by the number of raw bytes tha
 frame describes the model, the others are requests. Writes lines of JSON to stdout: first `ready`, `missing` if vLLM
 cannot be imported, or `wrong` if it does not know an argument; then an answer for each request, in the order in which
 they are finished.
+
+Images are decoded in a pool of threads and turned into prompts by one thread, as vLLM allows no more. The main thread
+does nothing but step the engine.
 """
 
-import asyncio
 import io
 import json
 import os
+import queue
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, BinaryIO
 
 DEFAULTS = {
@@ -22,6 +29,8 @@ DEFAULTS = {
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
 }
+_SWITCH_SECONDS = 0.0005  # between threads: with Python's own 5 ms the engine would wait for prompts to be prepared
+Frame = dict[str, Any]
 
 
 class UndecodableImage(Exception):
@@ -35,112 +44,144 @@ class WrongArgument(Exception):
 class Worker:
     """The engine and its unfinished requests."""
 
-    def __init__(self, model: dict[str, Any], out: BinaryIO) -> None:
+    def __init__(self, model: Frame, out: BinaryIO) -> None:
         self.model, self.out = model, out
-        self.decoders = ThreadPoolExecutor(model["preparers"])
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.prepared: queue.SimpleQueue[tuple[Frame, Any] | None] = queue.SimpleQueue()
+        self.inside: dict[str, Frame] = {}  # the requests in the engine, the oldest first
+        self.ends = end_tokens(model["folder"])
         self.thought = ""  # the mark of a thought that the template opens at the end of each prompt
 
     def start(self) -> None:
         """Load the model."""
-        from vllm import AsyncLLMEngine
+        from vllm import EngineArgs, LLMEngine
         from vllm.usage.usage_lib import UsageContext
 
-        # As for vLLM's own offline class: more sequences and longer batches than its server takes by default.
-        self.engine = AsyncLLMEngine.from_engine_args(self.arguments(), usage_context=UsageContext.LLM_CLASS)
-
-    def arguments(self) -> Any:
-        """Return the engine arguments: those given, and beside them only what this use of vLLM needs."""
-        import torch
-        from vllm import AsyncEngineArgs
-
-        sees = self.model["sees"]
-        needed = {
-            "model": self.model["folder"],
-            "dtype": self.model["dtype"],
-            "max_model_len": self.model["context"],
-            "limit_mm_per_prompt": {"image": 1} if sees else {},
-            "mm_processor_cache_gb": 0,  # each image is used once
-            "renderer_num_workers": self.model["preparers"] if sees else 1,
-            "generation_config": "vllm",  # sampling comes from the recipe, not from the checkpoint
-            "enforce_eager": not torch.cuda.is_available(),  # compiling pays off on GPUs only
-            "seed": 0,
-        }
         try:
-            return AsyncEngineArgs(**(needed | self.model["arguments"]))
+            arguments = EngineArgs(**engine_arguments(self.model))
         except TypeError as error:
             raise WrongArgument(str(error)) from error
+        # As for vLLM's own offline class: more sequences and longer batches than its server takes by default.
+        self.engine = LLMEngine.from_engine_args(arguments, usage_context=UsageContext.LLM_CLASS)
 
     @property
     def sequences(self) -> int:
         """How many sequences the engine generates at once."""
         return int(self.engine.vllm_config.scheduler_config.max_num_seqs)
 
-    async def serve(self, lines: asyncio.StreamReader) -> None:
-        """Answer requests until the input ends; unfinished ones are then abandoned."""
-        while line := await lines.readline():
-            request = json.loads(line)
-            image = await lines.readexactly(request["bytes"])
-            task = asyncio.create_task(self.answer(request, image))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+    def read(self, source: BinaryIO) -> None:
+        """Prepare the requests that arrive, until the input ends."""
+        decoders, preparer = ThreadPoolExecutor(self.model["preparers"]), ThreadPoolExecutor(1)
+        while line := source.readline():
+            request = {**json.loads(line), "since": time.monotonic()}
+            image = source.read(request["bytes"])
+            preparer.submit(self.prepare, request, decoders.submit(decode, image) if image else None)
+        self.prepared.put(None)
 
-    async def answer(self, request: dict[str, Any], image: bytes) -> None:
-        """Answer one request with a text or a reason."""
+    def prepare(self, request: Frame, picture: "Future[Any] | None") -> None:
+        """Make the prompt of a request, or answer it with a reason why there is none."""
         try:
-            async with asyncio.timeout(self.model["timeout"]):
-                result = await self.generate(request, image)
+            prompt = self.render(request["messages"], picture.result() if picture else None)
         except UndecodableImage as error:
-            result = {"reason": "image_broken", "detail": str(error)}
-        except TimeoutError:
-            result = {"reason": "timeout", "detail": f"over {self.model['timeout']:g} s"}
+            self.answer(request, reason="image_broken", detail=str(error))
         except Exception as error:  # one failed request must not fail the others
-            if self.engine.errored:
-                os._exit(3)  # the engine is dead; the parent starts another process
-            reason = "too_long" if "maximum context length" in str(error) else "engine_error"
-            result = {"reason": reason, "detail": f"{type(error).__name__}: {error}"[:200]}
+            self.fail(request, error)
+        else:
+            self.prepared.put((request, prompt))
+
+    def serve(self) -> None:
+        """Answer requests until the input ends; unfinished ones are then abandoned."""
+        while True:
+            for one in self.arrived(wait=not self.inside):
+                if one is None:
+                    return
+                self.add(*one)
+            if self.inside:
+                self.step()
+
+    def arrived(self, wait: bool) -> Iterator[tuple[Frame, Any] | None]:
+        """Yield the requests that are prepared by now; wait for the first of them if the engine has nothing to do."""
+        try:
+            yield self.prepared.get(block=wait)
+            while True:
+                yield self.prepared.get_nowait()
+        except queue.Empty:
+            return
+
+    def add(self, request: Frame, prompt: Any) -> None:
+        """Put a request into the engine, unless prompt and answer together could exceed the context."""
+        request["tokens"] = tokens = len(prompt["prompt_token_ids"])
+        if tokens + self.model["max_tokens"] > self.model["context"]:
+            self.answer(request, reason="too_long", detail=f"{tokens} tokens", tokens_in=tokens)
+            return
+        try:
+            self.engine.add_request(str(request["id"]), prompt, self.sampling(request))
+        except Exception as error:  # one failed request must not fail the others
+            self.fail(request, error)
+        else:
+            self.inside[str(request["id"])] = request
+
+    def step(self) -> None:
+        """Let the engine go on, and answer the requests that it has finished and those that took too long."""
+        for output in self.engine.step():
+            if not output.finished:
+                continue
+            request, said = self.inside.pop(output.request_id), output.outputs[0]
+            text = self.thought + self.decode(said.token_ids)
+            known = {"tokens_in": request["tokens"], "tokens_out": len(said.token_ids), "finish": said.finish_reason}
+            self.answer(request, text=text, **known)
+        self.abandon_late()
+
+    def abandon_late(self) -> None:
+        """Give up the requests that have been here for too long."""
+        last = time.monotonic() - self.model["timeout"]
+        late = [name for name, request in self.inside.items() if request["since"] < last]
+        if late:
+            self.engine.abort_request(late)
+        for name in late:
+            self.answer(self.inside.pop(name), reason="timeout", detail=f"over {self.model['timeout']:g} s")
+
+    def fail(self, request: Frame, error: Exception) -> None:
+        """Answer a request that cannot be made or asked."""
+        reason = "too_long" if "maximum context length" in str(error) else "engine_error"
+        self.answer(request, reason=reason, detail=f"{type(error).__name__}: {error}"[:200])
+
+    def answer(self, request: Frame, **result: Any) -> None:
+        """Say the answer to a request."""
         send(self.out, {"id": request["id"], **result})
 
-    async def generate(self, request: dict[str, Any], image: bytes) -> dict[str, Any]:
-        """Generate an answer, unless prompt and answer together could exceed the context."""
-        prompt = await self.render(request["messages"], image)
-        tokens = len(prompt["prompt_token_ids"])
-        if tokens + self.model["max_tokens"] > self.model["context"]:
-            return {"reason": "too_long", "detail": f"{tokens} tokens", "tokens_in": tokens}
-        outputs = [out async for out in self.engine.generate(prompt, self.sampling(request), str(request["id"]))]
-        last = outputs[-1].outputs[0]
-        return {
-            "text": self.thought + last.text,
-            "tokens_in": tokens,
-            "tokens_out": len(last.token_ids),
-            "finish": last.finish_reason,
-        }
-
-    async def render(self, messages: list[dict[str, Any]], image: bytes) -> Any:
+    def render(self, messages: list[Frame], picture: Any) -> Any:
         """Turn messages and image into token ids and pixels.
 
-        `vllm.renderers` is not documented as public API. The documented way to chat with this engine is the HTTP
-        server, which does not tell the length of a prompt before it generates.
+        `vllm.renderers` is not documented as public API. The documented ways to chat with an engine are its HTTP server
+        and its offline class. Neither tells the length of a prompt before it generates, and the offline class answers
+        nothing before all is answered.
         """
         from vllm.renderers import ChatParams
 
-        if image:
-            picture = await asyncio.get_running_loop().run_in_executor(self.decoders, decode, image)
+        if picture:
             messages = [{**message, "content": with_image(message["content"], picture)} for message in messages]
-        _, (prompt,) = await self.engine.renderer.render_chat_async(
-            [messages], ChatParams(chat_template_kwargs={"add_generation_prompt": True, **self.model["template"]})
+        renderer = self.engine.renderer
+        _, (prompt,) = renderer.render_chat(
+            [messages],
+            ChatParams(chat_template_kwargs={"add_generation_prompt": True, **self.model["template"]}),
+            renderer.default_chat_tok_params.with_kwargs(add_special_tokens=False),  # the template has them already
         )
         return prompt
 
-    async def warm(self) -> dict[str, Any]:
+    def warm(self) -> None:
         """Answer a first request, and look how the template ends a prompt: it may open a thought."""
-        request = {"id": "warm", "temperature": 0.0, "seed": 0, **self.model["warm"]}
-        prompt = await self.render(request["messages"], b"")
-        end = self.engine.get_tokenizer().decode(prompt["prompt_token_ids"][-8:]).rstrip()
+        prompt = self.render(self.model["warm"]["messages"], None)
+        end = self.decode(prompt["prompt_token_ids"][-8:], special=True).rstrip()
         self.thought = next((mark for mark in self.model["thought_marks"] if end.endswith(mark)), "")
-        return await self.generate(request, b"")
+        self.engine.add_request("warm", prompt, self.sampling({"temperature": 0.0, "seed": 0}))
+        while self.engine.has_unfinished_requests():
+            self.engine.step()
 
-    def sampling(self, request: dict[str, Any]) -> Any:
+    def decode(self, tokens: Sequence[int], special: bool = False) -> str:
+        """Turn token ids into text."""
+        return str(self.engine.get_tokenizer().decode(tokens, skip_special_tokens=not special))
+
+    def sampling(self, request: Frame) -> Any:
         """Return the sampling parameters of a request."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -150,8 +191,35 @@ class Worker:
             top_p=self.model["top_p"],
             seed=request["seed"],
             max_tokens=self.model["max_tokens"],
+            stop_token_ids=self.ends,
+            detokenize=False,  # the finished text is decoded at once
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+
+
+def engine_arguments(model: Frame) -> dict[str, Any]:
+    """Return the engine arguments: those given, and beside them only what this use of vLLM needs."""
+    import torch
+
+    needed = {
+        "model": model["folder"],
+        "dtype": model["dtype"],
+        "max_model_len": model["context"],
+        "limit_mm_per_prompt": {"image": 1, "video": 0} if model["sees"] else {},
+        "mm_processor_cache_gb": 0,  # each image is used once
+        "generation_config": "vllm",  # sampling comes from the recipe, not from the checkpoint
+        "enforce_eager": not torch.cuda.is_available(),  # compiling pays off on GPUs only
+        "disable_log_stats": True,
+        "seed": 0,
+    }
+    return needed | dict(model["arguments"])
+
+
+def end_tokens(folder: str) -> list[int]:
+    """Return the tokens that end an answer by the checkpoint's `generation_config.json`, which vLLM ignores here."""
+    path = Path(folder, "generation_config.json")
+    ends = json.loads(path.read_text()).get("eos_token_id") if path.exists() else None
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def with_image(content: Any, picture: Any) -> Any:
@@ -172,19 +240,15 @@ def decode(data: bytes) -> Any:
         raise UndecodableImage(f"{type(error).__name__}: {error}") from error
 
 
-def send(out: BinaryIO, frame: dict[str, Any]) -> None:
+def send(out: BinaryIO, frame: Frame) -> None:
     """Write a frame."""
     out.write(json.dumps(frame).encode() + b"\n")
     out.flush()
 
 
-async def run(out: BinaryIO) -> None:
+def run(source: BinaryIO, out: BinaryIO) -> None:
     """Load the model that the first frame describes, warm it up, and serve requests."""
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=1 << 24)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    model = json.loads(await lines.readline())
-    worker = Worker(model, out)
+    worker = Worker(json.loads(source.readline()), out)
     started = time.monotonic()
     try:
         worker.start()
@@ -195,19 +259,26 @@ async def run(out: BinaryIO) -> None:
         send(out, {"wrong": str(error)})
         return
     loaded = time.monotonic()
-    first = await worker.warm()
+    worker.warm()
     times = {"load": loaded - started, "warm": time.monotonic() - loaded}
-    send(out, {"ready": True, **times, "sequences": worker.sequences, "first": first})
-    await worker.serve(lines)
-    worker.engine.shutdown()
+    send(out, {"ready": True, **times, "sequences": worker.sequences})
+    threading.Thread(target=worker.read, args=(source,), daemon=True).start()
+    worker.serve()
+    worker.engine.engine_core.shutdown()
 
 
 def main() -> None:
     """Reserve stdout for frames: what libraries print goes to stderr."""
     os.environ |= DEFAULTS | os.environ
+    sys.setswitchinterval(_SWITCH_SECONDS)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    asyncio.run(run(out))
+    try:
+        run(sys.stdin.buffer, out)
+    except Exception:  # the engine is dead; the parent starts another process
+        traceback.print_exc()
+        os._exit(3)
+    os._exit(0)  # without a wait for threads that prepare what nobody asks for any more
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """`kale doctor` on a machine with GPUs: the driver, and the interpreter that has vLLM."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -28,3 +29,29 @@ def test_a_machine_without_a_driver_is_not_asked_for_one(tmp_path: Path, monkeyp
 def test_an_interpreter_without_vllm_is_named(python: str) -> None:
     check = doctor._vllm(python)
     assert not check.ok and python in check.advice and "caption.vllm_python" in check.advice
+
+
+def test_vllm_on_a_gpu_needs_a_c_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert not list(doctor._compiler())  # without a GPU nothing is compiled
+    executable(tmp_path / "nvidia-smi")
+    (missing,) = doctor._compiler()
+    assert not missing.ok and "gcc" in missing.advice
+    executable(tmp_path / "my-cc")
+    monkeypatch.setenv("CC", "my-cc")
+    (named,) = doctor._compiler()
+    assert named.ok and named.found == str(tmp_path / "my-cc")
+
+
+def executable(path: Path) -> None:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+def test_the_image_for_gpus_has_vllm_for_cuda_13_apart_from_the_rest_and_a_compiler() -> None:
+    lock, image = Path("lock/vllm-gpu.txt").read_text(), Path("Dockerfile").read_text()
+    assert re.search(r"^cuda-toolkit==13\.", lock, re.M) and re.search(r"^vllm==", lock, re.M)
+    assert "vllm" not in Path("lock/requirements.txt").read_text()
+    assert "-r lock/vllm-gpu.txt" in image and "cu130" in image and "echo gcc" in image
+    assert "KALE_CAPTION__VLLM_PYTHON=${EXTRA:+/opt/kale/.venv-vllm/bin/python}" in image

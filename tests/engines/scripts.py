@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,15 @@ def engine(*sets: str, task: Task = TASK) -> Engine:
 
 
 def ask(
-    running: Engine, count: int, together: int = 64, text: Callable[[int], str] = str, *, start: bool = True
+    running: Engine,
+    count: int,
+    together: int = 64,
+    text: Callable[[int], str] = str,
+    *,
+    start: bool = True,
+    times: list[float] | None = None,
 ) -> dict[int, Answer]:
-    """Ask `count` requests, at most `together` at once, as the captioning steps do."""
+    """Ask `count` requests, at most `together` at once, as the captioning steps do; note the time of each answer."""
     if start:
         running.start()
     answers: dict[int, Answer] = {}
@@ -47,8 +54,16 @@ def ask(
         while sent < count and running.pending < together:
             running.submit(Request(sent, [{"role": "user", "content": text(sent)}]))
             sent += 1
-        answers |= {answer.id: answer for answer in running.finished()}
+        finished = running.finished()
+        answers |= {answer.id: answer for answer in finished}
+        if times is not None:
+            times += [time.monotonic()] * len(finished)
     return answers
+
+
+def rate(times: list[float], start: int, stop: int) -> float:
+    """How many answers a second came from one of them to another."""
+    return (stop - start) / (times[stop] - times[start])
 
 
 def logged(folder: Path, name: str) -> list[Any]:

@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from aiohttp import web
@@ -16,8 +16,9 @@ Reply = Callable[[dict[str, Any]], web.Response | None]
 class Server:
     """The state of a running server."""
 
-    def __init__(self, delay: float, reply: Reply | None) -> None:
+    def __init__(self, delay: float, reply: Reply | None, width: int | None = None) -> None:
         self.delay, self.reply = delay, reply
+        self.turns = asyncio.Semaphore(width) if width else nullcontext()  # as an engine generates a few at once
         self.delays: dict[str, float] = {}  # of single texts
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
@@ -34,7 +35,8 @@ class Server:
         if self.keep_bodies:
             self.bodies.append(body)
         if delay := self.delays.get(text, self.delay):
-            await asyncio.sleep(delay)
+            async with self.turns:
+                await asyncio.sleep(delay)
         return (self.reply and self.reply(body)) or completion(
             f"A caption of {len(text)} letters is here for all to see."
         )
@@ -53,9 +55,9 @@ def completion(text: str, finish: str = "stop") -> web.Response:
 
 
 @contextmanager
-def serving(delay: float = 0.0, reply: Reply | None = None) -> Iterator[Server]:
-    """Run a server."""
-    server = Server(delay, reply)
+def serving(delay: float = 0.0, reply: Reply | None = None, width: int | None = None) -> Iterator[Server]:
+    """Run a server, which answers at most `width` requests at once."""
+    server = Server(delay, reply, width)
     with running([web.post("/v1/chat/completions", server.answer)]) as server.url:
         yield server
 

@@ -53,4 +53,4 @@ def test_a_server_says_it_and_captions_have_it(opened: Opener, tmp_path: Path) -
 
 def test_a_completion_without_log_probabilities_has_no_confidence() -> None:
     choice = {"message": {"content": "Text."}, "finish_reason": "stop"}
-    assert read_completion(1, json.loads(json.dumps({"choices": [choice]}))).confidence is None
+    assert read_completion(1, json.loads(json.dumps({"choices": [choice]})), 9).confidence is None

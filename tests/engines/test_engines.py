@@ -7,6 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,22 +54,15 @@ def plain(models: Path) -> dict[int, Answer]:
         return answers(running, requests(10))
 
 
-@pytest.fixture(scope="module")
-def vllm_server(models: Path) -> Iterator[str]:
-    """A real vLLM server."""
+@contextmanager
+def vllm_serving(folder: Path, name: str, context: int, *more: str) -> Iterator[str]:
+    """A real vLLM server of a model."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        str(VLLM),
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        str(models / "sees"),
-        "--enforce-eager",
-    ]
-    command += ["--served-model-name", "tiny", "--port", str(port), "--dtype", "float32", "--max-model-len", "1024"]
-    command += ["--generation-config", "vllm", "--host", "127.0.0.1", "--enforce-eager"]
+    command = [str(VLLM), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--enforce-eager"]
+    command += ["--served-model-name", name, "--port", str(port), "--dtype", "float32", "--host", "127.0.0.1"]
+    command += ["--max-model-len", str(context), "--generation-config", "vllm", *more]
     process = subprocess.Popen(
         command,
         env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
@@ -113,12 +107,6 @@ def test_vllm_gives_the_same_tokens_also_after_its_process_died(models: Path, pl
         outcome = answers(running, bad)
     assert (outcome[90].reason, outcome[91].reason) == ("image_broken", "too_long")
     assert (outcome[0], outcome[1]) == (plain[0], plain[1])
-
-
-def test_a_vllm_server_gives_the_same_tokens(models: Path, plain: dict[int, Answer], vllm_server: str) -> None:
-    with engine("openai", models / "sees", endpoints=[vllm_server]) as running:
-        running.start()
-        assert answers(running, requests(10)) == plain
 
 
 def test_the_transformers_engine_gives_a_reason_for_each_failure(models: Path, plain: dict[int, Answer]) -> None:
