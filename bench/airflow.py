@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.frame import Page, Ratio, Sample
+from bench.frame import Page
 from kale_tasks.airflow.standalone import StandaloneAirflow, free_port
+from kale_tasks.bench.measure import Ratio, Sample
 
 # One step, and the four of the recipe `demo`: three passes and the assembly.
 DAGS: Mapping[str, tuple[int, ...]] = {"kale_images": (1, 10, 100), "kale_stage1": (1, 10, 25)}

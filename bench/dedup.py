@@ -20,7 +20,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.frame import Page, Sample, in_turns, process, ratio
+from bench.frame import Page, process
+from kale_tasks.bench.measure import Sample, in_turns, ratio
 from kale_tasks.ingest.landed import Longs
 from kale_tasks.settings.ingest import Ingest
 

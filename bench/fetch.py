@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.frame import ROOT, Page, Sample, in_turns, process, ratio
+from bench.frame import ROOT, Page, process
 from bench.peers.image_server import HOSTS, served
+from kale_tasks.bench.measure import Sample, in_turns, ratio
 
 PEER = [ROOT / ".venv-bench/bin/python", ROOT / "bench/peers/img2dataset_fetch.py"]
 ROUNDS = 3

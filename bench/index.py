@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bench.frame import Page, Sample, Series, ratio, timed
+from bench.frame import Page
 from bench.keys import key_of
+from kale_tasks.bench.measure import Sample, Series, ratio, timed
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.ingest.step import Ingest

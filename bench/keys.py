@@ -25,7 +25,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.frame import Page, Ratio, Sample, Series, process, ratio, timed
+from bench.frame import Page, process
+from kale_tasks.bench.measure import Ratio, Sample, Series, ratio, timed
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part, Plan
 from kale_tasks.ingest.step import Ingest

@@ -21,7 +21,8 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.expressions import EqualTo
 from pyiceberg.table import Table
 
-from bench.frame import Page, Sample, Series, in_turns, process, ratio, timed
+from bench.frame import Page, process
+from kale_tasks.bench.measure import Sample, Series, in_turns, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta

@@ -19,16 +19,13 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.frame import Page, Series, in_turns, ratio, timed
+from bench.frame import Page
+from kale_tasks.bench.measure import Series, in_turns, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Part
 
-os.environ |= {
-    "HF_HUB_DISABLE_XET": "1",
-    "HF_HUB_OFFLINE": "0",
-    "HF_TOKEN": "hf_test",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
+os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_test"}
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from bench.frame import Page, in_turns, ratio, timed
+from bench.frame import Page
+from kale_tasks.bench.measure import in_turns, ratio, timed
 from kale_tasks.contract.step import Input, Step, part_span, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.lake.parts import PartMeta

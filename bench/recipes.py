@@ -18,7 +18,8 @@ from pathlib import Path
 import yaml
 
 from bench.caption import server
-from bench.frame import Page, Sample, Series, in_turns, ratio, timed
+from bench.frame import Page
+from kale_tasks.bench.measure import Sample, Series, in_turns, ratio, timed
 from kale_tasks.captions.local_passes import pass_step
 from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.lake.tables import Lake

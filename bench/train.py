@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from bench.frame import Page, Sample, in_turns, ratio, timed
+from bench.frame import Page
+from kale_tasks.bench.measure import Sample, in_turns, ratio, timed
 from kale_tasks.distill.batches import BatchDataset, TensorBatch, load_batches
 from kale_tasks.distill.finalize import run_training
 from kale_tasks.distill.model import freeze_unused, image_side, load_base

@@ -13,6 +13,7 @@ from typer.exceptions import Abort, TyperException
 from kale_tasks import __version__
 from kale_tasks.cli import (
     airflow,
+    bench,
     inspect,
     landing,
     maintain,
@@ -75,6 +76,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (repair.rollback, 'kale rollback ingest --key 2026-11-01 --to 0123456789abcdef0123 --because "wrong list"'),
         (maintain.relocate, "kale relocate --set warehouse=/data/copy"),
         (maintain.doctor, "kale doctor"),
+        (bench.app, "kale bench caption --set caption.engine=transformers"),
         (airflow.demo, "kale demo --keys 1 --pairs 100"),
         (airflow.up, "kale up"),
         (airflow.down, "kale down"),
@@ -82,6 +84,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     ],
 }
 _GROUP_NAMES = {
+    id(bench.app): "bench",
     id(landing.app): "landing",
     id(models.app): "models",
     id(recipe.app): "recipe",

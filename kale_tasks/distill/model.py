@@ -42,16 +42,15 @@ def build(vision: Path, llm: Path) -> tuple[Any, Any]:
     tower = SiglipVisionModel.from_pretrained(vision, config=vision_config, dtype=torch.float32, use_safetensors=True)
     text = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32, **_SAFE)
     tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
-    if IMAGE_TOKEN not in tokenizer.get_vocab():
-        tokenizer.add_tokens([IMAGE_TOKEN], special_tokens=True)
+    add_image_token(tokenizer)
     text.resize_token_embeddings(max(len(tokenizer), text.config.vocab_size), mean_resizing=False)
-    model = LlavaForConditionalGeneration(_config(vision_config, text.config, tokenizer))
+    model = LlavaForConditionalGeneration(student_config(vision_config, text.config, tokenizer))
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.language_model.load_state_dict(text.model.state_dict())
     model.lm_head.load_state_dict(text.lm_head.state_dict())
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model, _processor(vision_config, tokenizer)
+    return model, student_processor(vision_config, tokenizer)
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:
@@ -100,7 +99,14 @@ def _vision_config(vision: Path) -> Any:
     return config
 
 
-def _config(vision: Any, text: Any, tokenizer: Any) -> Any:
+def add_image_token(tokenizer: Any) -> None:
+    """Add the token in whose place an image goes to the tokenizer of a language model."""
+    if IMAGE_TOKEN not in tokenizer.get_vocab():
+        tokenizer.add_tokens([IMAGE_TOKEN], special_tokens=True)
+
+
+def student_config(vision: Any, text: Any, tokenizer: Any) -> Any:
+    """Return the configuration of a student made of a vision tower and a language model."""
     from transformers import LlavaConfig
 
     return LlavaConfig(
@@ -114,7 +120,8 @@ def _config(vision: Any, text: Any, tokenizer: Any) -> Any:
     )
 
 
-def _processor(vision: Any, tokenizer: Any) -> Any:
+def student_processor(vision: Any, tokenizer: Any) -> Any:
+    """Return the processor of a student, with a chat template that takes messages in parts."""
     from transformers import LlavaProcessor, SiglipImageProcessor
 
     processor: Any = LlavaProcessor

@@ -7,7 +7,8 @@ import pytest
 
 from bench import frame
 from bench.floors import Floor, failures, load_floors, measured
-from bench.frame import Page, Ratio, Sample, Series, in_turns, ratio
+from bench.frame import Page
+from kale_tasks.bench.measure import Ratio, Sample, Series, in_turns, ratio
 
 PROMISE = Floor("x.speed", 0.9, "it must not wait")
 

@@ -1,0 +1,78 @@
+"""`kale bench caption` measures what it says, and its models have the architectures and sizes that it says."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kale_tasks.bench.checkpoint import families, make_checkpoint
+from kale_tasks.bench.machine import describe_machine, gpus_of, idle_share
+from kale_tasks.recipes.parts import Verified
+from tests.kale import kale
+from tests.lakes import settings_of
+
+TEXTS = ["Describe this image in one paragraph.", "Write one paragraph."]
+# Millions of weights, as the cards of the published models say; the student's are those of its parts.
+SIZES = {"qwen3_vl": 8767, "qwen2": 7616, "qwen3": 8191, "gemma3": 4300, "student": 1961}
+NUMBERS = {"<|endoftext|>": 151643, "<|im_end|>": 151645, "<|vision_start|>": 151652, "<|image_pad|>": 151655}
+
+
+OURS = ["caption.recipe=kale", "caption.engine=transformers", "caption.device=cpu", "caption.batch=4"]
+
+
+def test_an_engine_is_measured_beside_its_library_on_the_same_requests() -> None:
+    found = kale("bench", "caption", "--pictures", "2", "--rounds", "1", "--json", sets=OURS).json
+    assert [row["who"] for row in found["rows"]] == ["bare", "ours"]
+    assert found["rows"][0]["speed of bare"] == "1.000"
+    assert all(float(row["each s"]) > 0 and float(row["CPU ms each"]) > 0 for row in found["rows"])
+    measured = Verified.model_validate(found["verified"])
+    assert measured.task == "dense" and measured.engine.startswith("transformers 5.")
+
+
+def test_the_page_is_ready_to_be_kept() -> None:
+    page = kale("bench", "caption", "--task", "fused", "--pictures", "4", "--rounds", "1", sets=OURS).out
+    assert page.startswith("# Speed of captioning\n") and "\n| bare | " in page and "\n| ours | " in page
+    assert "Machine: " in page and "verified:\n- task: fused\n  engine: transformers" in page
+    assert max(len(line) for line in page.splitlines() if line[:1] != "|") <= 120
+
+
+def test_a_model_whose_architecture_is_unknown_is_measured_with_its_own_weights_only() -> None:
+    ran = kale("bench", "caption", "--recipe", "demo", "--weights", "tiny", sets=OURS)
+    assert ran.code == 2 and "sample:teacher is not known here" in ran.err and "--weights recipe" in ran.err
+
+
+@pytest.mark.parametrize("name", list(families()))
+def test_a_family_in_its_real_size_is_the_published_model_without_weights(name: str, tmp_path: Path) -> None:
+    import torch
+    import transformers
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = make_checkpoint(name, tmp_path, TEXTS, real=True, weights=False)
+    config: Any = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = getattr(transformers, config.architectures[0])(config)
+    weights = {id(one): one.numel() for one in model.parameters()}
+    assert round(sum(weights.values()) / 1e6) == SIZES[name]
+    if name != "gemma3":
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        assert {token: tokenizer.convert_tokens_to_ids(token) for token in NUMBERS} == NUMBERS
+    assert not list(folder.glob("*.safetensors"))
+
+
+def test_the_idle_share_of_gpus_is_what_the_driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(
+        "#!/bin/sh\ncase \"$*\" in\n*-L*) echo 'GPU 0: H200 (UUID: GPU-1)';;\n*driver*) echo 580.65;;\n"
+        "*utilization*) echo 90; echo 70; sleep 60;;\n*) echo H200;;\nesac\n"
+    )
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpus = gpus_of(settings_of(["caption.engine=vllm"]).caption)
+    assert gpus == ["0"] and "1 x H200 (driver 580.65)" in describe_machine(gpus)
+    with idle_share(gpus) as idle:
+        time.sleep(0.5)
+        assert idle() == pytest.approx(0.2)
+    with idle_share([]) as idle:
+        assert 0 <= idle() <= 1
