@@ -1,5 +1,6 @@
 """The parts of a recipe besides its passes: models, prompts, sampling, cleaning, and the student's lessons."""
 
+import datetime
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -148,3 +149,13 @@ class Student(Prompted):
         """The prompt of a lesson."""
         changed = {name: value for name in ("system", "user") if (value := getattr(lesson, name)) is not None}
         return self.prompt.model_copy(update=changed)
+
+
+class Verified(Section):
+    """What `kale bench caption` measured of a model call: it says what hardware a recipe was tried on, and no more."""
+
+    task: str = Field(description="The pass that asks the model, or `student`.")
+    engine: str = Field(description="The engine and the version of what it runs.")
+    device: str = Field(description="How many devices of which kind.")
+    each_second: float = Field(gt=0, description="Requests, so images, a second.")
+    date: datetime.date

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import check_name
-from kale_tasks.recipes.parts import ModelSpec, Prompt, Student
+from kale_tasks.recipes.parts import ModelSpec, Prompt, Student, Verified
 from kale_tasks.recipes.passes import (
     CHOICE,
     CUT,
@@ -73,6 +73,7 @@ def _fields(file: RecipeFile, installed: Mapping[str, Installed]) -> dict[str, A
     passes = [one for at, block in enumerate(blocks) if (one := _pass(file, block, ("passes", at)))]
     student: Any = _part(file, Student, tree["student"], ("student",)) if tree.get("student") else None
     also = tree.get("also") or []
+    verified = [_part(file, Verified, one, ("verified", at)) for at, one in enumerate(tree.get("verified", []))]
     if not file.problems and not passes:
         file.report(("passes",), "a recipe needs at least one pass")
     if not file.problems:
@@ -83,9 +84,10 @@ def _fields(file: RecipeFile, installed: Mapping[str, Installed]) -> dict[str, A
         _check_published(file, passes, also, student)
     if not file.problems:
         _check_lessons(file, passes, student)
+        _check_verified(file, passes, verified)
     return {
         "about": tree.get("about"), "models": models, "passes": passes, "caption": tree.get("caption"), "also": also,
-        "student": student,
+        "student": student, "verified": verified,
     }  # fmt: skip
 
 
@@ -279,6 +281,13 @@ def _check_lessons(file: RecipeFile, passes: Sequence[AnyPass], student: Student
         for name in prompt.reads - _SHOWN_TO_STUDENTS:
             shown = ", ".join(_SHOWN_TO_STUDENTS)
             file.report(place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {shown}")
+
+
+def _check_verified(file: RecipeFile, passes: Sequence[AnyPass], verified: Sequence[Verified]) -> None:
+    names = [*(one.name for one in passes if isinstance(one, AskPass)), "student"]
+    for at, one in enumerate(verified):
+        if one.task not in names:
+            file.report(("verified", at, "task"), f"no model is asked in '{one.task}'{near(one.task, names)}")
 
 
 def _sources(passes: Sequence[AnyPass], name: str) -> set[str]:

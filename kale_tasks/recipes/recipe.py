@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.recipes.files import recipe_path
-from kale_tasks.recipes.parts import Lesson, ModelSpec, Student, Task
+from kale_tasks.recipes.parts import Lesson, ModelSpec, Student, Task, Verified
 from kale_tasks.recipes.passes import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, SelectPass, VerifyPass
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
@@ -25,6 +25,7 @@ class Recipe(Section):
     caption: str
     also: list[str] = Field(default_factory=list)
     student: Student
+    verified: list[Verified] = Field(default_factory=list)
 
     def find(self, name: str) -> AnyPass:
         """The pass of that name; BadConfig if there is none."""
@@ -99,6 +100,8 @@ def drawing(recipe: Recipe) -> Iterator[str]:
         slots = sorted(recipe.student.lesson_prompt(lesson).reads - {*lesson.without})
         shown = " and ".join(["the image", *slots])
         yield f"student: {lesson.weight:g} of the lessons show {shown}, the answer is {lesson.answer}"
+    for one in recipe.verified:
+        yield f"verified: {one.task} at {one.each_second:g} a second by {one.engine} on {one.device}, {one.date}"
 
 
 def _branch(recipe: Recipe, name: str, indent: str, title: str = "") -> Iterator[str]:

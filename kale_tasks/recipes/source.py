@@ -15,8 +15,10 @@ Where = tuple[str | int, ...]  # the place of a value: the fields and list indic
 _KINDS: Mapping[str, tuple[type, str]] = {
     "about": (str, "a text"), "models": (dict, "a mapping of names to models"), "passes": (list, "a list of passes"),
     "caption": (str, "the name of a pass"), "also": (list, "a list of names of passes"), "student": (dict, "a mapping"),
+    "verified": (list, "a list of measurements"),
 }  # fmt: skip
 FIELDS = tuple(_KINDS)
+_OPTIONAL = {"also", "verified"}
 
 
 @dataclass
@@ -63,7 +65,7 @@ class RecipeFile:
     def _check_fields(self) -> None:
         for name in self.tree.keys() - set(FIELDS):
             self.report((name,), f"there is no field '{name}'{near(str(name), FIELDS)}")
-        for name in set(FIELDS) - {"also"} - self.tree.keys():
+        for name in set(FIELDS) - _OPTIONAL - self.tree.keys():
             self.report((), f"the field '{name}' is missing")
         for name, (kind, says) in _KINDS.items():
             if name in self.tree and not isinstance(self.tree[name], kind):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kale_tasks.captions.passes import pass_id
 from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import EMBEDDERS, EXPERTS, SCORERS, open_embedder, open_expert, open_scorer
 from kale_tasks.models.locate import pinned
@@ -31,6 +32,7 @@ def tasks(name: str) -> list[Task]:
 
 
 def saved(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "mine.yaml"
     path.write_text(text)
     return path
@@ -130,6 +132,33 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, li
     assert old in DEMO
     found = recipe_problems(saved(tmp_path, DEMO.replace(old, new, 1)), INSTALLED)
     assert any(one.startswith(f"mine.yaml:{line}: ") and message in one for one in found), found
+
+
+MEASURED = "verified: [{task: dense, engine: vllm 0.32.0, device: 1 x H100, each_second: 31.5, date: 2026-11-30}]\n"
+
+
+def test_a_measurement_is_part_of_a_recipe_and_changes_none_of_its_passes(tmp_path: Path) -> None:
+    plain, measured = (
+        load_recipe(str(saved(tmp_path / name, DEMO + more))) for name, more in (("a", ""), ("b", MEASURED))
+    )
+    assert [pass_id(one, "fused") for one in (plain, measured)] == [pass_id(plain, "fused")] * 2
+    assert not plain.verified and measured.verified[0].each_second == 31.5
+    assert list(drawing(measured))[-1] == "verified: dense at 31.5 a second by vllm 0.32.0 on 1 x H100, 2026-11-30"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("task: dense", "task: caption", "no model is asked in 'caption'"),
+        ("each_second", "images_second", "there is no field 'images_second' here"),
+        ("2026-11-30", "yesterday", "date"),
+        ("[{", "{", "'verified' must be a list of measurements"),
+    ],
+)
+def test_a_wrong_measurement_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = MEASURED.replace(old, new).replace("}]", "}" if new == "{" else "}]")
+    found = recipe_problems(saved(tmp_path, DEMO + text))
+    assert any(message in one for one in found), found
 
 
 def test_a_mistake_hides_no_other(tmp_path: Path) -> None:
