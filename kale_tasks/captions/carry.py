@@ -20,7 +20,8 @@ class FormerTexts:
     """
 
     def __init__(self, work: CaptionChunk, step: str, version: int) -> None:
-        self._former = work.run.former
+        former = work.run.former
+        self._files = [replace(former, files=(file,)) for file in former.files] if former else []
         of = work.run.settings.caption
         # What is the same for all rows. Cleaning counts too, because only cleaned texts are kept.
         shared = [step, version, of.engine, work.model.name, work.task.semantic()]
@@ -47,13 +48,13 @@ class FormerTexts:
 
     def _texts(self, rows: Sequence[PendingRow]) -> dict[str, Row]:
         """Read the former texts of these rows; a file that is gone or damaged has none."""
-        if not rows or self._former is None:
+        if not rows:
             return {}
         first, last = min(row.uid for row in rows), max(row.uid for row in rows)
         found: list[dict[str, Any]] = []
-        for file in self._former.files:
+        for file in self._files:
             try:
-                found += replace(self._former, files=(file,)).between(first, last).to_pylist()
+                found += file.between(first, last).to_pylist()
             except BadData as error:
                 logging.getLogger(__name__).warning("Nothing is carried over from a file. %s", error)
         return {row["made_from"]: row for row in found if row["made_from"]}

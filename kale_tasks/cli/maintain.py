@@ -65,10 +65,11 @@ def maintain(
     dry_run: Annotated[bool, typer.Option(help="Only print what would be deleted.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Expire old snapshots, and delete files that no table uses, previews, and texts of passes that no recipe has."""
+    """Expire old snapshots, and delete unused files, merged parts, previews, and texts of passes that no recipe has."""
     from kale_tasks.captions.retire import retire
     from kale_tasks.lake.maintain import delete, expire, grace_of, old_budgets, orphans
     from kale_tasks.lake.preview import delete_preview, expired_previews
+    from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 
     of = settings(sets)
     lake = real_lake(of, "Maintenance") if dry_run else writable_lake(of, "Maintenance")
@@ -76,7 +77,11 @@ def maintain(
     grace = grace_of(of)
     retired = retire(lake, of, grace.runs, dry_run=dry_run)
     expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
-    unused, budgets = list(orphans(lake, grace)), old_budgets(lake, grace)
+    merged = list(leftovers(lake, grace.files))
+    if not dry_run:
+        delete_leftovers(lake, merged)
+    counted = {entry.path for entry in merged}
+    unused, budgets = [e for e in orphans(lake, grace) if e.path not in counted], old_budgets(lake, grace)
     if not dry_run:
         delete(lake, unused, grace)
         for entry in budgets:
@@ -86,8 +91,8 @@ def maintain(
     done = {
         "dry_run": dry_run,
         "snapshots": sum(len(ids) for ids in expired.values()),
-        "files": len(unused) + len(budgets),
-        "bytes": sum(entry.size for entry in (*unused, *budgets)),
+        "files": len(unused) + len(budgets) + len(merged),
+        "bytes": sum(entry.size for entry in (*unused, *budgets, *merged)),
         "previews": previews,
         "passes": [partition.name for partition in retired],
     }

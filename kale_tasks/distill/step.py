@@ -20,6 +20,7 @@ from kale_tasks.models import students
 from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import read_sealed
 from kale_tasks.settings.model import Settings
 
 
@@ -88,7 +89,9 @@ class Distill(Step):
 
         for entry in list(run.lake.storage.entries(checkpoint_folder(run.folder))):
             run.lake.storage.delete(entry.path)
-        with run.lake.storage.arrow.open_input_file(run.receipts()[0].files["models"].path) as file:
+        sealed = read_sealed(run.lake.storage, run.folder)
+        assert sealed  # it is committed
+        with run.lake.storage.arrow.open_input_file(sealed.paths("models")[0]) as file:
             (version,) = pq.read_table(file, columns=["version"])["version"].to_pylist()
         student = students.find(run.lake, version)
         if not student.accepted:

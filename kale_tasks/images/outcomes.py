@@ -17,9 +17,9 @@ def outcome_counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(counts[name]) for name in sorted(counts)}
 
 
-def summary(receipts: Iterable[Receipt]) -> str:
+def summary(counts: Mapping[str, float]) -> str:
     """Say how many images of a run are stored, and why the others are not."""
-    stored, failed = _totals(receipts)
+    stored, failed = _totals([counts])
     reasons = ", ".join(f"{reason} {count}" for reason, count in failed.most_common())
     return f"{stored} of {stored + failed.total()} images stored" + (f", failed: {reasons}" if reasons else "")
 
@@ -29,7 +29,7 @@ def require_images(receipts: Iterable[Receipt]) -> None:
 
     Images that their owners do not permit, or whose URL is refused, count as a result.
     """
-    stored, failed = _totals(receipts)
+    stored, failed = _totals(receipt.meta.metrics for receipt in receipts)
     reasons = [Reason(name) for name in failed]
     if stored or not failed or not all(reason.unavailable for reason in reasons):
         return
@@ -40,9 +40,9 @@ def require_images(receipts: Iterable[Receipt]) -> None:
     raise BadData(f"{text} Check the URLs of the pairs: every server says that its image is not there.")
 
 
-def _totals(receipts: Iterable[Receipt]) -> tuple[int, Counter[str]]:
+def _totals(counted: Iterable[Mapping[str, float]]) -> tuple[int, Counter[str]]:
     totals = Counter[str]()
-    for receipt in receipts:
-        totals.update({name: int(count) for name, count in receipt.meta.metrics.items()})
+    for counts in counted:
+        totals.update({name: int(count) for name, count in counts.items()})
     failed = {n.removeprefix(_FAILED): count for n, count in totals.items() if n.startswith(_FAILED) and count}
     return totals[_STORED], Counter(failed)

@@ -20,6 +20,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.receipts import Receipt
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import read_sealed
 from kale_tasks.settings import Settings
 
 
@@ -70,4 +71,5 @@ class Images(Step):
 
     def summary(self, run: Run) -> str:
         """Say how many images are stored: a row of a failed image is kept, so the number of rows does not."""
-        return summary(run.receipts().values())
+        sealed = read_sealed(run.lake.storage, run.folder)
+        return summary(sealed.metrics) if sealed and sealed.metrics else ""

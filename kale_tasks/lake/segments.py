@@ -3,10 +3,12 @@
 A segment holds the entries that some consecutive keys keep, sorted by hash. Which keys a segment holds follows from the
 names of the keys, so that a new or a late key changes few segments, and any number of keys make a few of them for each
 power of four. Segments are a cache: a segment is named by its files, made by whoever needs it first, and made again if
-it is missing.
+it is missing or damaged.
 """
 
 import hashlib
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,6 +49,7 @@ _STORED = pa.schema(
 )
 _WITHOUT_SKETCHES = pa.schema([_STORED.field(name) for name in ("hash", "filter", "kind", "key")])
 _FILTER_BITS = 8
+_CHECKSUM = struct.Struct("<I")  # at the end of a stored segment: CRC-32 of all before it
 Longs = npt.NDArray[np.int64]
 
 
@@ -185,10 +188,16 @@ def _opened(storage: Storage, segment: Segment) -> pa.Table:
 
 
 def _stored(storage: Storage, path: str) -> pa.Table:
+    """Read a stored segment; ArrowInvalid if a byte of it is not as it was written."""
     if isinstance(storage, FolderStorage):
-        return pa.ipc.open_file(pa.memory_map(str(Path(storage.root, path)))).read_all()
-    with storage.arrow.open_input_file(path) as source:
-        return pa.ipc.open_file(source).read_all()
+        whole = pa.memory_map(str(Path(storage.root, path))).read_buffer()
+    else:
+        with storage.arrow.open_input_file(path) as source:
+            whole = source.read_buffer()
+    length = max(0, whole.size - _CHECKSUM.size)
+    if whole.slice(length).to_pybytes() != _CHECKSUM.pack(zlib.crc32(whole.slice(0, length))):
+        raise pa.ArrowInvalid(f"{path} is damaged")
+    return pa.ipc.open_file(whole.slice(0, length)).read_all()
 
 
 def _made(storage: Storage, segment: Segment) -> pa.Table:
@@ -237,4 +246,4 @@ def _to_bytes(table: pa.Table) -> bytes:
     with pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table, max_chunksize=max(1, table.num_rows))
     written: bytes = sink.getvalue().to_pybytes()
-    return written
+    return written + _CHECKSUM.pack(zlib.crc32(written))

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.parts import read_columns
+from kale_tasks.lake.parts import GROUP_ROWS, RowGroup, read_columns, row_groups
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Committed, DataFile, Lake
 
-_KEPT = 2  # files that a snapshot keeps in memory: the rows of a part may begin in one and end in the next
+_KEPT = 2  # row groups that a snapshot keeps in memory: a part may begin in one and end in the next
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,11 @@ class Snapshot:
             begin = self._ends[i] - self.files[i].rows
             if begin >= stop:
                 break
-            low, high = max(start - begin, 0), min(stop - begin, self.files[i].rows)
-            pieces.append(self._table(self.files[i], columns).slice(low, high - low))
+            for group in self._groups(self.files[i]):
+                low, high = max(start - begin, 0), min(stop - begin, group.rows)
+                if low < high:
+                    pieces.append(self._recent(self.files[i], group, columns).slice(low, high - low))
+                begin += group.rows
         return self._joined(pieces, columns)
 
     def between(self, first: str, last: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -73,40 +76,59 @@ class Snapshot:
         names = None if columns is None else list(dict.fromkeys(["uid", *columns]))
         pieces = []
         for file in self.files:
-            # Bounds are truncated prefixes: compare with prefixes of the same length.
-            if file.uid_min <= last and file.uid_max >= first[: len(file.uid_max)]:
-                table = self._recent(file, names)
-                uid = table["uid"]
-                pieces.append(table.filter(pc.and_(pc.greater_equal(uid, first), pc.less_equal(uid, last))))
+            for group in self._groups(file) if _may_have(file, first, last) else ():
+                if _may_have(group, first, last):
+                    table = self._recent(file, group, names)
+                    uid = table["uid"]
+                    pieces.append(table.filter(pc.and_(pc.greater_equal(uid, first), pc.less_equal(uid, last))))
         return self._joined(pieces, names)
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Read all rows, one file at a time."""
+        """Read all rows, one row group at a time."""
         for file in self.files:
-            yield self._table(file, columns)
+            for group in self._groups(file):
+                yield self._table(file, group, columns)
 
-    def _recent(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
-        """Read a file, or return it as it was read before: parts ask for neighbouring rows, one after the other."""
-        key = (file.path, *(columns or ()))
+    def _groups(self, file: DataFile) -> Sequence[RowGroup]:
+        """Return the row groups of a large file; a small one is read as a whole, without a look at its footer."""
+        if file.rows <= GROUP_ROWS:
+            return [RowGroup(None, file.rows, file.uid_min, file.uid_max)]
+        if file.path not in self._known_groups:
+            with reading(file.path):
+                self._known_groups[file.path] = row_groups(self.storage, file.path)
+        return self._known_groups[file.path]
+
+    @cached_property
+    def _known_groups(self) -> dict[str, list[RowGroup]]:
+        return {}
+
+    def _recent(self, file: DataFile, group: RowGroup, columns: Sequence[str] | None) -> pa.Table:
+        """Read rows, or return them as they were read before: parts ask for neighbours, one after the other."""
+        key = (file.path, group.number, *(columns or ()))
         table = self._read_lately.get(key)
         if table is None:
-            table = self._table(file, columns)
+            table = self._table(file, group, columns)
             for old in list(self._read_lately)[: 1 - _KEPT]:
                 self._read_lately.pop(old, None)
             self._read_lately[key] = table
         return table
 
     @cached_property
-    def _read_lately(self) -> dict[tuple[str, ...], pa.Table]:
+    def _read_lately(self) -> dict[tuple[str | int | None, ...], pa.Table]:
         return {}
 
     @cached_property
     def _ends(self) -> list[int]:
         return list(accumulate(file.rows for file in self.files))
 
-    def _table(self, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
+    def _table(self, file: DataFile, group: RowGroup, columns: Sequence[str] | None) -> pa.Table:
         with reading(file.path):
-            return read_columns(self.storage, file.path, TABLES[self.partition.table].selected(columns))
+            return read_columns(self.storage, file.path, TABLES[self.partition.table].selected(columns), group)
 
     def _joined(self, pieces: Sequence[pa.Table], columns: Sequence[str] | None) -> pa.Table:
         return pa.concat_tables([TABLES[self.partition.table].selected(columns).empty_table(), *pieces])
+
+
+def _may_have(rows: DataFile | RowGroup, first: str, last: str) -> bool:
+    # Bounds of files are truncated prefixes: compare with prefixes of the same length.
+    return rows.uid_min <= last and rows.uid_max >= first[: len(rows.uid_max)]

@@ -71,7 +71,10 @@ def matcher(lake: Lake) -> Matcher:
     phashes = set[int]()
     for path in paths:
         if "/uids/" in path:
-            digests["uid"].update(json.loads(lake.storage.read(path)))
+            text = lake.storage.read(path)
+            digests["uid"].update(json.loads(text))
+            # Part of the content, too: captions have no URL, so a release depends on what a sweep has found by then.
+            names.append(f"{path} {short_sha256(text)}")
         elif "/phashes/" in path:
             phashes.update(json.loads(lake.storage.read(path)))
             names.append(path)  # what is known by now is part of the content, too

@@ -24,7 +24,7 @@ from kale_tasks.runner.writer import is_withdrawn
 def commit_rows(run: Run, made: Plan, sealed: SealedRun) -> Committed:
     """Swap the rows of the main table; Conflict if another run was committed since the plan."""
     committed = retry_moved(lambda: _commit_once(run, made, sealed))
-    write_line(run, "commit", [receipt.meta for receipt in run.receipts().values()])
+    write_line(run, "commit", [sealed.account()])
     fold_ledger(run)
     return committed
 

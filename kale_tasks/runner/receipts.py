@@ -53,6 +53,11 @@ def receipt_numbers(storage: Storage, folder: str) -> list[int]:
     return sorted(_numbers(entry.path for entry in storage.entries(f"{folder}/receipts")))
 
 
+def is_receipt(path: str) -> bool:
+    """Whether a file in the folder of a run is a receipt."""
+    return "/receipts/" in path
+
+
 def withdraw(storage: Storage, folder: str, number: int) -> None:
     """Delete a receipt whose files are missing or damaged, so that the part is made again."""
     storage.delete(_path(folder, number))

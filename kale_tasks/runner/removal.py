@@ -8,14 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kale_tasks.contract.step import Step
-from kale_tasks.lake import parts
 from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.lake.parts import PartFile, PartMeta
+from kale_tasks.lake.parts import LargeFile, PartFile, PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import LANDING
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import TAKEDOWN, Matcher
-from kale_tasks.runner.rewrite_files import RewrittenShard, read_columns, rewrite_shard
+from kale_tasks.runner.rewrite_files import RewrittenShard, read_columns, read_groups, rewrite_shard
 from kale_tasks.runner.seal import SealedRun
 from kale_tasks.runner.writer import conform, run_folder
 
@@ -84,7 +83,7 @@ def _slim_rows(lake: Lake, key: str, sealed: SealedRun | None) -> Iterator[pa.Ta
         replaces = sealed is not None and table in sealed.files
         paths = sealed.paths(table) if sealed and replaces else [file.path for file in lake.files(table, key)]
         for path in paths:
-            yield read_columns(lake, path, key, columns)
+            yield from read_groups(lake, path, key, columns)
 
 
 def _shards(
@@ -120,13 +119,16 @@ class _Rewrite:
         moved = pc.is_in(names["shard"], value_set=pa.array(list(self.shards), pa.string())) if self.shards else hit
         if not pc.any(pc.or_(hit, moved)).as_py():
             return file
-        rows = conform(self.table, read_columns(self.lake, file.path, key)).filter(pc.invert(hit))
-        if not rows.num_rows:
+        left = file.rows - pc.sum(hit).as_py()
+        if not left:
             return None
         number = int(file.path.rpartition("/")[2].split("-")[1])
-        meta = PartMeta(self.sealed.fingerprint, number, rows.num_rows, rows.num_rows, content=parts.digest(rows))
         folder = run_folder(self.table, key, self.sealed.fingerprint) + self.folder
-        return parts.write(self.lake.storage, folder, meta, _moved(rows, self.shards) if self.shards else rows)
+        with LargeFile(TABLES[self.table].arrow) as made:
+            for rows in read_groups(self.lake, file.path, key):
+                kept = conform(self.table, rows.filter(pc.invert(pc.is_in(rows["uid"], value_set=self.uids))))
+                made.add(_moved(kept, self.shards) if self.shards else kept)
+            return made.put(self.lake.storage, folder, PartMeta(self.sealed.fingerprint, number, left, left))
 
 
 def _moved(rows: pa.Table, shards: Mapping[str, RewrittenShard]) -> pa.Table:

@@ -39,6 +39,14 @@ def read_columns(lake: Lake, path: str, key: str, columns: list[str] | None = No
         return pq.ParquetFile(file, page_checksum_verification=True).read(columns)
 
 
+def read_groups(lake: Lake, path: str, key: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Read columns of a Parquet file (default: all), one row group at a time; BadData as in `read_columns`."""
+    with named_if_unreadable(path, key), lake.storage.arrow.open_input_file(path) as file:
+        parquet = pq.ParquetFile(file, page_checksum_verification=True)
+        for number in range(parquet.num_row_groups):
+            yield parquet.read_row_group(number, columns)
+
+
 @dataclass(frozen=True)
 class RewrittenShard:
     """A rewritten tar shard: its path, and the new offset of each remaining image by its old offset."""

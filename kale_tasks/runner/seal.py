@@ -10,11 +10,12 @@ from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.parts import PartFile
+from kale_tasks.lake.parts import PartFile, PartMeta
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Committed, DataFile
 from kale_tasks.lake.verdicts import comparison_set
+from kale_tasks.runner.merge import DamagedParts, merge
 from kale_tasks.runner.receipts import Receipt, withdraw
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.writer import run_folder
@@ -45,6 +46,7 @@ class SealedRun(BaseModel):
     quarantined: int
     files: dict[str, list[PartFile]]
     shards: list[str]
+    metrics: dict[str, float] = {}  # counts that a rerun repeats, such as tokens
     compared: dict[str, str] = {}  # partitions that its checks compare it with, and the seal id of each
     suite: str | None = None  # of its checks
     folder: str = Field("", exclude=True)  # where its `run.json` is
@@ -76,6 +78,12 @@ class SealedRun(BaseModel):
             seal_id=self.seal_id,
         )
 
+    def account(self) -> PartMeta:
+        """The account of all its parts together."""
+        return PartMeta(
+            self.fingerprint, 0, self.rows_in, self.rows, self.dropped, self.quarantined, metrics=self.metrics
+        )
+
     def snapshot(self, storage: Storage, partition: Partition) -> Snapshot:
         """Open its rows in a table before they are committed."""
         # Without bounds on uids, a lookup by uid reads every file.
@@ -93,6 +101,11 @@ def read_sealed(storage: Storage, folder: str, revision: str = "") -> SealedRun 
     return SealedRun.model_validate_json(text).model_copy(update={"folder": folder, "seal_id": short_sha256(first)})
 
 
+def is_sealed(storage: Storage, folder: str) -> bool:
+    """Whether the run of a folder is sealed."""
+    return storage.exists(_path(folder))
+
+
 def read_committed(storage: Storage, table: str, key: str, committed: Committed) -> SealedRun | None:
     """The sealed run that a main table names, in the revision that it names; None if its `run.json` is gone."""
     return read_sealed(storage, run_folder(table, key, committed.fingerprint), committed.revision)
@@ -107,12 +120,19 @@ def write_revision(storage: Storage, folder: str, sealed: SealedRun) -> str:
 
 
 def seal(run: Run, plan: Plan) -> SealedRun:
-    """Write `run.json`. Sealing again, also by two processes at once, ends in the same file."""
+    """Merge the parts and write `run.json`. Sealing again, also by two processes at once, ends in the same file."""
     if known := read_sealed(run.lake.storage, run.folder):
         return known
-    found = _complete(run, plan)
-    found.update({made.meta.number: made for made in map_ahead(run.writer.store, run.step.finalize(run, found))})
-    sealed = _sealed(run, [found[number] for number in sorted(found)])
+    wanted = [number for chunk in plan.chunks for number in chunk.numbers]
+    try:
+        sealed = _sealed(run, _found(run, wanted))
+    except (DamagedParts, FileNotFoundError) as error:
+        # If another process has sealed it meanwhile, maintenance may have deleted its parts since.
+        if known := read_sealed(run.lake.storage, run.folder):
+            return known
+        if isinstance(error, DamagedParts):
+            raise _incomplete(run, error.numbers, len(wanted)) from error
+        raise
     if run.step.suite:
         compared = comparison_set(run.lake, run.step.partition(run.key), run.settings.quality.drift.keys)
         sealed = sealed.model_copy(update={"compared": compared, "suite": run.step.suite})
@@ -120,20 +140,25 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     return read_sealed(run.lake.storage, run.folder) or sealed
 
 
-def _complete(run: Run, plan: Plan) -> dict[int, Receipt]:
-    """The receipts of all planned parts; Conflict if parts are missing or their files are not as written."""
+def _found(run: Run, wanted: Sequence[int]) -> list[Receipt]:
+    """Return the receipts of all planned parts, those that the step makes again now in place of their own."""
     found = run.receipts()
     sizes = _sizes(run, found.values())
-    damaged = [n for n, receipt in found.items() if any(sizes.get(f.path) != f.bytes for f in receipt.files.values())]
-    for number in damaged:
+    intact = {n for n, receipt in found.items() if all(sizes.get(f.path) == f.bytes for f in receipt.files.values())}
+    if missing := [number for number in wanted if number not in intact]:
+        raise DamagedParts(missing)
+    found = {number: found[number] for number in wanted}
+    found.update({made.meta.number: made for made in map_ahead(run.writer.store, run.step.finalize(run, found))})
+    return [found[number] for number in sorted(found)]
+
+
+def _incomplete(run: Run, missing: Sequence[int], of: int) -> Conflict:
+    for number in missing:  # a receipt of files that are damaged
         withdraw(run.lake.storage, run.folder, number)
-    wanted = [number for chunk in plan.chunks for number in chunk.numbers]
-    if missing := [number for number in wanted if number not in found or number in damaged]:
-        raise Conflict(
-            f"{run.step.name} {run.key}: {len(missing)} of {len(wanted)} parts are missing or damaged, such as "
-            f"{', '.join(map(str, missing[:_SHOWN]))}. Run the step again: it makes only these."
-        )
-    return {number: found[number] for number in wanted}
+    return Conflict(
+        f"{run.step.name} {run.key}: {len(missing)} of {of} parts are missing or damaged, such as "
+        f"{', '.join(map(str, missing[:_SHOWN]))}. Run the step again: it makes only these."
+    )
 
 
 def _sizes(run: Run, found: Any) -> dict[str, int]:
@@ -143,11 +168,12 @@ def _sizes(run: Run, found: Any) -> dict[str, int]:
 
 def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
     dropped: Counter[str] = Counter()
-    files: dict[str, list[PartFile]] = {}
+    metrics: Counter[str] = Counter()
     for receipt in found:
         dropped.update(receipt.meta.dropped)
-        for table, file in receipt.files.items():
-            files.setdefault(table, []).append(file)
+        metrics.update(receipt.meta.metrics)
+    tables = sorted({table for receipt in found for table in receipt.files})
+    # Of the parts, not of the files: it is the same however parts are merged.
     content = short_sha256("".join(receipt.meta.content for receipt in found))
     return SealedRun(
         step=run.step.name,
@@ -165,7 +191,8 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
         rows=sum(receipt.meta.kept for receipt in found),
         dropped=dict(sorted(dropped.items())),
         quarantined=sum(receipt.meta.quarantined for receipt in found),
-        files=dict(sorted(files.items())),
+        files={table: merge(run.lake.storage, run.writer.folder(table), table, found) for table in tables},
+        metrics=dict(sorted(metrics.items())),
         shards=sorted({shard for receipt in found for shard in receipt.shards}),
     )
 

@@ -20,7 +20,7 @@ from kale_tasks.runner.commit import commit_rows, finish
 from kale_tasks.runner.ledger import write_line
 from kale_tasks.runner.receipts import receipt_numbers, receipts
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.seal import SealedRun, seal
+from kale_tasks.runner.seal import SealedRun, is_sealed, seal
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 
@@ -120,6 +120,8 @@ def _work_alone(run: Run, chunk: Chunk) -> list[PartMeta]:
 
 
 def _missing(run: Run, chunk: Chunk) -> list[int]:
+    if is_sealed(run.lake.storage, run.folder):
+        return []  # maintenance may have deleted the receipts
     found = receipt_numbers(run.lake.storage, run.folder)
     return [number for number in chunk.numbers if number not in found]
 

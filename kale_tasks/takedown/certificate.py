@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -21,6 +21,7 @@ from kale_tasks.lake.tombstones import FOLDER, digest
 from kale_tasks.models import students as registry
 from kale_tasks.release import built as release
 from kale_tasks.release.registry import open_target
+from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 from kale_tasks.runner.rewrite_files import named_if_unreadable
 from kale_tasks.settings.model import Settings
 
@@ -45,6 +46,7 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
     replaced = [path for known in record.get("keys", {}).values() for path in known["replaced"]]
     for path in (*replaced, *(row["path"] for row in released)):
         lake.storage.delete(path)
+    delete_leftovers(lake, leftovers(lake, timedelta(days=-1)))  # however young: they hold the rows that were merged
     grace = maintain.grace_of(settings)
     maintain.delete(lake, maintain.orphans(lake, grace), grace)
     left = traces(lake, removed)

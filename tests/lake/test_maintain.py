@@ -114,7 +114,7 @@ def test_a_commit_that_stalls_for_days_does_not_name_metadata_that_is_gone(
     monkeypatch.setattr(SqlCatalog, "commit_table", stalled)
     assert execute(Run(Numbers(50), *lake, KEY)).rows_in == 50
     assert {row["key"] for row in rows(opened)} == {"2026-10-31", KEY}
-    assert len(opened.files("pairs", KEY)) == 5
+    assert len(opened.files("pairs", KEY)) == 1
 
 
 def test_a_run_that_goes_on_while_it_is_being_deleted_keeps_its_files(tmp_path: Path) -> None:

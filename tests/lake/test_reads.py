@@ -1,6 +1,7 @@
 """Files are read as often as needed and no more: neighbours of a part, parts of a key, shards of the whole lake."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from time import sleep
@@ -13,6 +14,7 @@ from kale_tasks.contract.step import Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.images import duplicates
 from kale_tasks.lake import maintain, snapshot
+from kale_tasks.lake.commit import discard
 from kale_tasks.lake.maintain import Grace, orphans
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
@@ -33,6 +35,9 @@ class Pictures(Step):
 
     name, table = "images", "images"
 
+    def __init__(self, first: str = "") -> None:
+        self.first = first  # shard of the first picture, if another run has stored it
+
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
 
@@ -51,7 +56,8 @@ class Pictures(Step):
                 "sha256": "ab" * 32 if n else "cd" * 32,
                 "phash": n,
             }
-            shard = {"shard": f"{run.folder}/shard-{n:05d}.tar", "offset": 0, "length": 1, "flags": [], "attempts": 1}
+            place = (not n and self.first) or f"{run.folder}/shard-{n:05d}.tar"
+            shard = {"shard": place, "offset": 0, "length": 1, "flags": [], "attempts": 1}
             yield Part(n, pa.Table.from_pylist([{**row, **shard}], schema=TABLES["images"].arrow), 1)
 
     def finalize(self, run: Run, receipts: Mapping[int, Any]) -> Iterator[Part]:
@@ -62,13 +68,11 @@ def test_parts_that_ask_for_neighbouring_rows_read_a_file_once(tmp_path: Path, m
     lake, settings = lake_of([*lake_sets("folder", tmp_path), "parts.part_rows=200"])
     execute(Run(Numbers(300), lake, settings, KEY))
     read, original = list[str](), snapshot.read_columns
-    monkeypatch.setattr(
-        snapshot, "read_columns", lambda s, path, schema: (read.append(path), original(s, path, schema))[1]
-    )
+    monkeypatch.setattr(snapshot, "read_columns", lambda s, path, *of: (read.append(path), original(s, path, *of))[1])
     pairs = Snapshot.open(lake, Partition("pairs", KEY))
     found = [pairs.between(f"{n:032x}", f"{n + 9:032x}", ["text"]) for n in range(0, 300, 10)]
     assert pa.concat_tables(found)["text"].to_pylist() == lake.arrow("pairs", KEY)["text"].to_pylist()
-    assert len(read) == len(set(read)) == 2
+    assert len(read) == len(set(read)) == 1
 
 
 def test_finalizing_reads_several_parts_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +116,27 @@ def test_maintenance_looks_at_the_shards_of_new_runs_only(tmp_path: Path, monkey
     assert not [
         e.path for e in orphans(lake, Grace(-maintain.timedelta(1), -maintain.timedelta(1))) if "shards-of" in e.path
     ]
+
+
+def test_shards_of_an_earlier_run_stay_when_the_same_run_is_sealed_anew(tmp_path: Path) -> None:
+    """What maintenance knows of a run's shards is of what was sealed, not of the fingerprint alone."""
+    lake, settings = lake_of([*lake_sets("folder", tmp_path), "images.placeholder_count=100"])
+    execute(Run(Pictures(), lake, settings, KEY))
+    committed = lake.committed("images", KEY)
+    assert committed and maintain._runs_of_shards(lake, KEY, committed) == {_folder(lake, KEY)}
+    # The same fingerprint again, after its files were lost, with a shard that another run has stored.
+    for entry in list(lake.storage.entries(_folder(lake, KEY))):
+        if "shards-of" not in entry.path:
+            lake.storage.delete(entry.path)
+    discard(lake, Partition("images", KEY), committed)
+    kept = f"images/key={KEY}/{'e' * 20}"
+    execute(Run(Pictures(f"{kept}/shard-00000.tar"), lake, settings, KEY))
+    again = lake.committed("images", KEY)
+    assert again and again.fingerprint == committed.fingerprint and again.seal_id != committed.seal_id
+    lake.storage.put(f"{kept}/shard-00000.tar", b"")
+    assert maintain._runs_of_shards(lake, KEY, again) >= {_folder(lake, KEY), kept}
+    unused = [entry.path for entry in orphans(lake, Grace(-timedelta(1), -timedelta(1)))]
+    assert f"{kept}/shard-00000.tar" not in unused
 
 
 def _folder(lake: Lake, key: str) -> str:

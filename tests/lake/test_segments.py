@@ -120,7 +120,7 @@ def _of(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("key", "kind", "hash", "sketch_a", "sketch_b", "owner"))
 
 
-def test_a_torn_or_missing_segment_is_made_again(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_segment_is_made_again(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     (segment,) = segments_of({KEYS[0]: snapshot(storage, KEYS[0], entries(KEYS[0], 1))})
     hashes = np.arange(-50, 50)
@@ -130,5 +130,11 @@ def test_a_torn_or_missing_segment_is_made_again(tmp_path: Path) -> None:
     stored.write_bytes(content[: len(content) // 2])
     assert find(storage, segment, hashes) == whole
     assert stored.read_bytes() == content
+    for at in range(0, len(content), 7):
+        stored.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        assert find(storage, segment, hashes) == whole
+        assert stored.read_bytes() == content
+    stored.write_bytes(content[:-4])  # as segments were stored before they had a checksum
+    assert find(storage, segment, hashes) == whole
     stored.unlink()
     assert find(storage, segment, hashes) == whole

@@ -31,6 +31,7 @@ class Moment:
 
     kind: str  # stop or kill
     event: int = 0
+    of: str = ""  # counts some events only, see `count_events`
     seconds: float = 0.0
 
 
@@ -101,7 +102,7 @@ class ForkServer:
         """Start a command of the command line, or a function named `module:function`, with a clock `days` ahead."""
         request = {"command": list(command), "out": str(out), "days": days}
         if moment and moment.event:
-            request["moment"] = [moment.kind, moment.event]
+            request["moment"] = [moment.kind, moment.event, moment.of]
         assert self._server.stdin
         self._server.stdin.write(json.dumps(request).encode() + b"\n")
         self._server.stdin.flush()

@@ -19,6 +19,8 @@ _LAZY = (
     "tests.operations.checks",
 )  # fmt: skip
 
+COMMIT = "commit_table"
+
 
 def import_all() -> None:
     """Import what commands import, so that no fork does, and switch off what only slows them down."""
@@ -40,8 +42,11 @@ def without_expectations() -> None:
     check.check_rows = lambda *_: []
 
 
-def count_events(kind: str, event: int) -> None:
-    """Make this process stop or die at its n-th write to the store or commit to the catalog."""
+def count_events(kind: str, event: int, of: str = "") -> None:
+    """Make this process stop or die at its n-th write to the store or commit to the catalog.
+
+    `of` counts some of them only: the writes of files whose path has this text in it, or commits only.
+    """
     from pyiceberg.catalog.sql import SqlCatalog
 
     from kale_tasks.lake.storage.folder import FolderStorage
@@ -49,20 +54,21 @@ def count_events(kind: str, event: int) -> None:
 
     seen = 0
 
-    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(original: Callable[..., Any], name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal seen
-            seen += 1
-            if seen == event:
+            counts = of in (name if name == COMMIT else args[1])
+            seen += counts
+            if counts and seen == event:
                 os.kill(os.getpid(), signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
             return original(*args, **kwargs)
 
         return call
 
     writes = ("put", "_put_if", "delete")
-    for owner, names in ((FolderStorage, writes), (S3Storage, writes), (SqlCatalog, ("commit_table",))):
+    for owner, names in ((FolderStorage, writes), (S3Storage, writes), (SqlCatalog, (COMMIT,))):
         for name in names:
-            setattr(owner, name, counted(getattr(owner, name)))
+            setattr(owner, name, counted(getattr(owner, name), name))
 
 
 def move_clock(days: float) -> None:

@@ -6,13 +6,14 @@ from random import Random
 from typing import Any
 
 from tests.operations.forks import Moment
+from tests.operations.hooks import COMMIT
 from tests.operations.source import KEYS, NUMBERS
 
 STEPS = ("ingest", "images")
 CAPTION_STEPS = ("dense", "fuse")
 # About as many as the command has.
 _EVENTS = {
-    "ingest": 24, "images": 24, "dense": 18, "fuse": 18, "release": 10, "takedown": 30, "maintain": 12, "repair": 24,
+    "ingest": 26, "images": 26, "dense": 18, "fuse": 18, "release": 10, "takedown": 30, "maintain": 12, "repair": 24,
     "rollback": 10,
 }  # fmt: skip
 _MOST_SECONDS = 1.0
@@ -77,7 +78,8 @@ def sequence_of(seed: int, names: Sequence[str], length: int = 6) -> Sequence_:
     if "release" in names:
         place = rng.randrange(length)
         groups[place:place] = _stricter(rng, rng.choice([key for key in KEYS[1:] if key != late]))
-    return tuple([*landed, *runs, *groups])
+    # Last, because what comes later makes rows again and so hides what happened to them.
+    return tuple([*landed, *runs, *groups, *draw.last_groups()])
 
 
 def _stricter(rng: Random, key: str) -> list[Group]:
@@ -108,6 +110,38 @@ class _Draw:
             return self._new_run_twice()
         makers = (self._two_at_once, self._stall, self._inputs_change, self._alone)
         return [self._rng.choices(makers, (0.3, 0.25, 0.15, 0.3))[0]()]
+
+    def last_groups(self) -> list[Group]:
+        """Return groups in which a run stops or dies at a moment that matters to it, and the world goes on."""
+        return self._rng.choice((self._late_shard, self._late_inputs, self._late_commit, self._cut_again))()
+
+    def _late_shard(self) -> list[Group]:
+        """An attempt stops before it stores its images, another one makes the run, and the first goes on."""
+        run = Operation("run", self._rng.choice(KEYS), "images")
+        new = [(self._land(run.key),), (Operation("run", run.key, "ingest"),)]
+        return [*new, (_with(run, Moment("stop", event=self._rng.randint(1, 2), of="/shard-")), run)]
+
+    def _late_inputs(self) -> list[Group]:
+        """A run stops when its parts are made, its inputs change, and it goes on."""
+        key, step = self._rng.choice(KEYS), self._rng.choice(STEPS)
+        first = Operation("run", key, step, again=True, moment=Moment("stop", event=1, of="/run.json"))
+        made = (Operation("run", key, "ingest"),) if step == "images" else ()
+        return [(first, self._land(key), *made)]
+
+    def _late_commit(self) -> list[Group]:
+        """A run stops before one of its commits, maintenance goes by days later, and it goes on."""
+        rng, key, step = self._rng, self._rng.choice(KEYS), self._rng.choice(STEPS)
+        moment = Moment("stop", event=rng.randint(1, 2 if step == "ingest" else 1), of=COMMIT)
+        maintain = Operation("maintain", days=rng.choice((1, 3, 6, 20)))
+        return [(Operation("run", key, step, again=True, moment=moment), maintain)]
+
+    def _cut_again(self) -> list[Group]:
+        """Ingest stops or dies while it cleans, and is tried again with its files divided in another way."""
+        rng, run = self._rng, Operation("run", self._rng.choice(KEYS), "ingest")
+        whole, pieces = (Operation("set", setting="ingest.piece_rows", value=value) for value in ("100", "2"))
+        first, second = rng.sample((whole, pieces), 2)
+        moment = Moment(rng.choice(("stop", "kill")), event=rng.randint(3, 7), of="/scratch/")
+        return [(first,), (self._land(run.key),), (_with(run, moment), second, run)]
 
     def _two_at_once(self) -> Group:
         """Two operations, often runs of the same rows; one of them often stops or dies on the way."""

@@ -95,3 +95,17 @@ def test_naming_the_url_as_well_takes_the_copy_down(opened: Opened) -> None:
     take(opened, url=[URL])
     again(opened, SECOND)
     assert uids(opened, SECOND) == ["c" * 32]
+
+
+def test_what_another_key_lost_to_the_removed_row_stays_in_its_index_until_it_is_made_again(opened: Opened) -> None:
+    """Such an entry is hashes and a uid, of a row that the key never had: it shows whom the key lost the row to."""
+
+    def lost() -> set[str]:
+        return set(opened[0].arrow("dedup_index", SECOND, ["uid"], "owner is not null")["uid"].to_pylist())
+
+    take(opened, url=[URL])
+    assert lost() == {"b" * 32}
+    assert state(*opened, Ingest(), SECOND)["state"] == "committed"
+    again(opened, SECOND)
+    assert lost() == set()
+    assert opened[0].committed("pairs", SECOND).dropped == {"takedown": 1}  # type: ignore[union-attr]

@@ -3,14 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from kale_tasks.errors import Conflict
 from kale_tasks.lake import commit
 from kale_tasks.lake.commit import Swap
+from kale_tasks.release.built import read
+from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import commit as commit_run
 from kale_tasks.runner.verbs import execute, plan, work
+from kale_tasks.takedown import sweep
 from kale_tasks.takedown.certificate import finish
 from tests.release.conftest import World
 from tests.release.world import image, pipeline, uid
@@ -115,3 +120,35 @@ def test_a_takedown_that_comes_when_a_commit_has_written_all_but_its_last_step_r
     execute(Run(Blind(120), one.lake, one.settings, "d"))
     assert taken and len(uids(one, "pairs", "d")) == 119
     assert uid("d", 5) not in uids(one, "pairs", "d")
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["committed while it sweeps", "committed after it"])
+def test_a_release_that_is_planned_while_a_takedown_sweeps_is_not_published(
+    it: World, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Captions have no URL: what such a release has of the row is known by its uid alone, once the sweep finds it."""
+    real, planned = sweep.matching_uids, list[Any]()
+
+    def release_first(*of: Any) -> Any:
+        if not planned:
+            run = Run(Release(), it.lake, it.settings, "c", again="request")
+            planned.extend([run, plan(run)])
+            for chunk in planned[1].chunks:
+                work(run, chunk)
+            if not late:
+                commit_run(*planned)
+        return real(*of)
+
+    monkeypatch.setattr(sweep, "matching_uids", release_first)
+    name = uid("b", 9)
+    take(it, url=[f"https://host{name[0]}.example/{name}.jpg"])
+    with pytest.raises(Conflict, match="Rows were taken down since"):
+        commit_run(*planned) if late else it.publish("c")
+    it.release("c")
+    it.publish("c")
+    built = read(it.lake, "c")
+    assert name not in {
+        found
+        for file in built.of("full")
+        for found in pq.read_table(Path(it.lake.storage.root, file.path), columns=["uid"])["uid"].to_pylist()
+    }
