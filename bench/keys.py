@@ -35,7 +35,6 @@ from kale_tasks.lake.manifests import overwrite
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import COMMITTED, Committed, Lake
 from kale_tasks.lake.times import utc_now
 from kale_tasks.runner.run import Run
@@ -60,16 +59,14 @@ class Small(Step):
         self.table = "texts" if pass_ else "pairs"  # type: ignore[misc]
         self.slice = {"pass": pass_} if pass_ else {}  # type: ignore[misc]
         self.also = () if pass_ else ("dedup_index",)  # type: ignore[misc]
+        # The index of earlier keys, which its commit then need not compare it with again.
+        self.side_table = "" if pass_ else "dedup_index"  # type: ignore[misc]
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         return {}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         return {}
-
-    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
-        """The index of earlier keys, which its commit then need not compare it with again."""
-        return {} if self.slice else Ingest().side_inputs(lake, settings, key)
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         return [Chunk(index=0, first_part=0, parts=1, stop=1)]

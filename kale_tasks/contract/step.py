@@ -23,6 +23,8 @@ class Step(ABC):
     table: ClassVar[str]
     slice: ClassVar[Mapping[str, Any]] = {}
     also: ClassVar[tuple[str, ...]] = ()  # side tables, besides quarantine
+    # The table on whose earlier keys its rows depend through marks instead of the fingerprint.
+    side_table: ClassVar[str] = ""
     suite: str | None = None  # dotted name of its check suite; `StepSpec.load` sets it
     as_made: ClassVar[bool] = True  # False: a takedown in an input makes the step's rows stale
     keep: ClassVar[bool] = False  # True: a commit adds to the key instead of replacing it (registries)
@@ -47,9 +49,10 @@ class Step(ABC):
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Open the inputs by name; raises Conflict if one does not exist yet."""
 
-    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
-        """Open what the rows depend on through marks instead of the fingerprint, by name."""
-        return {}
+    def side_snapshot(self, lake: Lake) -> int | None:
+        """Return the snapshot of the side table to read; None if there are no rows yet, or no such table."""
+        current = lake.table(self.side_table).current_snapshot() if self.side_table else None
+        return current.snapshot_id if current else None
 
     @abstractmethod
     def chunks(self, run: Any) -> Sequence[Chunk]:

@@ -53,7 +53,9 @@ class Plan(BaseModel):
     config: dict[str, Any] = {}  # what the step hashes of them, with the contents of recipes and lists
     inputs: dict[str, str] = {}
     pins: dict[str, Pin] = {}
-    side_pins: dict[str, Pin] = {}  # of inputs that count through marks, not the fingerprint
+    side_snapshot: int | None = (
+        None  # of the step's side table; named instead of its files, of which every key has some
+    )
     former: Pin | None = None  # the rows to be replaced; those that nothing has changed for are carried over
     committed: bool = False
     chunks: list[Chunk] = []

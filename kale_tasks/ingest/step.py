@@ -24,7 +24,6 @@ from kale_tasks.lake.landing import landing_storage
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.segments import segments_of
-from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
@@ -41,6 +40,7 @@ class Ingest(Step):
     version: ClassVar[int] = 8
     table: ClassVar[str] = "pairs"
     also: ClassVar[tuple[str, ...]] = (INDEX,)
+    side_table: ClassVar[str] = INDEX
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Return the settings of ingest that change rows, with the content of lists and the versions of extra rules."""
@@ -53,10 +53,10 @@ class Ingest(Step):
         """Return the content of the landing files."""
         return {"landing": landing_content(lake, settings, key)}
 
-    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
-        """Open the index of each earlier key, by key."""
+    def side_snapshot(self, lake: Lake) -> int | None:
+        """Return the snapshot of the index, after interrupted commits are finished."""
         finish_all(lake, self)
-        return {p.key: snapshot for p, snapshot in Snapshot.open_all(lake, INDEX).items() if p.key < key}
+        return super().side_snapshot(lake)
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         """Plan a single chunk: all rows of a key are compared with each other, and the engine distributes that."""

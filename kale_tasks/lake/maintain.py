@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from pyiceberg.table import Table
 
@@ -24,13 +24,14 @@ BUDGETS = "budgets"  # folder of what engines have spent: a folder for each run,
 
 
 def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[str, list[int]]:
-    """Expire snapshots older than that, table by table; the current one always stays."""
+    """Expire snapshots that were replaced longer ago than that, table by table; the current one always stays."""
     before = datetime.now(UTC) - older_than
     expired = {}
     for name in lake.tables():
         table = lake.table(name)
-        old = [s.snapshot_id for s in table.snapshots() if s.timestamp_ms < before.timestamp() * 1000]
-        old = [i for i in old if table.current_snapshot() and i != table.current_snapshot().snapshot_id]  # type: ignore[union-attr]
+        ordered = sorted(table.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
+        replaced = ((one.snapshot_id, after.timestamp_ms / 1000) for one, after in pairwise(ordered))
+        old = [i for i, at in replaced if at < before.timestamp() and i != table.current_snapshot().snapshot_id]  # type: ignore[union-attr]
         if old and not dry_run:
             answered(lambda t=table, ids=old: t.maintenance.expire_snapshots().by_ids(ids).commit())  # type: ignore[misc]
         if old:
@@ -193,7 +194,7 @@ def _runs_of_plan(lake: Lake, path: str) -> set[str]:
     except (FileNotFoundError, ValueError):
         return set()
     former = plan.get("former")
-    pins = (*plan.get("pins", {}).values(), *plan.get("side_pins", {}).values(), *([former] if former else ()))
+    pins = (*plan.get("pins", {}).values(), *([former] if former else ()))
     return {_run_name(file["path"]) for pin in pins for file in pin["files"]}
 
 

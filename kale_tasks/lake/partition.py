@@ -24,6 +24,8 @@ class Partition:
     @classmethod
     def parse(cls, table: str, name: str) -> "Partition":
         """Read the text form; values get the types of the table's columns."""
+        if "/" not in name:
+            return cls(table, name)
         from kale_tasks.lake.columns import INT
         from kale_tasks.lake.schemas import TABLES  # pyarrow is slow to import, and the command line needs keys
 

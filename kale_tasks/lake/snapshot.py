@@ -42,6 +42,15 @@ class Snapshot:
         """Open every committed partition of a table, all from one version of it."""
         return {p: cls(lake.storage, p, committed, files) for p, (committed, files) in lake.opened_all(table).items()}
 
+    @classmethod
+    def open_at(cls, lake: Lake, table: str, snapshot_id: int) -> dict[Partition, "Snapshot"]:
+        """Open every partition that a table had at an Iceberg snapshot; Conflict if that has expired."""
+        try:
+            found = lake.files_at(table, snapshot_id)
+        except ValueError as error:
+            raise Conflict(f"What {table} held when this run was planned is gone since. Plan again.") from error
+        return {p: cls(lake.storage, p, _as_of(snapshot_id, files), files) for p, files in found.items()}
+
     @property
     def content(self) -> str:
         """The hash of its rows as they are now."""
@@ -127,6 +136,12 @@ class Snapshot:
 
     def _joined(self, pieces: Sequence[pa.Table], columns: Sequence[str] | None) -> pa.Table:
         return pa.concat_tables([TABLES[self.partition.table].selected(columns).empty_table(), *pieces])
+
+
+def _as_of(snapshot_id: int, files: Sequence[DataFile]) -> Committed:
+    """Return what the files of a partition say of it; a table records the rest for its current snapshot only."""
+    run = files[0].path.split("/")[2].partition("-")[0]
+    return Committed(run, "", sum(file.rows for file in files), len(files), snapshot_id, "")
 
 
 def _may_have(rows: DataFile | RowGroup, first: str, last: str) -> bool:

@@ -87,6 +87,9 @@ class DataFile:
     uid_max: str
 
 
+Files = Mapping[Partition, tuple[DataFile, ...]]  # in row order
+
+
 class Lake:
     """The tables of one warehouse behind one catalog."""
 
@@ -169,11 +172,10 @@ class Lake:
     def opened_all(self, name: str) -> dict[Partition, tuple[Committed, tuple[DataFile, ...]]]:
         """What is committed for every partition of a table and its files, from one version and one scan."""
         files = self._by_partition(table := self.table(name), name)
-        found = ((Partition.parse(name, n), c) for n, c in _committed(table).items())
-        return {p: (c, tuple(sorted(files.get(p, ()), key=row_order))) for p, c in found}
+        return {p: (c, files.get(p, ())) for n, c in _committed(table).items() if (p := Partition.parse(name, n))}
 
-    def files_at(self, name: str, snapshot_id: int) -> dict[Partition, list[DataFile]]:
-        """The data files that a snapshot of a table had, by partition."""
+    def files_at(self, name: str, snapshot_id: int) -> Files:
+        """The data files that a snapshot of a table had, by partition; ValueError if it has expired."""
         return self._by_partition(self.table(name), name, snapshot_id)
 
     def batches(
@@ -217,14 +219,14 @@ class Lake:
         uid = _uid_field(table)
         return sorted((_described(self.storage, task.file, uid) for task in scan.plan_files()), key=row_order)
 
-    def _by_partition(self, table: Table, name: str, snapshot_id: int | None = None) -> dict[Partition, list[DataFile]]:
+    def _by_partition(self, table: Table, name: str, snapshot_id: int | None = None) -> Files:
         columns, uid = TABLES[name].partition, _uid_field(table)
         found: dict[Partition, list[DataFile]] = {}
         for task in table.scan(snapshot_id=snapshot_id).plan_files() if table.current_snapshot() else ():
             key, *values = (task.file.partition[i] for i in range(len(columns)))
             place = Partition(name, key, tuple(zip(columns[1:], values, strict=True)))
             found.setdefault(place, []).append(_described(self.storage, task.file, uid))
-        return found
+        return {partition: tuple(sorted(files, key=row_order)) for partition, files in found.items()}
 
     def _scan(self, name: str, key: str | None, columns: Sequence[str] | None, where: Where, slice_: Slice) -> DataScan:
         table = self.table(name)

@@ -73,11 +73,14 @@ class Run:
     def side_inputs(self) -> dict[str, Snapshot]:
         """What its rows depend on through marks instead of the fingerprint, by name.
 
-        Opened when it is first asked for, which is after the marks: whoever only compares fingerprints needs none.
+        Opened when it is first asked for: whoever only plans or compares fingerprints needs none.
         """
-        if self._planned:
-            return unpinned(self.lake, self._planned.side_pins)
-        return dict(self.step.side_inputs(self.lake, self.settings, self.key))
+        table, at = self.step.side_table, self.side_snapshot
+        if at is None:
+            return {}
+        # A preview has rows of two tables, which no snapshot names.
+        found = Snapshot.open_all(self.lake, table) if self.lake.preview else Snapshot.open_at(self.lake, table, at)
+        return {partition.key: snapshot for partition, snapshot in found.items() if partition.key < self.key}
 
     def _because(self, again: str) -> tuple[str, ...]:
         found = {mark.name for mark in marks(self.lake.storage, self.partition)} | ({again} if again else set())
@@ -141,10 +144,10 @@ class Run:
         """The partitions among its inputs, as they were opened."""
         return {name: _pin(found) for name, found in self._opened.items() if isinstance(found, Snapshot)}
 
-    @property
-    def side_pins(self) -> dict[str, Pin]:
-        """What its rows depend on through marks instead of the fingerprint, as it was opened."""
-        return {name: _pin(found) for name, found in self.side_inputs.items()}
+    @cached_property
+    def side_snapshot(self) -> int | None:
+        """The snapshot of the step's side table that it reads, taken after the marks."""
+        return self._planned.side_snapshot if self._planned else self.step.side_snapshot(self.lake)
 
     @property
     def former_pin(self) -> Pin | None:

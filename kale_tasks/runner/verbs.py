@@ -49,7 +49,7 @@ def plan(run: Run) -> Plan:
         config=run.config,
         inputs=run.inputs,
         pins=run.pins,
-        side_pins=run.side_pins,
+        side_snapshot=run.side_snapshot,
         former=run.former_pin,
         committed=run.committed,
         chunks=[] if run.committed else list(run.step.chunks(run)),
@@ -57,7 +57,7 @@ def plan(run: Run) -> Plan:
     if run.committed:
         return made
     known = read_plan(run.lake, run.folder)
-    if known and known.version == made.version and _has_pins(run.lake, known):
+    if known and known.version == made.version and _has_pins(run, known, made.side_snapshot):
         made = known.model_copy(update={"base": made.base})
     # Written in any case: a young file keeps the run from being deleted as unused. Equal fingerprints make equal rows,
     # so parts that were made by an unusable plan count.
@@ -85,15 +85,19 @@ def reopen(
     return run, known.model_copy(update={"base": base, "committed": run.committed})
 
 
-def _has_pins(lake: Lake, known: Plan) -> bool:
-    paths = {
-        file.path
-        for pin in (*known.pins.values(), *known.side_pins.values(), *([known.former] if known.former else ()))
-        for file in pin.files
-        if "://" not in file.path
-    }
+def _has_pins(run: Run, known: Plan, side_snapshot: int | None) -> bool:
+    """Whether everything that a plan names still exists; the current snapshot of the side table does."""
+    pinned = [*known.pins.values(), *([known.former] if known.former else ())]
+    files = [file for pin in pinned for file in pin.files]
+    if known.side_snapshot not in (None, side_snapshot):
+        try:
+            side = run.lake.files_at(run.step.side_table, known.side_snapshot)
+        except ValueError:  # it has expired
+            return False
+        files += [file for some in side.values() for file in some]
+    paths = {file.path for file in files if "://" not in file.path}
     with ThreadPoolExecutor(16) as pool:
-        return all(pool.map(lake.storage.exists, sorted(paths)))
+        return all(pool.map(run.lake.storage.exists, sorted(paths)))
 
 
 def _path(folder: str) -> str:

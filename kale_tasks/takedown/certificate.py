@@ -42,7 +42,8 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
     removed = {uid for known in record.get("keys", {}).values() for uid in known["digests"]}
     released = _files_to_delete(lake, record, removed)
     withdrawn = _withdraw(lake, settings, released)
-    maintain.expire(lake, datetime.now(UTC) - datetime.fromisoformat(record["done"]))
+    done = datetime.fromisoformat(record["done"]) + timedelta(seconds=1)  # it has no fractions
+    maintain.expire(lake, datetime.now(UTC) - done)
     replaced = [path for known in record.get("keys", {}).values() for path in known["replaced"]]
     for path in (*replaced, *(row["path"] for row in released)):
         lake.storage.delete(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from kale_tasks.contract import registry as steps
 from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
+from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.runner.verify import verify
@@ -52,6 +54,7 @@ def cut(path: Path) -> None:
 
 def test_an_intact_lake_is_verified_completely(sets: list[str]) -> None:
     lake = Lake(settings_of(sets))
+    delete_leftovers(lake, leftovers(lake, timedelta(days=-1)))
     files = {e.path for e in lake.storage.entries("") if e.path.endswith(".parquet")}
     found = verify(lake)
     assert (found.files, found.damaged) == (len(files), [])
