@@ -4,6 +4,7 @@ pyiceberg writes a manifest for each commit, and reads and writes the list of al
 them only when rows are appended, never when a partition is replaced.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,8 @@ from pyiceberg.table import Transaction
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 
+# It warns, with a traceback, if what a refused commit has written is deleted already: by maintenance, after a stall.
+logging.getLogger("pyiceberg.table.update.snapshot").setLevel(logging.ERROR)
 _FAN_IN = 16  # small manifests that are merged into one
 _ENOUGH = 256  # files of a manifest that is not merged any more: replacing one of them writes the others again
 

@@ -13,19 +13,22 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 KEYS = ("2026-11-01", "2026-11-02", "2026-11-03")
 NUMBERS = 60
 _SAME_URL = 50  # from here on, a pair has the address of the pair 50 below it, and another text
 _MISSING = 13  # every pair with a number divisible by this has no image
-_BROKEN = 17  # the line of every pair with a number one below a multiple of this is no JSON
+_BROKEN = 17  # a pair with a number one below a multiple of this has a line that is no JSON, or no address
 _SIDE, _BLOCK = 4, 8  # blocks per side of an image, and pixels per side of a block
 _FILES = 3
 _WORDS = (
     "red", "green", "blue", "white", "black", "brown", "yellow", "pink", "small", "large", "round", "flat", "old",
     "new", "tall", "wide",
 )  # fmt: skip
+_SCHEMA = pa.schema({"uid": pa.string(), "url": pa.string(), "text": pa.string()})
 _sent = count()
 
 
@@ -71,20 +74,29 @@ def land(landing: Path, key: str, numbers: Sequence[int], port: int) -> None:
     folder = landing / key
     folder.mkdir(parents=True, exist_ok=True)
     for file in range(_FILES):
-        temporary, name = folder / ".writing", folder / f"{file}.jsonl"
-        temporary.write_text("".join(f"{_line(n, port)}\n" for n in numbers[file::_FILES]))
-        os.replace(temporary, name)
+        temporary, some = folder / ".writing", numbers[file::_FILES]
+        if file:
+            temporary.write_text("".join(f"{_line(n, port)}\n" for n in some))
+        else:  # only such files are divided into pieces
+            rows = [{"uid": uid(n), "url": None if _is_broken(n) else url(n, port), "text": text(n)} for n in some]
+            pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), temporary, row_group_size=2)
+        os.replace(temporary, folder / f"{file}.{'jsonl' if file else 'parquet'}")
 
 
 def _line(number: int, port: int) -> str:
-    if number % _BROKEN == _BROKEN - 1:
+    if _is_broken(number):
         return f'{{"uid": "{uid(number)}", '
     return json.dumps({"uid": uid(number), "url": url(number, port), "text": text(number)})
 
 
+def _is_broken(number: int) -> bool:
+    return number % _BROKEN == _BROKEN - 1
+
+
 def lines(landing: Path, key: str) -> int:
     """Count the rows that the landing files of a key hold."""
-    return sum(len(file.read_text().splitlines()) for file in sorted((landing / key).glob("*.jsonl")))
+    rows = sum(pq.read_metadata(file).num_rows for file in (landing / key).glob("*.parquet"))
+    return rows + sum(len(file.read_text().splitlines()) for file in sorted((landing / key).glob("*.jsonl")))
 
 
 def lines_of(numbers: Sequence[int]) -> list[int]:
