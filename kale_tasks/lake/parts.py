@@ -77,7 +77,7 @@ class LargeFile:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.rows = 0
-        self._schema, self._waiting = schema, schema.empty_table()
+        self._waiting = schema.empty_table()
         self._place = tempfile.TemporaryDirectory()
         self._path = Path(self._place.name, "rows.parquet")
         self._sink = pa.OSFile(str(self._path), "wb")
