@@ -24,6 +24,7 @@ from kale_tasks.recipes.passes import EmbedPass, SelectPass
 from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.runner.commit import finish_all
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import read_sealed
 from kale_tasks.selection.choose import EVALUATION, Known, Selection, Wanted, choose
 from kale_tasks.selection.earlier import Limits
 from kale_tasks.selection.engine import open_engine
@@ -44,6 +45,7 @@ class SelectStep(PassStep):
     def __init__(self, recipe: Recipe, name: str) -> None:
         super().__init__(recipe, name)
         self._pass = cast(SelectPass, self.one)
+        self.side_table = LOOKS if self._pass.earlier else ""  # type: ignore[misc]
         self._look = cast(EmbedPass, recipe.find(self._pass.select))
         self._cosine = self._pass.cosine or open_embedder(self._look.embed, self._look.options).same
 
@@ -63,12 +65,10 @@ class SelectStep(PassStep):
         of_hashes = {"near_bits": settings.images.near_bits} if self._pass.earlier else {}
         return {**super().config(settings), "cosine": self._cosine, **of_hashes}
 
-    def side_inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Snapshot]:
-        if not self._pass.earlier:
-            return {}
-        finish_all(lake, self)
-        found = Snapshot.open_all(lake, LOOKS).items()
-        return {p.key: index for p, index in found if p.key < key and p.within(self.slice)}
+    def side_snapshot(self, lake: Lake) -> int | None:
+        if self.side_table:
+            finish_all(lake, self)
+        return super().side_snapshot(lake)
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         rows = run.rows("images").count
@@ -85,10 +85,9 @@ class SelectStep(PassStep):
 
     def summary(self, run: Run) -> str:
         """Say how many clusters have a chosen row."""
-        clusters, covered = (
-            sum(int(receipt.meta.metrics.get(name, 0)) for receipt in run.receipts().values())
-            for name in ("clusters", "clusters_covered")
-        )
+        sealed = read_sealed(run.lake.storage, run.folder)
+        counts = sealed.metrics if sealed else {}
+        clusters, covered = int(counts.get("clusters", 0)), int(counts.get("clusters_covered", 0))
         return f"{covered} of {clusters} clusters are covered ({covered / clusters:.1%})" if clusters else ""
 
     def _wanted(self, run: Run) -> Wanted:

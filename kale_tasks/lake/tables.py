@@ -213,11 +213,9 @@ class Lake:
         return connection
 
     def _files(self, table: Table, row_filter: BooleanExpression) -> list[DataFile]:
-        if table.current_snapshot() is None:
-            return []
-        scan = table.scan(row_filter=row_filter)
+        found = table.scan(row_filter=row_filter).plan_files() if table.current_snapshot() else ()
         uid = _uid_field(table)
-        return sorted((_described(self.storage, task.file, uid) for task in scan.plan_files()), key=row_order)
+        return sorted((_described(self.storage, task.file, uid) for task in found), key=row_order)
 
     def _by_partition(self, table: Table, name: str, snapshot_id: int | None = None) -> Files:
         columns, uid = TABLES[name].partition, _uid_field(table)

@@ -69,7 +69,7 @@ class _Merge:
 
     @property
     def _threads(self) -> int:
-        """Read so many parts ahead as fit into one file."""
+        """The number of parts that are read ahead: those of about one file."""
         return max(1, min(_THREADS, LEAST_BYTES // max(part.files[self._table].bytes for part in self._parts)))
 
     def _rows(self, part: Receipt) -> pa.Table:

@@ -80,7 +80,7 @@ class Run:
             return {}
         # A preview has rows of two tables, which no snapshot names.
         found = Snapshot.open_all(self.lake, table) if self.lake.preview else Snapshot.open_at(self.lake, table, at)
-        return {partition.key: snapshot for partition, snapshot in found.items() if partition.key < self.key}
+        return {p.key: one for p, one in found.items() if p.key < self.key and p.within(self.step.slice)}
 
     def _because(self, again: str) -> tuple[str, ...]:
         found = {mark.name for mark in marks(self.lake.storage, self.partition)} | ({again} if again else set())

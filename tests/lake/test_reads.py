@@ -118,7 +118,7 @@ def test_maintenance_looks_at_the_shards_of_new_runs_only(tmp_path: Path, monkey
     ]
 
 
-def test_shards_of_an_earlier_run_stay_when_the_same_run_is_sealed_anew(tmp_path: Path) -> None:
+def test_shards_of_an_earlier_run_stay_when_a_run_is_sealed_again_with_them(tmp_path: Path) -> None:
     """What maintenance knows of a run's shards is of what was sealed, not of the fingerprint alone."""
     lake, settings = lake_of([*lake_sets("folder", tmp_path), "images.placeholder_count=100"])
     execute(Run(Pictures(), lake, settings, KEY))

@@ -98,7 +98,7 @@ def test_naming_the_url_as_well_takes_the_copy_down(opened: Opened) -> None:
 
 
 def test_what_another_key_lost_to_the_removed_row_stays_in_its_index_until_it_is_made_again(opened: Opened) -> None:
-    """Such an entry is hashes and a uid, of a row that the key never had: it shows whom the key lost the row to."""
+    """Such an entry has hashes and a uid of a row that the key never had, and the key that kept the row."""
 
     def lost() -> set[str]:
         return set(opened[0].arrow("dedup_index", SECOND, ["uid"], "owner is not null")["uid"].to_pylist())
