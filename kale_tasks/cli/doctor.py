@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,10 @@ EXTRAS = {
     "gpu": "vllm",
 }
 _DRIVER = 580  # the first that runs CUDA 13
+_AIRFLOW = (
+    ("STATE_STORE__CLEAR_ON_SUCCESS", "True", "or a cleared task may go green without doing anything"),
+    ("SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE", "100", "or backfills wait behind other runs"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield _vllm(settings.caption.vllm_python or sys.executable)
         yield from _compiler()
     yield _models()
+    yield _given("contact", settings.images.fetch.contact, "Images are not fetched without images.fetch.contact: an "
+                 "address at which owners of sites reach you.")  # fmt: skip
+    yield _given("release target", settings.publish.target, "Set publish.target to a folder, s3://… or hf://… before "
+                 "the first release.")  # fmt: skip
+    yield from _airflow(os.environ)
 
 
 def _guarded(name: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:
@@ -159,6 +168,20 @@ def _vllm(python: str) -> Check:
         ran = subprocess.CompletedProcess([], 1, "", str(error.strerror))
     advice = f"{python} has no vLLM: install lock/vllm-gpu.txt in an environment of its own and set caption.vllm_python"
     return Check("vllm", ran.returncode == 0, ran.stdout.strip() or "not found", f"{advice}.", needed=False)
+
+
+def _given(name: str, value: str | None, advice: str) -> Check:
+    return Check(name, bool(value), value or "not set", advice, needed=False)
+
+
+def _airflow(environment: Mapping[str, str]) -> Iterator[Check]:
+    """Check what Airflow's own settings must be, in a process that has any of them."""
+    if not any(name.startswith("AIRFLOW__") for name in environment):
+        return
+    for name, value, reason in _AIRFLOW:
+        found = environment.get(f"AIRFLOW__{name}", "not set")
+        advice = f"Set AIRFLOW__{name}={value}, here or in airflow.cfg: {reason}."
+        yield Check(f"airflow {name.lower()}", found.lower() not in ("not set", "false"), found, advice, needed=False)
 
 
 def _models() -> Check:

@@ -181,6 +181,20 @@ def test_doctor_reports_what_is_missing_and_what_to_do(sets: list[str], monkeypa
     assert "Install" in found["java"]["what to do"] and "sample make" in found["landing"]["what to do"]
 
 
+def test_doctor_names_settings_without_which_a_later_step_stops(
+    sets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "False")
+    bare = kale("doctor", "--json", sets=[*sets, "publish.target=null"])
+    found = {row["check"]: row for row in bare.json}
+    names = ("contact", "release target", "airflow state_store__clear_on_success")
+    assert {found[name]["state"] for name in names} == {"absent"}
+    assert "images.fetch.contact" in found["contact"]["what to do"]
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    full = kale("doctor", "--json", sets=[*sets, "publish.target=out", "images.fetch.contact=a@example.org"])
+    assert {row["state"] for row in full.json if row["check"] in names} == {"ok"}
+
+
 def test_config_prints_every_setting_with_its_origin_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALE_LIMIT", "7")
     sets = ["s3.secret_access_key=hunter2", "parts.part_rows=5"]
