@@ -25,8 +25,9 @@ ENV PATH=/opt/kale/.venv/bin:$PATH \
 # own, as its pins do not fit beside ours, and a C compiler for its kernels. Both are built for CUDA 13.
 COPY --chown=kale lock lock
 RUN uv venv --python /usr/local/bin/python .venv \
+    && uv pip install --no-cache --compile-bytecode --no-deps --require-hashes -r lock/image.txt \
     && uv pip install --no-cache --compile-bytecode --torch-backend "$([ -n "$EXTRA" ] && echo cu130 || echo cpu)" \
-       --override lock/overrides.txt -r lock/image.txt \
+       "$(grep '^torch==' lock/requirements.txt)" \
     && if [ -n "$EXTRA" ]; then \
        uv venv --python /usr/local/bin/python .venv-vllm \
        && VIRTUAL_ENV=.venv-vllm uv pip install --no-cache --compile-bytecode --torch-backend cu130 -r lock/vllm-gpu.txt; \
