@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test budgets lint bench floors nightly docs up down env vllm lock clean help
+.PHONY: demo check test budgets lint bench floors nightly docs pictures up down env vllm lock clean help
 ARGS ?=
 WORKERS ?= 2
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
@@ -48,6 +48,10 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 
 docs: env  ## The documents as a site, in site/; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
+pictures: env  ## Screenshots and terminal recordings of the documents, from real runs
+	@scripts/system test
+	@.venv/bin/python scripts/pictures
 
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 	@.venv/bin/kale up $(ARGS)

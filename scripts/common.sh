@@ -3,6 +3,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export UV_SYSTEM_CERTS=1  # trust what the machine trusts, a company's proxy too
 
+# Says what a stage of the set-up makes, before it begins: some take minutes without a cache.
+stage() {
+    echo "Set-up: $* ..."
+}
+
 fail() {
     echo "${0##*/}: $*" >&2
     exit 1

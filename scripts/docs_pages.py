@@ -17,9 +17,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 
-from kale_tasks import errors
 from kale_tasks.cli.app import app
-from kale_tasks.images.reasons import Reason
+from kale_tasks.explore import codes
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.section import Section
 
@@ -111,10 +110,19 @@ def recipes() -> str:
 
 
 def reasons() -> str:
-    """Why an image has no row, and what the exit codes of commands mean."""
-    codes = (errors.KaleError, errors.BadConfig, errors.BadData, errors.Transient, errors.Conflict)
-    lines = ["# Reasons and exit codes", "## Exit codes", "| code | meaning |\n|---|---|\n| 0 | Done. |\n" + "\n".join(
-        f"| {kind.exit_code} | {(kind.__doc__ or '').strip()} |" for kind in codes)]  # fmt: skip
-    rows = "\n".join(f"| `{reason}` | {'yes' if reason.transient else 'no'} |" for reason in Reason)
-    lines += ["## Images", f"| reason | `kale run images --redrive` tries again |\n|---|---|\n{rows}"]
+    """Every code that `kale explain` knows, by kind."""
+    lines = ["# Reasons, rules, checks and exit codes", "`kale explain CODE` prints these lines."]
+    by_kind: dict[str, list[codes.Code]] = {}
+    for one in (*codes.quick_codes(), *codes.check_codes()):
+        by_kind.setdefault(one.kind, []).append(one)
+    for kind, some in by_kind.items():
+        again = kind == codes.KINDS["images"]
+        head = ["code", "meaning", "what to do", *(["`kale run images --redrive` tries again"] if again else [])]
+        rows = [
+            [f"`{one.code}`", one.means, one.do, *(["yes" if codes.transient(one.code) else "no"] if again else [])]
+            for one in some
+        ]
+        table = [head, ["---"] * len(head), *rows]
+        cells = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in table]
+        lines += [f"## {kind.capitalize()}", "\n".join(f"| {' | '.join(row)} |" for row in cells)]
     return "\n\n".join(lines) + "\n"

@@ -124,6 +124,7 @@ def _settings(home: Path, port: int) -> dict[str, str]:
         "CORE__DAGS_FOLDER": resource("dags"),
         "CORE__PLUGINS_FOLDER": resource("plugins"),
         "CORE__LOAD_EXAMPLES": False,
+        "CORE__TEST_CONNECTION": "Enabled",  # the button of the connection form
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": True,
         "CORE__PARALLELISM": 6,  # SQLite locks up with more than eight
         "CORE__MAX_ACTIVE_RUNS_PER_DAG": 16,

@@ -12,8 +12,10 @@ from typer.exceptions import Abort, TyperException
 
 from kale_tasks import __version__
 from kale_tasks.cli import (
+    advise,
     airflow,
     bench,
+    explore,
     inspect,
     landing,
     maintain,
@@ -39,8 +41,15 @@ _EXTRAS = {
 
 # Commands and groups of commands by the panel of `kale --help`, each with an example.
 _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
+    "Start": [
+        (explore.quickstart, "kale quickstart photos --server http://127.0.0.1:8000/v1"),
+        (explore.try_, 'kale try photo.jpg "Atomium, Brussels (1958)"'),
+        (airflow.demo, "kale demo --keys 1 --pairs 100"),
+        (sample.app, "kale sample make --pairs 1000 --out landing"),
+    ],
     "Run": [
         (landing.adopt, "kale adopt archives/laion --key laion-001"),
+        (advise.estimate, "kale estimate --key 2026-11-01 --gpus 8 --price 2.5"),
         (run.run, "kale run ingest --key 2026-11-01"),
         (run.plan, "kale plan ingest --key 2026-11-01 --json"),
         (run.work, "kale work ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123 --chunk 0"),
@@ -50,8 +59,11 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     "Inspect": [
         (landing.app, "kale landing check 2026-11-01"),
         (inspect.status, "kale status"),
+        (advise.watch, "kale watch"),
+        (explore.look, "kale look --key 2026-11-01 -n 10"),
         (inspect.pending, "kale pending --json"),
         (inspect.show, "kale show captions --key 2026-11-01 --out captions.csv"),
+        (advise.explain, "kale explain robots_disallowed"),
         (inspect.history, "kale history captions --key 2026-11-01"),
         (inspect.diff, "kale diff captions 1234567890123456789 2345678901234567890"),
     ],
@@ -77,10 +89,8 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (maintain.relocate, "kale relocate --set warehouse=/data/copy"),
         (maintain.doctor, "kale doctor"),
         (bench.app, "kale bench caption --set caption.engine=transformers"),
-        (airflow.demo, "kale demo --keys 1 --pairs 100"),
         (airflow.up, "kale up"),
         (airflow.down, "kale down"),
-        (sample.app, "kale sample make --pairs 1000 --out landing"),
     ],
 }
 _GROUP_NAMES = {
@@ -116,7 +126,8 @@ for _panel, _entries in _COMMANDS.items():
             name = _GROUP_NAMES[id(_command)]
             app.add_typer(_command, name=name, rich_help_panel=_panel, epilog=f"Example: {_example}")
         else:
-            app.command(rich_help_panel=_panel, epilog=f"Example: {_example}")(_command)
+            name = _command.__name__.rstrip("_").replace("_", "-")  # `try` is a word of Python
+            app.command(name, rich_help_panel=_panel, epilog=f"Example: {_example}")(_command)
 app.command(hidden=True)(maintain.note)
 
 

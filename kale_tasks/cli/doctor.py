@@ -59,11 +59,33 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield _vllm(settings.caption.vllm_python or sys.executable)
         yield from _compiler()
     yield _models()
+    yield from _guarded("recipe", lambda: _recipe(settings))
     yield _given("contact", settings.images.fetch.contact, "Images are not fetched without images.fetch.contact: an "
                  "address at which owners of sites reach you.")  # fmt: skip
     yield _given("release target", settings.publish.target, "Set publish.target to a folder, s3://… or hf://… before "
                  "the first release.")  # fmt: skip
     yield from _airflow(os.environ)
+
+
+def _recipe(settings: Settings) -> Iterator[Check]:
+    """Whether every model of the recipe can be had by the configured engine, and every expert is installed."""
+    from kale_tasks.captions.passes import pass_id
+    from kale_tasks.models.locate import locate
+    from kale_tasks.recipes.recipe import load_recipe
+
+    recipe = load_recipe(settings.caption.recipe)
+    for one in recipe.passes:
+        pass_id(recipe, one.name)  # raises for an expert that is not installed
+    remote = settings.caption.engine in ("openai", "batch")
+    for name, spec in recipe.models.items():
+        if remote:
+            urls = settings.caption.endpoints.models.get(name, [])
+            advice = f"Set caption.endpoints.models to servers of '{name}', as in {{{name}: [http://host:8000/v1]}}."
+            yield Check(f"model {name}", bool(urls), ", ".join(urls) or "no server", advice, needed=False)
+        elif "@" in spec.model:
+            yield Check(f"model {name}", True, f"{spec.model.partition('@')[0]}, from the Hub when it is first used")
+        else:
+            yield Check(f"model {name}", True, str(locate(spec.model)))
 
 
 def _guarded(name: str, checks: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -65,7 +65,7 @@ def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
         (f"{recipe}: {what}", value) for recipe, lacks in found["recipes"].items() for what, value in lacks.items()
     ]
     listed = [("images", found["images"]), *of_recipes, ("release", found["release"])]
-    rows = [{"what": what, "found": ", ".join(v) if isinstance(v, list) else v} for what, v in listed]
+    rows = [{"what": what, "found": _in_words(value)} for what, value in listed]
     say(found, True) if json else say_table(rows, False)
 
 
@@ -83,7 +83,7 @@ def show(
     if out is None:
         say_table(_first(lake, table, key, rows), json)
         return
-    from kale_tasks.cli.export import export
+    from kale_tasks.explore.export import export
     from kale_tasks.lake.schemas import TABLES
 
     written = export(lake.batches(table, key), TABLES[table].arrow, out)
@@ -93,6 +93,7 @@ def show(
 def history(
     table: OptionalTable = None,
     key: Annotated[str | None, typer.Option("--key", help="Only this key.")] = None,
+    last: Annotated[int, typer.Option(min=1, help="Only this many, the latest ones.")] = 1_000_000,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
@@ -104,7 +105,7 @@ def history(
         for row in _snapshots(lake, name)
         if key in (None, row["key"])
     ]
-    say_table(sorted(rows, key=lambda r: r["at"]), json)
+    say_table(sorted(rows, key=lambda r: r["at"])[-last:], json)
 
 
 def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: AsJson = False) -> None:
@@ -113,6 +114,12 @@ def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: As
     if missing := [i for i in (old, new) if lake.table(table).snapshot_by_id(i) is None]:
         raise BadConfig(f"{table} has no snapshot {missing[0]}. `kale history {table}` lists them.")
     say_table(_compare(lake, table, old, new), json)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):  # a student that is due, or not yet
+        return f"{value['new_rows']:,} new captions, {value['wanted']:,} make one due"
+    return ", ".join(value) if isinstance(value, list) else str(value or "none")
 
 
 def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any]]:

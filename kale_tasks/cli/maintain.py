@@ -11,6 +11,8 @@ import typer
 from kale_tasks.cli.options import AsJson, Sets, real_lake, say, say_table, settings, writable_lake
 from kale_tasks.errors import Conflict
 
+_SHOWN = 200  # characters of a value in a table
+
 
 def init(sets: Sets = None, json: AsJson = False) -> None:
     """Create the lake: its folder or prefix, lake.json and the catalog. Does nothing if it exists."""
@@ -42,6 +44,8 @@ def relocate(
 
 
 def config(
+    pattern: Annotated[str, typer.Argument(metavar="[PART]", help="Only settings whose name has this part.")] = "",
+    changed: Annotated[bool, typer.Option("--changed", help="Only settings that are not at their default.")] = False,
     sets: Sets = None,
     schema: Annotated[bool, typer.Option(help="Print the JSON schema of a profile file, for editors.")] = False,
     json: AsJson = False,
@@ -55,9 +59,11 @@ def config(
     loaded = load(sets or ())
     values = loaded.settings.model_dump(mode="json")
     rows = [
-        {"setting": name, "value": _at(values, name), "from": origin} for name, origin in sorted(loaded.origins.items())
+        {"setting": name, "value": _at(values, name), "from": origin}
+        for name, origin in sorted(loaded.origins.items())
+        if pattern in name and not (changed and origin == "kale.yaml")
     ]
-    say_table(rows, json)
+    say_table(rows if json else [{**row, "value": str(row["value"])[:_SHOWN]} for row in rows], json)
 
 
 def maintain(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from kale_tasks.contract.registry import STEPS
+from kale_tasks.errors import BadConfig
 from kale_tasks.lake.keys import check_key
 from kale_tasks.settings import Settings, load
 
@@ -97,6 +98,16 @@ def opened(sets: Sequence[str] | None, real: str = "") -> Iterator[Opened]:
     of = settings(sets)
     with progress_of(of.log) as progress:
         yield Opened(writable_lake(of, real), of, progress)
+
+
+def open_page(place: str) -> None:
+    """Open a page in the browser; BadConfig if this machine has none."""
+    import webbrowser
+
+    try:
+        webbrowser.get().open(place if "://" in place else f"file://{place}")
+    except webbrowser.Error as error:
+        raise BadConfig(f"There is no browser on this machine. Open {place} on another one.") from error
 
 
 def say(answer: Any, as_json: bool, text: str = "") -> None:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, say_table, settings, with_preview
+from kale_tasks.cli.options import (
+    AsJson,
+    Key,
+    Preview,
+    Sets,
+    open_lake,
+    open_page,
+    say,
+    say_table,
+    settings,
+    with_preview,
+)
 from kale_tasks.cli.run import planned_run
 from kale_tasks.contract.registry import checked_steps
 from kale_tasks.errors import BadConfig, BadData, KaleError
@@ -118,16 +129,20 @@ def report(
     if out:
         out.write_bytes(lake.storage.read(path))
     if open_:
-        typer.launch(place)
+        open_page(place)
     say({"report": place, **made.summary()}, json, f"Report: {place}")
 
 
 def evaluate(keys: Keys = None, sets: Sets = None, json: AsJson = False) -> None:
-    """Compare alt-texts, dense captions and captions with the truth, which only keys of a sample world have."""
+    """Compare alt-texts, dense captions and captions with the truth, which only keys of a sample world have.
+
+    Without --key, all keys with a truth are compared.
+    """
     from kale_tasks.lake.storage.open import open_storage
-    from kale_tasks.world.truth import scores
+    from kale_tasks.world.truth import keys_with_truth, scores
 
     of = settings(sets)
     lake = open_lake(of)
-    found = scores(lake, open_storage(of.landing, of.s3), keys or lake.keys("captions"))
+    landing = open_storage(of.landing, of.s3)
+    found = scores(lake, landing, keys or keys_with_truth(landing, lake.keys("captions")))
     say_table([score.figures() for score in found], json, "Texts against the truth")

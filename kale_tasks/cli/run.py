@@ -52,13 +52,15 @@ Base = Annotated[str | None, typer.Option("--base", help="Origin of the run that
 Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
 
 
-_CAPTIONS = ("captions", ASSEMBLY)  # both make everything up to the captions of stage 1
+_CAPTIONS = ("captions", ASSEMBLY, "all")  # these make everything up to the captions of stage 1
+_FIRST = ("ingest", "images")  # what `all` runs before
 StepOrCaptions = Annotated[
     str,
     typer.Argument(
-        help=f"{', '.join(STEPS)}; a pass of the recipe; or captions (as fuse): all its passes, then fuse.",
+        help=f"{', '.join(STEPS)}; a pass of the recipe; captions (as fuse): all its passes, then fuse; "
+        "all: ingest, images and captions.",
         metavar="STEP",
-        autocompletion=lambda: [*STEPS, "captions"],
+        autocompletion=lambda: [*STEPS, "captions", "all"],
     ),
 ]
 
@@ -92,7 +94,8 @@ def run(  # noqa: PLR0913, PLR0917
             committed = execute(it, partial(check_run, it))
             accounts.append(_account(it, committed))
             if not json:
-                print(_sentence(it, committed))
+                done_before = " Nothing was done: it was committed before." if it.committed else ""
+                print(_sentence(it, committed) + done_before)
     if json:
         *passes, last = accounts
         say({**last, **({"passes": passes} if passes else {})}, json)
@@ -102,7 +105,8 @@ def _specs(step: str, of: "Settings") -> "list[StepSpec]":
     from kale_tasks.captions.steps import find_spec, pass_specs
 
     name = ASSEMBLY if step in _CAPTIONS else step
-    return [*(pass_specs(of.caption.recipe) if step in _CAPTIONS else ()), find_spec(name, of)]
+    first = [find_spec(one, of) for one in _FIRST] if step == "all" else []
+    return [*first, *(pass_specs(of.caption.recipe) if step in _CAPTIONS else ()), find_spec(name, of)]
 
 
 def plan(
@@ -115,7 +119,8 @@ def plan(
     with opened(sets) as it_opened:
         it = _new_run(find_spec(step, it_opened.settings), it_opened, key, again, request)
         made = make(it)
-        text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks to do"
+        rows = sum(chunk.stop - chunk.start for chunk in made.chunks)
+        text = "is committed already" if made.committed else f"has {len(made.chunks)} chunks with {rows:,} rows to do"
         say(made.model_dump(), json, f"{step} {key} {made.fingerprint} {text}.")
 
 

@@ -50,6 +50,18 @@ def make(
 
 
 @app.command()
+def pictures(
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
+    number: Annotated[int, typer.Option(min=1, help="Pictures.")] = 20,
+) -> None:
+    """Write pictures with alt-texts beside them that `kale sample serve` understands, for `kale quickstart`."""
+    from kale_tasks.world.write import write_pictures
+
+    write_pictures(out, number)
+    typer.echo(f"{number} pictures with their texts in {out}")
+
+
+@app.command()
 def web(
     port: Annotated[int, typer.Option(help="Port to listen on; 0: a free one.")] = 8100,
     hosts: Annotated[int, typer.Option(min=1, max=8, help="Listen on 127.0.0.1 to 127.0.0.HOSTS.")] = 1,
@@ -58,6 +70,14 @@ def web(
     from kale_tasks.world.web import serve
 
     serve(port, hosts)
+
+
+@app.command("serve")
+def serve_models(port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000) -> None:
+    """Serve the tiny models behind OpenAI's API, to try `kale quickstart --server` without a model of your own."""
+    from kale_tasks.world.serve import serve
+
+    serve(port)
 
 
 @app.command()

@@ -50,7 +50,10 @@ class Distill(Step):
         name = self.recipe.name
         keys = stage1_keys(lake, name, key)
         if not keys:
-            raise Conflict(f"There are no stage-1 captions of the recipe '{name}' up to {key} yet. Run fuse first.")
+            raise Conflict(
+                f"There are no stage-1 captions of the recipe '{name}' up to {key} yet. Run "
+                f"`kale run captions --key KEY` first."
+            )
         captions = {found: committed_input(lake, "captions", found, stage1(name)) for found in keys}
         return {**captions, **{IMAGES + found: committed_input(lake, "images", found) for found in keys}}
 

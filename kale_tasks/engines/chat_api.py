@@ -6,6 +6,7 @@ from typing import Any
 from kale_tasks.engines.base import REJECTED, TOO_LONG, Answer, Model, Request
 from kale_tasks.engines.thought import OPENING_MARKS, template_arguments
 from kale_tasks.imaging import SNIFFED_BYTES, fit, image_type
+from kale_tasks.models.locate import SERVED
 
 # What a retry may change.
 BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
@@ -29,7 +30,8 @@ def request_body(model: Model, request: Request) -> dict[str, Any]:
 
 def served_name(model: Model) -> str:
     """Return the name on the Hub, or else the one that a server was started with, such as `sample:teacher`."""
-    return model.task.model.partition("@")[0] or model.name
+    name = model.task.model
+    return name.removeprefix(SERVED) if name.startswith(SERVED) else name.partition("@")[0] or model.name
 
 
 def read_completion(id: int, completion: Any, max_tokens: int) -> Answer:

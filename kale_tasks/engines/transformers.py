@@ -43,6 +43,8 @@ class TransformersEngine(Engine):
         self._waiting: list[_Prompt] = []
         self._done: list[Answer] = []
         device = self.settings.device
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise BadConfig(f"caption.device={device}, but torch finds no GPU here. Set caption.device=cpu or auto.")
         self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         folder = self.model.folder()
         sees = self.task.image_tokens > 0

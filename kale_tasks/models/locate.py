@@ -1,4 +1,7 @@
-"""Finds model files by name: a folder, `repo@revision` on the Hub, or `source:name` of a registered model source."""
+"""Finds model files by name: a folder, `repo@revision` on the Hub, or `source:name` of a registered model source.
+
+`server:name` is a model of which only the name is known that a server gives it: it has no files here.
+"""
 
 import hashlib
 import re
@@ -13,6 +16,7 @@ from kale_tasks.registry import Registry
 
 _FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
 _REVISION = re.compile(r"[0-9a-f]{40}")
+SERVED = "server:"
 _SOURCE = re.compile(r"([a-z][a-z0-9_-]+):([^/\\].*)")
 
 
@@ -40,6 +44,8 @@ def split_source(name: str) -> tuple[ModelSource, str] | None:
 
 def locate(name: str) -> Path:
     """Return the folder of a model, downloading it from the Hub if needed. Only safe file types are downloaded."""
+    if name.startswith(SERVED):
+        raise BadConfig(f"'{name}' has no files here: it is served elsewhere. Set caption.engine=openai.")
     repo, at, revision = name.partition("@")
     if at:
         return _from_hub(repo, revision)
@@ -55,6 +61,8 @@ def locate(name: str) -> Path:
 
 def check_name(name: str) -> None:
     """Raise BadConfig if a name cannot be that of a model, without asking the Hub."""
+    if name.startswith(SERVED):
+        return
     if "@" in name:
         _check_revision(name)
         return
@@ -68,7 +76,12 @@ def check_name(name: str) -> None:
 
 
 def pinned(name: str) -> str:
-    """Return the model as name@revision, where the revision is the Hub commit or a hash of the folder's files."""
+    """Return the model as name@revision, where the revision is the Hub commit or a hash of the folder's files.
+
+    Of a model of a server nothing but its name is known.
+    """
+    if name.startswith(SERVED):
+        return name
     if "@" in name:
         _check_revision(name)
         return name

@@ -15,6 +15,7 @@ from kale_tasks.quality.features import words
 from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.resources import sql
 from kale_tasks.settings.model import Settings
+from kale_tasks.text.origins import Piece, pieces
 
 _SIDE = 240
 
@@ -33,6 +34,11 @@ class Sample:
     facts: str
     flags: tuple[str, ...]
     image: str
+
+    @property
+    def pieces(self) -> list[Piece]:
+        """The caption, divided by where its facts come from."""
+        return pieces(self.caption, self.dense_caption, self.alt_text)
 
 
 def samples(lake: Lake, settings: Settings, images: Snapshot, captions: pa.Table) -> list[Sample]:

@@ -96,7 +96,7 @@ def read(lake: Lake, key: str) -> Built:
     """Return the newest release of a key; Conflict if there is none, or a takedown withdrew it."""
     committed = lake.committed("releases", key)
     if committed is None:
-        raise Conflict(f"No release of {key} is built yet. Run release first.")
+        raise Conflict(f"No release of {key} is built yet. Run `kale run release --key {key}` first.")
     version = release_name(key, committed.fingerprint)
     rows = lake.arrow("releases", key, where=f"version = '{version}'").to_pylist()
     if not rows:

@@ -61,7 +61,7 @@ class Release(Step):
             and is_fresh(p.key, s.committed, current)
         }
         if not any(partition.within({"stage": 1}) for partition in captions):
-            raise Conflict(f"No captions are committed up to {key} yet. Run fuse first.")
+            raise Conflict(f"No captions are committed up to {key} yet. Run `kale run captions --key KEY` first.")
         sources = {partition.key for partition in captions}
         found: dict[str, Input] = {CAPTIONS + partition.name: snapshot for partition, snapshot in captions.items()}
         if any(form.images for form in formats_of(settings)):

@@ -138,4 +138,7 @@ def _validate(tree: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         origin = origins.get(name, "config")
         shown = "a secret" if any(word in name for word in _SECRET_WORDS) else repr(first["input"])
-        raise BadConfig(f"{origin}: setting '{name}': {first['msg']} (got {shown}).") from error
+        hint = (
+            f" Write a list: {name}=[{first['input']}]." if first["type"] == "list_type" and shown != "a secret" else ""
+        )
+        raise BadConfig(f"{origin}: setting '{name}': {first['msg']} (got {shown}).{hint}") from error

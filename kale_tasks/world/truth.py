@@ -1,6 +1,6 @@
 """Compares captions with the truth of the sample world: facts carried, visible details right, facts invented."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,13 +67,23 @@ def scores(lake: Lake, landing: Storage, keys: Iterable[str]) -> list[TruthScore
     return list(found.values())
 
 
+def keys_with_truth(landing: Storage, keys: Sequence[str]) -> list[str]:
+    """Those of the keys whose truth is known; all of them if it is known of none, so that scoring says so."""
+    known = [key for key in keys if landing.exists(_path(key))]
+    return known or list(keys)
+
+
+def _path(key: str) -> str:
+    return f"_truth/{key}.parquet"
+
+
 def _truth(landing: Storage, key: str) -> dict[str, dict[str, Any]]:
     try:
-        with landing.arrow.open_input_file(f"_truth/{key}.parquet") as file:
+        with landing.arrow.open_input_file(_path(key)) as file:
             return {row["uid"]: row for row in pq.read_table(file).to_pylist()}
     except FileNotFoundError as error:
         raise BadConfig(
-            f"The truth of {key} is not known: {landing.root} has no _truth/{key}.parquet, as a sample world has. "
+            f"The truth of {key} is not known: {landing.root} has no {_path(key)}, as a sample world has. "
             f"`kale report --key {key}` needs no truth."
         ) from error
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,9 +15,11 @@ import pyarrow.parquet as pq
 
 from kale_tasks.lake.keys import MARKER
 from kale_tasks.lake.shards import TarWriter
+from kale_tasks.world.alttext import write_alt
 from kale_tasks.world.describe import attributes, dense, fused
-from kale_tasks.world.draw import SIDE
+from kale_tasks.world.draw import SIDE, draw, jpeg
 from kale_tasks.world.metadata import FORMATS, Row
+from kale_tasks.world.scene import make_facts, make_scene
 from kale_tasks.world.world import EVALUATION, EVALUATION_ITEMS, Pair, World, key_name, uid
 
 Images = Literal["tar", "web"]
@@ -89,6 +92,18 @@ def write_landing(landing: Path, keys: int, pairs: int, web_url: str | None = No
             (landing / key / MARKER).touch()
         record.write_text(content)
     return names
+
+
+def write_pictures(folder: Path, number: int, seed: int = 0) -> list[str]:
+    """Write pictures with their alt-texts beside them, as people have them, and return the alt-texts."""
+    rng, texts = Random(f"pictures {seed}"), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for at in range(number):
+        scene, facts = make_scene(rng), make_facts(rng, 0.0)
+        texts.append(write_alt(rng, "full", scene, facts).text)
+        folder.joinpath(f"picture-{at:02d}.jpg").write_bytes(jpeg(draw(scene)))
+        folder.joinpath(f"picture-{at:02d}.txt").write_text(texts[-1], "utf-8")
+    return texts
 
 
 def _write_key(sample: WorldSample, out: Path, key: str, rows: int) -> Iterator[int]:

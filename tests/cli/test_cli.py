@@ -221,7 +221,7 @@ def test_the_schema_covers_every_section() -> None:
         (["show", "pair", "--key", KEY], "Tables: pairs"),
         (["run", "ingest"], "Missing option '--key'"),
         (["xyzzy"], "No such command 'xyzzy'. See `kale --help`"),
-        (["stats"], "Did you mean 'status'? See `kale --help`"),
+        (["stats"], "Did you mean 'status', 'estimate'? See `kale --help`"),
     ],
 )
 def test_a_mistyped_name_gets_a_suggestion(
@@ -249,7 +249,8 @@ def test_a_defect_is_one_line_and_with_debug_a_traceback(broken: list[str]) -> N
 def test_a_committed_run_is_not_repeated(small: list[str]) -> None:
     first = kale("run", "ingest", "--key", KEY, sets=small)
     again = kale("run", "ingest", "--key", KEY, sets=small)
-    assert first.out == again.out and "250 in, 195 kept" in first.out
+    assert again.out == first.out.rstrip() + " Nothing was done: it was committed before.\n"
+    assert "250 in, 195 kept" in first.out
     assert again.err == ""
     assert kale("plan", "ingest", "--key", KEY, sets=small).out.endswith("is committed already.\n")
     assert lake_of(small)[0].committed("pairs", KEY) is not None

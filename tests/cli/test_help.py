@@ -19,7 +19,7 @@ def commands() -> list[str]:
 def test_help_groups_the_commands() -> None:
     shown = kale("--help").out
     panels = [line.split()[1] for line in shown.splitlines() if line.startswith("╭─")]
-    assert panels == ["Options", "Run", "Inspect", "Quality", "Publish", "Operate"]
+    assert panels == ["Options", "Start", "Run", "Inspect", "Quality", "Publish", "Operate"]
     assert len(commands()) >= 20
 
 

@@ -102,7 +102,7 @@ def test_images_are_released_with_their_captions(both: World) -> None:
 
 
 def test_a_release_needs_captions(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    with pytest.raises(Conflict, match="Run fuse first"):
+    with pytest.raises(Conflict, match="kale run captions"):
         world("folder", tmp_path, request).release("a")
 
 

@@ -1,5 +1,6 @@
 """What the demonstration prints at its end: rows by step, texts against the truth, cost, some captions, next steps."""
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -12,6 +13,8 @@ from rich.table import Table
 from kale_tasks.captions.steps import steps_of
 from kale_tasks.cli.options import table_of
 from kale_tasks.contract.registry import StepSpec
+from kale_tasks.explore.look import look
+from kale_tasks.explore.terminal import print_seen
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.tables import Lake
@@ -21,14 +24,22 @@ from kale_tasks.settings import Settings
 from kale_tasks.world.truth import scores
 
 _SHOWN_CAPTIONS = 3
+_ROWS_SAY = (
+    "ingest keeps pairs that are clean and no copies; images those that can be had. The passes dense, fused and "
+    "caption write about half of the captions (stage 1), a student that learns from these the rest (stage 2)."
+)
+_FACTS_SAY = (
+    "A good caption has the facts of the alt-text (names, places, years), the visible details of a dense caption, and "
+    "invents nothing."
+)
+_TITLES = {"fuse": "captions, stage 1", "distill": "models", "student": "captions, stage 2", "release": "files"}
 
 
 def print_results(lake: Lake, settings: Settings, keys: Sequence[str], console: Console) -> None:
     """Print the tables, some captions, and where to look next."""
     for table in result_tables(lake, settings, keys):
         console.print(table)
-    for row in _some_captions(lake, keys):
-        console.print(f"Alt-text: {row['alt_text']}\nCaption:  {row['caption']}\n", markup=False, highlight=False)
+    print_seen(console, look(lake, settings, keys[0], _SHOWN_CAPTIONS))
     for line in next_steps(lake, settings):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -51,12 +62,19 @@ def next_steps(lake: Lake, settings: Settings) -> Iterator[str]:
         yield f"Release: {target}"
     else:
         yield "No release was published: it needs the captions of both stages, and stage 2 needs a promoted student."
-    yield f"Lake: KALE_WAREHOUSE={settings.warehouse} KALE_LANDING={settings.landing} kale status"
+    program = sys.argv[0] if sys.argv[0].endswith("/kale") else "kale"
+    yield f"Further commands on this lake: KALE_WAREHOUSE={settings.warehouse} KALE_LANDING={settings.landing} \\"
+    yield f"    {program} look --key {lake.keys('pairs')[0] if lake.keys('pairs') else 'KEY'}"
+    env = Path(settings.warehouse).parent / "env"
+    yield f"Airflow with the settings of this demonstration: set -a; . {env}; set +a; make up"
 
 
 def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
     steps = steps_of(settings)
-    table = Table("key", *(spec.label for spec in steps), title="Rows kept by each step", title_justify="left")
+    titles = [_TITLES.get(spec.label, spec.label) for spec in steps]
+    table = _explained("Rows kept by each step", _ROWS_SAY)
+    for title in ("key", *titles):
+        table.add_column(title, overflow="fold")
     for key in (*keys, ALL_KEYS):
         table.add_row(key, *(_kept(lake, spec, key) for spec in steps))
     return table
@@ -71,7 +89,13 @@ def _kept(lake: Lake, spec: StepSpec, key: str) -> str:
 
 def _facts(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
     found = [score.figures() for score in scores(lake, open_storage(settings.landing, settings.s3), keys)]
-    return table_of(found, "Texts against the truth of the sample world")
+    table = table_of(found, "Texts against the truth of the sample world")
+    table.caption = _FACTS_SAY
+    return table
+
+
+def _explained(title: str, says: str) -> Table:
+    return Table(title=title, title_justify="left", caption=says, caption_justify="left")
 
 
 def _cost(lake: Lake, settings: Settings) -> Table:
@@ -94,8 +118,3 @@ def _cost(lake: Lake, settings: Settings) -> Table:
             spec.label, f"{cost['rows']:,.0f}", f"{cost['seconds']:.1f}", f"{cost['cpu']:.1f}", f"{cost['peak']:,.0f}"
         )
     return table
-
-
-def _some_captions(lake: Lake, keys: Sequence[str]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = lake.arrow("captions", keys[0], ["alt_text", "caption"]).slice(0, 50).to_pylist()
-    return [row for row in rows if row["alt_text"] and len(row["alt_text"]) < 200][:_SHOWN_CAPTIONS]

@@ -12,8 +12,11 @@ from pathlib import Path
 from rich.console import Console
 
 from kale_tasks.airflow.standalone import PASSWORD, USER, StandaloneAirflow, check_port
+from kale_tasks.captions.steps import steps_of
 from kale_tasks.lake.tables import Lake
-from kale_tasks.settings import load
+from kale_tasks.pending import pending_work
+from kale_tasks.settings import Settings, load
+from kale_tasks.status import all_states
 from kale_tasks.world.demo.chain import Chain
 from kale_tasks.world.demo.results import print_results
 from kale_tasks.world.demo.view import View
@@ -38,6 +41,8 @@ def run_demo(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) 
     airflow = StandaloneAirflow(folder / "airflow", environment, port)
     with _sigterm_interrupts(), running(port + 1) as web:  # a fixed port: the URLs of the pairs contain it
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "env").write_text("".join(f"{name}='{value}'\n" for name, value in environment.items()))
             console.print(f"Writing a sample world of {keys} keys with {pairs} pairs each to {settings.landing}.")
             Lake(settings)  # creates it: commands of tasks refuse a missing lake
             names = write_landing(Path(settings.landing), keys, pairs, web.url)
@@ -45,12 +50,16 @@ def run_demo(folder: Path, port: int, keys: int, pairs: int, stay: bool | None) 
             console.print("Starting Airflow, which takes about half a minute on an idle machine ...")
             airflow.start()
             console.print(f"Airflow: {airflow.url} (user {USER}, password {PASSWORD})")
-            _run_chain(airflow, names, console)
+            if is_done(Lake(settings), settings, names):
+                console.print(f"Everything is there from an earlier run. To start from nothing, delete {folder}.")
+            else:
+                _run_chain(airflow, Lake(settings), settings, names, console)
             console.print(f"Finished in {time.monotonic() - started:.0f} s, including Airflow's start.")
             print_results(Lake(settings), settings, names, console)
             console.print(f"Logs: {folder / 'airflow'}")
             if sys.stdout.isatty() if stay is None else stay:
-                _wait_for_interrupt(f"The pages stay open at {airflow.url}/kale/ until you press ctrl-C.", console)
+                console.print(f"Reports: {airflow.url}/kale/report/{names[0]} (user {USER}, password {PASSWORD})")
+                _wait_for_interrupt("The pages stay open until you press ctrl-C.", console)
         finally:
             if airflow.groups:
                 console.print("Stopping Airflow ...")
@@ -73,12 +82,22 @@ def _environment(folder: Path, pairs: int) -> dict[str, str]:
     }
 
 
-def _run_chain(airflow: StandaloneAirflow, keys: Sequence[str], console: Console) -> None:
+def is_done(lake: Lake, settings: Settings, keys: Sequence[str]) -> bool:
+    """Whether the chain has nothing to make: every step of every key is up to date, and all of it is released."""
+    states = {(row["key"], row["step"]): row["state"] for row in all_states(lake, settings)}
+    made = [states.get((key, spec.label)) for spec in steps_of(settings) if spec.per_key for key in keys]
+    released = pending_work(lake, settings)["release"] == [] and Path(str(settings.publish.target)).exists()
+    return released and set(made) == {"committed"}
+
+
+def _run_chain(
+    airflow: StandaloneAirflow, lake: Lake, settings: Settings, keys: Sequence[str], console: Console
+) -> None:
     chain = Chain(airflow.rest, keys)
     chain.unpause()
     chain.backfill()
     quiet = 0
-    with View(console, keys, airflow.url) as view:
+    with View(console, lake, settings, keys, airflow.url) as view:
         while quiet < _QUIET_POLLS:
             time.sleep(_POLL_SECONDS)
             cells = chain.cells()

@@ -1,0 +1,21 @@
+"""The change that CONTRIBUTING.md leads a newcomer through still fits: it adds a rule where the steps say."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PATCH = Path(__file__).with_name("rule.patch")
+
+
+def test_the_change_applies() -> None:
+    done = subprocess.run(
+        ["git", "apply", "--check", str(PATCH)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_steps_name_the_files_of_the_change() -> None:
+    steps = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## A first change")[2].partition("\n## ")[0]
+    changed = set(re.findall(r"^\+\+\+ b/(\S+)$", PATCH.read_text("utf-8"), re.M))
+    assert changed and all(f"`{path}`" in steps for path in changed)
