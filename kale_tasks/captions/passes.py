@@ -30,7 +30,7 @@ from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.recipes.slots import COLUMNS, SlotText, SlotValue
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
-from kale_tasks.text.alttext import PromptAlt, prepare_alt
+from kale_tasks.text.alttext import ALT_AS_IS, PromptAlt, prepare_alt
 from kale_tasks.text.words import RULES
 
 # Of a text, as its maker filled it.
@@ -73,7 +73,7 @@ class RowTexts:
         if name not in COLUMNS:
             return self.texts[name]
         column = self.columns[name]
-        flags = column.instruction_flags if name == "alt" else []
+        flags = [*column.instruction_flags, ALT_AS_IS] if name == "alt" else []
         return [{"text": column.useful, "item": "", "n": 0, "flags": flags, "models": []}] if column.useful else []
 
     @cached_property

@@ -10,6 +10,7 @@ from kale_tasks.text.sentences import sentences
 from kale_tasks.text.taming import find_orders, readings
 from kale_tasks.text.words import pattern, words
 
+ALT_AS_IS = "alt_as_is"  # flag of a text that is the alt-text: no model wrote it
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r"[\"'\u2018\u201c]([^\"'\u2019\u201d]{3,80})[\"'\u2019\u201d]")
 # Words with which instructions begin; a caption may have them by itself.

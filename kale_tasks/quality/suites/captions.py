@@ -15,6 +15,7 @@ from kale_tasks.quality.suite import Figures, Limit, Subject, Suite
 from kale_tasks.quality.suites.common import between, expect, never, one_of, present, valid_uid
 from kale_tasks.quality.suites.pairs import most_copies
 from kale_tasks.resources import sql
+from kale_tasks.text.alttext import ALT_AS_IS
 
 _PROVENANCE = ("engine", "prompt_hash", "tokens_in", "tokens_out", "finish_reason")
 _FACTS = ("facts", "facts_from_alt", "facts_from_dense", "facts_invented")
@@ -94,17 +95,18 @@ def _nameless(rows: pa.Table) -> Any:
 class _CaptionsSuite(_GeneratedText):
     """Checks on captions of either stage."""
 
-    columns = ("uid", "url", "alt_text", "dense_caption", "caption", "recipe", "models", *_PROVENANCE, *_FACTS)
+    columns = ("uid", "url", "alt_text", "dense_caption", "caption", "recipe", "models", "flags", *_PROVENANCE, *_FACTS)
     text_column = "caption"
 
     def features(self, rows: pa.Table) -> dict[str, Any]:
         has_null = reduce(pc.or_, [pc.is_null(rows[column]) for column in ("engine", "prompt_hash", "finish_reason")])
         # The dense caption is taken as it is when the alt-text says nothing; then no model made the caption.
         is_dense = pc.fill_null(pc.equal(rows["caption"], rows["dense_caption"]), False)
+        is_alt = pa.array([ALT_AS_IS in (flags or ()) for flags in rows["flags"].to_pylist()], pa.bool_())
         return {
             **super().features(rows),
-            "nameless": _nameless(rows),
-            "unexplained": pc.and_(has_null, pc.invert(is_dense)),
+            "nameless": pc.and_(_nameless(rows), pc.invert(is_alt)),
+            "unexplained": pc.and_(has_null, pc.invert(pc.or_(is_dense, is_alt))),
         }
 
     def expectations(self) -> list[Expectation]:
