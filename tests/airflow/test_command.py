@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kale_tasks.airflow.command import Command
-from kale_tasks.errors import BadConfig, Conflict, Paused, Transient
+from kale_tasks.airflow.command import Command, command_environment
+from kale_tasks.errors import BadConfig, Blocked, Conflict, Paused, Transient
 from tests.lakes import lake_of
 from tests.services.server import wait_until
 
@@ -50,6 +50,25 @@ def sleeper(tmp_path: Path) -> str:
 def test_the_answer_is_the_json_that_the_command_prints(lake: dict[str, str]) -> None:
     answer = Command(["pending", "--json"], lake).run(lambda line: None)
     assert [lacks["stage1"] for lacks in answer["recipes"].values()] == [[]]
+
+
+def test_a_command_knows_nothing_of_airflow_but_what_the_lake_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://airflow:secret@db/airflow")
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", "http://user:secret@elsewhere")
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
+    monkeypatch.setenv("HF_HOME", "/models")
+    given = command_environment({"KALE_WAREHOUSE": "s3://lake"})
+    assert not [name for name, value in given.items() if "AIRFLOW" in name or "secret" in value]
+    assert (given["HF_HOME"], given["KALE_WAREHOUSE"], given["PATH"]) == ("/models", "s3://lake", os.environ["PATH"])
+
+
+def test_a_blocked_run_is_distinguished_from_other_bad_data(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"blocked": "f00d"}\'\necho "kale: it is blocked" >&2\nexit 3\n')
+    python.chmod(0o755)
+    with pytest.raises(Blocked, match="it is blocked") as blocked:
+        Command(["run"], {}, str(python)).run(lambda line: None)
+    assert blocked.value.fingerprint == "f00d"
 
 
 def test_the_exit_code_decides_what_kind_of_failure_it_is(lake: dict[str, str]) -> None:

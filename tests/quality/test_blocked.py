@@ -98,6 +98,17 @@ def test_an_acceptance_is_for_one_run_and_not_for_the_next(lake: Lake) -> None:
     block(lake, lambda rows: first_twice(first_twice(rows)))
 
 
+def test_only_the_run_that_a_person_has_seen_is_accepted(lake: Lake) -> None:
+    seen = block(lake)
+    newer = block(lake, lambda rows: first_twice(rows)[:-1])
+    with pytest.raises(Conflict, match="nothing was accepted"):
+        accept_run(lake, "ingest", KEY, "fine", seen.fingerprint)
+    with pytest.raises(BadData, match="is blocked"):
+        plan(newer)
+    accept_run(lake, "ingest", KEY, "fine", newer.fingerprint)
+    assert not plan(newer).committed
+
+
 def test_another_run_commits_and_ends_the_block(lake: Lake) -> None:
     run = block(lake)
     checked(run_of(lake, "ingest", each(dup_count=3)))

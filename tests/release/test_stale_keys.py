@@ -9,7 +9,8 @@ from kale_tasks.errors import Conflict
 from kale_tasks.lake.marks import put_mark, unanswered_marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.progress import Silent
-from kale_tasks.release.publish import target
+from kale_tasks.release.built import read
+from kale_tasks.release.publish import publish, target
 from kale_tasks.release.targets.base import Target
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
@@ -66,3 +67,17 @@ def test_a_takedown_during_an_upload_is_reported(plain: World, tmp_path: Path, m
     monkeypatch.setattr(store, "publish", take_first)
     with pytest.raises(Conflict, match="it is published now"):
         it.publish("b")
+
+
+def test_a_release_that_was_approved_is_not_published_once_a_newer_one_was_built(plain: World, tmp_path: Path) -> None:
+    plain.fill("a")
+    it = plain.with_(f"publish.target={tmp_path / 'out'}")
+    it.release("b")
+    shown = read(it.lake, "b").version
+    plain.fill("b")
+    it.release("b")
+    with pytest.raises(Conflict, match=f"{shown} is not published: the newest release of b is"):
+        publish(it.lake, it.settings, "b", Silent(), shown)
+    assert target(it.settings).current().version is None
+    publish(it.lake, it.settings, "b", Silent(), read(it.lake, "b").version)
+    assert target(it.settings).current().version == read(it.lake, "b").version
