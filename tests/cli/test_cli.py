@@ -110,9 +110,10 @@ def test_history_and_diff_show_what_a_new_run_changed(small: list[str], monkeypa
     commits = kale("history", "pairs", "--key", KEY, "--json", sets=small).json
     assert [row["fingerprint"] for row in commits] == [first["fingerprint"], second["fingerprint"]]
     assert {(row["step"], row["kept"], row["key"]) for row in commits} == {("ingest", first["rows"], KEY)}
+    assert kale("history", "pairs", "--key", KEY, "--last", "1", "--json", sets=small).json == commits[-1:]
     old, new = (str(row["snapshot"]) for row in commits)
     rows = kale("diff", "pairs", old, new, "--json", sets=small).json
-    files, kept = 25, first["rows"]
+    files, kept = 1, first["rows"]  # the seal merges the parts
     assert rows[0] == {"key": KEY, "files_out": files, "rows_out": kept, "files_in": files, "rows_in": kept}
     assert (rows[1]["key"], rows[1]["rows_out"], rows[1]["rows_in"]) == ("2026-11-02", 0, kept)
     assert kale("diff", "pairs", old, old, "--json", sets=small).json == []
@@ -137,7 +138,8 @@ class Strange(Numbers):
 def test_pending_lists_the_keys_that_lack_a_stage(sets: list[str]) -> None:
     found = kale("pending", "--json", sets=sets).json
     assert (found["images"], found["recipes"]["demo"]["stage1"], found["release"]) == ([KEY], [], [])
-    assert KEY in kale("pending", sets=sets).out
+    shown = kale("pending", sets=sets).out
+    assert KEY in shown and "0 new captions, 300 make one due" in shown
 
 
 def test_maintain_deletes_only_unused_files_and_none_in_a_dry_run(small: list[str], tmp_path: Path) -> None:
@@ -205,6 +207,13 @@ def test_config_prints_every_setting_with_its_origin_and_no_secret(monkeypatch: 
     assert (rows["parts.part_rows"]["value"], rows["parts.part_rows"]["from"]) == (5, "--set")
     assert "hunter2" not in answer.out + kale("config", sets=sets).out
     assert rows["s3.secret_access_key"]["value"] == "**********"
+
+
+def test_config_shows_a_part_or_what_is_not_at_its_default() -> None:
+    part = kale("config", "images.fetch", "--json").json
+    assert part and all("images.fetch" in row["setting"] for row in part)
+    changed = {row["setting"] for row in kale("config", "--changed", "--json", sets=["limit=7", "profile=laptop"]).json}
+    assert {"limit", "profile", "parts.part_rows"} <= changed and "log" not in changed
 
 
 def test_the_schema_covers_every_section() -> None:

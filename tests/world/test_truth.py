@@ -10,10 +10,12 @@ import pytest
 
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
+from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
+from kale_tasks.world.truth import keys_with_truth
 from kale_tasks.world.world import key_name
 from kale_tasks.world.write import WorldSample, write_sample
 from tests.kale import kale
@@ -86,3 +88,11 @@ def test_a_landing_without_a_truth_is_an_error_that_names_the_alternative(sets: 
     answer = kale("evaluate", sets=sets)
     assert answer.code == 2
     assert "truth" in answer.complaint and f"kale report --key {KEY}" in answer.complaint
+
+
+def test_keys_without_a_truth_are_left_out_unless_none_has_one(tmp_path: Path) -> None:
+    (tmp_path / "_truth").mkdir()
+    (tmp_path / "_truth" / "2026-11-01.parquet").touch()
+    landing = FolderStorage(str(tmp_path))
+    assert keys_with_truth(landing, ["2026-11-01", "mine"]) == ["2026-11-01"]
+    assert keys_with_truth(landing, ["mine"]) == ["mine"]  # scoring then says that its truth is not known
