@@ -1,7 +1,6 @@
 """Limits of hosts hold for all tasks together, and neither slow hosts nor finished parts stop the others."""
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import plan
 from kale_tasks.urls import registered_domain
-from tests.images.fetchers import CONNECTIONS, RATE, fetch, limited
+from tests.images.fetchers import CONNECTIONS, RATE, limited
 from tests.images.plain import plain_server
 from tests.images.world import KEY, lake_with, pairs_of, settings
 
@@ -79,33 +78,6 @@ def test_a_task_that_waited_knows_of_those_that_came_meanwhile(tmp_path: Path, m
             later.result()
             for slot in slots:
                 slot.__exit__()
-
-
-def test_a_connection_that_is_closed_does_not_overlap_with_the_next(tmp_path: Path) -> None:
-    most = asyncio.run(_most_connections(tmp_path, requests=60))
-    assert most == 1
-
-
-async def _most_connections(root: Path, requests: int) -> int:
-    """Send requests to a host that may have one connection, each of which closes it; return how many it had at once."""
-    here, most = 0, 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal here, most
-        here += 1
-        most = max(most, here)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while await reader.readuntil(b"\r\n\r\n"):
-                writer.write(b"HTTP/1.1 403 No\r\nContent-Length: 900000\r\n\r\n" + bytes(900_000))  # is not read
-        here -= 1
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    of = settings(root, "images.fetch.host_rate=1000", "images.fetch.host_concurrency=1").images.fetch
-    await fetch(of, Alone(), [f"http://127.0.0.1:{port}/{number}.jpg" for number in range(requests)])
-    server.close()
-    return most
 
 
 def test_a_host_that_asks_for_too_long_delays_is_given_up(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Committed, DataFile
 
+APART = 1 << 52  # between two hashes, which are spread over all integers
 KEYS = [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(300)]
 
 
@@ -29,7 +30,7 @@ def entries(key: str, seed: int, sketches: bool = False) -> pa.Table:
         "uid": [f"{number:032x}" for number in rng.integers(0, 1 << 60, count)],
         "key": [key] * count,
         "kind": ["uid", "url"] * 5 + ["uid"],
-        "hash": rng.integers(-50, 50, count),
+        "hash": rng.integers(-50, 50, count) * APART,
         "owner": [None] * 10 + ["2025-12-31"],
     }
     if sketches:
@@ -92,7 +93,7 @@ def test_a_segment_has_a_largest_size() -> None:
     assert len(found) < 60  # 30 at best
 
 
-@pytest.mark.parametrize("wanted", [np.arange(-40, 40, 3), np.arange(-2000, 2000)], ids=["few", "many"])
+@pytest.mark.parametrize("wanted", [np.arange(-40, 40, 3) * APART, np.arange(-2000, 2000) * APART], ids=["few", "many"])
 @pytest.mark.parametrize("sketched", [(), range(3, 7)], ids=["plain", "some with sketches"])
 def test_every_kept_entry_is_found_once_with_all_its_values(
     tmp_path: Path, sketched: Sequence[int], wanted: segments.Longs
