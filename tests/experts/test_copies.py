@@ -1,19 +1,25 @@
 """Edited copies of photographs are found by the perceptual hash or by the vector, and nothing else is."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from PIL import Image
 
 from kale_tasks.experts.tags import EfficientNet
 from kale_tasks.images.decode import perceptual_hash
+from kale_tasks.selection.places import LOOK, PHASH, entries, look_bits
+from kale_tasks.selection.vectors import Floats
 from tests.experts.edits import HELD_OUT, KNOWN, Edit
 from tests.experts.photographs import decoded, others, shown
+from tests.selection.points import steps
 
 pytestmark = pytest.mark.xdist_group("experts")
 COSINE, BITS = 0.85, 3
+Longs = "np.ndarray[Any, np.dtype[np.int64]]"
 
 
 def hashes(images: Sequence[Image.Image]) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
@@ -42,6 +48,38 @@ def wrong_pairs(named: Mapping[str, Image.Image]) -> set[frozenset[str]]:
     alike = (vectors @ vectors.T >= COSINE) | (np.bitwise_count(known[:, None] ^ known[None]) <= BITS)
     names = [name.rpartition("/")[2].removesuffix(".webp") for name in named]
     return {frozenset((names[a], names[b])) for a, b in zip(*np.nonzero(np.triu(alike, 1)), strict=True)}
+
+
+def shared(vectors: Floats, phashes: Longs, others: Floats, other_phashes: Longs) -> "np.ndarray[Any, Any]":
+    """Which of some rows would be found among others by their places, as rows of earlier keys are."""
+    mine, rows = entries(vectors, phashes)
+    theirs, of = entries(others, other_phashes)
+    found = np.zeros((len(vectors), len(others)), bool)
+    for kind, bits in ((LOOK, look_bits(COSINE)), (PHASH, BITS)):
+        one, other = (table.filter(pc.equal(table["kind"], kind)) for table in (mine, theirs))
+        row, place = (at[pc.equal(table["kind"], kind).to_numpy()] for at, table in ((rows, mine), (of, theirs)))
+        a, b = np.nonzero(one["hash"].to_numpy()[:, None] == other["hash"].to_numpy()[None])
+        differ = sum(
+            np.bitwise_count((one[half].to_numpy()[a] ^ other[half].to_numpy()[b]).view(np.uint64)).astype(int)
+            for half in ("sketch_a", "sketch_b")
+        )
+        found[row[a[differ <= bits]], place[b[differ <= bits]]] = True
+    return found
+
+
+@pytest.mark.parametrize("every", [16, pytest.param(4, marks=pytest.mark.nightly)])
+def test_most_copies_are_found_in_other_keys_and_nothing_else_is(every: int) -> None:
+    torch.set_num_threads(1)
+    model, images = EfficientNet(), list(decoded(512).values())[::every]
+    vectors, known = steps(model.see(images).vectors), hashes(images).view(np.int64)
+    shares = {}
+    for name, edit in (KNOWN | HELD_OUT).items():
+        copies = [edit(image) for image in images]
+        found = shared(steps(model.see(copies).vectors), hashes(copies).view(np.int64), vectors, known)
+        shares[name] = round(float(found.diagonal().mean()), 2)
+        assert not (found & ~np.eye(len(images), dtype=bool)).any(), name
+    print(shares)
+    assert np.mean(list(shares.values())) >= 0.7, shares
 
 
 @pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.nightly)])

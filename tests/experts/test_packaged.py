@@ -5,16 +5,20 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from kale_tasks.captions.local_passes import pass_step
 from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import ORDERS, ExpertRow, open_embedder, open_expert, open_scorer, values_of
 from kale_tasks.experts.host import BROKEN, CRASHED, Host, HostedRow
 from tests.experts.photographs import decoded, photographs, texts
+from tests.selection.lab import LOOK, recipe
 
 pytestmark = pytest.mark.xdist_group("experts")
 # Centres of the faces that are turned to the viewer or seen from the side, at least 28 pixels wide, in pixels of the
@@ -174,3 +178,15 @@ def test_vectors_have_length_one(embedder: Host) -> None:
     images = np.stack(list(embedder.ask(rows(2)).vectors.values()))
     assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1], abs=1e-5)
     assert np.linalg.norm(images, axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_a_missing_package_of_an_embedder_is_named_with_its_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("kale_tasks.experts.packages.version", missing)
+    path = recipe(tmp_path, "looks", LOOK)
+    with pytest.raises(BadConfig, match=r"The pass 'look' of the recipe 'looks'.*Install kale-tasks\[experts\]"):
+        pass_step(path, "look")
