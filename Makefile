@@ -47,7 +47,7 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 
 docs: env  ## The documents as a site, in site/; a broken link is an error
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+	@DOCS_PICTURES=1 NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
 
 pictures: env  ## Screenshots and terminal recordings of the documents, from real runs
 	@scripts/system test
