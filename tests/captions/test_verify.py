@@ -9,6 +9,7 @@ from aiohttp import web
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import SCORERS, Scorer
+from kale_tasks.quality.suites.captions import FusedSuite
 from kale_tasks.recipes.recipe import load_recipe
 from tests.captions.conftest import Opener
 from tests.captions.test_passes import CALL, DENSE, Lab, recipe
@@ -57,8 +58,9 @@ def test_each_stage_takes_out_what_it_finds(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_a_list_names_what_is_unsupported(lab: Lab, tmp_path: Path) -> None:
+    unsaid = {"name": "unsaid", "verify": "fused", "against": ["dense"], "otherwise": "list"}
     named = recipe(
-        tmp_path, "named", DENSE, FUSED, {"name": "unsaid", "verify": "fused", "against": ["dense"], "otherwise": "list"},
+        tmp_path, "named", DENSE, FUSED, unsaid,
         {"name": "caption", "ask": "vlm", "user": "Rewrite {fused} without {unsaid}", **CALL},
     )  # fmt: skip
     asked = lab.run(named)
@@ -85,6 +87,8 @@ def test_alt_text_that_is_published_as_it_is_passes_the_checks(lab: Lab, tmp_pat
     rows = lab.lake.arrow("captions", KEY).to_pylist()
     taken = [row for row in rows if "alt_as_is" in row["flags"]]
     assert taken and all(row["caption"] == row["alt_text"] and not row["models"] for row in taken)
+    found = FusedSuite().features(lab.lake.arrow("captions", KEY))
+    assert not any(found["nameless"].to_pylist()) and not any(found["unexplained"].to_pylist())
 
 
 @pytest.mark.parametrize(
