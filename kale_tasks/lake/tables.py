@@ -165,9 +165,8 @@ class Lake:
         """What is committed for a partition and its files, from one version of the table."""
         table = self.table(partition.table)
         committed = committed_in(table, partition.key, partition.columns)
-        if committed is None:
-            return None
-        return committed, tuple(self._files(table, partition_filter(partition.key, partition.columns)))
+        files = self._files(table, partition_filter(partition.key, partition.columns)) if committed else ()
+        return (committed, tuple(files)) if committed else None
 
     def opened_all(self, name: str) -> dict[Partition, tuple[Committed, tuple[DataFile, ...]]]:
         """What is committed for every partition of a table and its files, from one version and one scan."""
@@ -176,7 +175,9 @@ class Lake:
 
     def files_at(self, name: str, snapshot_id: int) -> Files:
         """The data files that a snapshot of a table had, by partition; ValueError if it has expired."""
-        return self._by_partition(self.table(name), name, snapshot_id)
+        if (table := self.table(name)).snapshot_by_id(snapshot_id) is None:  # for which a scan finds no files
+            raise ValueError(f"{name} has no snapshot {snapshot_id}.")
+        return self._by_partition(table, name, snapshot_id)
 
     def batches(
         self,
@@ -207,8 +208,7 @@ class Lake:
         import duckdb
 
         connection = duckdb.connect()
-        for name in names:
-            # Batches through Arrow: DuckDB reads S3 only with an extension that it would have to download.
+        for name in names:  # through Arrow: DuckDB reads S3 only with an extension that it would have to download
             connection.register(name, self.arrow(name, key))
         return connection
 
@@ -293,7 +293,7 @@ def _uid_field(table: Table) -> int:
 
 
 def _described(storage: Storage, file: Any, uid: int) -> DataFile:
-    lower, upper = (file.lower_bounds or {}).get(uid, b""), (file.upper_bounds or {}).get(uid, b"")
+    lower, upper = ((bounds or {}).get(uid, b"") for bounds in (file.lower_bounds, file.upper_bounds))
     path = file.file_path
     with suppress(ValueError):  # adopted from elsewhere
         path = storage.relative(path)

@@ -89,7 +89,9 @@ def _has_pins(run: Run, known: Plan, side_snapshot: int | None) -> bool:
     """Whether everything that a plan names still exists; the current snapshot of the side table does."""
     pinned = [*known.pins.values(), *([known.former] if known.former else ())]
     files = [file for pin in pinned for file in pin.files]
-    if known.side_snapshot not in (None, side_snapshot):
+    if known.side_snapshot != side_snapshot:
+        if known.side_snapshot is None:  # there were no earlier keys
+            return False
         try:
             side = run.lake.files_at(run.step.side_table, known.side_snapshot)
         except ValueError:  # it has expired

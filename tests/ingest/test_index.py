@@ -1,17 +1,21 @@
 """Keys committed in any order: entries belong to the earlier key, and only keys whose rows may change are named."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from kale_tasks.errors import Conflict
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.index import INDEX, keys_touched
+from kale_tasks.lake.maintain import expire
 from kale_tasks.lake.marks import marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import commit, plan, work
+from kale_tasks.runner.seal import read_sealed, seal
+from kale_tasks.runner.verbs import commit, plan, reopen, work
 from kale_tasks.settings import Settings
 from tests.ingest.world import ingest, kept, land, pair, settings_for
 
@@ -131,3 +135,42 @@ def test_of_two_keys_that_are_ingested_at_once_the_later_is_marked(
     ingest(other, "k2")
     assert not marked(other)
     assert [committed.content for committed in Lake(other).partitions("pairs").values()] == straight
+
+
+def test_a_plan_reads_the_index_as_it_was_and_names_no_file_of_it(settings: Settings) -> None:
+    ingest(settings, "k1")
+    lake = Lake(settings)
+    run = Run(Ingest(), lake, settings, "k3")
+    made = plan(run)
+    assert made.side_snapshot and INDEX not in lake.storage.read(f"{run.folder}/plan.json").decode()
+    ingest(settings, "k2")
+    later, _ = reopen(Ingest(), Lake(settings), settings, ("k3", made.fingerprint, made.base))
+    assert {name: found.committed.fingerprint for name, found in later.side_inputs.items()} == {
+        "k1": lake.committed("pairs", "k1").fingerprint  # type: ignore[union-attr]
+    }
+    assert plan(Run(Ingest(), Lake(settings), settings, "k3")).side_snapshot == made.side_snapshot
+    work(later, made.chunks[0])
+    seal(later, made)  # as its checks would
+    assert {owner for kind, owner in owners_of_sealed(later) if kind == "uid"} == set(), "k2 was not there yet"
+
+
+def test_a_plan_whose_snapshot_of_the_index_has_expired_is_made_again(settings: Settings) -> None:
+    ingest(settings, "k1")
+    made = plan(Run(Ingest(), Lake(settings), settings, "k3"))
+    ingest(settings, "k2")
+    expire(Lake(settings), timedelta(days=1))
+    assert plan(Run(Ingest(), Lake(settings), settings, "k3")).side_snapshot == made.side_snapshot
+    expire(Lake(settings), timedelta(seconds=-5))
+    late, _ = reopen(Ingest(), Lake(settings), settings, ("k3", made.fingerprint, made.base))
+    with pytest.raises(Conflict, match=r"dedup_index .* is gone since\. Plan again\."):
+        work(late, made.chunks[0])
+    again = plan(Run(Ingest(), Lake(settings), settings, "k3"))
+    assert again.fingerprint == made.fingerprint and again.side_snapshot not in (None, made.side_snapshot)
+
+
+def owners_of_sealed(run: Run) -> set[tuple[str, str]]:
+    """Return kind and owner of the entries that a sealed run lost."""
+    sealed = read_sealed(run.lake.storage, run.folder)
+    assert sealed
+    found = sealed.snapshot(run.lake.storage, Partition.of(INDEX, run.key)).read(0, 100).to_pylist()
+    return {(row["kind"], row["owner"]) for row in found if row["owner"]}
