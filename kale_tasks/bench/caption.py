@@ -96,8 +96,8 @@ class Found:
             f"By `kale bench caption`: {wanted.count} requests of `{wanted.task}` of the recipe `{wanted.recipe.name}` "
             f"to {model}, greedy, at most {_TOKENS} tokens each, images of {_SIDE} pixels that are all "
             f"different, {wanted.rounds} rounds in turns, models loaded and warm. *bare* is the library itself on the "
-            f"same requests, with the same engine arguments, on the first group of devices. Medians; ratios to bare are "
-            f"above 1 where speed is higher, or where less CPU time is taken."
+            f"same requests, with the same engine arguments, on the first group of devices. Medians; ratios to bare "
+            f"are above 1 where speed is higher, or where less CPU time is taken."
         )
         rows = [list(row.values()) for row in self.rows()]
         lines = [*textwrap.wrap(about, 120), "", *textwrap.wrap(describe_machine(gpus_of(self.settings)), 120), ""]
