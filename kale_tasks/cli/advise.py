@@ -106,7 +106,10 @@ def watch(
     lake = open_lake(settings(sets))
     if once or json:
         found = [one.as_row() for one in running(lake)]
-        say(found, True) if json else say_table(found, False)
+        if json or not found:
+            say(found, json, "Nothing runs.")
+        else:
+            say_table(found, False)
         return
     from rich.live import Live
 

@@ -26,6 +26,7 @@ def test_a_run_is_seen_from_its_plan_to_its_commit(tmp_path: Path, monkeypatch: 
     sets = lake_sets("folder", tmp_path)
     lake, settings = lake_of(sets)
     assert running(lake) == [] and kale("watch", "--once", "--json", sets=sets).json == []
+    assert kale("watch", "--once", sets=sets).out == "Nothing runs.\n"
     run = Run(Numbers(), lake, settings, KEY)
     made = plan(run)
     (seen,) = running(lake)
