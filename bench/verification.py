@@ -124,8 +124,8 @@ def main() -> None:
     alarms, total = len(judged["said"]), judged["rows"]
     low, high = interval(alarms, total)
     page.text(
-        f"False alarms, judged once before the rules were changed again: {alarms} of {total} captions, "
-        f"{alarms / total * 1000:.1f} in 1,000 (95 %: {low * 1000:.1f} to {high * 1000:.1f}). Flagged today of these "
+        f"False alarms, judged once before the rules were changed again: {alarms} of {total} captions,\n"
+        f"{alarms / total * 1000:.1f} in 1,000 (95 %: {low * 1000:.1f} to {high * 1000:.1f}). Flagged today of these\n"
         f"and of the rows that were judged earlier: {len(flagged(rows))} of {len(rows)}."
     )
     header = ["false fact", "ten words: found", "of", "share", "sixty words: found", "of", "share"]
