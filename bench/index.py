@@ -106,7 +106,9 @@ def _stored_part(storage: FolderStorage, rng: np.random.Generator, number: int, 
     """Store a segment of random hashes."""
     segment = Segment(((f"k{number}", f"part-{number}"),), entries)
     codes = {"kind": pa.int8(), "key": pa.int16()}
-    columns = {"hash": pa.array(np.sort(rng.integers(-(2**63), 2**63 - 1, entries)))} | {
+    columns = {"hash": pa.array(np.sort(rng.integers(-(2**63), 2**63 - 1, entries)))}
+    columns |= {"filter": pa.array(np.zeros(entries, np.uint8))}  # which is made for the whole only
+    columns |= {
         name: pa.DictionaryArray.from_arrays(pa.array(np.zeros(entries, np.int8)).cast(code), [f"{name}{number}"])
         for name, code in codes.items()
     }
