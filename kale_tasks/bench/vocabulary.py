@@ -41,7 +41,9 @@ def _learn_words(texts: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]
     core.normalizer = normalizers.Replace(" ", "\u2581")
     core.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
     pieces, merges = _learned(core, trainers.BpeTrainer, texts, [])
-    return [*(f"<0x{byte:02X}>" for byte in range(256)), *pieces], merges
+    lines = [("\n", "\n"), ("\n\n", "\n"), ("\n\n", "\n\n")]  # engines look for tokens of up to four line breaks
+    known = ["\n", *("".join(pair) for pair in lines), *(f"<0x{byte:02X}>" for byte in range(256))]
+    return [*known, *pieces], [*lines, *(merge for merge in merges if merge not in lines)]
 
 
 def _learned(core: Any, trainer: Any, texts: Iterable[str], alphabet: list[str]) -> tuple[list[str], Any]:
