@@ -20,6 +20,7 @@ LONG_DOCS_LINES = 0  # tables are exempt, their rows cannot be wrapped
 LONG_FILES = 0
 MAX_FILE_LINES = 300
 MAX_DOCS_LINE = 120
+RECORDED = "docs/first-hour.md"  # what commands printed, captions of the sample world among it
 TEXT = {".py", ".md", ".yaml", ".yml", ".sql", ".toml", ".sh", ".j2", ""}
 
 
@@ -52,7 +53,7 @@ def test_lines_of_docs_are_short() -> None:
 
 def _old_voice() -> Iterator[str]:
     for path in _files():
-        if path == Path(__file__):
+        if path == Path(__file__) or _name(path) == RECORDED:
             continue
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             if OLD_VOICE.search(line):
