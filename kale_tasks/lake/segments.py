@@ -7,8 +7,6 @@ it is missing or damaged.
 """
 
 import hashlib
-import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_64_digest
 
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.parts import read_columns
@@ -49,7 +48,7 @@ _STORED = pa.schema(
 )
 _WITHOUT_SKETCHES = pa.schema([_STORED.field(name) for name in ("hash", "filter", "kind", "key")])
 _FILTER_BITS = 8
-_CHECKSUM = struct.Struct("<I")  # at the end of a stored segment: CRC-32 of all before it
+_CHECKSUM_BYTES = 8  # at the end of a stored segment: XXH3 of all before it, five times as fast as a CRC
 Longs = npt.NDArray[np.int64]
 
 
@@ -194,8 +193,8 @@ def _stored(storage: Storage, path: str) -> pa.Table:
     else:
         with storage.arrow.open_input_file(path) as source:
             whole = source.read_buffer()
-    length = max(0, whole.size - _CHECKSUM.size)
-    if whole.slice(length).to_pybytes() != _CHECKSUM.pack(zlib.crc32(whole.slice(0, length))):
+    length = max(0, whole.size - _CHECKSUM_BYTES)
+    if whole.slice(length).to_pybytes() != xxh3_64_digest(whole.slice(0, length)):
         raise pa.ArrowInvalid(f"{path} is damaged")
     return pa.ipc.open_file(whole.slice(0, length)).read_all()
 
@@ -246,4 +245,4 @@ def _to_bytes(table: pa.Table) -> bytes:
     with pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table, max_chunksize=max(1, table.num_rows))
     written: bytes = sink.getvalue().to_pybytes()
-    return written + _CHECKSUM.pack(zlib.crc32(written))
+    return written + xxh3_64_digest(written)

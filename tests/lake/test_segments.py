@@ -135,7 +135,7 @@ def test_a_damaged_or_missing_segment_is_made_again(tmp_path: Path) -> None:
         stored.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
         assert find(storage, segment, hashes) == whole
         assert stored.read_bytes() == content
-    stored.write_bytes(content[:-4])  # as segments were stored before they had a checksum
+    stored.write_bytes(content[:-8])  # as segments were stored before they had a checksum
     assert find(storage, segment, hashes) == whole
     stored.unlink()
     assert find(storage, segment, hashes) == whole
