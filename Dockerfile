@@ -27,7 +27,7 @@ COPY --chown=kale lock lock
 RUN uv venv --python /usr/local/bin/python .venv \
     && uv pip install --no-cache --compile-bytecode --no-deps --require-hashes -r lock/image.txt \
     && uv pip install --no-cache --compile-bytecode --torch-backend "$([ -n "$EXTRA" ] && echo cu130 || echo cpu)" \
-       "$(grep '^torch==' lock/requirements.txt)" \
+       $(grep -E '^torch(vision)?==' lock/requirements.txt) \
     && if [ -n "$EXTRA" ]; then \
        uv venv --python /usr/local/bin/python .venv-vllm \
        && VIRTUAL_ENV=.venv-vllm uv pip install --no-cache --compile-bytecode --torch-backend cu130 -r lock/vllm-gpu.txt; \
