@@ -136,7 +136,7 @@ def test_a_lake_that_a_newer_version_committed_to_is_left_alone(sets: list[str])
 
 @pytest.mark.parametrize("bad", [b"PAR1 no more", None])
 def test_a_damaged_data_file_is_named_and_made_again(bad: bytes | None, sets: list[str], tmp_path: Path) -> None:
-    path = next(tmp_path.glob(f"warehouse/pairs/key={KEY}/*/part-00001-*.parquet"))
+    path = tmp_path / "warehouse" / lake_of(sets)[0].files("pairs", KEY)[0].path
     path.unlink() if bad is None else path.write_bytes(bad)
     out = tmp_path / "out.parquet"
     answer = kale("show", "pairs", "--key", KEY, "--out", str(out), sets=sets)
