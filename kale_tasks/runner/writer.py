@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
@@ -36,7 +37,7 @@ class Writer:
         return claim(self.storage, self.folder(self.table), self.store(part)).meta
 
     def store(self, part: Part) -> Receipt:
-        """Write a part's files without claiming its number; BadData if its rows do not add up."""
+        """Write a part's files without claiming its number; BadData if its rows do not add up or have another key."""
         quarantine = self._quarantine_rows(part.quarantine)
         side = {**part.also, **({"quarantine": quarantine} if part.quarantine else {})}
         tables = {name: conform(name, table) for name, table in sorted(side.items()) if table.num_rows}
@@ -57,6 +58,12 @@ class Writer:
                 f"{self.step} {self.key} part {part.number} lost rows: {meta.rows_in} in, {meta.kept} kept, "
                 f"{dict(meta.dropped)} dropped, {meta.quarantined} quarantined. This is a defect of the step."
             )
+        for name, table in (*tables.items(), (self.table, rows)):
+            if pc.any(pc.not_equal(table["key"], self.key)).as_py():
+                raise BadData(
+                    f"{self.step} {self.key} part {part.number} has rows of another key for {name}. "
+                    "This is a defect of the step."
+                )
         files = {
             name: parts.write(self.storage, self.folder(name), replace(meta, kept=table.num_rows), table)
             for name, table in tables.items()

@@ -208,6 +208,13 @@ def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
         run.writer.write(Part(number=0, rows=rows, rows_in=1))
 
 
+def test_a_part_with_a_row_of_another_key_is_refused(lake: Opened) -> None:
+    execute(Run(Numbers(20), *lake, "2026-12-24"))
+    rows = lake[0].arrow("pairs", "2026-12-24").slice(0, 1)
+    with pytest.raises(BadData, match="rows of another key"):
+        Run(Numbers(50), *lake, KEY).writer.write(Part(number=0, rows=rows, rows_in=1))
+
+
 def test_a_request_to_run_again_makes_a_new_run_of_the_same_rows(lake: Opened) -> None:
     first = execute(Run(Numbers(20), *lake, KEY))
     again = execute(Run(Numbers(20), *lake, KEY, again="again"))

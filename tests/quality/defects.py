@@ -46,10 +46,6 @@ def shuffled(rows: Rows) -> Rows:
     return [*rows[150:], *rows[:150]]
 
 
-def last_part_elsewhere(rows: Rows) -> Rows:
-    return [*rows[:200], *each(key="1999-01-01")(rows[200:])]
-
-
 def shifted(column: str) -> Spoil:
     """Each row with the value of the next one."""
     return lambda rows: [a | {column: b[column]} for a, b in zip(rows, [*rows[1:], rows[0]], strict=True)]
