@@ -70,13 +70,13 @@ def next_steps(lake: Lake, settings: Settings) -> Iterator[str]:
 
 
 def _rows(lake: Lake, settings: Settings, keys: Sequence[str]) -> Table:
-    steps = steps_of(settings)
-    titles = [_TITLES.get(spec.label, spec.label) for spec in steps]
     table = _explained("Rows kept by each step", _ROWS_SAY)
-    for title in ("key", *titles):
-        table.add_column(title, overflow="fold")
+    table.add_column("step")
     for key in (*keys, ALL_KEYS):
-        table.add_row(key, *(_kept(lake, spec, key) for spec in steps))
+        table.add_column(key, justify="right")
+    for spec in steps_of(settings):
+        kept = (_kept(lake, spec, key) for key in (*keys, ALL_KEYS))
+        table.add_row(_TITLES.get(spec.label, spec.label), *kept)
     return table
 
 
