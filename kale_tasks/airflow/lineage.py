@@ -6,6 +6,7 @@ is what the next one reads. The key is a facet.
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,14 @@ _PASS = re.compile(r"[a-z][a-z0-9_]*-[0-9a-f]{12}")  # the input of a step that 
 _LANDING = {"landing", "tars"}
 
 
-class Lineage:
+class Lineage(ABC):
     """Mixin for operators that commit or check tables."""
 
     key: str | None
 
+    @abstractmethod
     def environment(self) -> Mapping[str, str]:
         """Return what a connection adds to the environment."""
-        raise NotImplementedError
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> "OperatorLineage[Any, Any] | None":
         """Return inputs and output of a commit, or the assertions of a check; None for other tasks."""

@@ -4,6 +4,7 @@ The text of a question does not change once it was asked, not even if its task i
 question names what it is about in a field of its form, the answer brings that back, and only that is acted on.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -37,13 +38,13 @@ class AskingOperator(CommandOperator, HITLOperator):
         )
         self.step = step
 
+    @abstractmethod
     def judge(self, context: Any) -> Any:
         """Do the work of the task. Raises Blocked if a run failed its checks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after_acceptance(self, context: Any, verdict: Mapping[str, Any]) -> Any:
         """Finish the task, after a person has accepted the run of this verdict."""
-        raise NotImplementedError
 
     def execute(self, context: Any) -> Any:
         """Do the work, or ask."""

@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from kale_tasks.captions.ask import AskStep
@@ -53,11 +53,8 @@ class ExpertStep(LocalPass):
             with Host("expert", self._pass.expert, self._pass.options) as self._host:
                 yield
             return
-        self._expert.start()
-        try:
+        with self._expert.running():
             yield
-        finally:
-            self._expert.stop()
 
     def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
         """Return the values that the expert finds, by row."""
@@ -112,14 +109,9 @@ class ScoreStep(LocalPass):
         self._pass = cast(ScorePass, self.one)
         self._scorer = open_scorer(self._pass.by, self._pass.options)
 
-    @contextmanager
-    def ready(self) -> Iterator[None]:
+    def ready(self) -> AbstractContextManager[None]:
         """Load the scorer."""
-        self._scorer.start()
-        try:
-            yield
-        finally:
-            self._scorer.stop()
+        return self._scorer.running()
 
     def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
         """Return every text to be rated with its score; `data` has the name of its pass."""

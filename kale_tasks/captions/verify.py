@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -58,17 +58,9 @@ class VerifyStep(LocalPass):
         # Without a description of the image among the sources, numbers may have been read off it: only names count.
         self._counts = any(_describes(recipe, source) for source in self._pass.against)
 
-    @contextmanager
-    def ready(self) -> Iterator[None]:
+    def ready(self) -> AbstractContextManager[None]:
         """Load the scorer, if there is one."""
-        if self._scorer is None:
-            yield
-            return
-        self._scorer.start()
-        try:
-            yield
-        finally:
-            self._scorer.stop()
+        return nullcontext() if self._scorer is None else self._scorer.running()
 
     def make_texts(self, work: ChunkRows, rows: Sequence[RowTexts], dropped: Counter[str]) -> list[Row]:
         """Return the texts of each row."""

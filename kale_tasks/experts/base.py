@@ -6,7 +6,8 @@ write one.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -64,6 +65,15 @@ class _Consulted:
 
     def stop(self) -> None:
         """Release the model."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Context manager: start, and stop at the end."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
 
 
 _M = TypeVar("_M")

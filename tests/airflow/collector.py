@@ -1,6 +1,5 @@
-"""A collector of OpenLineage events: an HTTP server that keeps what it gets."""
+"""A collector of events or metrics: an HTTP server that keeps what it gets."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,14 +8,14 @@ from typing import Any
 
 
 @contextmanager
-def collecting() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Run a collector; its address and the events that have arrived."""
-    events: list[dict[str, Any]] = []
+def collecting() -> Iterator[tuple[int, list[bytes]]]:
+    """Run a collector; its port, and the bodies of the requests that have arrived."""
+    bodies: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(201)
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -25,7 +24,7 @@ def collecting() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", events
+        yield server.server_port, bodies
     finally:
         server.shutdown()
         server.server_close()

@@ -1,5 +1,6 @@
 """Tasks report to OpenLineage what they read, wrote and checked, and link to the pages of their key."""
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,14 +74,15 @@ def committed(lake: Lake, step: str, table: str, **more: Any) -> OperatorLineage
 
 def sent(found: OperatorLineage[Any, Any]) -> dict[str, Any]:
     """The event as a collector gets it over HTTP, from the adapter that the listener of Airflow's provider uses."""
-    with collecting() as (url, events):
-        client = OpenLineageClient(transport=HttpTransport(HttpConfig(url)))
+    with collecting() as (port, bodies):
+        client = OpenLineageClient(transport=HttpTransport(HttpConfig(f"http://127.0.0.1:{port}")))
         adapter = OpenLineageAdapter(client)
         adapter.complete_task(
             run_id=str(uuid4()), job_name="kale_images.images.commit", end_time=datetime.now(UTC).isoformat(),
             task=found, nominal_start_time=None, nominal_end_time=None, owners=[], tags=[], job_description="",
         )  # fmt: skip
-    (event,) = events
+    (body,) = bodies
+    event: dict[str, Any] = json.loads(body)
     return event
 
 
