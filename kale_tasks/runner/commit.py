@@ -13,7 +13,6 @@ from kale_tasks.lake.marks import delete_mark, marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.tombstones import Matcher, matcher
-from kale_tasks.runner.ledger import fold_ledger, write_line
 from kale_tasks.runner.order import mark_keys, unfinished_keys
 from kale_tasks.runner.removal import Removed, matching_uids, remove_rows
 from kale_tasks.runner.run import Run
@@ -23,10 +22,7 @@ from kale_tasks.runner.writer import is_withdrawn
 
 def commit_rows(run: Run, made: Plan, sealed: SealedRun) -> Committed:
     """Swap the rows of the main table; Conflict if another run was committed since the plan."""
-    committed = retry_moved(lambda: _commit_once(run, made, sealed))
-    write_line(run, "commit", [sealed.account()])
-    fold_ledger(run)
-    return committed
+    return retry_moved(lambda: _commit_once(run, made, sealed))
 
 
 def _commit_once(run: Run, made: Plan, sealed: SealedRun) -> Committed:

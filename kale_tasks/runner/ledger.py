@@ -14,6 +14,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner.run import Run
+from kale_tasks.runner.seal import SealedRun
 
 
 def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None = None) -> None:
@@ -54,6 +55,12 @@ def figures_of(run: Run, metas: Sequence[PartMeta]) -> dict[str, float]:
         for name, value in meta.metrics.items():
             figures[name] = figures.get(name, 0) + value
     return figures
+
+
+def record_commit(run: Run, sealed: SealedRun) -> None:
+    """Put the ledger line of a commit, then add all lines of the run to the `runs` table."""
+    write_line(run, "commit", [sealed.account()])
+    fold_ledger(run)
 
 
 def fold_ledger(run: Run) -> None:

@@ -98,6 +98,10 @@ def read_sealed(storage: Storage, folder: str, revision: str = "") -> SealedRun 
         text = storage.read(_path(folder, revision)) if revision else first
     except FileNotFoundError:
         return None
+    return _opened(first, text, folder)
+
+
+def _opened(first: str | bytes, text: str | bytes, folder: str) -> SealedRun:
     return SealedRun.model_validate_json(text).model_copy(update={"folder": folder, "seal_id": short_sha256(first)})
 
 
@@ -136,7 +140,9 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     if run.step.suite:
         compared = comparison_set(run.lake, run.step.partition(run.key), run.settings.quality.drift.keys)
         sealed = sealed.model_copy(update={"compared": compared, "suite": run.step.suite})
-    run.lake.storage.put_if(_path(run.folder), sealed.model_dump_json().encode(), None)
+    text = sealed.model_dump_json()
+    if run.lake.storage.put_if(_path(run.folder), text.encode(), None):
+        return _opened(text, text, run.folder)
     return read_sealed(run.lake.storage, run.folder) or sealed
 
 

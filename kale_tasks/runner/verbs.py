@@ -17,7 +17,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress
 from kale_tasks.runner.commit import commit_rows, finish
-from kale_tasks.runner.ledger import write_line
+from kale_tasks.runner.ledger import record_commit, write_line
 from kale_tasks.runner.receipts import receipt_numbers, receipts
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, is_sealed, seal
@@ -126,10 +126,11 @@ def _work_alone(run: Run, chunk: Chunk) -> list[PartMeta]:
 
 
 def _missing(run: Run, chunk: Chunk) -> list[int]:
-    if is_sealed(run.lake.storage, run.folder):
-        return []  # maintenance may have deleted the receipts
-    found = receipt_numbers(run.lake.storage, run.folder)
-    return [number for number in chunk.numbers if number not in found]
+    with ThreadPoolExecutor() as at_once:
+        sealed = at_once.submit(is_sealed, run.lake.storage, run.folder)
+        found = receipt_numbers(run.lake.storage, run.folder)
+    # Maintenance deletes the receipts of a sealed run.
+    return [] if sealed.result() else [number for number in chunk.numbers if number not in found]
 
 
 def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
@@ -171,8 +172,11 @@ def commit(run: Run, made: Plan) -> Committed:
     A run of a step with checks must have passed them, or a person must have accepted it: otherwise BadData, or Conflict
     if it was not checked.
     """
-    committed = run.previous if made.committed and run.previous else _commit(run, made)
-    finish(run.lake, run.step, run.key)
+    if made.committed and run.previous:
+        committed = run.previous
+        finish(run.lake, run.step, run.key)
+    else:
+        committed = _commit(run, made)
     run.step.after_commit(run, committed)
     return committed
 
@@ -182,7 +186,14 @@ def _commit(run: Run, made: Plan) -> Committed:
     if run.step.suite:
         verdicts.require_verdict(run.lake.storage, sealed.step, sealed.key, sealed.seal_id)
     committed = commit_rows(run, made, sealed)
-    verdicts.unblock(run.lake.storage, run.step.partition(run.key))
+    with ThreadPoolExecutor() as at_once:  # the swap is done: what follows from it touches separate files and tables
+        others = [
+            at_once.submit(record_commit, run, sealed),
+            at_once.submit(verdicts.unblock, run.lake.storage, run.step.partition(run.key)),
+        ]
+        finish(run.lake, run.step, run.key)
+    for other in others:
+        other.result()
     return committed
 
 

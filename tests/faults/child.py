@@ -14,6 +14,7 @@ import kale_tasks.runner.verbs as running
 from kale_tasks.lake.storage import folder
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.storage.s3 import S3Storage
+from kale_tasks.runner import ledger
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from tests.lakes import lake_of
@@ -94,7 +95,7 @@ POINTS: dict[str, Callable[[], None]] = {
     "before the catalog hears of it": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs)),
     "with the new metadata written": lambda: kill_at(SqlCatalog, "_write_metadata", _new_metadata, after=True),
     "after the catalog has heard": lambda: kill_at(SqlCatalog, "commit_table", nth(1, _of_pairs), after=True),
-    "before the ledger is folded": lambda: kill_at(committing, "fold_ledger", lambda *_: True),
+    "before the ledger is folded": lambda: kill_at(ledger, "fold_ledger", lambda *_: True),
 }
 
 

@@ -16,7 +16,7 @@ from tests.images.world import KEY, lake_with, pairs_of, settings
 
 REQUESTS = ("put", "_put_if", "tag", "read", "entries", "delete", "copy")
 DELAY = 0.02
-ROUNDS = 40  # of a run with one part
+ROUNDS = 34  # of a run with one part
 BESIDE = ("fetch-slot", "leases")  # threads that renew something while the others work
 
 
