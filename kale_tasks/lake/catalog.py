@@ -146,11 +146,7 @@ def _kind(uri: str) -> dict[str, Any]:
         return {"type": "sql", "init_catalog_tables": "true", "pool_pre_ping": "true"}
     if scheme in ("http", "https"):
         return {"type": "rest"}
-    if scheme == "glue":
-        return {"type": "glue"}
-    raise BadConfig(
-        f"catalog '{_masked(uri)}' is not known. Use sqlite:///…, postgresql+psycopg2://…, http(s)://… or glue://."
-    )
+    raise BadConfig(f"catalog '{_masked(uri)}' is not known. Use sqlite:///…, postgresql+psycopg2://… or http(s)://….")
 
 
 def _s3_properties(settings: Settings) -> dict[str, str]:

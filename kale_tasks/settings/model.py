@@ -48,7 +48,7 @@ class Settings(Section):
     landing: str = runtime("Folder or s3:// prefix of the landing files, which are at <key>/*.")
     warehouse: str = runtime("Folder or s3:// prefix of the lake.")
     catalog: str | None = runtime(
-        "Iceberg catalog: sqlite:///file, postgresql+psycopg2://…, http(s)://… (REST) or glue://; "
+        "Iceberg catalog: sqlite:///file, postgresql+psycopg2://… or http(s)://… (REST); "
         "empty: a SQLite file in the warehouse folder."
     )
     s3: S3
