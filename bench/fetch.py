@@ -163,13 +163,11 @@ def _settings(folder: Path) -> Any:
     from tests.images.world import settings
 
     fast = ["host_rate=100000", "host_concurrency=16", "concurrency=128"]
-    workers = f"images.decode.workers={os.cpu_count()}"
-    sets = [f"images.fetch.{f}" for f in fast]
+    sets = ["images.decode.workers=null", *(f"images.fetch.{f}" for f in fast)]
     # The same few pictures come often here, and would be taken for placeholders.
     return settings(
         folder,
         *sets,
-        workers,
         "parts.part_rows=500",
         "parts.chunk_rows=20000",
         "images.placeholder_count=1000000",

@@ -24,7 +24,7 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.index import INDEX
 from kale_tasks.lake.parts import PartMeta
-from kale_tasks.lake.segments import FOLDER, MOST_ENTRIES, Segment, find, segments_of
+from kale_tasks.lake.segments import FOLDER, MOST_ENTRIES, Segment, _to_bytes, find, segments_of
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
@@ -113,10 +113,7 @@ def _stored_part(storage: FolderStorage, rng: np.random.Generator, number: int, 
         for name, code in codes.items()
     }
     table = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as file:
-        file.write_table(table, max_chunksize=entries)
-    storage.put(segment.path, sink.getvalue().to_pybytes())
+    storage.put(segment.path, _to_bytes(table))
     return segment
 
 

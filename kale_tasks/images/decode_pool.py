@@ -42,7 +42,7 @@ class DecodePool:
             from kale_tasks.experts.faces import require_detector
 
             require_detector()
-        workers = settings.workers or os.cpu_count() or 1
+        workers = settings.workers or (os.cpu_count() or 1) + 1  # one waits for its next image while the others decode
         self._idle: SimpleQueue[_DecodeProcess] = SimpleQueue()
         self._all = [_DecodeProcess(settings) for _ in range(workers)]
         for worker in self._all:

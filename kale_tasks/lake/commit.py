@@ -4,7 +4,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +30,7 @@ from kale_tasks.lake.tables import COMMITTED, Committed, Lake
 from kale_tasks.lake.times import utc_now
 
 _TRIES = 60
+_LONGEST_PAUSE = 2.0  # seconds between two tries
 # If the answer to a commit was lost, the next try sees what came of it.
 _REFUSED = (CommitFailedException, CommitStateUnknownException)
 _SNAPSHOTS = 500  # kept of a table, beside the new one: every commit writes the list of all of them
@@ -73,7 +74,7 @@ def swap(lake: Lake, request: Swap) -> Committed:
     new = replace(request.new, commit=uuid.uuid4().hex[:12])
     new = new if new.origin else replace(new, origin=new.commit)
     added: list[IcebergFile] | None = None
-    for attempt in range(_TRIES):
+    for _ in _tries():
         table = lake.table(request.table)
         current = lake.committed_at(table, request.table, request.key, request.slice)
         if current and current.commit == new.commit:
@@ -86,10 +87,8 @@ def swap(lake: Lake, request: Swap) -> Committed:
         if request.epoch is not None and epoch_in(table) != request.epoch:
             raise Moved("Rows were taken down or files were deleted at the same time. Run the step again.")
         added = added or _data_files(lake, table, request.paths)
-        try:
+        with suppress(*_REFUSED):
             return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
-        except _REFUSED:
-            time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
     raise Conflict(
         f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
     )
@@ -97,18 +96,16 @@ def swap(lake: Lake, request: Swap) -> Committed:
 
 def discard(lake: Lake, partition: Partition, base: Committed) -> None:
     """Take a partition out of its table. Raises Moved if something else was committed to it since `base`."""
-    for attempt in range(_TRIES):
+    for _ in _tries():
         table = lake.table(partition.table)
         current = lake.committed_at(table, partition.table, partition.key, partition.columns)
         if current is None:
             return
         if current.commit != base.commit:
             raise Moved(f"Another run committed {partition} since it was looked at.")
-        try:
+        with suppress(*_REFUSED):
             answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
             return
-        except _REFUSED:
-            time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
     raise Conflict(f"{_TRIES} attempts to change {partition.table} failed, others commit to it. Try again.")
 
 
@@ -119,15 +116,29 @@ def move_epoch(lake: Lake, names: Iterable[str]) -> None:
     not the properties. A commit that has compared the epoch and stalls before its last step is refused by that.
     """
     for name in names:
-        for attempt in range(_TRIES):
-            table = lake.table(name)
-            try:
-                answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
-                break
-            except _REFUSED:
-                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
-        else:
-            raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
+        _move_epoch(lake, name)
+
+
+def _move_epoch(lake: Lake, name: str) -> None:
+    for _ in _tries():
+        table = lake.table(name)
+        with suppress(*_REFUSED):
+            answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
+            return
+    raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
+
+
+def _tries() -> Iterator[None]:
+    """Yield for each try of a commit. Each pause is at random up to the time of a try, then twice and four times that.
+
+    A try writes the metadata of the whole table, which takes longer the more keys there are; who comes back before
+    another has finished is refused again.
+    """
+    for number in range(_TRIES):
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        time.sleep(random.uniform(0, min(_LONGEST_PAUSE, took * 2**number)))
 
 
 def read_base(lake: Lake, partition: Partition) -> tuple[Committed | None, str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from kale_tasks.lake.parts import PartFile, PartMeta
 from kale_tasks.lake.storage.base import Storage
 
-_THREADS = 16
+_THREADS = 64  # receipts are small: reading one is waiting for the store
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Sealing: fixes the exact files and the account of a run in `run.json`, once all its parts are made."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -125,11 +126,13 @@ def write_revision(storage: Storage, folder: str, sealed: SealedRun) -> str:
 
 def seal(run: Run, plan: Plan) -> SealedRun:
     """Merge the parts and write `run.json`. Sealing again, also by two processes at once, ends in the same file."""
-    if known := read_sealed(run.lake.storage, run.folder):
+    with ThreadPoolExecutor() as at_once:
+        earlier, found = at_once.submit(read_sealed, run.lake.storage, run.folder), at_once.submit(run.receipts)
+    if known := earlier.result():
         return known
     wanted = [number for chunk in plan.chunks for number in chunk.numbers]
     try:
-        sealed = _sealed(run, _found(run, wanted))
+        sealed = _sealed(run, _found(run, found.result(), wanted))
     except (DamagedParts, FileNotFoundError) as error:
         # If another process has sealed it meanwhile, maintenance may have deleted its parts since.
         if known := read_sealed(run.lake.storage, run.folder):
@@ -146,16 +149,15 @@ def seal(run: Run, plan: Plan) -> SealedRun:
     return read_sealed(run.lake.storage, run.folder) or sealed
 
 
-def _found(run: Run, wanted: Sequence[int]) -> list[Receipt]:
+def _found(run: Run, found: Mapping[int, Receipt], wanted: Sequence[int]) -> list[Receipt]:
     """Return the receipts of all planned parts, those that the step makes again now in place of their own."""
-    found = run.receipts()
     sizes = _sizes(run, found.values())
     intact = {n for n, receipt in found.items() if all(sizes.get(f.path) == f.bytes for f in receipt.files.values())}
     if missing := [number for number in wanted if number not in intact]:
         raise DamagedParts(missing)
-    found = {number: found[number] for number in wanted}
-    found.update({made.meta.number: made for made in map_ahead(run.writer.store, run.step.finalize(run, found))})
-    return [found[number] for number in sorted(found)]
+    planned = {number: found[number] for number in wanted}
+    again = {made.meta.number: made for made in map_ahead(run.writer.store, run.step.finalize(run, planned))}
+    return [receipt for _, receipt in sorted((planned | again).items())]
 
 
 def _incomplete(run: Run, missing: Sequence[int], of: int) -> Conflict:

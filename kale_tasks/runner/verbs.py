@@ -33,8 +33,10 @@ def plan(run: Run) -> Plan:
     Raises BadData if a person holds the key at another run, and if this very run is blocked, because its checks failed
     and nobody accepted it.
     """
-    if not run.committed and not run.lake.preview:
-        require_no_hold(run.lake.storage, run.step.partition(run.key), run.step.name)
+    with ThreadPoolExecutor() as at_once:
+        former = at_once.submit(read_plan, run.lake, run.folder)
+        if not run.committed and not run.lake.preview:
+            require_no_hold(run.lake.storage, run.step.partition(run.key), run.step.name)
     blocked = verdicts.blocked_run(run.lake, run.step.partition(run.key)) if run.step.suite else None
     if blocked and blocked.fingerprint == run.fingerprint:
         raise Blocked(blocked.explain(), blocked.fingerprint)
@@ -56,7 +58,7 @@ def plan(run: Run) -> Plan:
     )
     if run.committed:
         return made
-    known = read_plan(run.lake, run.folder)
+    known = former.result()
     if known and known.version == made.version and _has_pins(run, known, made.side_snapshot):
         made = known.model_copy(update={"base": made.base})
     # Written in any case: a young file keeps the run from being deleted as unused. Equal fingerprints make equal rows,
@@ -121,8 +123,12 @@ def _work_alone(run: Run, chunk: Chunk) -> list[PartMeta]:
     lease = Lease(run.lake.storage, run.folder, [chunk.index])
     if not _missing(run, chunk) or not lease.wait(lambda: not _missing(run, chunk), _LOG.info):
         return []
-    with Renewals(lease):
-        return _work(run, chunk, lease)
+    with ThreadPoolExecutor() as at_once, Renewals(lease):  # the lease is given up while the ledger is written
+        made = _work(run, chunk, lease)
+        line = at_once.submit(write_line, run, "work", made, chunk.index) if made else None
+    if line:
+        line.result()
+    return made
 
 
 def _missing(run: Run, chunk: Chunk) -> list[int]:
@@ -139,11 +145,12 @@ def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
     made: dict[int, PartMeta] = {}
     run.progress.begin(f"{run.step.name} {run.key} chunk {chunk.index}", chunk.stop - chunk.start)
     run.progress.advance(sum(receipt.meta.rows_in for receipt in done.values()), resumed=True)
-    if missing:
-        for part in _made(run, chunk, missing, lease):
+    with ThreadPoolExecutor() as at_once:
+        for part in _made(run, chunk, missing, lease) if missing else ():
+            checked = at_once.submit(lease.check)
             meta = run.writer.write(part) if isinstance(part, Part) else part
             made[meta.number] = meta
-            lease.check()
+            checked.result()
             run.progress.advance(
                 meta.rows_in, kept=meta.kept, dropped=sum(meta.dropped.values()), quarantined=meta.quarantined
             )
@@ -151,8 +158,6 @@ def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
         raise BadData(
             f"{run.step.name} {run.key} chunk {chunk.index} did not make parts {lost[:5]}: a defect of the step."
         )
-    if made:
-        write_line(run, "work", list(made.values()), chunk=chunk.index)
     return list(made.values())
 
 

@@ -33,7 +33,7 @@ class Fetch(Section):
 class Decode(Section):
     """How images are decoded, in worker processes with limits, and stored."""
 
-    workers: int | None = runtime("Decode processes; empty: one for each core.", ge=1)
+    workers: int | None = runtime("Decode processes; empty: one more than cores.", ge=1)
     seconds: float = runtime("Time limit for one image; its process is then killed.", gt=0)
     memory_mb: int = runtime("Memory limit of one decode process, in megabytes.", ge=256)
     max_pixels: int = Field(ge=1, description="Maximum number of pixels of a received image.")

@@ -39,6 +39,7 @@ class S3Storage(Storage):
             retries={"mode": "standard", "max_attempts": 5},
             connect_timeout=5,
             read_timeout=60,
+            max_pool_connections=64,  # as many as threads read receipts
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
