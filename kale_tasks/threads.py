@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-_THREADS = 16
+_THREADS = 32
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 

@@ -20,7 +20,7 @@ from kale_tasks.runner.writer import conform
 from kale_tasks.threads import map_ahead
 
 LEAST_BYTES = 64 << 20  # of a file, if there are enough rows
-_THREADS = 8
+_THREADS = 32
 
 
 class DamagedParts(Exception):
