@@ -67,7 +67,13 @@ class DecodePool:
         """
         worker = self._idle.get()
         try:
-            return worker.decode(raw, boxes, keep)
+            try:
+                return worker.decode(raw, boxes, keep)
+            except ImageError as error:
+                if error.reason != Reason.DECODE_CRASHED:
+                    raise
+                # The image is blamed if it does that twice: the system may have killed the process to free memory.
+                return worker.decode(raw, boxes, keep)
         finally:
             self._idle.put(worker)
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -162,14 +163,31 @@ def test_a_worker_that_hangs_loses_one_image() -> None:
         assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
 
 
-def test_a_worker_that_dies_loses_one_image() -> None:
+def test_a_worker_that_the_system_kills_loses_no_image() -> None:
     with DecodePool(DECODE) as pool:
         pool.decode(_saved(_gradient(20, 20)))
         process = pool._all[0]._process
         assert process
         os.kill(process.pid, signal.SIGKILL)
+        assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
+        assert pool._all[0]._process is not process
+
+
+def test_an_image_with_which_workers_die_twice_is_lost() -> None:
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not ended.wait(0.01):
+            with suppress(AttributeError, ProcessLookupError):  # there is none at the moment
+                os.kill(pool._all[0]._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+
+    with DecodePool(DECODE) as pool:
+        killing = threading.Thread(target=kill)
+        killing.start()
         with pytest.raises(ImageError, match=Reason.DECODE_CRASHED):
             pool.decode(_saved(_gradient(20, 20)))
+        ended.set()
+        killing.join()
         assert pool.decode(_saved(_gradient(20, 20)))[0][1:3] == (20, 20)
 
 
