@@ -2,6 +2,7 @@
 
 import csv
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,15 +30,16 @@ def export(batches: Iterable[pa.RecordBatch], schema: pa.Schema, out: Path) -> i
             written += batch.num_rows
             yield batch.select(schema.names).cast(schema)
 
-    with _complete_file(out) as unfinished:
+    with complete_file(out) as unfinished:
         write(counted(), schema, unfinished)
     return written
 
 
 @contextmanager
-def _complete_file(target: Path) -> Iterator[Path]:
+def complete_file(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; the file is moved to `target` at the end, so that readers never see half of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.unfinished")
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")  # another may write it, too
     try:
         yield unfinished
         unfinished.replace(target)

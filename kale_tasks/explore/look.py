@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.experts.base import open_scorer
+from kale_tasks.explore.export import complete_file
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.html import render
 from kale_tasks.quality.pictures import COLUMNS, picture
@@ -92,8 +93,8 @@ def look(lake: Lake, settings: Settings, key: str, rows: int, *, uid: str = "", 
 
 def write_page(path: Path, title: str, seen: Sequence[Seen]) -> None:
     """Write one HTML page that loads nothing else."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render("look.html", title=title, seen=seen), "utf-8")
+    with complete_file(path) as unfinished:
+        unfinished.write_text(render("look.html", title=title, seen=seen), "utf-8")
 
 
 def _seen(uid: str, caption: Row | None, pair: Row | None, found: dict[str, list[str]], image: "Image | None") -> Seen:

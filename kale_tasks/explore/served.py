@@ -15,6 +15,7 @@ import yaml
 from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import open_expert
 from kale_tasks.experts.faces import Faces
+from kale_tasks.explore.export import complete_file
 from kale_tasks.models.locate import SERVED
 from kale_tasks.recipes.files import recipe_name, recipe_path
 from kale_tasks.resources import parse_yaml
@@ -112,8 +113,9 @@ def write_recipe(path: Path, like: str, served: Served | None) -> list[str]:
         name = f"{SERVED}{served.model}" if served else spec["model"] if path.exists() else f"{SERVED}{_ABSENT}"
         spec["model"] = name
     if not path.exists() or yaml.safe_dump(tree) != before:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.dump(tree, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=110), "utf-8")
+        text = yaml.dump(tree, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=110)
+        with complete_file(path) as unfinished:
+            unfinished.write_text(text, "utf-8")
     return list(tree["models"])
 
 
