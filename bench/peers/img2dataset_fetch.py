@@ -1,4 +1,4 @@
-"""img2dataset on the addresses of a folder, run by .venv-bench: FOLDER TIMEOUT THREADS [BYTES OF MEMORY]."""
+"""img2dataset on the addresses of a folder, run by .venv-bench: FOLDER TIMEOUT THREADS PROCESSES [BYTES OF MEMORY]."""
 
 import os
 import resource
@@ -20,7 +20,7 @@ def _open_later(*given: object, **more: object) -> object:
 LocalFileSystem._open = _open_later
 
 
-def main(folder: str, timeout: str, threads: str, memory: str = "") -> None:
+def main(folder: str, timeout: str, threads: str, processes: str, memory: str = "") -> None:
     """Fetch as our step does: same size, quality, hash and opt-outs."""
     if memory:
         resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
@@ -28,8 +28,8 @@ def main(folder: str, timeout: str, threads: str, memory: str = "") -> None:
         url_list=f"{folder}/urls.parquet", output_folder=f"{folder}/out", input_format="parquet", url_col="url",
         output_format="webdataset",
         image_size=512, resize_mode="keep_ratio_largest", resize_only_if_bigger=True, encode_quality=95,
-        compute_hash="sha256", extract_exif=False, processes_count=2, thread_count=int(threads),
-        number_sample_per_shard=500,
+        compute_hash="sha256", extract_exif=False, number_sample_per_shard=500,
+        processes_count=int(processes), thread_count=int(threads),
         timeout=int(timeout), disallowed_header_directives=["noai", "noimageai", "noml"],
     )  # fmt: skip
 
