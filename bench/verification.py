@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
 from pathlib import Path
 from random import Random
 
@@ -18,6 +17,7 @@ import yaml
 
 from bench.frame import Page
 from kale_tasks.captions.clean import Cleaner
+from kale_tasks.explore.votes import interval
 from kale_tasks.recipes.parts import Clean
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.text.grounding import invented
@@ -81,13 +81,6 @@ def found_share(rows: Sequence[Triplet], kind: str, more: int) -> tuple[int, int
         total += 1
         hits += any(fact in unsaid for fact in _candidates(value, unsaid))
     return hits, total
-
-
-def interval(hits: int, total: int) -> tuple[float, float]:
-    """Wilson's interval of a share, 95 %."""
-    z, share = 1.96, hits / total
-    middle, width = share + z * z / (2 * total), z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return (middle - width) / (1 + z * z / total), (middle + width) / (1 + z * z / total)
 
 
 def _row(line: str, cleaner: Cleaner) -> Triplet:

@@ -77,6 +77,12 @@ def allowed_environment(names: Iterable[str] = (), **values: str) -> dict[str, s
     return {name: value for name, value in os.environ.items() if name in allowed} | values
 
 
+def command_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a command: that of this process without what is Airflow's own, such as its secrets."""
+    own = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW")}
+    return {**own, **added, "PYTHONUNBUFFERED": "1"}
+
+
 @dataclass(frozen=True)
 class ProcessGroup:
     """A process group that outlives the process that started it, identified by its first process.

@@ -26,11 +26,22 @@ _THREADS = 16  # a store on the network is asked for several keys at once
 
 
 def all_states(lake: Lake, settings: Settings) -> list[dict[str, Any]]:
-    """Return the state of every key in every step of the configured recipes, key by key."""
+    """Finish interrupted commits, then return the state of every key in every step of the configured recipes."""
     finish_all(lake, find("ingest"))
-    specs, view = all_steps(settings), LakeView(lake)
+    view = LakeView(lake)
+    return states_of(view, lake, settings, all_keys(view, settings))
+
+
+def all_keys(view: LakeView, settings: Settings) -> list[str]:
+    """Return every key that has landed or that something is committed for, in order."""
+    tables = {spec.table for spec in all_steps(settings)}
+    return sorted({*landing_keys(settings), *(key for table in tables for key in view.keys(table))})
+
+
+def states_of(view: LakeView, lake: Lake, settings: Settings, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the state of keys in every step of the configured recipes, key by key. Changes nothing."""
+    specs = all_steps(settings)
     tables = {spec.table for spec in specs}
-    keys = sorted({*landing_keys(settings), *(key for table in tables for key in view.keys(table))})
     by_step = [states(view, settings, spec.load(), keys) for spec in specs]
     cells = ((spec, cell) for row in zip(*by_step, strict=True) for spec, cell in zip(specs, row, strict=True))
     found = [(spec, cell) for spec, cell in cells if spec.applies_to(cell["key"]) or cell["state"] != "missing"]

@@ -9,10 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 
 @cache
-def open_templates(folder: Path) -> Environment:
-    """Open a folder of templates. HTML is escaped, Markdown is not; a name without a value is an error."""
+def open_templates(*folders: Path) -> Environment:
+    """Open folders of templates, the first first. HTML is escaped, Markdown is not; an unknown name is an error."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

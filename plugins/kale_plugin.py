@@ -6,12 +6,20 @@ from kale_tasks.airflow import listener
 from kale_tasks.ui import Pages
 
 
+def _environment() -> dict[str, str]:
+    """What the connection of the tasks adds to the environment: the pages show the lake that the tasks write."""
+    from kale_tasks.airflow.dag_parts import schedule
+    from kale_tasks.airflow.hook import KaleHook
+
+    return KaleHook(schedule().connection).environment()
+
+
 class KalePlugin(AirflowPlugin):
     """The pages under /kale, and the ledger's lines about Dag runs."""
 
     name = "kale"
     listeners = [listener]  # noqa: RUF012 - Airflow's own form
-    fastapi_apps = [{"app": Pages(), "url_prefix": "/kale", "name": "KALE"}]  # noqa: RUF012 - Airflow's own form
+    fastapi_apps = [{"app": Pages(_environment), "url_prefix": "/kale", "name": "KALE"}]  # noqa: RUF012 - Airflow's own form
     external_views = [  # noqa: RUF012
         {"name": "KALE", "href": "/kale/", "destination": "nav", "url_route": "kale", "nav_top_level": True},
         {

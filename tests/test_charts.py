@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.charts import bars, histogram, legend, loss_curve, picture, sparkline
+from kale_tasks.charts import bars, course, histogram, legend, loss_curve, picture, sparkline
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _NAMES = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=30)
@@ -38,3 +38,10 @@ def test_a_loss_curve_has_a_point_per_loss(losses: list[float]) -> None:
     points = [tuple(map(float, point.split(","))) for point in str(line.get("points")).split()]
     assert len(points) == len(losses)
     assert all(0 <= x <= 640 and 0 <= y <= 320 for x, y in points)
+
+
+def test_a_course_over_keys_leaves_out_keys_without_the_figure_and_escapes_names() -> None:
+    drawn = course({"<b>": 0.5, "2026-11-02": None, "2026-11-03": 2.0}, "share by key", " h")
+    assert drawn.count("<circle") == 2 and "<b>" not in drawn and "&lt;b&gt;" in drawn
+    assert ">2 h<" in drawn and 'aria-label="share by key"' in drawn
+    assert course({}, "nothing").count("<circle") == 0

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from kale_tasks.errors import BadConfig, BadData, Blocked, Conflict, KaleError, Paused, Transient
-from kale_tasks.process import start_process, stop_process
+from kale_tasks.process import command_environment, start_process, stop_process
 
 _ERRORS = {error.exit_code: error for error in (KaleError, BadConfig, BadData, Transient, Conflict)}
 _POLL_SECONDS = 1.0
@@ -73,12 +73,6 @@ class Command:
             elif self._process.poll() is not None:
                 break  # a process that the command left behind holds the pipe open
         return last
-
-
-def command_environment(added: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a command: that of this process without what is Airflow's own, such as its secrets."""
-    own = {name: value for name, value in os.environ.items() if not name.lstrip("_").startswith("AIRFLOW")}
-    return {**own, **added, "PYTHONUNBUFFERED": "1"}
 
 
 class _Lines:

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from kale_tasks.recipes.files import shipped_recipes
 from kale_tasks.settings import load
 
 _OFFERED = 60  # keys that a form offers, the latest
@@ -85,3 +86,27 @@ def takedown_form() -> dict[str, Any]:
         description="Name of a takedown that is due: deletes old files and writes the certificate.",
     )
     return {"list": listed, "end": end}
+
+
+def canary_form() -> dict[str, Any]:
+    """Return the fields of a canary."""
+    action = Param("start", enum=["start", "apply", "drop"], title="Action", description="What to do with the canary.")
+    name = Param("canary", type="string", pattern=r"^[a-z][a-z0-9_]{0,29}$", title="Name", description="Of the canary.")
+    recipe = Param(
+        None,
+        type=["null", "string"],
+        enum=[None, *shipped_recipes()],
+        title="Recipe",
+        description="The recipe to try; empty: the configured one, with another engine.",
+    )
+    engine = Param(
+        None,
+        type=["null", "string"],
+        pattern=r"^[a-z][a-z0-9_]{0,29}$",
+        title="Engine",
+        description="The engine to try; empty: the configured one.",
+    )
+    share = Param(
+        0.01, type="number", minimum=0.0001, maximum=1, title="Share", description="Share of the images of the key."
+    )
+    return {**key_form(), "action": action, "name": name, "recipe": recipe, "engine": engine, "share": share}

@@ -102,9 +102,8 @@ def _write_forever() -> None:
 
 def _write(lines: list[str]) -> None:
     """Run `kale note`, which finishes its work even if this process ends."""
-    from kale_tasks.airflow.command import command_environment
     from kale_tasks.airflow.hook import KaleHook
-    from kale_tasks.process import start_process, stop_process
+    from kale_tasks.process import command_environment, start_process, stop_process
     from kale_tasks.settings import load
 
     of = load().settings.schedule

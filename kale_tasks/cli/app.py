@@ -15,6 +15,7 @@ from kale_tasks.cli import (
     advise,
     airflow,
     bench,
+    canary,
     explore,
     inspect,
     landing,
@@ -24,6 +25,7 @@ from kale_tasks.cli import (
     recipe,
     release,
     repair,
+    review,
     run,
     sample,
     takedown,
@@ -73,6 +75,8 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (quality.evaluate, "kale evaluate --key 2026-11-01"),
         (models.app, "kale models list"),
         (recipe.app, "kale recipe show kale"),
+        (canary.app, "kale canary start --key 2026-11-01 --recipe rank-and-fuse"),
+        (review.app, "kale review export --key 2026-11-01 --out votes.jsonl"),
     ],
     "Publish": [
         (release.app, "kale release diff --key all"),
@@ -95,10 +99,12 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
 }
 _GROUP_NAMES = {
     id(bench.app): "bench",
+    id(canary.app): "canary",
     id(landing.app): "landing",
     id(models.app): "models",
     id(recipe.app): "recipe",
     id(release.app): "release",
+    id(review.app): "review",
     id(sample.app): "sample",
 }
 

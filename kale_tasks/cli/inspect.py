@@ -1,7 +1,6 @@
 """Commands that look at the lake: `kale status`, `kale pending`, `kale show`, `kale history`, `kale diff`."""
 
-import json as jsonlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,11 +97,13 @@ def history(
     json: AsJson = False,
 ) -> None:
     """List the commits: table, key, step, run, rows and time, the latest last."""
+    from kale_tasks.lake.changes import commits
+
     lake = open_lake(settings(sets))
     rows = [
         row
         for name in ([table] if table else lake.tables())
-        for row in _snapshots(lake, name)
+        for row in commits(lake, name)
         if key in (None, row["key"])
     ]
     say_table(sorted(rows, key=lambda r: r["at"])[-last:], json)
@@ -110,37 +111,18 @@ def history(
 
 def diff(table: Table, old: Snapshot, new: Snapshot, sets: Sets = None, json: AsJson = False) -> None:
     """Compare two snapshots of a table: files and rows added and removed, by key; of captions, by recipe and stage."""
+    from kale_tasks.lake.changes import compare
+
     lake = open_lake(settings(sets))
     if missing := [i for i in (old, new) if lake.table(table).snapshot_by_id(i) is None]:
         raise BadConfig(f"{table} has no snapshot {missing[0]}. `kale history {table}` lists them.")
-    say_table(_compare(lake, table, old, new), json)
+    say_table(compare(lake, table, old, new), json)
 
 
 def _in_words(value: Any) -> str:
     if isinstance(value, dict):  # a student that is due, or not yet
         return f"{value['new_rows']:,} new captions, {value['wanted']:,} make one due"
     return ", ".join(value) if isinstance(value, list) else str(value or "none")
-
-
-def _compare(lake: "Lake", table: str, old: int, new: int) -> list[dict[str, Any]]:
-    import duckdb
-    import pyarrow as pa
-
-    from kale_tasks.lake.partition import Partition
-    from kale_tasks.resources import sql
-
-    schema = pa.schema([("path", pa.string()), ("partition", pa.string()), ("rows", pa.int64())])
-    connection = duckdb.connect()
-    for name, snapshot in (("old_files", old), ("new_files", new)):
-        files = [
-            {"path": file.path, "partition": partition.name, "rows": file.rows}
-            for partition, some in lake.files_at(table, snapshot).items()
-            for file in some
-        ]
-        connection.register(name, pa.Table.from_pylist(files, schema))
-    found: list[dict[str, Any]] = connection.sql(sql("reports/snapshot_diff")).to_arrow_table().to_pylist()
-    places = [Partition.parse(table, row.pop("partition")) for row in found]
-    return [{"key": place.key, **place.columns, **row} for place, row in zip(places, found, strict=True)]
 
 
 def _column(row: dict[str, Any], several: bool) -> str:
@@ -154,23 +136,3 @@ def _first(lake: "Lake", table: str, key: str, rows: int) -> list[dict[str, Any]
         if len(found) >= rows:
             break
     return found
-
-
-def _snapshots(lake: "Lake", name: str) -> list[dict[str, Any]]:
-    rows = []
-    for snapshot in lake.table(name).snapshots():
-        properties = snapshot.summary.additional_properties if snapshot.summary else {}
-        counts = jsonlib.loads(properties.get("kale.counts", "{}"))
-        rows.append(
-            {
-                "table": name,
-                "snapshot": snapshot.snapshot_id,
-                "key": properties.get("kale.key"),
-                "step": properties.get("kale.step"),
-                "fingerprint": properties.get("kale.fingerprint"),
-                "kept": counts.get("kept"),
-                "note": properties.get("kale.note"),
-                "at": datetime.fromtimestamp(snapshot.timestamp_ms / 1000, tz=UTC).isoformat(timespec="seconds"),
-            }
-        )
-    return rows

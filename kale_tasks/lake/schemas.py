@@ -246,9 +246,30 @@ RUNS = TableSpec(
     partition=("key", "step"),
 )
 
+REVIEWS = TableSpec(
+    "reviews",
+    "a judgement of a person on a text",
+    [
+        _UID,
+        _KEY,
+        Column("review", STRING, "Hash of who judged what: judging it again replaces the row.", required=True),
+        Column("kind", STRING, "preference, sentence, edit or report.", required=True),
+        Column("side", STRING, "The text: RECIPE/STAGE, or RECIPE/STAGE/dense for its dense caption."),
+        Column("against", STRING, "Of a preference: the other text."),
+        Column("sentence", INT, "Of a verdict on a sentence: its number, from 0."),
+        Column("value", STRING, "side, against or tie; right, wrong or unsure; empty for edits and reports."),
+        Column("text", STRING, "Of an edit, the text as it should be; of a report, the reason."),
+        Column("of", STRING, "Hash of the text that was judged, and of the other one."),
+        Column("by", STRING, "Who judged."),
+        Column("at", TIME, "When."),
+        Column("source", STRING, "page, or the format that it was imported from."),
+    ],
+)
+
 TABLES = {
     spec.name: spec
     for spec in (
         PAIRS, IMAGES, TEXTS, CAPTIONS, QUARANTINE, DEDUP_INDEX, LOOK_INDEX, MODELS, RELEASES, RUNS,
+        REVIEWS,
     )
 }  # fmt: skip

@@ -15,6 +15,7 @@ from kale_tasks.lake.tables import Lake
 from kale_tasks.urls import normal_url
 
 FOLDER = "takedowns"
+_REQUESTS = f"{FOLDER}/requests"
 TAKEDOWN = "takedown"  # the rule under which such rows are counted
 KINDS = ("uid", "url", "host", "sha256", "pattern")
 _COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
@@ -135,6 +136,22 @@ def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
     path = f"{FOLDER}/{name_of(wanted)}/list.json"
     if not lake.storage.exists(path):
         lake.storage.put(path, _text(wanted))
+
+
+def put_request(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> str:
+    """Put a list where a Dag can read it, and return its address. The takedown deletes it: it names what must go."""
+    lines = "\n".join(f"{kind} {value}" for kind, values in wanted.items() for value in values)
+    path = f"{_REQUESTS}/{short_sha256(lines)}.txt"
+    lake.storage.put(path, lines.encode())
+    return lake.storage.uri(path)
+
+
+def forget_request(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
+    """Delete the lists that asked for just this."""
+    known = {kind: [*values] for kind, values in wanted.items() if [*values]}
+    for path in [entry.path for entry in lake.storage.entries(_REQUESTS)]:
+        if read_lines(lake.storage.read(path).decode().splitlines()) == known:
+            lake.storage.delete(path)
 
 
 def name_of(wanted: Mapping[str, Iterable[str]]) -> str:

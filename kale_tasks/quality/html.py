@@ -7,15 +7,15 @@ from kale_tasks.charts import bars, histogram, sparkline
 from kale_tasks.quality.verdict import Outcome
 from kale_tasks.templates import open_templates
 
-_TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
 _NONE = "\N{EN DASH}"
 
 
 def render(template: str, **values: Any) -> str:
     """Render a page by the name of its template."""
-    environment = open_templates(_TEMPLATES)
+    environment = open_templates(TEMPLATES)
     environment.globals |= {"bars": bars, "histogram": histogram, "sparkline": sparkline}
-    environment.filters |= {"number": number, "share": share, "duration": duration, "words": spaced, "seen": seen}
+    environment.filters |= FILTERS
     return environment.get_template(template).render(**values)
 
 
@@ -47,3 +47,6 @@ def seen(check: Outcome, part: str = "seen") -> str:
     """Format the figure (`seen`) or a bound (`low`, `high`) of a check; shares in percent."""
     value: float | None = getattr(check, part)
     return share(value) if check.name.endswith(("_share", "_gap", "_shift")) else number(value)
+
+
+FILTERS = {"number": number, "share": share, "duration": duration, "words": spaced, "seen": seen}

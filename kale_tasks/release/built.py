@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kale_tasks.errors import Conflict
+from pyiceberg.expressions import EqualTo
+
+from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import read_acceptance, read_verdict
@@ -97,14 +99,29 @@ def read(lake: Lake, key: str) -> Built:
     committed = lake.committed("releases", key)
     if committed is None:
         raise Conflict(f"No release of {key} is built yet. Run `kale run release --key {key}` first.")
-    version = release_name(key, committed.fingerprint)
-    rows = lake.arrow("releases", key, where=f"version = '{version}'").to_pylist()
-    if not rows:
+    found = _read(lake, key, release_name(key, committed.fingerprint), committed.inputs)
+    if found is None:
         raise Conflict(f"A takedown withdrew the release of {key}. Run release again.")
+    return found
+
+
+def read_version(lake: Lake, version: str) -> Built:
+    """Return a release by its name, also one that a newer one has replaced; BadConfig if there is none."""
+    key = version.rpartition("-")[0]
+    committed = lake.committed("releases", key) if "releases" in lake.tables() else None
+    newest = committed is not None and version == release_name(key, committed.fingerprint)
+    found = _read(lake, key, version, committed.inputs if committed and newest else {}) if committed else None
+    if found is None:
+        raise BadConfig(f"There is no release '{version[:80]}'. `kale show releases --key all` lists their files.")
+    return found
+
+
+def _read(lake: Lake, key: str, version: str, inputs: Mapping[str, str]) -> Built | None:
+    rows = lake.arrow("releases", key, where=EqualTo("version", version)).to_pylist()
     files = {row["name"]: ReleaseFile.of_row(row) for row in rows}
     ordered = [files[name] for name in sorted(files)]
-    checks = list(_checks(lake, committed.inputs))
-    return Built(version, key, committed.inputs, ordered, add(file.stats for file in ordered), checks)
+    checks = list(_checks(lake, inputs))
+    return Built(version, key, inputs, ordered, add(file.stats for file in ordered), checks) if rows else None
 
 
 def manifest(built: Built) -> bytes:

@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kale_tasks.contract.registry import STEPS, StepSpec, spec_of
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.lake import reviews
 from kale_tasks.lake import tombstones as takedowns
 from kale_tasks.lake.commit import Moved, Swap, move_epoch, read_base, retry_moved, swap
 from kale_tasks.lake.index import LOOKS
@@ -54,7 +56,9 @@ def take_down(
     takedowns.add(lake, request)
     for preview in preview_names(lake.catalog):  # they may hold the rows, and nobody depends on them
         delete_preview(lake.catalog, lake.storage, preview)
-    return sweep(lake, settings, record, steps, progress)
+    record = sweep(lake, settings, record, steps, progress)
+    takedowns.forget_request(lake, request)
+    return record
 
 
 def sweep(
@@ -62,7 +66,7 @@ def sweep(
 ) -> dict[str, Any]:
     """Remove the rows of every list from all that is committed; changes nothing if no new rows match."""
     # From here on every commit either has read the list or is refused.
-    tables = sorted({step.table for step in steps} | ({"releases"} & set(lake.tables())))
+    tables = sorted({step.table for step in steps} | ({"releases", reviews.TABLE} & set(lake.tables())))
     move_epoch(lake, tables)
     if takedowns.record_phashes(lake, record["name"]):
         move_epoch(lake, tables)  # how these images look is part of the list from here on
@@ -74,6 +78,7 @@ def sweep(
             takedowns.record_uids(lake, record["name"], key, uids.to_pylist())
             for step in steps:
                 retry_moved(partial(_remove, lake, step, key, uids, record))
+            _remove_reviews(lake, key, uids, record)
         _delete_samples(lake, key)
         progress.advance(1, removed=len(uids))
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
@@ -108,6 +113,16 @@ def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, record: dict[str, 
         _record(lake, record, key, f"{folder}/{revision}", removed)
         raise
     finish(lake, step, key)
+
+
+def _remove_reviews(lake: Lake, key: str, uids: pa.Array, record: dict[str, Any]) -> None:
+    """Remove what people said of the rows. Every earlier file of the key may have it still."""
+    rows = pc.sum(pc.is_in(reviews.read(lake, key, ["uid"])["uid"], value_set=uids)).as_py()
+    if rows:
+        folder = f"{reviews.TABLE}/key={key}"
+        old = [entry.path for entry in lake.storage.entries(folder)]
+        _record(lake, record, key, folder, Removed({reviews.TABLE: rows}, old))
+        reviews.remove(lake, key, uids)
 
 
 def _swap_revision(lake: Lake, step: Step, committed: Committed, revised: SealedRun, name: str) -> None:

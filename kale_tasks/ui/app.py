@@ -1,118 +1,89 @@
-"""The pages inside Airflow. Whoever may read the report Dag may read them; nothing here writes."""
+"""The pages inside Airflow: one application of all pages, and what they answer when something is wrong."""
 
-import base64
-import hashlib
-import re
-from functools import cache
-from typing import Annotated, Any
+import logging
+from typing import Any
 from urllib.parse import quote
 
-from airflow.api_fastapi.app import API_ROOT_PATH
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.common.db.common import SessionDep
-from airflow.api_fastapi.core_api.security import requires_access_dag, requires_authenticated
-from airflow.models.dagrun import DagRun
-from fastapi import Depends, FastAPI, HTTPException, Path, Request
+import duckdb
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from sqlalchemy import select
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse, Response
 
-from kale_tasks.lake.keys import ALL_KEYS
-from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.storage.open import open_storage
-from kale_tasks.quality.html import render
-from kale_tasks.quality.stored import list_reports, published_version, read_report
-from kale_tasks.settings import load
+from kale_tasks.errors import BadConfig, KaleError, Transient
+from kale_tasks.quality import html
+from kale_tasks.ui import (
+    attempt,
+    canary,
+    captions,
+    images,
+    key,
+    models,
+    overview,
+    quality,
+    releases,
+    reports,
+    row,
+    votes,
+)
+from kale_tasks.ui.answers import GUARDS, TEMPLATES, page
+from kale_tasks.ui.site import Site
 
 _NOT_LOGGED_IN = 401
-_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
-Name = Annotated[str, Path(max_length=80)]
+_HEADINGS = {403: "Not allowed", 404: "Not found", 422: "This address is not valid", 503: "Not reachable"}
+_log = logging.getLogger(__name__)
 
 
-def make_app() -> FastAPI:
+def make_app(site: Site) -> FastAPI:
     """Make the application that Airflow mounts."""
-    dag = f"{load().settings.schedule.prefix}_quality_report"
-    readers = [Depends(requires_authenticated()), Depends(requires_access_dag("GET", param_dag_id=dag))]
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=readers)
-    app.add_exception_handler(HTTPException, _refused)  # type: ignore[arg-type]
-    app.add_api_route("/", index, response_class=HTMLResponse)
-    app.add_api_route("/report/{name}", report, response_class=HTMLResponse)
-    app.add_api_route("/keys/{name}", lineage)
-    of_a_run = [Depends(requires_access_dag("GET", DagAccessEntity.RUN))]
-    app.add_api_route("/run/{dag_id}/{run_id:path}", of_run, dependencies=of_a_run)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=list(site.access.dependencies))
+    for part in (overview, key, captions, row, votes, images, quality, models, releases, canary, attempt, reports):
+        part.add(app, site)
+    app.add_api_route("/kale.css", _style)
+    _explain_errors(app, site)
     return app
 
 
-async def _refused(request: Request, error: HTTPException) -> Response:
-    """Send a browser that is not logged in to the login page, which leads back here; others get JSON."""
-    if error.status_code != _NOT_LOGGED_IN or "text/html" not in request.headers.get("accept", ""):
-        return await http_exception_handler(request, error)
-    here = f"{request.url.path}?{request.url.query}".rstrip("?")
-    return RedirectResponse(f"{API_ROOT_PATH}api/v2/auth/login?next={quote(here, safe='')}", 302)
+def _style() -> Response:
+    text = (html.TEMPLATES / "style.css").read_text("utf-8") + (TEMPLATES / "pages.css").read_text("utf-8")
+    return Response(text, media_type="text/css", headers=GUARDS)
 
 
-def index(request: Request) -> Response:
-    """List the reports of all keys and releases."""
-    keys, releases = list_reports(_storage())
-    published = published_version(_storage())
-    html = render("index.html", keys=keys, releases=releases, published=published, root=_root(request))
-    return page(html)
+def _explain_errors(app: FastAPI, site: Site) -> None:
+    """Show errors as pages. A browser that is not logged in is sent to the login, which leads back; others get JSON."""
+
+    async def refused(request: Request, error: HTTPException) -> Response:
+        if "text/html" not in request.headers.get("accept", ""):
+            return await http_exception_handler(request, error)
+        if error.status_code == _NOT_LOGGED_IN:
+            here = f"{request.url.path}?{request.url.query}".rstrip("?")
+            return RedirectResponse(f"{_airflow_root()}api/v2/auth/login?next={quote(here, safe='')}", 302)
+        return _problem(site, request, error.status_code, str(error.detail))
+
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        wrong = ", ".join(dict.fromkeys(str(one["loc"][-1]) for one in error.errors()))
+        return _problem(site, request, 422, f"A part of the address or of the form is not valid: {wrong}.")
+
+    def failed(request: Request, error: KaleError) -> Response:
+        status = 503 if isinstance(error, Transient) else 404 if isinstance(error, BadConfig) else 409
+        return _problem(site, request, status, str(error))
+
+    def broken(request: Request, error: Exception) -> Response:
+        _log.exception("The page %s could not be made.", request.url.path)
+        return _problem(site, request, 500, f"A file of the lake cannot be read ({type(error).__name__}).")
+
+    handlers: dict[Any, Any] = {HTTPException: refused, RequestValidationError: invalid, KaleError: failed}
+    handlers |= dict.fromkeys((duckdb.Error, OSError), broken)
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
 
 
-def report(name: Name, request: Request) -> Response:
-    """Show a stored report."""
-    if name.endswith(".json"):
-        return report_json(name.removesuffix(".json"))
-    if name == ALL_KEYS:  # the link of a task that works on all keys
-        return index(request)
-    found = read_report(_storage(), name, "html")
-    if found is None:
-        return page(render("absent.html", name=name, root=_root(request)), 404)
-    return page(found.decode())
+def _airflow_root() -> str:
+    from airflow.api_fastapi.app import API_ROOT_PATH
+
+    return str(API_ROOT_PATH)
 
 
-def report_json(name: Name) -> Response:
-    """Return a stored report as JSON."""
-    found = read_report(_storage(), name, "json")
-    if found is None:
-        raise HTTPException(404, "There is no such report.")
-    return Response(found, media_type="application/json", headers=_GUARDS)
-
-
-def lineage(name: Name, request: Request) -> Response:
-    """Redirect to the lineage of a key: what is committed, and what it was made from."""
-    return RedirectResponse(f"{_root(request)}/report/{quote(name)}#lineage")
-
-
-def of_run(dag_id: str, run_id: str, request: Request, session: SessionDep) -> Response:
-    """Redirect to the report on the key of a Dag run."""
-    run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-    if run is None:
-        raise HTTPException(404, "There is no such run.")
-    day = f"{run.logical_date:%Y-%m-%d}" if run.logical_date else ""
-    key = run.partition_key or (run.conf or {}).get("key") or day
-    if not key:
-        return page(render("absent.html", name=run_id, root=_root(request)), 404)
-    return RedirectResponse(f"{_root(request)}/report/{quote(key)}")
-
-
-_CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-_GUARDS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "private, no-store"}
-
-
-def page(html: str, status: int = 200) -> Response:
-    """Answer with a page that may run no script and load nothing; its style is allowed by its hash."""
-    style = _STYLE.search(html)
-    digest = base64.b64encode(hashlib.sha256(style[1].encode() if style else b"").digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; {_CLOSED}"
-    return HTMLResponse(html, status, headers={"Content-Security-Policy": policy, **_GUARDS})
-
-
-@cache
-def _storage() -> Storage:
-    settings = load().settings
-    return open_storage(settings.warehouse, settings.s3)
-
-
-def _root(request: Request) -> Any:
-    return request.scope["root_path"]
+def _problem(site: Site, request: Request, status: int, what: str) -> Response:
+    heading = _HEADINGS.get(status, "This page cannot be shown")
+    return page(site, request, "problem.html", status, here="", heading=heading, what=what)

@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kale_tasks.airflow.command import Command, command_environment
+from kale_tasks.airflow.command import Command
 from kale_tasks.errors import BadConfig, Blocked, Conflict, Paused, Transient
+from kale_tasks.process import command_environment
 from tests.lakes import lake_of
 from tests.services.server import wait_until
 

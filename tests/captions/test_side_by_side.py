@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from kale_tasks.cli.inspect import _compare
+from kale_tasks.lake.changes import compare
 from kale_tasks.pending import pending_work
 from kale_tasks.quality.report import gather
 from kale_tasks.release.built import manifest, read
@@ -59,7 +59,7 @@ def test_two_recipes_share_a_pass_and_are_shown_side_by_side(opened: Opener, tmp
     assert {name: of["stage1"] for name, of in lacks.items()} == {"demo": [], "plain": []}
 
     snapshots = [s.snapshot_id for s in lake.table("captions").snapshots()]
-    (changed,) = _compare(lake, "captions", snapshots[0], snapshots[-1])
+    (changed,) = compare(lake, "captions", snapshots[0], snapshots[-1])
     assert (changed["recipe"], changed["stage"], changed["rows_in"]) == ("plain", 1, len(given))
 
     execute(Run(Release(), lake, settings, "all"))

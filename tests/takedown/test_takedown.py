@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.lake import reviews
 from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.reviews import EDIT, Review
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tombstones import digest
 from kale_tasks.progress import Silent
@@ -180,3 +182,18 @@ def test_the_command_reads_values_from_stdin_and_checks_the_keys(one: World, mon
     assert not set(uids(one, "pairs", "a")) & set(REQUEST["uid"])
     again = kale("takedown", "--end", answer.json["name"], "--uid", REQUEST["uid"][0], sets=one.sets)
     assert (again.code, "--end takes no values" in again.complaint) == (2, True)
+
+
+def test_what_people_said_of_a_row_goes_with_it(it: World, tmp_path: Path) -> None:
+    said = [
+        Review(uid("a", n), "a", EDIT, "ada", "kale/1", text=f"What uid {uid('a', n)} should be.") for n in (0, 1, 30)
+    ]
+    for one in said:  # each in a file of its own, which holds the ones before
+        reviews.add(it.lake, "a", [one])
+    record = take(it, **REQUEST)
+    assert reviews.read(it.lake, "a")["uid"].to_pylist() == [uid("a", 30)]
+    assert record["keys"]["a"]["rows"]["reviews"] == 2
+    it.release("c")
+    it.publish("c")
+    finish(it.lake, it.settings, record, now=True)
+    assert files_with(tmp_path, [f"What uid {uid('a', 0)}".encode()]) == []

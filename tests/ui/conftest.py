@@ -27,12 +27,16 @@ from tests.services.server import free_port
 ROOT = Path(__file__).parents[2]
 KEY, SECOND_KEY, FAILED_KEY = "2026-11-01", "2026-11-02", "2026-11-03"
 RUN = "by_hand"
+# Dags with the names of ours that do nothing: the pages start them, and ask for the rights on them.
 _DAG = """
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 
 with DAG("kale_quality_report", schedule=PartitionedAssetTimetable(assets=Asset("captions"))):
     EmptyOperator(task_id="report")
+for name in ("ingest", "images", "stage1", "stage2", "distill", "release", "takedown", "canary"):
+    with DAG(f"kale_{name}", schedule=None):
+        EmptyOperator(task_id="work")
 """
 
 

@@ -11,9 +11,11 @@ from tests.ui.conftest import FAILED_KEY, KEY, RUN, SECOND_KEY, Airflow
 
 ROUTES = [
     "/kale/",
+    "/kale/reports",
     f"/kale/report/{KEY}",
     f"/kale/report/{KEY}.json",
     f"/kale/keys/{KEY}",
+    f"/kale/captions?key={KEY}",
     f"/kale/run/kale_quality_report/{RUN}",
 ]
 
@@ -82,7 +84,7 @@ def test_no_path_leads_out_of_the_reports(airflow: Airflow) -> None:
 
 def test_the_report_link_of_a_task_without_a_key_leads_to_the_list(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
-        answer, index = client.get("/kale/report/all"), client.get("/kale/")
+        answer, index = client.get("/kale/report/all"), client.get("/kale/reports")
         assert answer.status_code == index.status_code == 200
         assert answer.text == index.text
 
@@ -91,7 +93,7 @@ def test_the_report_link_of_a_task_without_a_key_leads_to_the_list(airflow: Airf
 def test_every_page_that_the_list_leads_to_opens(user: str, airflow: Airflow) -> None:
     with airflow.client(user) as client:
         visited: dict[str, int] = {}
-        waiting = ["/kale/"]
+        waiting = ["/kale/reports"]
         while waiting:
             route = waiting.pop()
             answer = client.get(route, follow_redirects=True)
@@ -105,7 +107,7 @@ def test_every_page_that_the_list_leads_to_opens(user: str, airflow: Airflow) ->
 
 def test_the_list_and_the_pages_it_leads_to_need_a_login(airflow: Airflow) -> None:
     with airflow.client("viewer") as client:
-        index = client.get("/kale/")
+        index = client.get("/kale/reports")
     links = [link for link in _links(index.text) if link.startswith("/kale")]
     assert (index.status_code, len(links)) == (200, 5)
     with airflow.client(None) as client:
@@ -121,10 +123,10 @@ def test_a_key_that_failed_its_first_check_shows_what_failed(airflow: Airflow) -
 
 def test_the_list_marks_the_published_release(airflow: Airflow, lake: Lake) -> None:
     with airflow.client("viewer") as client:
-        before = client.get("/kale/")
+        before = client.get("/kale/reports")
         _, releases = list_reports(lake.storage)
         put_published(lake.storage, releases[1].title)
-        after = client.get("/kale/")
+        after = client.get("/kale/reports")
     assert before.status_code == after.status_code == 200
     assert "published" not in before.text
     row = re.search(rf"<tr>.*{releases[1].title}.*</tr>", after.text)
@@ -162,7 +164,7 @@ def test_the_list_and_the_tab_are_seen_in_a_running_airflow(airflow: Airflow, ch
         _login(page, airflow)
         page.goto(f"{airflow.url}/plugin/kale")
         frame = page.frame_locator("iframe")
-        frame.get_by_role("link", name=KEY, exact=True).click()
+        frame.get_by_role("link", name=KEY, exact=True).first.click()
         frame.get_by_role("heading", name=KEY, exact=True).wait_for()
         page.goto(f"{airflow.url}/dags/kale_quality_report/runs/{RUN}")
         page.get_by_role("link", name="KALE report").click()

@@ -1,0 +1,60 @@
+"""Images of the lake, for the pages: small, decoded and encoded again, so that nothing but pixels is passed on."""
+
+import io
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query
+from fastapi import Path as PathParameter
+from fastapi.responses import Response
+
+from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.tables import DataFile
+from kale_tasks.quality.pictures import COLUMNS, picture
+from kale_tasks.ui.answers import GUARDS
+from kale_tasks.ui.site import Opened, Site
+
+UID = r"^[0-9a-f]{32}$"
+Uid = Annotated[str, PathParameter(pattern=UID)]
+_LONGEST = 1024  # pixels of a side
+_NONE = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 150"><rect width="200" height="150" fill="#8884"/>'
+    b'<text x="100" y="80" font-family="sans-serif" font-size="14" fill="#888" text-anchor="middle">no image</text>'
+    b"</svg>"
+)
+
+
+def add(app: FastAPI, site: Site) -> None:
+    """Add the route."""
+
+    def image(key: str, uid: Uid, size: Annotated[int, Query(ge=16, le=_LONGEST)] = 240) -> Response:
+        opened = site.open()
+        rows = row_of(opened, "images", check_key(key), uid, COLUMNS)
+        if not rows:
+            raise HTTPException(404, "There is no such image.")
+        found = picture(opened.lake, rows[0])
+        if found is None:  # not fetched, or its file is missing or damaged
+            return Response(_NONE, media_type="image/svg+xml", headers={"Content-Security-Policy": "sandbox", **GUARDS})
+        found.thumbnail((size, size))
+        out = io.BytesIO()
+        found.save(out, "JPEG", quality=85)
+        return Response(out.getvalue(), media_type="image/jpeg", headers=GUARDS)
+
+    app.add_api_route("/images/{key}/{uid}", image)
+
+
+def row_of(opened: Opened, table: str, key: str, uid: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a pair in a table. Only the row groups that may have it are read."""
+    files = [
+        f
+        for f in opened.rows.files(table, key)
+        if not f.uid_max or (f.uid_min <= uid and uid[: len(f.uid_max)] <= f.uid_max)
+    ]
+    if not files:
+        return []
+    names = ", ".join(f'"{name}"' for name in columns) if columns else "*"
+    return opened.rows.ask(f"SELECT {names} FROM found WHERE uid = $uid", {"uid": uid}, {"found": (table, files)})
+
+
+def _may_have(file: DataFile, uid: str) -> bool:
+    # Bounds of files are prefixes; a table without uids has none.
+    return not file.uid_max or (file.uid_min <= uid and uid[: len(file.uid_max)] <= file.uid_max)

@@ -1,0 +1,70 @@
+"""The stored reports, and where the links of Airflow's tasks and runs lead."""
+
+import base64
+import hashlib
+import re
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import FastAPI, HTTPException, Path, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from kale_tasks.lake.keys import ALL_KEYS
+from kale_tasks.quality.html import render
+from kale_tasks.quality.stored import list_reports, published_version, read_report
+from kale_tasks.ui.answers import GUARDS
+from kale_tasks.ui.site import Site
+
+_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+_CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+Name = Annotated[str, Path(max_length=80)]
+
+
+def add(app: FastAPI, site: Site) -> None:
+    """Add the routes."""
+
+    def index(request: Request) -> Response:
+        storage = site.open().lake.storage
+        keys, releases = list_reports(storage)
+        published = published_version(storage)
+        return _report(render("index.html", keys=keys, releases=releases, published=published, root=_root(request)))
+
+    def report(name: Name, request: Request) -> Response:
+        if name.endswith(".json"):
+            return report_json(name.removesuffix(".json"))
+        if name == ALL_KEYS:  # the link of a task that works on all keys
+            return index(request)
+        found = read_report(site.open().lake.storage, name, "html")
+        if found is None:
+            return _report(render("absent.html", name=name, root=_root(request)), 404)
+        return _report(found.decode())
+
+    def report_json(name: Name) -> Response:
+        found = read_report(site.open().lake.storage, name, "json")
+        if found is None:
+            raise HTTPException(404, "There is no such report.")
+        return Response(found, media_type="application/json", headers=GUARDS)
+
+    def of_run(dag_id: str, run_id: str, request: Request) -> Response:
+        key = site.access.key_of_run(request, dag_id, run_id)
+        if key is None:
+            raise HTTPException(404, "There is no such run.")
+        if not key:
+            return _report(render("absent.html", name=run_id, root=_root(request)), 404)
+        return RedirectResponse(f"{_root(request)}/report/{quote(key)}")
+
+    app.add_api_route("/reports", index)
+    app.add_api_route("/report/{name}", report)
+    app.add_api_route("/run/{dag_id}/{run_id:path}", of_run)
+
+
+def _report(html: str, status: int = 200) -> Response:
+    """Answer with a page that may run no script and load nothing; its style is allowed by its hash."""
+    style = _STYLE.search(html)
+    digest = base64.b64encode(hashlib.sha256(style[1].encode() if style else b"").digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; {_CLOSED}"
+    return HTMLResponse(html, status, headers={"Content-Security-Policy": policy, **GUARDS})
+
+
+def _root(request: Request) -> str:
+    return str(request.scope["root_path"])
