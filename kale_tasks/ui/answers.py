@@ -4,7 +4,7 @@ import hashlib
 import hmac
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -36,8 +36,7 @@ def page(site: Site, request: Request, template: str, code: int = 200, **values:
     environment.globals |= {"bars": bars, "course": course, "navigation": NAVIGATION, "url": url}
     environment.filters |= html.FILTERS
     known = {"root": request.scope["root_path"], "token": token(site, request), "may": _Rights(site, request)}
-    said = request.query_params.get("said", "")[:300]
-    text = environment.get_template(template).render(said=said, **known, **values)
+    text = environment.get_template(template).render(said=_said(site, request), **known, **values)
     return HTMLResponse(text, code, headers={"Content-Security-Policy": _POLICY, **GUARDS})
 
 
@@ -47,10 +46,20 @@ def url(path: str, **values: Any) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def back(request: Request, path: str, said: str = "") -> Response:
-    """Send the browser to a page after an action, which it shows as done."""
+def back(site: Site, request: Request, path: str, said: str) -> Response:
+    """Send the browser to a page after an action. The page shows what was done, as it is signed for this session."""
     root, mark = request.scope["root_path"], "&" if "?" in path else "?"
-    return RedirectResponse(f"{root}{path}{mark}{urlencode({'said': said})}" if said else f"{root}{path}", 303)
+    return RedirectResponse(f"{root}{path}{mark}{urlencode({'said': said, 'seal': _seal(site, request, said)})}", 303)
+
+
+def _said(site: Site, request: Request) -> str:
+    """What the action before this page did; nothing if somebody else wrote it into the address."""
+    said, seal = (request.query_params.get(name, "") for name in ("said", "seal"))
+    return said if hmac.compare_digest(seal.encode(), _seal(site, request, said).encode()) else ""
+
+
+def _seal(site: Site, request: Request, said: str) -> str:
+    return hmac.new(token(site, request).encode(), said.encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def token(site: Site, request: Request) -> str:
@@ -65,9 +74,16 @@ def allow(site: Site, request: Request, action: str, given: str) -> None:
         raise HTTPException(_FORBIDDEN, "You may read these pages, but you have no right to do this.")
     if site.access.credential(request) is None:
         return  # the browser did not send the credential by itself
-    came_from = request.headers.get("sec-fetch-site", "same-origin")
-    if came_from != "same-origin" or not hmac.compare_digest(token(site, request), given):
+    if not _is_ours(request) or not hmac.compare_digest(token(site, request).encode(), given.encode()):
         raise HTTPException(_FORBIDDEN, "This form is too old, or of another site. Load the page again.")
+
+
+def _is_ours(request: Request) -> bool:
+    """Whether a page of this site sent the form. Browsers say so; over plain HTTP they name the origin only."""
+    if site := request.headers.get("sec-fetch-site"):
+        return site == "same-origin"
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 class _Rights:

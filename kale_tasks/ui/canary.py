@@ -87,4 +87,4 @@ def add(app: FastAPI, site: Site) -> None:
 def _ask(site: Site, request: Request, conf: dict[str, object], then: str) -> Response:
     run = site.access.start(request, "canary", "", conf)
     site.access.record(request, "canary", {"run": run, **conf})
-    return back(request, "/canary", f"Airflow has started {run}. {then}")
+    return back(site, request, "/canary", f"Airflow has started {run}. {then}")

@@ -86,7 +86,7 @@ def add(app: FastAPI, site: Site) -> None:
         allow(site, request, right, token)
         run = site.access.start(request, dag, check_key(name), conf)
         site.access.record(request, "start", {"dag": dag, "key": name, "run": run, **conf})
-        return back(request, f"/keys/{quote(name)}", f"Airflow has started {run}.")
+        return back(site, request, f"/keys/{quote(name)}", f"Airflow has started {run}.")
 
     def accept_run(name: str, request: Request, fingerprint: Short, why: Text, token: Short = "") -> Response:
         lake = site.open().lake
@@ -98,7 +98,7 @@ def add(app: FastAPI, site: Site) -> None:
             raise HTTPException(422, "Say why the rows are good enough; nothing was accepted.")
         accept(lake.storage, runs[0].seal_id, f"{why.strip()} ({site.access.name(request)})")
         site.access.record(request, "accept", {"key": name, "step": runs[0].step, "run": fingerprint, "why": why})
-        return back(request, f"/keys/{quote(name)}", "Accepted. Start the step again: it commits the run.")
+        return back(site, request, f"/keys/{quote(name)}", "Accepted. Start the step again: it commits the run.")
 
     app.add_api_route("/keys/{name}", key)
     app.add_api_route("/keys/{name}/start", start, methods=["POST"])

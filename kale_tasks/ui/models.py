@@ -57,13 +57,13 @@ def add(app: FastAPI, site: Site) -> None:
         said = f"{why} ({site.access.name(request)})"
         students.promote(site.open().lake, version, said, refused=bool(refused))
         site.access.record(request, "promote", {"student": version, "why": why, "refused": bool(refused)})
-        return back(request, "/models", f"Student {version} is in use for stage 2 of all later runs.")
+        return back(site, request, "/models", f"Student {version} is in use for stage 2 of all later runs.")
 
     def rollback(request: Request, recipe: Short, why: Why, token: Short = "") -> Response:
         allow(site, request, "models", token)
         entry = students.rollback(site.open().lake, recipe, f"{why} ({site.access.name(request)})")
         site.access.record(request, "rollback", {"recipe": recipe, "student": entry.version, "why": why})
-        return back(request, "/models", f"Student {entry.version} is in use again.")
+        return back(site, request, "/models", f"Student {entry.version} is in use again.")
 
     app.add_api_route("/models", models)
     app.add_api_route("/models/{version}/loss.svg", curve)

@@ -62,7 +62,7 @@ def add(app: FastAPI, site: Site) -> None:
         allow(site, request, "release", token)
         run = site.access.start(request, "release", ALL_KEYS, {})
         site.access.record(request, "start", {"dag": "release", "run": run})
-        return back(request, "/releases", f"Airflow has started {run}. It asks for approval before it publishes.")
+        return back(site, request, "/releases", f"Airflow has started {run}. It asks for approval before it publishes.")
 
     app.add_api_route("/releases", releases)
     app.add_api_route("/releases/start", start, methods=["POST"])

@@ -131,7 +131,9 @@ def add(app: FastAPI, site: Site) -> None:
             wanted |= {"sha256": [image["sha256"]]} if image.get("sha256") else {}
         run = site.access.start(request, "takedown", "", {"list": tombstones.put_request(lake, wanted)})
         site.access.record(request, "takedown", {"key": key, "run": run})  # not the uid: the log outlives the row
-        return back(request, f"/rows/{quote(key)}/{uid}", f"Airflow has started {run}. The row is gone when it ends.")
+        return back(
+            site, request, f"/rows/{quote(key)}/{uid}", f"Airflow has started {run}. The row is gone when it ends."
+        )
 
     app.add_api_route("/rows/{key}/{uid}", row)
     for name, route in {"verdicts": judge, "edit": edit, "report": report, "takedown": take_down}.items():
@@ -142,7 +144,7 @@ def _store(site: Site, request: Request, key: str, found: Sequence[Review], said
     reviews.add(site.open().lake, key, found)
     uid, kinds = request.path_params["uid"], sorted({one.kind for one in found})
     site.access.record(request, "review", {"key": key, "uid": uid, "kinds": kinds, "number": len(found)})
-    return back(request, f"/rows/{quote(key)}/{uid}", said)
+    return back(site, request, f"/rows/{quote(key)}/{uid}", said)
 
 
 def _require(opened: Opened, key: str, uid: str, side: str, of: str) -> str:

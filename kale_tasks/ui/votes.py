@@ -80,7 +80,7 @@ def add(app: FastAPI, site: Site) -> None:
         one = Review(given.uid, given.key, PREFERENCE, by, **names, value=value, of=given.of)
         reviews.add(opened.lake, given.key, [one])
         site.access.record(request, "vote", {"key": given.key, "uid": given.uid, "pair": given.pair})
-        return back(request, f"/votes?key={quote(given.key)}&pair={quote(given.pair)}", "Stored.")
+        return back(site, request, f"/votes?key={quote(given.key)}&pair={quote(given.pair)}", "Stored.")
 
     app.add_api_route("/votes", ask)
     app.add_api_route("/votes", vote, methods=["POST"])
