@@ -52,6 +52,7 @@ docs: env  ## The documents as a site, in site/; a broken link is an error
 pictures: env  ## Screenshots and terminal recordings of the documents, from real runs
 	@scripts/system test
 	@.venv/bin/python scripts/pictures
+	@.venv/bin/python scripts/page_pictures
 
 up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 	@.venv/bin/kale up $(ARGS)

@@ -6,7 +6,7 @@ Started by a person with a form, or from the page of canaries, which compares bo
 from airflow.sdk import DAG
 
 from kale_tasks.airflow.command_operator import CommandOperator
-from kale_tasks.airflow.dag_parts import dag_arguments, dag_id
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, heavy_task
 from kale_tasks.airflow.forms import canary_form
 
 with DAG(
@@ -31,5 +31,6 @@ with DAG(
             "{{ '--recipe=' ~ params['recipe'] if params['action'] == 'start' and params['recipe'] else '--json' }}",
         ],
         key=None,
+        **heavy_task("gpu"),
         overrides={"caption.engine": "{{ params['engine'] or '' if params['action'] == 'start' else '' }}"},
     )

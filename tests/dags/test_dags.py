@@ -88,6 +88,7 @@ def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
         ("gpu", "fused.work"),
         ("gpu", "distill"),
         ("gpu", "student.work"),
+        ("gpu", "canary"),
         ("spark", "ingest"),
         ("fetch", "images.work"),
     }
@@ -95,14 +96,14 @@ def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
 
 def test_what_is_made_of_all_keys_has_one_active_run_and_a_waiting_key_holds_up_no_other(dags: dict[str, Any]) -> None:
     one = {name for name, dag in dags.items() if dag.max_active_runs == 1}
-    assert one == {"kale_distill", "kale_release", "kale_maintenance", "kale_takedown"}
+    assert one == {"kale_distill", "kale_release", "kale_maintenance", "kale_takedown", "kale_canary"}
     assert dags["kale_ingest"].max_active_runs == 64
     assert dags["kale_ingest"].get_task("landing").pool == "default_pool"  # the pool of one slot is for the step alone
 
 
 def test_the_key_is_the_first_field_of_a_form(dags: dict[str, Any]) -> None:
     asked = {name: list(dag.params) for name, dag in dags.items() if dag.params}
-    keyed = {"kale_ingest", "kale_images", "kale_stage1", "kale_stage2"}
+    keyed = {"kale_ingest", "kale_images", "kale_stage1", "kale_stage2", "kale_canary"}
     assert {name for name, fields in asked.items() if fields[0] == "key"} == keyed
     assert asked["kale_takedown"] == ["list", "end"]
 

@@ -22,7 +22,7 @@ HOSTILE = {
     "long": "w" * (1 << 20),
 }
 HTML = {"Accept": "text/html"}
-ALL = ("review", "report", "takedown", "models", "ingest", "images", "captions", "student", "release")
+ALL = ("review", "report", "takedown", "models", "ingest", "images", "captions", "student", "release", "canary")
 
 
 @pytest.fixture(scope="module")

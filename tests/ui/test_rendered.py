@@ -22,7 +22,10 @@ from tests.ui.rendered import ALL, HOSTILE, HTML, KEY, OTHER, client, form_of, l
 __all__ = ["client", "lake", "person"]
 
 
-PAGES = ["/", "/captions", f"/captions?key={KEY}", f"/keys/{KEY}", "/votes", "/reports"]
+PAGES = [
+    "/", "/captions", f"/captions?key={KEY}", f"/keys/{KEY}", "/votes", "/quality", "/models", "/releases", "/canary",
+    "/try", "/reports",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES)
