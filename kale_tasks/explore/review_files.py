@@ -20,7 +20,8 @@ from kale_tasks.text.sentences import sentences
 VERDICTS = ("right", "wrong", "unsure")
 _SENTENCES = 40  # of a caption
 _EDIT = "edit"
-_CSV = ("uid", "key", "side", "of", "sentence", "text", "value", "edit")
+_NAMES = ("uid", "key", "side", "of")
+_CSV = (*_NAMES, "sentence", "text", "value", "edit")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _no_formula(text: str) -> str:
 
 def _of_argilla(text: str, by: str) -> Iterator[Review]:
     for record in _json_lines(text):
-        name = record["metadata"]
+        name = {known: record["metadata"][known] for known in _NAMES}
         for question, answers in (record.get("responses") or {}).items():
             for answer in answers:
                 who = str(answer.get("user_id") or by)
@@ -120,17 +121,21 @@ def _of_argilla(text: str, by: str) -> Iterator[Review]:
 
 def _of_label_studio(text: str, by: str) -> Iterator[Review]:
     for task in json.loads(text):
+        name = {known: task["data"][known] for known in _NAMES}
         for annotation in task.get("annotations") or ():
             who = annotation.get("completed_by")
-            name = who.get("email") if isinstance(who, dict) else who
+            person = who.get("email") if isinstance(who, dict) else who
             for result in annotation.get("result") or ():
                 value = result["value"].get("choices") or result["value"].get("text") or [""]
                 said = value[0] if isinstance(value, list) else value
-                yield from _judged(task["data"], result["from_name"], said, str(name or by), "label-studio")
+                yield from _judged(name, result["from_name"], said, str(person or by), "label-studio")
 
 
 def _of_csv(text: str, by: str) -> Iterator[Review]:
-    for row in csv.DictReader(io.StringIO(text)):
+    rows = csv.DictReader(io.StringIO(text))
+    if lacking := set(_CSV) - set(rows.fieldnames or ()):
+        raise ValueError(f"no column {', '.join(sorted(lacking))}")
+    for row in rows:
         yield from _judged(row, f"sentence_{row['sentence']}", row["value"], by, "csv")
         yield from _judged(row, _EDIT, row["edit"], by, "csv")
 

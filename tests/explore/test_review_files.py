@@ -34,6 +34,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @pytest.fixture(autouse=True)
 def _environment(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KALE_WAREHOUSE", lake.settings.warehouse)
+    monkeypatch.setenv("KALE_CAPTION__RECIPE", "kale")
 
 
 def _fill_csv(text: str) -> str:

@@ -51,7 +51,7 @@ def test_a_vote_on_texts_that_have_changed_is_not_stored(client: TestClient, lak
 
 
 def test_verdicts_and_an_edit_are_stored_and_shown(client: TestClient, lake: Lake) -> None:
-    uid = uid_of(lake, 22)
+    uid = uid_of(lake, 15)
     path = f"/rows/{KEY}/{uid}"
     form = form_of(client.get(path).text, f"{path}/verdicts")
     assert client.post(f"{path}/verdicts", data={**form, "verdict": ["right", "wrong"]}).status_code == 303
@@ -65,7 +65,7 @@ def test_verdicts_and_an_edit_are_stored_and_shown(client: TestClient, lake: Lak
 def test_a_takedown_starts_the_dag_with_a_list_that_is_in_no_log(
     client: TestClient, lake: Lake, person: Person
 ) -> None:
-    uid = uid_of(lake, 23)
+    uid = uid_of(lake, 16)
     path = f"/rows/{KEY}/{uid}"
     form = form_of(client.get(path).text, f"{path}/takedown")
     assert client.post(f"{path}/takedown", data={**form, "copies": "1"}).status_code == 303
