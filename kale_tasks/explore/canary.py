@@ -108,13 +108,14 @@ def compare(lake: Lake, canary: Canary) -> Comparison:
     """Compare the captions of a canary with those that the key has, by recipe."""
     preview = PreviewLake(lake, canary.name)
     made = _captions(preview, canary.key, recipe_name(canary.recipe))
-    looked = lake.arrow("images", canary.key, ["uid"]).sort_by("uid").slice(0, canary.rows)["uid"].to_pylist()
-    present = _captions(lake, canary.key, canary.present, looked)
+    images = lake.arrow("images", canary.key, ["uid"]).sort_by("uid").slice(0, canary.rows)
+    present = _captions(lake, canary.key, canary.present, images["uid"].to_pylist())
     with duckdb.connect() as connection:
         connection.register("present", present)
         connection.register("canary", made)
         sides = {row.pop("side"): row for row in connection.sql(sql("reports/canary")).to_arrow_table().to_pylist()}
-        examples = connection.execute(sql("reports/canary_examples"), {"rows": _EXAMPLES}).to_arrow_table().to_pylist()
+        shown = connection.sql(sql("reports/canary_examples"), params={"rows": _EXAMPLES})
+        examples = shown.to_arrow_table().to_pylist()
     names = dict.fromkeys(name for side in sides.values() for name in side)
     figures = {name: [sides.get(side, {}).get(name) for side in ("present", "canary")] for name in names}
     one, other = set(present["uid"].to_pylist()), set(made["uid"].to_pylist())
@@ -158,7 +159,7 @@ def _read(preview: PreviewLake) -> Canary | None:
 def _captions(lake: Lake, key: str, recipe: str, uids: Sequence[str] | None = None) -> pa.Table:
     if "captions" not in lake.tables() or uids == []:
         return pa.table({name: [] for name in _COLUMNS})
-    where = In("uid", set(uids)) if uids else None
+    where = In(term="uid", literals=set(uids)) if uids else None
     return lake.arrow("captions", key, _COLUMNS, where, {"recipe": recipe, "stage": 1})
 
 

@@ -215,7 +215,9 @@ def _texts(lake: Lake, key: str, uids: set[str]) -> dict[tuple[str, str], str]:
         return {}
     from pyiceberg.expressions import In
 
-    rows = lake.arrow("captions", key, ["uid", "recipe", "stage", "caption", "dense_caption"], In("uid", uids))
+    rows = lake.arrow(
+        "captions", key, ["uid", "recipe", "stage", "caption", "dense_caption"], In(term="uid", literals=uids)
+    )
     found = {}
     for row in rows.to_pylist():
         side = f"{row['recipe']}/{row['stage']}"

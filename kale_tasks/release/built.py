@@ -117,7 +117,7 @@ def read_version(lake: Lake, version: str) -> Built:
 
 
 def _read(lake: Lake, key: str, version: str, inputs: Mapping[str, str]) -> Built | None:
-    rows = lake.arrow("releases", key, where=EqualTo("version", version)).to_pylist()
+    rows = lake.arrow("releases", key, where=EqualTo(term="version", value=version)).to_pylist()
     files = {row["name"]: ReleaseFile.of_row(row) for row in rows}
     ordered = [files[name] for name in sorted(files)]
     checks = list(_checks(lake, inputs))

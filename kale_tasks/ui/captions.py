@@ -122,7 +122,7 @@ def add(app: FastAPI, site: Site) -> None:
 def _partitions(opened: Opened, wanted: Wanted) -> list[Partition]:
     if "captions" not in opened.lake.tables():
         return []
-    slice_ = {"recipe": wanted.recipe} if wanted.recipe else {}
+    slice_: dict[str, str | int] = {"recipe": wanted.recipe} if wanted.recipe else {}
     slice_ |= {"stage": int(wanted.stage)} if wanted.stage else {}
     known = opened.lake.partitions("captions")
     return [p for p in known if p.key == wanted.key and p.within(slice_)]
@@ -189,8 +189,8 @@ def _name(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _line(row: Mapping[str, Any]) -> Line:
-    texts = {name: row[name] or "" for name in ("alt_text", "dense_caption", "caption")}
-    place = {name: row[name] for name in ("uid", "key", "recipe", "stage")}
+    texts: dict[str, Any] = {name: row[name] or "" for name in ("alt_text", "dense_caption", "caption")}
+    place: dict[str, Any] = {name: row[name] for name in ("uid", "key", "recipe", "stage")}
     return Line(
         **place, **texts, length=row["length"] or 0, invented=row["facts_invented"] or 0, flags=row["flags"] or ()
     )

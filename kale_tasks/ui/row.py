@@ -136,8 +136,10 @@ def add(app: FastAPI, site: Site) -> None:
         )
 
     app.add_api_route("/rows/{key}/{uid}", row)
-    for name, route in {"verdicts": judge, "edit": edit, "report": report, "takedown": take_down}.items():
-        app.add_api_route(f"/rows/{{key}}/{{uid}}/{name}", route, methods=["POST"])
+    app.add_api_route("/rows/{key}/{uid}/verdicts", judge, methods=["POST"])
+    app.add_api_route("/rows/{key}/{uid}/edit", edit, methods=["POST"])
+    app.add_api_route("/rows/{key}/{uid}/report", report, methods=["POST"])
+    app.add_api_route("/rows/{key}/{uid}/takedown", take_down, methods=["POST"])
 
 
 def _store(site: Site, request: Request, key: str, found: Sequence[Review], said: str) -> Response:

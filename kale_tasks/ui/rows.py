@@ -32,7 +32,11 @@ class Rows:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        config = {"memory_limit": _MEMORY, "threads": _THREADS, "autoinstall_known_extensions": False}
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": _MEMORY,
+            "threads": _THREADS,
+            "autoinstall_known_extensions": False,
+        }
         self._duckdb = duckdb.connect(config=config)
         self._turn = BoundedSemaphore(_AT_ONCE)
         self._columns = lru_cache(maxsize=4096)(self._read_columns)
@@ -43,7 +47,8 @@ class Rows:
         if table not in self._lake.tables():
             return ()
         version = self._lake.table(table).metadata_location
-        return self._files(version, table, key, tuple((slice_ or {}).items()))
+        found: tuple[DataFile, ...] = self._files(version, table, key, tuple((slice_ or {}).items()))
+        return found
 
     def ask(
         self,

@@ -76,7 +76,7 @@ def add(app: FastAPI, site: Site) -> None:
             raise HTTPException(409, "The texts have changed since they were shown. Nothing was stored; vote again.")
         swapped = _swapped(opened, by, given.uid, sides)
         value = TIE if given.choice == "tie" else SIDE if (given.choice == "first") != swapped else AGAINST
-        names = {"side": sides[0].name, "against": sides[1].name}
+        names: dict[str, Any] = {"side": sides[0].name, "against": sides[1].name}
         one = Review(given.uid, given.key, PREFERENCE, by, **names, value=value, of=given.of)
         reviews.add(opened.lake, given.key, [one])
         site.access.record(request, "vote", {"key": given.key, "uid": given.uid, "pair": given.pair})
