@@ -83,7 +83,7 @@ class Anybody(Access):
 
 
 def fill(settings: Settings, rows: int) -> None:
-    """Commit a key of so many captions, with their pairs and images."""
+    """Commit a key of that many captions, with their pairs and images."""
     lake = Lake(settings)
     names = {"pairs": {}, "images": {}, "captions": {"recipe": RECIPE, "stage": 1}}
     for table, slice_ in names.items():

@@ -1,9 +1,33 @@
-"""Registers with Airflow: the KALE pages, as an entry in the navigation and a tab on each Dag run, and the listener."""
+"""Registers with Airflow: the KALE pages, as an entry in the navigation and a tab on each Dag run, and the listener.
+
+Every Airflow process imports this file, so pages are imported when one is opened.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from kale_tasks.airflow import listener
-from kale_tasks.ui import Pages
+
+_App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Pages:
+    """ASGI application that is made at its first request."""
+
+    def __init__(self) -> None:
+        self._app: _App | None = None
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Answer one request."""
+        if self._app is None:
+            from kale_tasks.ui.airflow_access import AirflowAccess
+            from kale_tasks.ui.app import make_app
+            from kale_tasks.ui.site import Site
+
+            self._app = make_app(Site(_environment, AirflowAccess()))
+        await self._app(scope, receive, send)
 
 
 def _environment() -> dict[str, str]:
@@ -19,7 +43,7 @@ class KalePlugin(AirflowPlugin):
 
     name = "kale"
     listeners = [listener]  # noqa: RUF012 - Airflow's own form
-    fastapi_apps = [{"app": Pages(_environment), "url_prefix": "/kale", "name": "KALE"}]  # noqa: RUF012 - Airflow's own form
+    fastapi_apps = [{"app": Pages(), "url_prefix": "/kale", "name": "KALE"}]  # noqa: RUF012 - Airflow's own form
     external_views = [  # noqa: RUF012
         {"name": "KALE", "href": "/kale/", "destination": "nav", "url_route": "kale", "nav_top_level": True},
         {

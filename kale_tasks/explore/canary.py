@@ -24,7 +24,7 @@ from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 
 _FILE = "canary.json"
-_LEAST = 20  # rows: of fewer no share can be told
+_LEAST = 20  # rows: a share of fewer says nothing
 _COLUMNS = [
     "uid", "alt_text", "dense_caption", "caption", "flags", "tokens_out", "finish_reason",
     "facts", "facts_from_alt", "facts_invented",
