@@ -158,6 +158,7 @@ def describe_model(settings: Caption, task: Task, folder: str, more: Mapping[str
         "context": task.context,
         "max_tokens": task.sampling.max_tokens,
         "top_p": task.sampling.top_p,
+        "confidence": task.confidence,
         "sees": task.image_tokens > 0,
         "arguments": {**settings.vllm, **task.vllm, **(more or {})},
         "template": template_arguments(task),

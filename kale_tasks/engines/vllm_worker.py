@@ -127,8 +127,10 @@ class Worker:
                 continue
             request, said = self.inside.pop(output.request_id), output.outputs[0]
             text = self.thought + self.decode(said.token_ids)
-            known = {"tokens_in": request["tokens"], "tokens_out": len(said.token_ids), "finish": said.finish_reason}
-            self.answer(request, text=text, **known)
+            tokens = len(said.token_ids)
+            known = {"tokens_in": request["tokens"], "tokens_out": tokens, "finish": said.finish_reason}
+            sure = said.cumulative_logprob / tokens if self.model["confidence"] and tokens else None
+            self.answer(request, text=text, confidence=sure, **known)
         self.abandon_late()
 
     def abandon_late(self) -> None:
@@ -192,6 +194,7 @@ class Worker:
             seed=request["seed"],
             max_tokens=self.model["max_tokens"],
             stop_token_ids=self.ends,
+            logprobs=0 if self.model["confidence"] else None,  # those of the chosen tokens, and of no others
             detokenize=False,  # the finished text is decoded at once
             output_kind=RequestOutputKind.FINAL_ONLY,
         )

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ TASK: Task = RECIPE.task("dense").model_copy(
 )
 
 
-def engine(kind: str, folder: Path, *sets: str, endpoints: Sequence[str] = ()) -> Engine:
+def engine(kind: str, folder: Path, *sets: str, endpoints: Sequence[str] = (), task: Task = TASK) -> Engine:
     fixed = [f"caption.engine={kind}", "caption.device=cpu", "caption.batch=4", f"caption.vllm_python={VLLM}"]
-    return open_engine(settings_of([*fixed, *sets]).caption, Model("tiny@0", TASK, lambda: folder, endpoints))
+    return open_engine(settings_of([*fixed, *sets]).caption, Model("tiny@0", task, lambda: folder, endpoints))
 
 
 def answers(running: Engine, requests: Sequence[Request]) -> dict[int, Answer]:
@@ -107,6 +108,21 @@ def test_vllm_gives_the_same_tokens_also_after_its_process_died(models: Path, pl
         outcome = answers(running, bad)
     assert (outcome[90].reason, outcome[91].reason) == ("image_broken", "too_long")
     assert (outcome[0], outcome[1]) == (plain[0], plain[1])
+
+
+def test_vllm_is_as_sure_of_its_answers_as_transformers(models: Path, plain: dict[int, Answer]) -> None:
+    found, task = {}, TASK.model_copy(update={"confidence": True})
+    for kind in ("transformers", "vllm"):
+        with engine(kind, models / "sees", task=task) as running:
+            running.start()
+            found[kind] = answers(running, [*requests(8), Request(90, requests(1)[0].messages, b"no image")])
+    for id in range(8):
+        one, other = (found[kind][id] for kind in found)
+        assert one.confidence is not None and one.confidence < -0.01
+        assert other.confidence == pytest.approx(one.confidence, abs=1e-3)
+        assert replace(one, confidence=None) == replace(other, confidence=None) == plain[id]
+    assert len({round(found["vllm"][id].confidence or 0, 3) for id in range(8)}) > 4
+    assert found["vllm"][90].confidence is None
 
 
 def test_the_transformers_engine_gives_a_reason_for_each_failure(models: Path, plain: dict[int, Answer]) -> None:
