@@ -34,7 +34,7 @@ from kale_tasks.settings import Settings
 
 _IMAGE = ["uid", "status", "split", "phash", "flags"]
 _HASHED_ALIKE = "near_duplicate"  # flag of images whose perceptual hash is near that of an earlier one
-_INDEX_PARTS = 64  # parts whose index entries go to one file
+_INDEX_PARTS = 16  # parts whose index entries are made at once
 
 
 class SelectStep(PassStep):

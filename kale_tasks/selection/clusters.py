@@ -13,6 +13,7 @@ Longs = npt.NDArray[np.int64]
 NEAREST = pa.schema({"cluster": pa.int32(), "closeness": pa.int32()})
 SAMPLE_ROWS = 16_384  # most rows that centres are made of: 80 MB of vectors of 1,280 numbers
 _ROUNDS = 12
+_ROWS = 4096  # compared with all centres at once
 
 
 def centres(sample: Floats, count: int) -> Floats:
@@ -37,9 +38,12 @@ def centres(sample: Floats, count: int) -> Floats:
 
 def nearest(rows: Floats, found: Floats) -> tuple[Longs, Longs]:
     """Return for each row its cluster, the first of the nearest centres, and the product with that centre."""
-    products = rows @ found.T
-    cluster = products.argmax(1)
-    return cluster, products[np.arange(len(rows)), cluster].astype(np.int64)
+    cluster, closeness = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for at in range(0, len(rows), _ROWS):
+        products = rows[at : at + _ROWS] @ found.T
+        cluster[at : at + _ROWS] = products.argmax(1)
+        closeness[at : at + _ROWS] = products.max(1)
+    return cluster, closeness
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ NONE = -1
 FOUND = pa.schema({"copy_of": pa.int64(), "evaluation": pa.bool_()})
 _HEAD = 64  # dimensions in which pairs are compared first
 _SLACK = STEPS * STEPS // 1000  # more than what float32 loses in a product
-_ROWS = 2048
+_ROWS = 1024  # compared at once: 32 MB of products with the 8,192 rows of a block
 _DENSE = 1 / 64  # of all pairs: from here on the product of all costs less than those of single pairs
-_PAIRS = 1 << 14
+_PAIRS = 1 << 12  # 20 MB of vectors on either side
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Basis:
     def heads(self, vectors: Floats) -> Floats:
         """The parts of vectors in these directions, and the length of the rest."""
         parts = vectors @ self.directions
-        rest = (vectors * vectors).sum(1) - (parts * parts).sum(1)
+        rest = _squares(vectors) - _squares(parts)
         return np.concatenate([parts, np.sqrt(np.maximum(rest, 0))[:, None]], 1)
 
 
@@ -61,34 +61,39 @@ class CopySearch:
         for earlier in range(block + 1 if self.copies else 0):
             others = rows if earlier == block else self.vectors.read(earlier)
             left = np.flatnonzero(found == NONE)
-            here = first_copies(rows[left], others, self.least, self.basis, left if earlier == block else None)
+            here = first_copies(rows, others, self.least, self.basis, left, inside=earlier == block)
             found[left] = np.where(here == NONE, NONE, here + start)
             start += len(others)
         evaluation = np.zeros(len(rows), bool) if known is None else known != NONE
         return pa.table([pa.array(found), pa.array(evaluation)], schema=FOUND)
 
 
-def first_copies(rows: Floats, others: Floats, least: int, basis: Basis, places: Longs | None = None) -> Longs:
-    """Return for each row the first of the others with at least this product, or NONE.
+def first_copies(
+    rows: Floats, others: Floats, least: int, basis: Basis, some: Longs | None = None, *, inside: bool = False
+) -> Longs:
+    """Return for each row, or for some of them, the first of the others with at least this product, or NONE.
 
-    With `places`, rows are some of the others, at these places, and only others before them count.
+    With `inside`, the others are the rows themselves, and only those before a row count.
     """
-    found, heads = np.full(len(rows), NONE), basis.heads(others).T
-    for at in range(0, len(rows), _ROWS):
-        some = rows[at : at + _ROWS]
-        possible = basis.heads(some) @ heads >= least - _SLACK
-        if places is not None:
-            possible &= np.arange(len(others)) < places[at : at + _ROWS, None]
-        one, other = _with_product(some, others, possible, least)
+    some = np.arange(len(rows)) if some is None else some
+    found, heads = np.full(len(some), NONE), basis.heads(others).T
+    for at in range(0, len(some), _ROWS):
+        here = some[at : at + _ROWS]
+        tile = rows[here]
+        possible = basis.heads(tile) @ heads >= least - _SLACK
+        if inside:
+            possible &= np.arange(len(others)) < here[:, None]
+        one, other = _with_product(tile, others, possible, least)
         hits, first = np.unique(one, return_index=True)  # pairs are in the order of rows, then of others
         found[at + hits] = other[first]
     return found
 
 
 def _with_product(rows: Floats, others: Floats, possible: npt.NDArray[np.bool_], least: int) -> tuple[Longs, Longs]:
+    if dense := np.count_nonzero(possible) > _DENSE * possible.size:
+        possible &= rows @ others.T >= least
     one, other = np.nonzero(possible)
-    if len(one) > _DENSE * possible.size:
-        one, other = np.nonzero(possible & (rows @ others.T >= least))
+    if dense:
         return one, other
     near = [
         np.einsum("ij,ij->i", rows[one[at : at + _PAIRS]], others[other[at : at + _PAIRS]]) >= least
@@ -96,3 +101,8 @@ def _with_product(rows: Floats, others: Floats, possible: npt.NDArray[np.bool_],
     ]
     kept = np.concatenate([np.zeros(0, bool), *near])
     return one[kept], other[kept]
+
+
+def _squares(vectors: Floats) -> Floats:
+    """The square of the length of each vector."""
+    return np.asarray(np.einsum("ij,ij->i", vectors, vectors))

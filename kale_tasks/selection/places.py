@@ -19,6 +19,7 @@ Longs = npt.NDArray[np.int64]
 LOOK, PHASH = "look", "phash"
 SKETCH_BITS = 128
 _SEED = 20_261_130
+_ROWS = 1024  # whose products with all codewords are held at once: 12 MB
 _BANDS, _GROUPS, _WORDS = 16, 3, 64  # in each group a word and its opposite: 128 codewords
 _HASH_BANDS, _HASH_BITS = 4, 16
 _SPREAD = np.array(0x9E3779B97F4A7C15, np.uint64).view(np.int64)  # so that hashes are all over the 64 bits
@@ -27,7 +28,8 @@ ENTRIES = pa.schema([LOOK_INDEX.arrow.field(n) for n in ("kind", "hash", "sketch
 
 def entries(vectors: Floats, phashes: Longs) -> tuple[pa.Table, Longs]:
     """Return the index entries of some rows, and the number of the row of each."""
-    looks, plain = _looks(vectors), _plain(phashes)
+    tiles = [_looks(vectors[at : at + _ROWS]) for at in range(0, len(vectors), _ROWS)]
+    looks, plain = np.concatenate([np.zeros((0, _BANDS), np.int64), *tiles]), _plain(phashes)
     rows = np.concatenate([np.repeat(np.arange(len(vectors)), _BANDS), np.repeat(np.arange(len(phashes)), _HASH_BANDS)])
     kinds = np.repeat([LOOK, PHASH], [len(vectors) * _BANDS, len(phashes) * _HASH_BANDS])
     first, second = _sketches(vectors)

@@ -1,5 +1,6 @@
 """Vectors for tests: clusters with planted copies, stored as a pass stores them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +35,24 @@ def with_copies(vectors: Floats, copies: int, seed: int, noise: float = 0.2) -> 
     return made, later.tolist()
 
 
-def stored(folder: Path, vectors: Floats, part_rows: int = 500, block_rows: int = 8192) -> Vectors:
-    """Write part files of the table `texts` with these vectors."""
-    storage, files = FolderStorage(str(folder)), []
+def texts(vectors: Floats, part_rows: int = 500) -> Iterator[pa.Table]:
+    """The rows of `texts` with these vectors, part by part."""
     schema = TABLES["texts"].selected(["uid", "vector"])
-    for number, start in enumerate(range(0, len(vectors), part_rows)):
+    for start in range(0, len(vectors), part_rows):
         some = in_steps(vectors[start : start + part_rows])
         uids = [f"{start + at:032x}" for at in range(len(some))]
-        path = f"part-{number:05d}.parquet"
         column = pa.ListArray.from_arrays(np.arange(len(some) + 1, dtype=np.int32) * some.shape[1], some.ravel())
-        pq.write_table(
-            pa.table([uids, column.cast(schema.field("vector").type)], schema), folder / path, compression="zstd"
-        )
-        files.append((path, len(some)))
-    return Vectors(storage, tuple(files), block_rows)
+        yield pa.table([uids, column.cast(schema.field("vector").type)], schema)
+
+
+def stored(folder: Path, vectors: Floats, part_rows: int = 500, block_rows: int = 8192) -> Vectors:
+    """Write part files of the table `texts` with these vectors."""
+    files = []
+    for number, part in enumerate(texts(vectors, part_rows)):
+        path = f"part-{number:05d}.parquet"
+        pq.write_table(part, folder / path, compression="zstd")
+        files.append((path, part.num_rows))
+    return Vectors(FolderStorage(str(folder)), tuple(files), block_rows)
 
 
 def known(rows: int) -> Known:

@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.runner.meter import peak_mb
 from kale_tasks.selection.choose import COPY, Wanted, choose
 from kale_tasks.selection.engine import open_engine
 from kale_tasks.selection.vectors import Vectors, product
@@ -29,5 +30,5 @@ if __name__ == "__main__":
         "cover": found.cover,
         "cpu_seconds": round(time.process_time() - began[0] + of_children.ru_utime, 1),
         "seconds": round(time.perf_counter() - began[1], 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        "peak_mb": round(peak_mb()),
     }))  # fmt: skip
