@@ -5,23 +5,23 @@ on them: captions of the key, of whatever recipe, a planned run, or other texts 
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.commit import Moved, discard
+from kale_tasks.lake.freshness import texts_by_key, with_sources
 from kale_tasks.lake.holds import read_hold
 from kale_tasks.lake.index import LOOKS
 from kale_tasks.lake.maintain import WITHDRAWN
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.tables import Committed, Lake
+from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.files import recipes_of
 from kale_tasks.runner.verbs import read_plan
 from kale_tasks.settings import Settings
 
 _LOG = logging.getLogger(__name__)
-_Texts = dict[str, Committed]  # the passes of a key, by id
 
 
 def retire(lake: Lake, settings: Settings, grace: timedelta, *, dry_run: bool = False) -> list[Partition]:
@@ -40,34 +40,16 @@ def _unused(lake: Lake, wanted: Iterable[str], grace: timedelta) -> Iterator[tup
     if not {"texts", "captions"} <= set(lake.tables()):
         return
     captions = lake.partitions("captions")
-    for key, texts in _by_key(lake).items():
+    for key, texts in texts_by_key(lake).items():
         if texts.keys() <= set(wanted):
             continue
         made = [committed for partition, committed in captions.items() if partition.key == key]
         named = [*wanted, *(name for one in made for name in one.inputs), *_planned(lake, key)]
-        kept = _with_sources(named, texts)
+        kept = with_sources(named, texts)
         before = datetime.now(UTC) - grace
         # What replaced them was committed last: their time begins then.
         if all(datetime.fromisoformat(one.at) < before for one in (*made, *texts.values())):
             yield from ((key, name) for name in texts.keys() - kept)
-
-
-def _by_key(lake: Lake) -> dict[str, _Texts]:
-    found: dict[str, _Texts] = {}
-    for partition, committed in lake.partitions("texts").items():
-        found.setdefault(partition.key, {})[str(partition.columns["pass"])] = committed
-    return found
-
-
-def _with_sources(named: Iterable[str], texts: Mapping[str, Committed]) -> set[str]:
-    """The named passes of a key, and all that these were made of."""
-    kept, left = set[str](), [name for name in named if name in texts]
-    while left:
-        name = left.pop()
-        if name not in kept:
-            kept.add(name)
-            left += [source for source in texts[name].inputs if source in texts]
-    return kept
 
 
 def _planned(lake: Lake, key: str) -> Iterator[str]:

@@ -28,12 +28,14 @@ def jpeg(image: Image.Image, quality: int = 95) -> bytes:
 
 
 def recipe(folder: Path, name: str, *passes: Mapping[str, Any]) -> str:
-    """Save a recipe with these passes, and one that describes the rows which the last of them chose."""
+    """Save a recipe with these passes, and unless one of them is `dense`, one that describes what the last chose."""
     seen = {"model": "sample:teacher", "dtype": "float32", "context": 1024, "image_tokens": 64}
     among = {"among": passes[-1]["name"]} if "select" in passes[-1] else {}
     dense = {"name": "dense", "ask": "vlm", "image": True, "user": "Describe the image.", **among, **_CALL}
+    asks = all(one["name"] != "dense" for one in passes)
     made = {
-        "about": name, "models": {"vlm": seen}, "passes": [*passes, dense], "caption": "dense",
+        "about": name, "models": {"vlm": seen} if asks else {}, "passes": [*passes, *([dense] if asks else [])],
+        "caption": "dense",
         "student": {
             "dtype": "float32", "context": 1024, "image_tokens": 64, "prompt": "sample:student",
             "sampling": {"max_tokens": 9}, "lessons": [{"weight": 1, "answer": "dense"}],

@@ -11,6 +11,7 @@ import pytest
 from kale_tasks.captions.steps import find_spec
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.marks import marks
+from kale_tasks.pending import pending_work
 from kale_tasks.progress import Silent
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
@@ -86,7 +87,8 @@ def test_a_copy_belongs_to_the_earlier_key_whatever_the_order(
         folder = tmp_path / order[0]
         folder.mkdir()
         lab = PictureLab(folder)
-        path = recipe(folder, "new", LOOK, {"name": "chosen", "select": "look", "copies": "drop", "earlier": True})
+        chosen = {"name": "chosen", "select": "look", "copies": "drop", "earlier": True}
+        path = recipe(folder, "new", LOOK, chosen, {"name": "dense", "pick": ["alt"], "join": " ", "among": "chosen"})
         for key in KEYS:
             lab.land(
                 key,
@@ -95,16 +97,26 @@ def test_a_copy_belongs_to_the_earlier_key_whatever_the_order(
                 else copies | {"another": jpeg(decoded(400)["explore_world_animals/koala.webp"])},
             )
         for key in order:
-            lab.run(path, key, ("look", "chosen"))
+            lab.run(path, key, ("look", "chosen", "dense", "fuse"))
         step = find_spec("chosen", lab.settings.with_values({"caption": {"recipe": path}})).load()
         if order != KEYS:
             assert [mark.name.split("-")[0] for mark in marks(lab.lake.storage, step.partition(SECOND))] == ["after"]
+            assert lacking(lab, path) == [SECOND]
         made = lab.run(path, SECOND, ("chosen",))["chosen"]
+        assert lacking(lab, path) == ([SECOND] if order != KEYS else [])  # the texts of what was chosen before
+        lab.run(path, SECOND, ("dense", "fuse"))
+        assert lacking(lab, path) == []
         kept[order] = {key: sorted(lab.texts(path, key, "chosen")) for key in KEYS}
         assert made.dropped.get("earlier_copy", 0) >= 8  # the bits of a sketch are fewer than those of a vector
         assert not marks(lab.lake.storage, step.partition(SECOND))
     assert kept[KEYS] == kept[KEYS[::-1]]
     assert kept[KEYS][FIRST] == sorted(pictures) and "another" in kept[KEYS][SECOND]
+
+
+def lacking(lab: PictureLab, path: str) -> list[str]:
+    """The keys that lack captions of a recipe."""
+    found = pending_work(lab.lake, lab.settings.with_values({"caption": {"recipe": path}}))
+    return list(found["recipes"]["new"]["stage1"])
 
 
 def test_evaluation_images_and_their_copies_are_dropped(
