@@ -78,7 +78,9 @@ class EncoderScorer(_Encoder, Scorer):
         for is_text, encode in encoders.items():
             places = [at for at, (source, _) in enumerate(pairs) if isinstance(source, str) == is_text]
             if places:
-                sources = encode([pairs[at][0] for at in places])
+                shown = {id(pairs[at][0]): pairs[at][0] for at in places}  # several texts may be rated for one image
+                rows = dict(zip(shown, range(len(shown)), strict=True))
+                sources = encode(list(shown.values()))[[rows[id(pairs[at][0])] for at in places]]
                 texts = encoder.texts([pairs[at][1] for at in places])
                 for at, cosine in zip(places, (sources * texts).sum(1).tolist(), strict=True):
                     cosines[at] = float(cosine)

@@ -47,8 +47,11 @@ class LabelScorer(Loaded[Models], Scorer):
         eyes, words, names = self.loaded
         sources = np.zeros((len(pairs), names.shape[1]), np.float32)
         images = {at: source for at, (source, _) in enumerate(pairs) if not isinstance(source, str)}
+        seen = {id(image): image for image in images.values()}  # several texts may be rated for one image
+        described = dict(zip(seen, _described(eyes.see(list(seen.values())).classes, names), strict=True))
+        for at, image in images.items():
+            sources[at] = described[id(image)]
         texts = {at: source for at, (source, _) in enumerate(pairs) if isinstance(source, str)}
-        sources[list(images)] = _described(eyes.see(list(images.values())).classes, names)
         sources[list(texts)] = words.encode(list(texts.values()))
         rated = words.encode([text for _, text in pairs])
         return [float(cosine) for cosine in (sources * rated).sum(1)]
