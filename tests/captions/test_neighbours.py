@@ -3,18 +3,24 @@
 The models are scripts: this shows that recipes ask, score, choose and verify as they say, not what real models do.
 """
 
+import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from kale_tasks.experts.base import EXPERTS, SCORERS
+from kale_tasks.release.step import Release
 from kale_tasks.resources import resource
+from kale_tasks.runner.run import Run
+from kale_tasks.runner.verbs import execute
 from kale_tasks.text.cutting import count_words
 from kale_tasks.text.grounding import invented
 from kale_tasks.text.language import detect_language
@@ -262,6 +268,32 @@ def test_captions_have_what_was_rated_and_which_experts_had_a_part(bench: Bench)
         assert set(json.loads(row["also"])) == {"dense", "listed"}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "column"), [("rank-and-fuse", "candidates"), ("densefusion", "experts"), ("mlbcap", "also")]
+)
+def test_released_files_have_views_candidates_and_experts(bench: Bench, recipe: str, column: str) -> None:
+    case = next(case for case in CASES if case.recipe == recipe)
+    captions = {row["uid"]: row for row in bench.captions(recipe, case)}
+    step = Release()
+    step.suite = None  # type: ignore[misc]
+    execute(Run(step, bench.lake, bench.settings.with_values({"caption": {"recipe": recipe}}), recipe))
+    files = [row for row in bench.lake.arrow("releases", recipe).to_pylist() if row["format"] == "captions"]
+    rows = [
+        row for file in files for row in pq.read_table(io.BytesIO(bench.lake.storage.read(file["path"]))).to_pylist()
+    ]
+    assert len(rows) == len(captions)
+    assert all(row[column] and row[column] == captions[row["uid"]][column] for row in rows)
+
+
 def test_every_shipped_recipe_has_a_case() -> None:
     shipped = {path.stem for path in resource("config/recipes").glob("*.yaml")}
     assert shipped - {case.recipe for case in CASES} == {"demo"}
+
+
+def test_the_documents_have_a_row_for_each_recipe_with_the_lines_of_its_file() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \|", resource("docs/recipes.md").read_text(encoding="utf-8"), re.M)
+    lines = {
+        path.stem: len(path.read_text(encoding="utf-8").splitlines())
+        for path in resource("config/recipes").glob("*.yaml")
+    }
+    assert {name: int(count) for name, count in rows} == {case.recipe: lines[case.recipe] for case in CASES}
