@@ -43,7 +43,8 @@ def main() -> None:
         interpreter = Path(folder, "python")
         interpreter.write_text(_INTERPRETER)
         interpreter.chmod(0o755)
-        environment = {"KALE_PROFILE": "demo", "KALE_SCHEDULE__PYTHON": str(interpreter)}
+        own = {"KALE_SCHEDULE__PYTHON": str(interpreter), "KALE_SCHEDULE__GPU_TASKS": "1000"}  # a task for each chunk
+        environment = {"KALE_PROFILE": "demo", **own}
         airflow = StandaloneAirflow(Path(folder, "airflow"), environment, free_port())
         parallel = airflow.environment["AIRFLOW__CORE__PARALLELISM"]
         page = Page("airflow", "What Airflow costs for a key", ABOUT.replace("PARALLEL", parallel), ["apache-airflow"])

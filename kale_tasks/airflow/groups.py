@@ -5,14 +5,14 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, XComArg
 
-from kale_tasks.airflow.dag_parts import OVERRIDES, DagRecipe, heavy_task, step_asset
+from kale_tasks.airflow.dag_parts import OVERRIDES, DagRecipe, heavy_task, schedule, step_asset
 from kale_tasks.airflow.operators import CheckOperator, CommitOperator, PlanOperator, SealOperator, WorkOperator
 from kale_tasks.contract.registry import StepSpec, step_spec
 from kale_tasks.recipes.files import PassOutline, outline
 
 _DOCS = {
     "plan": "Opens the inputs and divides the remaining work into chunks. None are left if it is committed.",
-    "work": "Makes the missing parts of one chunk. A retry makes only those that are still missing.",
+    "work": "Makes the missing parts of its chunks. A retry makes only those that are still missing.",
     "seal": "Fixes the exact files of the run, once all parts are made.",
     "check": "Checks the files before anybody reads them. If a critical check fails, the key keeps the rows it had, "
     "and a Required Action asks whether to accept the run, and why (setting `schedule.ask`).",
@@ -42,16 +42,17 @@ def _group(spec: StepSpec, step: str, overrides: Mapping[str, str]) -> TaskGroup
     outlets = [step_asset(step, spec.arguments[0] if spec.arguments else "")] if spec.asset else []
     with TaskGroup(step, tooltip=f"Makes {spec.title}") as group:
         common: dict[str, Any] = {"step": step, "overrides": overrides}
-        plan = PlanOperator(task_id="plan", **_texts("plan", step), **common)
+        tasks = schedule().gpu_tasks if spec.pool == "gpu" else None
+        plan = PlanOperator(task_id="plan", tasks=tasks, **_texts("plan", step), **common)
         fingerprint, base = XComArg(plan, key="fingerprint"), XComArg(plan, key="base")
         work = WorkOperator.partial(
             task_id="work",
-            map_index_template="chunk {{ task.chunk }}",
+            map_index_template="chunk {{ task.chunks | join(', ') }}",
             fingerprint=fingerprint,
             **_texts("work", step),
             **heavy_task(spec.pool),
             **common,
-        ).expand(chunk=plan.output)
+        ).expand(chunks=plan.output)
         common |= {"fingerprint": fingerprint}
         seal = SealOperator(task_id="seal", **_texts("seal", step), **common)
         commit = CommitOperator(task_id="commit", base=base, outlets=outlets, **_texts("commit", step), **common)

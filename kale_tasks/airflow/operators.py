@@ -1,6 +1,7 @@
 """The operators of a step's verbs, and the one that runs a whole step."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -25,20 +26,30 @@ def again_words(request: str) -> list[str]:
 
 
 class PlanOperator(CommandOperator):
-    """Plans a step for a key and returns the chunks, over which `WorkOperator` is mapped."""
+    """Plans a step for a key and returns groups of chunks, over which `WorkOperator` is mapped.
+
+    There are at most `tasks` groups; without it each chunk is one of its own.
+    """
 
     template_fields: Sequence[str] = (*CommandOperator.template_fields, "again")
 
-    def __init__(self, *, step: str, again: str = AGAIN, **kwargs: Any) -> None:
+    def __init__(self, *, step: str, again: str = AGAIN, tasks: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.step, self.again = step, again
+        self.step, self.again, self.tasks = step, again, tasks
 
-    def execute(self, context: Any) -> list[int]:
+    def execute(self, context: Any) -> list[list[int]]:
         """Plan, and push `fingerprint` and `base` for the later tasks."""
         made = self.kale(context, ["plan", self.step, *again_words(self.again)])
         context["ti"].xcom_push("fingerprint", made["fingerprint"])
         context["ti"].xcom_push("base", made["base"] or "")
-        return [chunk["index"] for chunk in made["chunks"]]
+        return in_groups([chunk["index"] for chunk in made["chunks"]], self.tasks)
+
+
+def in_groups(chunks: Sequence[int], tasks: int | None) -> list[list[int]]:
+    """Divide chunks into at most so many groups of neighbours, whose sizes differ by at most one."""
+    number = min(len(chunks), tasks or len(chunks))
+    bounds = [len(chunks) * at // number for at in range(number + 1)] if number else []
+    return [list(chunks[start:stop]) for start, stop in pairwise(bounds)]
 
 
 class PlannedOperator(CommandOperator):
@@ -84,18 +95,18 @@ def _cleared(dag: str, run: str) -> DagRunTriggerException:
 
 
 class WorkOperator(PlannedOperator):
-    """Makes the missing parts of one chunk. Where the work pauses until a time, it waits without a worker."""
+    """Makes the missing parts of some chunks. Where the work pauses until a time, it waits without a worker."""
 
-    template_fields: Sequence[str] = (*PlannedOperator.template_fields, "chunk")
+    template_fields: Sequence[str] = (*PlannedOperator.template_fields, "chunks")
 
-    def __init__(self, *, step: str, chunk: Any, **kwargs: Any) -> None:
+    def __init__(self, *, step: str, chunks: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.step, self.chunk = step, chunk
+        self.step, self.chunks = step, chunks
 
     def execute(self, context: Any) -> Any:
         """Make the parts that do not exist yet."""
         try:
-            done = self.on_plan(context, "work", "--chunk", str(self.chunk))
+            done = self.on_plan(context, "work", *(word for chunk in self.chunks for word in ("--chunk", str(chunk))))
         except Paused as paused:
             if paused.resumes_at is None:
                 raise AirflowSkipException(str(paused)) from None

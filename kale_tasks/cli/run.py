@@ -49,7 +49,7 @@ Limit = Annotated[
 ]
 Fingerprint = Annotated[str, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
 Base = Annotated[str | None, typer.Option("--base", help="Origin of the run that this one replaces, from `kale plan`.")]
-Chunk = Annotated[int, typer.Option("--chunk", help="Number of the chunk.")]
+Chunks = Annotated[list[int], typer.Option("--chunk", help="Number of a chunk; several share a model.")]
 
 
 _CAPTIONS = ("captions", ASSEMBLY, "all")  # these make everything up to the captions of stage 1
@@ -125,21 +125,19 @@ def plan(
 
 
 def work(
-    step: StepName, key: Key, chunk: Chunk, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False
+    step: StepName, key: Key, chunks: Chunks, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False
 ) -> None:
-    """Make the missing parts of one chunk of a plan."""
+    """Make the missing parts of some chunks of a plan, one after the other."""
     from kale_tasks.runner.ledger import figures_of
     from kale_tasks.runner.verbs import work as make
 
     with planned_run(step, key, sets, fingerprint, None) as (it, made):
-        metas = [] if made.committed else make(it, _chunk(made, chunk))
+        metas = [] if made.committed else make(it, *(_chunk(made, chunk) for chunk in chunks))
         done = {"parts": len(metas), "rows_in": sum(m.rows_in for m in metas), "kept": sum(m.kept for m in metas)}
-        spent = {"seconds": round(it.meter.spent()["seconds"], 3), "metrics": figures_of(it, metas)}
-        say(
-            {**done, **spent},
-            json,
-            f"{step} {key} chunk {chunk}: {done['parts']} parts made, {done['kept']} rows kept.",
-        )
+        spent = {"seconds": round(it.meter.seconds, 3), "metrics": figures_of(it.meter.figures, metas)}
+        numbers = ", ".join(map(str, chunks))
+        text = f"{step} {key} chunk {numbers}: {done['parts']} parts made, {done['kept']} rows kept."
+        say({**done, **spent}, json, text)
 
 
 def seal(step: StepName, key: Key, fingerprint: Fingerprint, sets: Sets = None, json: AsJson = False) -> None:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -21,7 +21,8 @@ def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None
     """Put one ledger line for a work (of one chunk) or a commit (of all)."""
     attempt = int(os.environ.get("KALE_ATTEMPT", "1"))
     dropped: Counter[str] = Counter()
-    figures = figures_of(run, metas)
+    spent, measured = run.meter.lap()
+    figures = figures_of(measured, metas)
     for meta in metas:
         dropped.update(meta.dropped)
     line = {
@@ -40,7 +41,7 @@ def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None
         "config": json.dumps(run.config, sort_keys=True, default=str),
         "code": run.version,
         "bytes": int(figures.get("bytes", 0)),
-        **run.meter.spent(),
+        **spent,
     }
     rows = pa.Table.from_pylist([line], schema=TABLES["runs"].arrow)
     folder = run.writer.folder("runs")
@@ -48,9 +49,9 @@ def write_line(run: Run, verb: str, metas: Sequence[PartMeta], chunk: int | None
     parts.write(run.lake.storage, folder, PartMeta(run.fingerprint, number, 1, 1), rows)
 
 
-def figures_of(run: Run, metas: Sequence[PartMeta]) -> dict[str, float]:
+def figures_of(measured: Mapping[str, float], metas: Sequence[PartMeta]) -> dict[str, float]:
     """Sum up the figures of parts, such as tokens, and those that this process measured, such as cost."""
-    figures = dict(run.meter.figures)
+    figures = dict(measured)
     for meta in metas:
         for name, value in meta.metrics.items():
             figures[name] = figures.get(name, 0) + value

@@ -11,26 +11,38 @@ from typing import Any
 
 
 class Meter:
-    """What a process spends from the moment it is made."""
+    """What a process spends from the moment it is made, and from one line of the ledger to the next."""
 
     def __init__(self) -> None:
         self.figures: defaultdict[str, float] = defaultdict(float)
-        self.started_at = datetime.now(UTC)
-        self._started, self._cpu = time.monotonic(), _cpu_seconds()
+        self._started = self._lap = _Reading({})
 
     def add(self, name: str, value: float) -> None:
         """Add to a figure."""
         self.figures[name] += value
 
-    def spent(self) -> dict[str, Any]:
-        """Seconds, CPU seconds and peak memory up to now."""
+    @property
+    def seconds(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._started.at
+
+    def lap(self) -> tuple[dict[str, Any], dict[str, float]]:
+        """Seconds, CPU seconds, peak memory and figures since the lap before."""
+        before, now = self._lap, _Reading(dict(self.figures))
+        self._lap = now
         of_children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        return {
-            "seconds": time.monotonic() - self._started,
-            "cpu_seconds": _cpu_seconds() - self._cpu,
+        spent = {
+            "seconds": now.at - before.at,
+            "cpu_seconds": now.cpu - before.cpu,
             "peak_mb": max(peak_mb(), of_children),
-            "started_at": self.started_at,
+            "started_at": before.clock,
         }
+        return spent, {name: value - before.figures.get(name, 0) for name, value in now.figures.items()}
+
+
+class _Reading:
+    def __init__(self, figures: dict[str, float]) -> None:
+        self.clock, self.at, self.cpu, self.figures = datetime.now(UTC), time.monotonic(), _cpu_seconds(), figures
 
 
 def peak_mb() -> float:

@@ -108,15 +108,25 @@ def _path(folder: str) -> str:
     return f"{folder}/plan.json"
 
 
-def work(run: Run, chunk: Chunk) -> list[PartMeta]:
-    """Make the missing parts of a chunk. A finished part is never made again.
+def work(run: Run, *chunks: Chunk) -> list[PartMeta]:
+    """Make the missing parts of some chunks, which share a model. A finished part is never made again.
 
-    If another attempt works on it, this one waits; Transient if another takes over.
+    If another attempt works on a chunk, this one waits; Transient if another takes over. Raises Paused after the last
+    chunk if one of them has to wait.
     """
+    made: list[PartMeta] = []
+    paused: Paused | None = None
     try:
-        return _work_alone(run, chunk)
+        for chunk in chunks:
+            try:
+                made += _work_alone(run, chunk)
+            except Paused as error:  # the next chunk can still begin what takes long
+                paused = error
     finally:
         run.step.close()
+    if paused:
+        raise paused
+    return made
 
 
 def _work_alone(run: Run, chunk: Chunk) -> list[PartMeta]:
@@ -205,17 +215,7 @@ def _commit(run: Run, made: Plan) -> Committed:
 def execute(run: Run, check: Callable[[SealedRun], object] | None = None) -> Committed:
     """Run all verbs in this process. `check` judges the sealed run of a step with checks; it raises if that failed."""
     made = plan(run)
-    paused: Paused | None = None
-    try:
-        for chunk in made.chunks:
-            try:
-                _work_alone(run, chunk)
-            except Paused as error:  # the next chunk can still begin what takes long
-                paused = error
-    finally:
-        run.step.close()
-    if paused:
-        raise paused
+    work(run, *made.chunks)
     if run.step.suite and check and not made.committed:
         check(seal(run, made))
     return commit(run, made)

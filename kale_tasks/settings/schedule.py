@@ -32,6 +32,11 @@ class Schedule(Section):
     connection: str = runtime("Connection of the type `KALE` that tasks use; if there is none, the environment holds.")
     pools: Pools
     executor_config: ExecutorConfig
+    gpu_tasks: int = runtime(
+        "Most tasks into which a step that needs a GPU is divided for a key: the slots of the pool `gpu`. Each task "
+        "loads its model once.",
+        ge=1,
+    )
     active_runs: int = runtime("Runs of a Dag that may be active at once, also those that wait for a person.", ge=1)
     cron: str = runtime("When ingest of a key starts, as cron; the key is the day before: the one that has ended.")
     start: str = runtime("First key of a catch-up, as YYYY-MM-DD.")

@@ -160,7 +160,7 @@ def test_a_paused_task_waits_without_a_worker_or_is_skipped(
     def pause(*given: object) -> None:
         raise Paused("spent", until)
 
-    operator = WorkOperator(task_id="work", step="dense", fingerprint="f", chunk=0)
+    operator = WorkOperator(task_id="work", step="dense", fingerprint="f", chunks=[0])
     monkeypatch.setattr(operator, "kale", pause)
     with pytest.raises((TaskDeferred, AirflowSkipException)) as stopped:
         operator.execute({})

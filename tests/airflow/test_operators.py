@@ -8,7 +8,14 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import DagRunTriggerException
 
 from kale_tasks.airflow import command_operator
-from kale_tasks.airflow.operators import CheckOperator, CommitOperator, RunOperator, SealOperator, WorkOperator
+from kale_tasks.airflow.operators import (
+    CheckOperator,
+    CommitOperator,
+    RunOperator,
+    SealOperator,
+    WorkOperator,
+    in_groups,
+)
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.settings import load
 
@@ -62,7 +69,7 @@ def test_conflicts_without_end_and_bad_data_are_raised(monkeypatch: pytest.Monke
 
 
 PLANNED = [
-    WorkOperator(task_id="work", step="ingest", key="k", fingerprint="f", chunk=0, overrides={}),
+    WorkOperator(task_id="work", step="ingest", key="k", fingerprint="f", chunks=[0], overrides={}),
     SealOperator(task_id="seal", step="ingest", key="k", fingerprint="f", overrides={}),
     CheckOperator(task_id="check", step="ingest", key="k", fingerprint="f", overrides={}),
     CommitOperator(task_id="commit", step="ingest", key="k", fingerprint="f", base="b", overrides={}),
@@ -84,6 +91,29 @@ def test_a_conflict_after_the_plan_makes_the_dag_run_start_again_three_times(
         run.clear_number += 1
     with pytest.raises(Conflict):
         operator.execute({"ti": TASK, "dag_run": run})
+
+
+@pytest.mark.parametrize(
+    ("chunks", "tasks", "sizes"),
+    [(0, 4, []), (1, 4, [1]), (4, 4, [1] * 4), (50, 4, [12, 13, 12, 13]), (3, None, [1] * 3)],
+)
+def test_chunks_are_divided_evenly_among_tasks_and_none_is_left_out(
+    chunks: int, tasks: int | None, sizes: list[int]
+) -> None:
+    groups = in_groups(range(chunks), tasks)
+    assert [len(group) for group in groups] == sizes
+    assert [chunk for group in groups for chunk in group] == list(range(chunks))
+
+
+def test_a_task_works_on_all_its_chunks_in_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands(3)
+    monkeypatch.setattr(command_operator, "Command", commands)
+    monkeypatch.setattr(command_operator, "KaleHook", lambda name: SimpleNamespace(environment=dict))
+    operator = WorkOperator(task_id="work", step="dense", key="k", fingerprint="f", chunks=[7, 8], overrides={})
+    with pytest.raises(BadData):
+        operator.execute({"ti": TASK})
+    (line,) = commands.lines
+    assert line[:8] == ["work", "dense", "--fingerprint", "f", "--chunk", "7", "--chunk", "8"]
 
 
 def test_each_try_of_a_task_has_the_same_name_for_leases(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +102,8 @@ def _cost(lake: Lake, settings: Settings) -> Table:
     for name in ("step", "rows in", "seconds", "CPU seconds", "peak MB"):
         table.add_column(name, justify="left" if name == "step" else "right")
     costs: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(float))
-    columns = ["step", "key", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb", "started_at"]
-    lines = sorted(lake.arrow("runs", columns=columns, where="verb != 'dag'").to_pylist(), key=itemgetter("seconds"))
-    # The lines of one process have the same start, and the last one includes the time of the others.
-    for line in {(line["step"], line["key"], line["started_at"]): line for line in lines}.values():
+    columns = ["step", "verb", "rows_in", "seconds", "cpu_seconds", "peak_mb"]
+    for line in lake.arrow("runs", columns=columns, where="verb != 'dag'").to_pylist():
         cost = costs[line["step"]]
         cost["rows"] += line["rows_in"] if line["verb"] == "commit" else 0
         cost["seconds"] += line["seconds"]
