@@ -4,12 +4,15 @@ import json as jsonlib
 import os
 import sys
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kale_tasks.cli.options import AsJson, Sets, real_lake, say, say_table, settings, writable_lake
 from kale_tasks.errors import Conflict
+
+if TYPE_CHECKING:
+    from kale_tasks.settings import Settings
 
 _SHOWN = 200  # characters of a value in a table
 
@@ -69,12 +72,17 @@ def config(
 def maintain(
     sets: Sets = None,
     dry_run: Annotated[bool, typer.Option(help="Only print what would be deleted.")] = False,
+    airflow: Annotated[bool, typer.Option("--airflow", help="Delete Airflow's old logs and records, too.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Expire old snapshots, and delete unused files, merged parts, previews, and texts of passes that no recipe has."""
+    """Expire old snapshots; delete unused files, merged parts, previews, texts of passes that no recipe has, students.
+
+    Also deletes old scratch of this machine.
+    """
     from kale_tasks.captions.retire import retire
     from kale_tasks.lake.maintain import delete, expire, grace_of, old_budgets, orphans
     from kale_tasks.lake.preview import delete_preview, expired_previews
+    from kale_tasks.models.retire import delete_student, unused_students
     from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 
     of = settings(sets)
@@ -87,6 +95,7 @@ def maintain(
     if not dry_run:
         delete_leftovers(lake, merged)
     counted = {entry.path for entry in merged}
+    students = unused_students(lake, timedelta(days=max(of.maintenance.student_days, of.maintenance.run_days)))
     unused, budgets = [e for e in orphans(lake, grace) if e.path not in counted], old_budgets(lake, grace)
     if not dry_run:
         delete(lake, unused, grace)
@@ -94,6 +103,7 @@ def maintain(
             lake.storage.delete(entry.path)
         for preview in previews:
             delete_preview(lake.catalog, lake.storage, preview)
+        students = [student for student in students if delete_student(lake, student)]
     done = {
         "dry_run": dry_run,
         "snapshots": sum(len(ids) for ids in expired.values()),
@@ -101,10 +111,25 @@ def maintain(
         "bytes": sum(entry.size for entry in (*unused, *budgets, *merged)),
         "previews": previews,
         "passes": [partition.name for partition in retired],
+        "students": [student.version for student in students],
+        **_sweep(of, dry_run, airflow),
     }
     verb = "would be deleted" if dry_run else "deleted"
     text = f"{done['snapshots']} snapshots, {done['files']} unused files ({done['bytes']:,} bytes)"
-    say(done, json, f"{text}, {len(previews)} previews and {len(retired)} unused passes {verb}.")
+    text += f", {len(previews)} previews, {len(retired)} unused passes, {len(students)} students, "
+    say(done, json, f"{text}{done['scratch']} scratch folders and {done['logs']} logs {verb}.")
+
+
+def _sweep(of: "Settings", dry_run: bool, airflow: bool) -> dict[str, int]:
+    from kale_tasks.cli import sweep
+
+    scratch, age = sweep.old_scratch(timedelta(days=of.maintenance.scratch_days)), of.maintenance.airflow_days
+    logs = sweep.old_logs(timedelta(days=age)) if airflow else []
+    if not dry_run:
+        sweep.remove([*scratch, *logs])
+        if airflow:
+            sweep.forget_runs(timedelta(days=age))
+    return {"scratch": len(scratch), "logs": len(logs)}
 
 
 def doctor(sets: Sets = None, json: AsJson = False) -> None:

@@ -100,8 +100,8 @@ def _load(catalog: Catalog, name: tuple[str, str]) -> Table:
         return catalog.load_table(name)
     except FileNotFoundError as error:
         raise BadData(
-            f"The catalog names metadata of {name[1]} that is gone: {_first_line(error)}. Restore it from a copy; "
-            f"if the lake was copied or moved, run `kale relocate`."
+            f"The catalog names metadata of {name[1]} that is gone: {_first_line(error)}. If the files are older than "
+            f"the catalog, restore newer files or an older catalog; if the lake was copied, run `kale relocate`."
         ) from error
     except (ValidationError, ValueError) as error:  # no JSON, or not the JSON of a table that this version knows
         said = str(error).split(" [type=")[0].splitlines()[-1].strip()

@@ -8,6 +8,7 @@ from kale_tasks.lake.storage.base import Storage
 
 _BLOCK = 1 << 22
 _NAMED = re.compile(r"-([0-9a-f]{16})\.(?:parquet|tar)$")
+GONE = "gone.json"  # in a folder whose other files maintenance has deleted, because nobody used them
 _KEY = re.compile(r"(?:^|/)key=([^/]+)/")
 
 

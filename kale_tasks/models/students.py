@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from kale_tasks.errors import BadConfig, BadData, Conflict
+from kale_tasks.lake.damage import GONE
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
@@ -85,6 +86,8 @@ def promoted(lake: Lake, recipe: str) -> Promoted | None:
 def promote(lake: Lake, version: str, why: str, *, refused: bool = False) -> Promoted:
     """Promote a student for its recipe. BadData if its promotion gate refused it, unless `refused` allows that."""
     student = find(lake, version)
+    if lake.storage.exists(f"{student.path}/{GONE}"):
+        raise BadData(f"The files of student {student.version} were deleted, as nobody used it. Train another one.")
     if not student.accepted and not refused:
         raise BadData(f"Student {version} was refused: {student.verdict} Use --refused to promote it anyway.")
     return _append(lake, student.recipe, lambda past: _forward(past, student.version, why))
@@ -142,10 +145,18 @@ def local_copy(lake: Lake, version: str) -> Path:
     """
     if isinstance(lake.storage, FolderStorage):
         return Path(lake.storage.root, student_path(version))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "kale", student_path(version))
-    if not cache.exists():
-        _download(lake, version, cache)
-    return cache
+    student_path(version)  # raises for what is no version
+    copy = cache() / version
+    if copy.exists():
+        os.utime(copy)  # in use: maintenance deletes old copies
+    else:
+        _download(lake, version, copy)
+    return copy
+
+
+def cache() -> Path:
+    """Return the folder of this machine's copies of students."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "kale", _FOLDER)
 
 
 def _download(lake: Lake, version: str, target: Path) -> None:
@@ -190,13 +201,19 @@ def _forward(past: list[Promoted], version: str, why: str) -> Promoted:
     return past[-1] if past and past[-1].version == version else Promoted(version, why, utc_now())
 
 
-def _backward(past: list[Promoted], why: str) -> Promoted:
+def in_order(past: Sequence[Promoted]) -> list[str]:
+    """Return the students that rollbacks would return to, in this order from the end; the last one is in use."""
     stack: list[str] = []
     for entry in past:
         if entry.back:
             stack.pop()
         else:
             stack.append(entry.version)
+    return stack
+
+
+def _backward(past: list[Promoted], why: str) -> Promoted:
+    stack = in_order(past)
     if len(stack) < 2:
         raise BadConfig("No student was promoted before the current one. Promote one by its version instead.")
     return Promoted(stack[-2], why, utc_now(), back=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from kale_tasks.contract.registry import StepSpec, spec_of
-from kale_tasks.lake.damage import file_problem
+from kale_tasks.lake.damage import GONE, file_problem
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
@@ -123,7 +123,7 @@ def _described_files(lake: Lake, partition: Partition, owner: Damage, files: Seq
                 yield _File(_at(owner, row["shard"]))
             elif partition.table == "releases":
                 yield _File(_at(owner, row["path"]), row["sha256"], row["bytes"])
-            else:
+            elif not lake.storage.exists(f"{row['path']}/{GONE}"):
                 for name, sha256 in json.loads(row["files"] or "{}").items():
                     yield _File(_at(owner, f"{row['path']}/{name}"), sha256)
 

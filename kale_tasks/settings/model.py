@@ -24,9 +24,9 @@ class S3(Section):
 
 
 class Parts(Section):
-    """How a key's rows are divided into chunks (one task each) and parts (one file each)."""
+    """How a key's rows are divided into chunks and parts (one file each)."""
 
-    chunk_rows: int = runtime("Rows of one chunk, the work of one task; rounded to whole parts.", ge=1)
+    chunk_rows: int = runtime("Rows of one chunk, which one process works on; rounded to whole parts.", ge=1)
     part_rows: int = Field(ge=1, description="Rows of one part file, the most work that a crash can cost.")
 
 
@@ -39,6 +39,12 @@ class Maintenance(Section):
     run_days: float = runtime(
         "Days for which a run that is not committed keeps its files, and texts stay that nothing is made of.", ge=0
     )
+    student_days: float = runtime("Days for which the files of a student are kept after it was last in use.", ge=0)
+    scratch_days: float = runtime(
+        "Days for which scratch of killed tasks, and copies of students, are kept on the machine of `kale maintain`.",
+        ge=1,
+    )
+    airflow_days: float = runtime("Days for which Airflow's logs and the records in its database are kept.", ge=1)
 
 
 class Settings(Section):

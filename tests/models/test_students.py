@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students as registry
+from kale_tasks.models.retire import delete_student, unused_students
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from kale_tasks.runner.verify import verify
 from kale_tasks.settings import load
 
 
@@ -117,3 +120,60 @@ def test_a_damaged_pointer_says_what_to_do(lake, tmp_path):
     lake.storage.put("students/promoted/kale.json", b"{not json")
     with pytest.raises(BadData, match="damaged"):
         registry.promoted(lake, "kale")
+
+
+class Captioned(Step):
+    """A step that writes a caption of a student."""
+
+    name, table, slice = "student", "captions", {"recipe": "kale", "stage": 2}
+
+    def __init__(self, version: str) -> None:
+        self.version_of_student = version
+
+    def config(self, settings):
+        return {}
+
+    def inputs(self, lake, settings, key):
+        return {"student": self.version_of_student}
+
+    def chunks(self, run):
+        return [Chunk(index=0, first_part=0, parts=1)]
+
+    def work(self, run, chunk, numbers):
+        row = {"uid": "0" * 32, "key": run.key, "recipe": "kale", "stage": 2, "caption": "A red house."}
+        yield Part(0, pa.Table.from_pylist([row]), 1)
+
+
+def unused(lake, age=timedelta(seconds=-5)):
+    return {student.version for student in unused_students(lake, age)}
+
+
+def test_files_of_students_go_once_nobody_has_used_them_for_long(lake, tmp_path):
+    a, b, c, refused, read_by_captions = (register(lake, tmp_path, text) for text in "abcde")
+    execute(Run(Captioned(read_by_captions), lake, lake.settings, "2026-11-01"))
+    for version in (a, b, c):
+        registry.promote(lake, version, "newer")
+    assert unused(lake) == {a, refused}, "c is in use, and a rollback returns to b"
+    assert unused(lake, timedelta(days=1)) == set(), "their time begins when they were replaced"
+    registry.rollback(lake, "kale", "worse")
+    assert unused(lake) == {c, refused}
+
+
+def test_a_student_without_files_is_known_but_can_be_neither_used_nor_missed(lake, tmp_path):
+    gone, kept = register(lake, tmp_path, "a"), register(lake, tmp_path, "b")
+    registry.promote(lake, kept, "good")
+    (student,) = unused_students(lake, timedelta(seconds=-5))
+    assert delete_student(lake, student) and student.version == gone
+    assert unused(lake) == set() and {s.version for s in registry.versions(lake)} == {gone, kept}
+    assert verify(lake).damaged == [], "it is no damage that they are gone"
+    with pytest.raises(BadData, match="were deleted"):
+        registry.promote(lake, gone, "after all")
+    assert read(lake, kept) == "b"
+
+
+def test_a_student_that_comes_into_use_while_it_is_deleted_keeps_its_files(lake, tmp_path):
+    version = register(lake, tmp_path, "a")
+    (student,) = unused_students(lake, timedelta(seconds=-5))
+    registry.promote(lake, version, "good after all")
+    assert not delete_student(lake, student)
+    assert read(lake, version) == "a" and registry.promote(lake, version, "again").version == version
