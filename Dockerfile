@@ -21,16 +21,20 @@ ENV PATH=/opt/kale/.venv/bin:$PATH \
     HF_HOME=/data/models \
     KALE_CAPTION__VLLM_PYTHON=${EXTRA:+/opt/kale/.venv-vllm/bin/python}
 
-# The lock first: the packages stay in the cache of the build while the code changes. vLLM has an environment of its
-# own, as its pins do not fit beside ours, and a C compiler for its kernels. Both are built for CUDA 13.
+# The locks first: the packages stay in the cache of the build while the code changes. For GPUs every package is PyPI's,
+# built for CUDA 13; vLLM has an environment of its own, as its pins do not fit beside ours, and a C compiler.
 COPY --chown=kale lock lock
+# Where torch for CPUs comes from: PyTorch's own index. A mirror of it, or a folder, can be named instead.
+ARG TORCH="--torch-backend cpu --require-hashes -r lock/torch-cpu.txt"
 RUN uv venv --python /usr/local/bin/python .venv \
-    && uv pip install --no-cache --compile-bytecode --no-deps --require-hashes -r lock/image.txt \
-    && uv pip install --no-cache --compile-bytecode --torch-backend "$([ -n "$EXTRA" ] && echo cu130 || echo cpu)" \
-       $(grep -E '^torch(vision)?==' lock/requirements.txt) \
-    && if [ -n "$EXTRA" ]; then \
-       uv venv --python /usr/local/bin/python .venv-vllm \
-       && VIRTUAL_ENV=.venv-vllm uv pip install --no-cache --compile-bytecode --torch-backend cu130 -r lock/vllm-gpu.txt; \
+    && install="uv pip install --no-cache --compile-bytecode --no-deps" \
+    && if [ -z "$EXTRA" ]; then \
+       $install --require-hashes -r lock/image.txt && $install $TORCH; \
+       else \
+       $install --require-hashes -r lock/image-gpu.txt \
+       && uv venv --python /usr/local/bin/python .venv-vllm \
+       && VIRTUAL_ENV=.venv-vllm $install --require-hashes -r lock/vllm-gpu.txt; \
        fi
 COPY --chown=kale . .
-RUN uv pip install --no-cache --no-deps -e .
+RUN uv pip install --no-cache --no-deps --no-build-isolation -e . \
+    && bash -c 'source scripts/common.sh && mend_torchvision .venv'

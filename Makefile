@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test budgets lint bench floors nightly docs pictures up down env vllm lock clean help
+.PHONY: demo check test budgets lint bench floors nightly containers docs pictures up down env vllm lock clean help
 ARGS ?=
 WORKERS ?= 2
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
@@ -46,6 +46,11 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	    && CHAIN_KEYS=3 .venv/bin/pytest tests/e2e/chain tests/images/test_fuzz.py \
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 
+containers: env  ## docker-compose.yml in a real engine: the chain, faults, several hosts, restore, upgrade; ARGS="chain faults"
+	@scripts/system test
+	@mkdir -p bench/nightly
+	@bash -o pipefail -c 'scripts/containers $(ARGS) 2>&1 | tee bench/nightly/$(DAY)-containers.log'
+
 docs: env  ## The documents as a site, in site/; a broken link is an error
 	@DOCS_PICTURES=1 NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
 
@@ -75,4 +80,4 @@ clean:  ## Remove the environments and caches; the lake is kept
 	rm -rf .venv .venv-vllm .venv-bench .venv-bench-juicer .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache site
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

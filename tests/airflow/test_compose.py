@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 _KNOWN = {
     "image", "build", "restart", "user", "security_opt", "cap_drop", "environment", "volumes", "depends_on", "command",
     "configs", "healthcheck", "ports", "profiles", "shm_size", "deploy", "env_file", "logging", "mem_limit",
+    "stop_grace_period",
 }  # fmt: skip
 
 
@@ -48,9 +49,9 @@ def test_every_service_is_known_in_all_its_parts(compose: dict[str, Any]) -> Non
         assert {c["source"] for c in service.get("configs", [])} <= set(compose["configs"]), name
 
 
-def test_images_are_pinned_and_nobody_is_root(compose: dict[str, Any]) -> None:
+def test_images_are_pinned_and_nobody_is_root(compose: dict[str, Any], dotenv: dict[str, str]) -> None:
     for name, service in compose["services"].items():
-        tag = service["image"].rpartition(":")[2]
+        tag = _filled(service["image"], dotenv).rpartition(":")[2]
         assert re.match(r"\d+\.\d+", tag), name
         assert service["user"] not in ("root", "0", "0:0"), name
 
@@ -76,12 +77,25 @@ def test_the_file_itself_contains_no_secret(compose: dict[str, Any]) -> None:
 
 def test_settings_are_accepted_by_the_package(compose: dict[str, Any], dotenv: dict[str, str]) -> None:
     given = compose["services"]["scheduler"]["environment"]
-    filled = {name: re.sub(r"\$\{(\w+)\}", lambda m: dotenv[m[1]], value) for name, value in given.items()}
+    filled = {name: _filled(value, dotenv) for name, value in given.items()}
     settings = load(environ={**dotenv, "KALE_IMAGES__FETCH__CONTACT": "crawler@example.org", **filled}).settings
     assert settings.warehouse == "s3://kale/warehouse"
     assert settings.schedule.queue is None
     assert settings.images.fetch.contact == "crawler@example.org"
     assert settings.images.spool.startswith("/data/")  # in a volume, not in the container
+
+
+def test_links_in_logs_and_questions_lead_to_the_published_port(
+    compose: dict[str, Any], dotenv: dict[str, str]
+) -> None:
+    (port,) = compose["services"]["api-server"]["ports"]
+    base = compose["services"]["scheduler"]["environment"]["AIRFLOW__API__BASE_URL"]
+    assert _filled(base, dotenv) == f"http://{_filled(port, dotenv).rpartition(':')[0]}"
+
+
+def test_a_spark_worker_offers_less_memory_than_its_container_has(dotenv: dict[str, str]) -> None:
+    offered, limit = (int(dotenv[name].removesuffix("g")) for name in ("SPARK_MEMORY", "TASK_MEMORY"))
+    assert 0 < offered < limit
 
 
 def test_no_service_can_fill_the_disk_or_the_memory(compose: dict[str, Any]) -> None:
@@ -102,6 +116,10 @@ def test_every_pool_of_the_settings_is_made() -> None:
         == set(POOLS)
         == set(load(environ={}).settings.schedule.pools.model_dump())
     )
+
+
+def _filled(text: str, dotenv: dict[str, str]) -> str:
+    return re.sub(r"\$\{(\w+)\}", lambda found: dotenv[found[1]], text)
 
 
 def test_every_airflow_command_exists(compose: dict[str, Any]) -> None:

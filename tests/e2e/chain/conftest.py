@@ -18,6 +18,7 @@ from kale_tasks.world.write import write_landing
 from tests.e2e.chain.kills import at_work, kill_half_done, kill_supervisor, parts
 from tests.e2e.chain.page import backfill_all_runs
 from tests.e2e.chain.person import Person, finish
+from tests.e2e.chain.small import LENIENT, SMALL
 from tests.services.chromium import open_chromium
 from tests.services.server import wait_until
 
@@ -33,34 +34,9 @@ async def note(context):
     with open(os.environ["LATE_RUNS"], "a") as out:
         out.write(json.dumps(context["dag_run"]) + "\\n")
 """
-# Too few rows to judge quality: the limits are wide open. tests/quality tests the checks.
-_LENIENT = {
-    f"KALE_QUALITY__LIMITS__{name.upper()}": value
-    for value, names in {
-        "1": "truncated_max loop_max foreign_max invented_max copied_max split_gap repeat_share leak_max refusal_max "
-        "quarantined_max "
-        "mojibake_max placeholder_max student_gap unreachable_max",
-        "0": "alt_used_min words_mean_min yield_min kept_min",
-    }.items()
-    for name in names.split()
-}
-# The smallest student possible: four training steps, and a promotion gate that accepts any student.
-_SMALL = {
-    "KALE_PROFILE": "demo",
-    "KALE_PARTS__PART_ROWS": "5",
-    "KALE_IMAGES__FETCH__CONTACT": "tests@example.org",
+_SETTINGS = {
     "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",
-    "KALE_IMAGES__FETCH__HOST_RATE": "8",  # slow enough to be killed in the middle
-    "KALE_DISTILL__TRAIN__STEPS": "4",
-    "KALE_DISTILL__TRAIN__CONNECTOR_STEPS": "1",
-    "KALE_DISTILL__LESSONS__HELD_OUT": "0.4",  # with few captions, a small share would hold out none
-    "KALE_DISTILL__GATE__ROWS": "4",
-    "KALE_DISTILL__GATE__FACTS_CARRIED": "0",
-    "KALE_DISTILL__GATE__FACTS_INVENTED": "1",
-    "KALE_DISTILL__GATE__DESCRIPTION": "0",
     "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(6 * KEYS - 3),  # fewer than all keys have, more than without the last one
-    "KALE_SCHEDULE__RETRIES": "5",
-    "KALE_SCHEDULE__RETRY_MINUTES": "0.05",
     "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.002",
     "KALE_SCHEDULE__APPROVE": "true",
     "KALE_SCHEDULE__DEADLINE_HOURS": str(DEADLINE / 3600),
@@ -114,7 +90,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     (folder / "late_runs.py").write_text(_ON_LATE)
     with running() as web:
         keys = write_landing(folder / "landing", KEYS, PAIRS, web.url)
-        environment = _SMALL | _LENIENT | folders
+        environment = SMALL | LENIENT | _SETTINGS | folders
         airflow = StandaloneAirflow(folder / "airflow", environment, free_port())
         try:
             settings = {n: v for n, v in environment.items() if n.startswith("KALE_")}

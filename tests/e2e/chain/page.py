@@ -11,13 +11,7 @@ _PATIENCE_MS = 120_000
 
 def backfill_all_runs(browser: Browser, airflow: StandaloneAirflow, first: str, last: str) -> None:
     """Log in, open the trigger dialog of kale_ingest, and backfill all runs of these days."""
-    page = browser.new_page(viewport={"width": 1300, "height": 1200})
-    page.set_default_timeout(_PATIENCE_MS)
-    page.goto(f"{airflow.url}/auth/login/")
-    page.fill("input[name=username]", USER)
-    page.fill("input[name=password]", PASSWORD)
-    page.locator("button[type=submit]").click()
-    page.wait_for_url(lambda url: "login" not in url)
+    page = logged_in(browser, airflow.url, USER, PASSWORD)
     page.goto(f"{airflow.url}/dags/kale_ingest")
     page.get_by_role("button", name="Trigger").first.click()
     dialog = page.get_by_role("dialog").first
@@ -29,6 +23,18 @@ def backfill_all_runs(browser: Browser, airflow: StandaloneAirflow, first: str, 
         dialog.get_by_role("button", name="Run Backfill").click()
     assert answered.value.ok, answered.value.text()
     page.close()
+
+
+def logged_in(browser: Browser, url: str, user: str, password: str) -> Page:
+    """Open a page of an Airflow as this user."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1200})
+    page.set_default_timeout(_PATIENCE_MS)
+    page.goto(f"{url}/auth/login/")
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", password)
+    page.locator("button[type=submit]").click()
+    page.wait_for_url(lambda url: "login" not in url)
+    return page
 
 
 def _choose(page: Page, number: int, day: str) -> None:

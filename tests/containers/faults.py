@@ -1,0 +1,122 @@
+"""What can happen to a service, and when it is made to happen."""
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.containers.site import Site, run
+
+_PARTITION_SECONDS = 60
+_PAUSE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens to a service while a task runs; an empty task: any."""
+
+    name: str
+    service: str
+    task: str
+    inject: Callable[[Site, str], None]
+
+    @property
+    def title(self) -> str:
+        """What the table says."""
+        return f"{self.name} {self.service}"
+
+
+def kill(site: Site, service: str) -> None:
+    """Kill all processes of a container, as the machine would; the engine starts it again."""
+    for one in site.containers(service):
+        run("kill", "-9", str(one["State"]["Pid"]))
+
+
+def lose(site: Site, service: str) -> None:
+    """Kill the first container of a service that is at work; it does not come back."""
+    run("docker", "rm", "-f", next(one["Id"] for one in site.containers(service) if _is_at_work(one)))
+
+
+def restart(site: Site, service: str) -> None:
+    """Restart a service as an operator does."""
+    site.compose("restart", "-t", "10", service)
+
+
+def evict(site: Site, service: str) -> None:
+    """Stop a service with a grace of two seconds, as a spot node does, and start it elsewhere."""
+    site.compose("stop", "-t", "2", service)
+    site.compose("up", "-d", "--no-build", "--no-deps", service)
+
+
+def pause(site: Site, service: str) -> None:
+    """Stop all processes of a service for longer than its heartbeat may be late, then let them go on."""
+    site.compose("pause", service)
+    time.sleep(_PAUSE_SECONDS)
+    site.compose("unpause", service)
+
+
+def partition(site: Site, service: str) -> None:
+    """Drop every packet between a service and the database for a while."""
+    (one,), (database,) = site.containers(service), site.containers("postgres")
+    address = next(iter(database["NetworkSettings"]["Networks"].values()))["IPAddress"]
+    inside = ["nsenter", "-t", str(one["State"]["Pid"]), "-n", "iptables"]
+    rules = [["INPUT", "-s", address, "-j", "DROP"], ["OUTPUT", "-d", address, "-j", "DROP"]]
+    for rule in rules:
+        run(*inside, "-I", *rule)
+    time.sleep(_PARTITION_SECONDS)
+    for rule in rules:
+        run(*inside, "-D", *rule)
+
+
+def _is_at_work(container: dict[str, object]) -> bool:
+    top = subprocess.run(
+        ["docker", "top", str(container["Id"]), "-eo", "args"], capture_output=True, text=True, check=False
+    ).stdout
+    return "kale_tasks" in top or "CoarseGrainedExecutorBackend" in top
+
+
+# In each list the faults of one key, in the order of its tasks.
+ROUNDS = [
+    [
+        Fault("kill -9", "spark-worker", "ingest", kill),
+        Fault("kill -9", "postgres", "images.work", kill),
+        Fault("kill -9", "redis", "dense.work", kill),
+        Fault("kill -9", "scheduler", "fused.work", kill),
+    ],
+    [
+        Fault("kill -9", "spark-master", "ingest", kill),
+        Fault("kill -9", "seaweedfs", "images.work", kill),
+        Fault("kill -9", "celery-worker", "dense.work", kill),
+        Fault("kill -9", "api-server", "fused.work", kill),
+    ],
+    [
+        Fault("kill -9", "celery-worker", "ingest", kill),
+        Fault("kill -9", "triggerer", "images.work", kill),
+        Fault("kill -9", "dag-processor", "dense.plan", kill),
+        Fault("partition from the database of", "celery-worker", "dense.work", partition),
+    ],
+    [
+        Fault("restart", "spark-master", "ingest", restart),
+        Fault("restart", "postgres", "images.work", restart),
+        Fault("restart", "redis", "dense.work", restart),
+        Fault("restart", "seaweedfs", "fused.work", restart),
+    ],
+    [
+        Fault("restart", "spark-worker", "ingest", restart),
+        Fault("restart", "api-server", "images.work", restart),
+        Fault("restart", "celery-worker", "dense.work", restart),
+        Fault("SIGTERM with 2 s of grace to", "celery-worker", "fused.work", evict),
+    ],
+    [
+        Fault("restart", "dag-processor", "ingest", restart),
+        Fault("restart", "triggerer", "images.work", restart),
+        Fault("restart", "scheduler", "dense.work", restart),
+        Fault("pause of 120 s of", "celery-worker", "fused.work", pause),
+    ],
+]
+LOSSES = [
+    [
+        Fault("lost for good: one of two", "spark-worker", "ingest", lose),
+        Fault("lost for good: one of two", "celery-worker", "dense.work", lose),
+    ],
+]
