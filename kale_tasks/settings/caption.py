@@ -51,7 +51,7 @@ class Caption(Section):
     timeout_s: float = runtime("Seconds after which a request is abandoned.", gt=0)
     tries: int = runtime("How often a request is sent when a server fails or is busy.", ge=1)
     recycle: int = runtime("Requests after which the engine is restarted to free memory; 0: never.", ge=0)
-    vllm_python: str = runtime("Python interpreter that has vLLM installed; empty: the current one.")
+    vllm_python: str | None = runtime("Python interpreter that has vLLM installed; empty: the current one.")
     vllm: dict[str, Any] = runtime(
         "Arguments of vLLM that change no answer, such as tensor_parallel_size or gpu_memory_utilization; what is not "
         "given is vLLM's own default. Arguments that change answers belong to the model in the recipe."

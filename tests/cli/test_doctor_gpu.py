@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kale_tasks.cli import doctor
+from kale_tasks.settings import load
 
 
 @pytest.mark.parametrize(("version", "ok"), [("580.65.06", True), ("570.124.06", False), ("", False)])
@@ -55,3 +56,4 @@ def test_the_image_for_gpus_has_vllm_for_cuda_13_apart_from_the_rest_and_a_compi
     assert "vllm" not in Path("lock/requirements.txt").read_text()
     assert "-r lock/vllm-gpu.txt" in image and "-r lock/image-gpu.txt" in image and "echo gcc" in image
     assert "KALE_CAPTION__VLLM_PYTHON=${EXTRA:+/opt/kale/.venv-vllm/bin/python}" in image
+    assert load(environ={"KALE_CAPTION__VLLM_PYTHON": ""}).settings.caption.vllm_python is None  # without EXTRA
