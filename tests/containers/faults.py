@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tests.containers.site import Site, run
 
 _PARTITION_SECONDS = 60
-_PAUSE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,6 @@ def evict(site: Site, service: str) -> None:
     site.compose("up", "-d", "--no-build", "--no-deps", service)
 
 
-def pause(site: Site, service: str) -> None:
-    """Stop all processes of a service for longer than its heartbeat may be late, then let them go on."""
-    site.compose("pause", service)
-    time.sleep(_PAUSE_SECONDS)
-    site.compose("unpause", service)
-
-
 def partition(site: Site, service: str) -> None:
     """Drop every packet between a service and the database for a while."""
     (one,), (database,) = site.containers(service), site.containers("postgres")
@@ -90,28 +82,22 @@ ROUNDS = [
         Fault("kill -9", "api-server", "fused.work", kill),
     ],
     [
-        Fault("kill -9", "celery-worker", "ingest", kill),
-        Fault("kill -9", "triggerer", "images.work", kill),
-        Fault("kill -9", "dag-processor", "dense.plan", kill),
+        Fault("kill -9", "triggerer", "ingest", kill),
+        Fault("kill -9", "dag-processor", "ingest", kill),
         Fault("partition from the database of", "celery-worker", "dense.work", partition),
-    ],
-    [
-        Fault("restart", "spark-master", "ingest", restart),
-        Fault("restart", "postgres", "images.work", restart),
-        Fault("restart", "redis", "dense.work", restart),
-        Fault("restart", "seaweedfs", "fused.work", restart),
-    ],
-    [
-        Fault("restart", "spark-worker", "ingest", restart),
-        Fault("restart", "api-server", "images.work", restart),
-        Fault("restart", "celery-worker", "dense.work", restart),
         Fault("SIGTERM with 2 s of grace to", "celery-worker", "fused.work", evict),
     ],
     [
-        Fault("restart", "dag-processor", "ingest", restart),
-        Fault("restart", "triggerer", "images.work", restart),
-        Fault("restart", "scheduler", "dense.work", restart),
-        Fault("pause of 120 s of", "celery-worker", "fused.work", pause),
+        Fault("restart", "spark-master", "ingest", restart),
+        Fault("restart", "triggerer", "ingest", restart),
+        Fault("restart", "postgres", "images.work", restart),
+        Fault("restart", "seaweedfs", "dense.plan", restart),
+        Fault("restart", "redis", "dense.work", restart),
+        Fault("restart", "scheduler", "dense.seal", restart),
+        Fault("restart", "api-server", "fused.work", restart),
+        Fault("restart", "dag-processor", "fused.seal", restart),
+        Fault("restart", "celery-worker", "caption.work", restart),
+        Fault("restart", "spark-worker", "caption.seal", restart),
     ],
 ]
 LOSSES = [

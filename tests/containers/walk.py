@@ -23,7 +23,7 @@ class Walk:
 
     def __init__(self, site: Site) -> None:
         self.site, self._began, self._log = site, time.monotonic(), CACHE / "log.txt"
-        self.rows: list[dict[str, Any]] = []
+        self._rows = CACHE / "rows.jsonl"
         self._earlier = set[str]()  # runs of the key before it was made this time
 
     def say(self, line: str) -> None:
@@ -65,23 +65,28 @@ class Walk:
         self._earlier = set()
         self._earlier = {run_["dag_run_id"] for run_ in self._runs(key)}
         self.site.rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": key})
-        happened = [self._inject(key, fault, dags[-1]) for fault in faults]
+        for fault in faults:
+            self._inject(key, fault, dags[-1])
         wait(lambda: self._ended(key, dags[-1]), PATIENCE, lambda: f"{self._states(key)}")
         healthy = self.site.wait_healthy()
         self.say(f"{key} is made after {time.monotonic() - began:.0f} s; all healthy {healthy:.0f} s later")
-        self.rows += [row for row in happened if row]
 
-    def _inject(self, key: str, fault: Fault, last: str) -> dict[str, Any] | None:
+    def happened(self, fault: str, running: str, key: str) -> None:
+        """Add a row to the table of faults."""
+        with self._rows.open("a") as out:
+            out.write(json.dumps({"fault": fault, "while": running, "key": key}) + "\n")
+
+    def _inject(self, key: str, fault: Fault, last: str) -> None:
         wait(lambda: fault.task in self._running(key) or self._ended(key, last), PATIENCE,
              lambda: f"{fault.task} does not begin: {self._states(key)}")  # fmt: skip
         if self._ended(key, last):
             self.say(f"{key} ended before {fault.title} could happen")
-            return None
+            return
         time.sleep(3)  # the command of the task is under way
         running = ", ".join(self._running(key)) or "nothing"
         fault.inject(self.site, fault.service)
         self.say(f"{key} {fault.title} while {running} ran")
-        return {"fault": fault.title, "while": running, "key": key}
+        self.happened(fault.title, running, key)
 
     def _running(self, key: str) -> list[str]:
         try:
@@ -107,8 +112,10 @@ class Walk:
             raise RuntimeError(f"{key}: {states}")
         return states.get(last) == "success"
 
-    def compare(self, keys: Sequence[str]) -> None:
-        """Make the keys without faults in another lake, and compare the contents of all tables."""
+    def compare(self) -> None:
+        """Make the keys without faults in another lake, compare the contents of all tables, and print the table."""
+        rows = [json.loads(line) for line in self._rows.read_text().splitlines()]
+        keys = sorted({row["key"] for row in rows} | {KEYS[0]})
         other = {
             "KALE_WAREHOUSE": "s3://kale/undisturbed",
             "KALE_CATALOG": f"postgresql+psycopg2://kale:{self.site.env['POSTGRES_PASSWORD']}@postgres/undisturbed",
@@ -118,18 +125,12 @@ class Walk:
         self.site.python(scripts.UNDISTURBED, "celery-worker", KEYS=json.dumps(list(keys)), **other)
         wanted, found = self.site.python(scripts.CONTENTS, **other), self.site.python(scripts.CONTENTS)
         differing = {name for name, content in wanted.items() if found.get(name) != content}
-        for row in self.rows:
-            of_key = {name for name in wanted if f" {row['key']}" in name}
-            row["tables"] = len(of_key)
-            row["equal"] = bool(of_key) and not of_key & differing
-        total = sum(rows for rows, _ in wanted.values())
+        total = sum(count for count, _ in wanted.values())
         self.say(f"{len(wanted)} partitions with {total} rows, made without faults; differing: {sorted(differing)}")
         (CACHE / "contents.json").write_text(json.dumps({"undisturbed": wanted, "disturbed": found}, indent=1))
-
-    def table(self, title: str) -> None:
-        """Print the table of faults."""
-        self.say(title)
-        for row in self.rows:
-            outcome = f"{'equal' if row['equal'] else 'DIFFERENT'}, {row['tables']} partitions"
+        for row in rows:
+            of_key = {name for name in wanted if f" {row['key']}" in name}
+            equal = bool(of_key) and not of_key & differing
+            outcome = f"{len(of_key)} partitions {'equal' if equal else 'DIFFERENT'}"
             self.say(f"| {row['fault']} | {row['while']} | {row['key']} | {outcome} |")
-        self.rows.clear()
+        self._rows.unlink()
