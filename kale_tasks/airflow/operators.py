@@ -46,7 +46,7 @@ class PlanOperator(CommandOperator):
 
 
 def in_groups(chunks: Sequence[int], tasks: int | None) -> list[list[int]]:
-    """Divide chunks into at most so many groups of neighbours, whose sizes differ by at most one."""
+    """Divide chunks into at most `tasks` groups of neighbours, whose sizes differ by at most one."""
     number = min(len(chunks), tasks or len(chunks))
     bounds = [len(chunks) * at // number for at in range(number + 1)] if number else []
     return [list(chunks[start:stop]) for start, stop in pairwise(bounds)]
