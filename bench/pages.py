@@ -191,7 +191,7 @@ def main() -> None:
         warehouse = str(Path(folder, "lake"))
         fill(load([f"warehouse={warehouse}"], environ={}).settings, asked.rows)
         port = free_port()
-        environment = {**os.environ, "KALE_LANDING": folder}
+        environment = {**os.environ, "KALE_LANDING": f"{folder}/landing"}
         line = [sys.executable, "-m", "bench.pages", "--serve", warehouse, str(port)]
         server = start_process(line, environment=environment)
         try:

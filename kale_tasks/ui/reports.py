@@ -51,7 +51,8 @@ def add(app: FastAPI, site: Site) -> None:
             raise HTTPException(404, "There is no such run.")
         if not key:
             return _report(render("absent.html", name=run_id, root=_root(request)), 404)
-        return RedirectResponse(f"{_root(request)}/report/{quote(key)}")
+        reported = read_report(site.open().lake.storage, key, "summary.json") is not None
+        return RedirectResponse(f"{_root(request)}/{'report' if reported else 'keys'}/{quote(key)}")
 
     app.add_api_route("/reports", index)
     app.add_api_route("/report/{name}", report)

@@ -8,6 +8,7 @@ import yaml
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.explore import canary
 from kale_tasks.lake.preview import preview_names
+from kale_tasks.lake.verdicts import accept
 from kale_tasks.progress import Silent
 from tests.captions.conftest import Opener, opened
 from tests.captions.world import KEY, give, pairs, run_captions
@@ -51,7 +52,12 @@ def test_a_canary_is_compared_changes_nothing_and_is_applied_or_dropped(opened: 
             canary.start(lake, changed, settings, KEY, 0.4, Silent())
         assert [one.name for one in canary.canaries(lake)] == ["canary"]
 
-        done = canary.apply(lake, canary.settings_of(made, settings), [KEY], Silent(), lambda run, sealed: None)
+        whole = canary.settings_of(made, settings)
+        with pytest.raises(Conflict, match="not checked"):
+            canary.apply(lake, whole, [KEY], Silent(), lambda run, sealed: None)
+        done = canary.apply(
+            lake, whole, [KEY], Silent(), lambda run, sealed: accept(lake.storage, sealed.seal_id, "ok")
+        )
         assert done == {KEY: sum(pair.split == "stage1" for pair in given)}
         canary.drop(lake, made)
     assert {p.columns["recipe"] for p in lake.partitions("captions")} == {"demo", "brief"}

@@ -205,3 +205,28 @@ def test_releases_are_listed_compared_and_shown_with_their_card(tmp_path: Path) 
             and "<h2>Card</h2>" in shown
         )
         assert client.get("/releases/all-00000000", headers=HTML).status_code == 404
+
+
+def test_a_row_of_which_little_is_known_is_shown(tmp_path: Path) -> None:
+    made, world = open_world(tmp_path), World(KEY, seed=7, pairs=30)
+    bare = {
+        "width": None,
+        "height": None,
+        "sha256": None,
+        "url": None,
+        "alt_text": None,
+        "caption": None,
+        "flags": None,
+    }
+    for step in STEPS:
+        commit(made, world, step, lambda rows: [row | {n: None for n in bare if n in row} for row in rows])
+    variables = {"KALE_WAREHOUSE": made.settings.warehouse, "KALE_LANDING": made.settings.landing}
+    with TestClient(make_app(Site(lambda: variables, Person(*ALL)))) as client:
+        uid = uid_of(made)
+        for path in (
+            f"/rows/{KEY}/{uid}",
+            f"/captions?key={KEY}",
+            f"/votes?key={KEY}",
+            f"/captions?key={KEY}&q=x&host=y",
+        ):
+            assert client.get(path).status_code == 200, path
