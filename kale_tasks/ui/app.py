@@ -70,10 +70,11 @@ def _explain_errors(app: FastAPI, site: Site) -> None:
 
     def broken(request: Request, error: Exception) -> Response:
         _log.exception("The page %s could not be made.", request.url.path)
-        return _problem(site, request, 500, f"A file of the lake cannot be read ({type(error).__name__}).")
+        what = f"It failed with {type(error).__name__}. The log of the API server says more."
+        return _problem(site, request, 500, what)
 
     handlers: dict[Any, Any] = {HTTPException: refused, RequestValidationError: invalid, KaleError: failed}
-    handlers |= dict.fromkeys((duckdb.Error, OSError), broken)
+    handlers |= dict.fromkeys((duckdb.Error, OSError, Exception), broken)
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
 
