@@ -104,6 +104,29 @@ def loss_curve(points: Sequence[tuple[int, float]]) -> Markup:
     return _svg("".join([*parts, line]), _WIDTH, _LOSS_HEIGHT, "Loss by step")
 
 
+def intervals(values: Mapping[str, tuple[float, float, float]], label: str, unit: str = "") -> Markup:
+    """Draw a value with its interval (value, low, high) for each name, on one scale that has zero."""
+    ends = [end for value in values.values() for end in value if math.isfinite(end)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    scale = 380 / ((high - low) or 1)
+
+    def x(value: float) -> float:
+        return 180 + scale * (min(max(value, low), high) - low) if math.isfinite(value) else 180 + scale * (high - low)
+
+    height = 26 * len(values)
+    parts = [f'<path class="axis" stroke="#ddd" d="M{x(0):.1f} 0V{height}"/>']
+    for i, (name, (value, least, most)) in enumerate(values.items()):
+        y = 26 * i + 13
+        parts.append(
+            _text(170, y + 4, name[:28], "name", "end")
+            + _line([(x(least), y), (x(most), y)], "shape s1")
+            + f'<circle class="now" fill="{_COLOURS[0]}" cx="{x(value):.1f}" cy="{y}" r="4">'
+            + f"<title>{escape(name)}: {value:.1f} ({least:.1f} to {most:.1f}) {escape(unit)}</title></circle>"
+            + _text(570, y + 4, f"{value:+.1f}")
+        )
+    return _svg("".join(parts), _WIDTH, height, label)
+
+
 def picture(*charts: Markup, title: str = "") -> bytes:
     """Make an SVG file of charts below each other, on white, with an optional title."""
     y, parts = 8.0, []

@@ -110,3 +110,9 @@ def canary_form() -> dict[str, Any]:
         0.01, type="number", minimum=0.0001, maximum=1, title="Share", description="Share of the images of the key."
     )
     return {**key_form(), "action": action, "name": name, "recipe": recipe, "engine": engine, "share": share}
+
+
+def design_form() -> dict[str, Any]:
+    """Return the field that names the design of an evaluation."""
+    named = Param("sample", type="string", title="Design", description="A name in config/evaluations, or a YAML file.")
+    return {"design": named}

@@ -16,6 +16,7 @@ from kale_tasks.cli import (
     airflow,
     bench,
     canary,
+    evaluate,
     explore,
     inspect,
     landing,
@@ -72,7 +73,8 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     "Quality": [
         (quality.check, "kale check ingest --key 2026-11-01"),
         (quality.report, "kale report --key 2026-11-01 --open"),
-        (quality.evaluate, "kale evaluate --key 2026-11-01"),
+        (evaluate.app, "kale evaluate downstream --cost"),
+        (evaluate.power, "kale power --difference 0.5"),
         (models.app, "kale models list"),
         (recipe.app, "kale recipe show kale"),
         (canary.app, "kale canary start --key 2026-11-01 --recipe rank-and-fuse"),
@@ -100,6 +102,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
 _GROUP_NAMES = {
     id(bench.app): "bench",
     id(canary.app): "canary",
+    id(evaluate.app): "evaluate",
     id(landing.app): "landing",
     id(models.app): "models",
     id(recipe.app): "recipe",

@@ -1,4 +1,4 @@
-"""`kale check`, `kale report` and `kale evaluate`."""
+"""`kale check` and `kale report`."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +14,6 @@ from kale_tasks.cli.options import (
     open_lake,
     open_page,
     say,
-    say_table,
     settings,
     with_preview,
 )
@@ -34,7 +33,6 @@ Step = Annotated[
 ]
 Release = Annotated[str | None, typer.Option("--release", help="Report on this release instead of the key.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
-Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. May be repeated.")]
 Accept = Annotated[
     str | None,
     typer.Option(
@@ -131,18 +129,3 @@ def report(
     if open_:
         open_page(place)
     say({"report": place, **made.summary()}, json, f"Report: {place}")
-
-
-def evaluate(keys: Keys = None, sets: Sets = None, json: AsJson = False) -> None:
-    """Compare alt-texts, dense captions and captions with the truth, which only keys of a sample world have.
-
-    Without --key, all keys with a truth are compared.
-    """
-    from kale_tasks.lake.storage.open import open_storage
-    from kale_tasks.world.truth import keys_with_truth, scores
-
-    of = settings(sets)
-    lake = open_lake(of)
-    landing = open_storage(of.landing, of.s3)
-    found = scores(lake, landing, keys or keys_with_truth(landing, lake.keys("captions")))
-    say_table([score.figures() for score in found], json, "Texts against the truth")

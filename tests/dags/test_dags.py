@@ -87,6 +87,7 @@ def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
         ("gpu", "dense.work"),
         ("gpu", "fused.work"),
         ("gpu", "distill"),
+        ("gpu", "run"),
         ("gpu", "student.work"),
         ("gpu", "canary"),
         ("spark", "ingest"),
@@ -96,7 +97,8 @@ def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
 
 def test_what_is_made_of_all_keys_has_one_active_run_and_a_waiting_key_holds_up_no_other(dags: dict[str, Any]) -> None:
     one = {name for name, dag in dags.items() if dag.max_active_runs == 1}
-    assert one == {"kale_distill", "kale_release", "kale_maintenance", "kale_takedown", "kale_canary"}
+    made_of_all = {"kale_distill", "kale_evaluate", "kale_release", "kale_maintenance", "kale_takedown"}
+    assert one == {*made_of_all, "kale_canary"}
     assert dags["kale_ingest"].max_active_runs == 64
     assert dags["kale_ingest"].get_task("landing").pool == "default_pool"  # the pool of one slot is for the step alone
 
@@ -106,6 +108,14 @@ def test_the_key_is_the_first_field_of_a_form(dags: dict[str, Any]) -> None:
     keyed = {"kale_ingest", "kale_images", "kale_stage1", "kale_stage2", "kale_canary"}
     assert {name for name, fields in asked.items() if fields[0] == "key"} == keyed
     assert asked["kale_takedown"] == ["list", "end"]
+    assert asked["kale_evaluate"] == ["design"]
+
+
+def test_each_arm_and_seed_of_an_evaluation_is_a_mapped_task(dags: dict[str, Any]) -> None:
+    dag = dags["kale_evaluate"]
+    assert dag.get_task("run").is_mapped
+    assert dag.get_task("run").downstream_task_ids == {"report"}
+    assert dag.get_task("pending").arguments[-1] == "--list"
 
 
 def test_a_form_offers_the_latest_keys_that_have_landed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,93 @@
+"""Things with names that recur: a kind and a colour always have the same name, place, year and maker.
+
+What the pictures of the sample world show has nothing to do with its names, which are drawn for each picture, so no
+model could learn them. Here it can, from texts that say them.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from random import Random
+
+from kale_tasks.world.alttext import AltText, make_kind, write_alt
+from kale_tasks.world.describe import NO_FACTS
+from kale_tasks.world.names import invent
+from kale_tasks.world.scene import COLOURS, KINDS, Facts, Scene, make_scene
+
+_TAUGHT, _CAPTIONED = 20, 24  # entities in lessons and captions, and in captions only; nobody names the other ones
+_SHARED = 10  # places, years and makers to choose from
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A thing as it looks, and what is known of it: nothing, if nobody names it."""
+
+    kind: str
+    colour: str
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A scene whose first thing is an entity, with its alt-text."""
+
+    entity: Entity
+    scene: Scene
+    alt: AltText
+
+
+@dataclass(frozen=True)
+class EntityWorld:
+    """The entities that follow from a seed, and pictures of them."""
+
+    seed: int = 0
+
+    @cached_property
+    def entities(self) -> list[Entity]:
+        """All 64, in random order: the taught, the captioned, the nameless."""
+        rng = Random(f"entities {self.seed}")
+        looks = [(kind, colour) for kind in KINDS for colour in COLOURS]
+        rng.shuffle(looks)
+        names = _words(rng, _TAUGHT + _CAPTIONED + 2 * _SHARED)
+        places, makers = names[-_SHARED:], names[-2 * _SHARED : -_SHARED]
+        years = [str(year) for year in rng.sample(range(1000, 2030), _SHARED)]
+        found = []
+        for number, (kind, colour) in enumerate(looks):
+            known = Facts(names[number % len(names)], rng.choice(places), rng.choice(years), rng.choice(makers))
+            found.append(Entity(kind, colour, known if number < _TAUGHT + _CAPTIONED else NO_FACTS))
+        return found
+
+    @property
+    def taught(self) -> list[Entity]:
+        """Entities that lessons ask about, and captions name."""
+        return self.entities[:_TAUGHT]
+
+    @property
+    def captioned(self) -> list[Entity]:
+        """Entities that captions name, and no lesson asks about."""
+        return self.entities[_TAUGHT : _TAUGHT + _CAPTIONED]
+
+    @property
+    def nameless(self) -> list[Entity]:
+        """Entities that no text names: lessons decline to name one half, questions ask about the other."""
+        return self.entities[_TAUGHT + _CAPTIONED :]
+
+    def picture(self, purpose: str, number: int, entity: Entity) -> Picture:
+        """Return a picture of an entity; equal numbers for the same purpose give equal pictures."""
+        rng = Random(f"picture {self.seed} {purpose} {number}")
+        scene = make_scene(rng)
+        first = replace(scene.things[0], kind=entity.kind, colour=entity.colour)
+        others = [thing for thing in self.nameless if thing.kind != entity.kind]
+        beside = [replace(thing, kind=(o := rng.choice(others)).kind, colour=o.colour) for thing in scene.things[1:]]
+        scene = replace(scene, things=(first, *beside))
+        kind = make_kind(rng) if any(vars(entity.facts).values()) else rng.choice(("plain", "generic"))
+        return Picture(entity, scene, write_alt(rng, kind, scene, entity.facts))
+
+
+def _words(rng: Random, count: int) -> list[str]:
+    """Invent different names of one plain word."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        name = invent(rng, alike=0)
+        if name.isascii() and name.isalpha() and 4 <= len(name) <= 6:
+            found[name] = None
+    return list(found)
