@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kale_tasks.evaluate.decisions import equivalent, holm, not_inferior
 from kale_tasks.evaluate.design import Design, Outcome
-from kale_tasks.evaluate.intervals import Estimate, Floats, crossed
+from kale_tasks.evaluate.intervals import Estimate, Floats, Spread, crossed
 from kale_tasks.evaluate.power import could_have_seen, questions_needed, seeds_needed
 
 
@@ -81,7 +81,26 @@ class Answers:
 
     def accuracy(self, arm: str, kinds: Sequence[str]) -> Estimate:
         """The share of right answers of an arm."""
-        return crossed(self.table(arm, kinds, self.seeds(arm)), self.clusters(kinds))
+        seeds = self.seeds(arm)
+        return crossed(self.table(arm, kinds, seeds), self.clusters(kinds), self.spread(kinds, len(seeds), 1))
+
+    def difference(self, arm: str, baseline: str, kinds: Sequence[str]) -> tuple[Estimate, float] | None:
+        """The difference of two arms, and the share of questions that they answer differently; None without a seed
+        that both have."""  # fmt: skip
+        seeds = self.seeds(arm, baseline)
+        if not seeds:
+            return None
+        first, second = (self.table(one, kinds, seeds) for one in (arm, baseline))
+        spread = self.spread(kinds, len(seeds), 2)
+        return crossed(first - second, self.clusters(kinds), spread), float(np.mean(first != second))
+
+    def spread(self, kinds: Sequence[str], seeds: int, arms: int) -> Spread | None:
+        """The variance over seeds of the sum of `arms` means, pooled over all arms, as in an analysis of variance.
+
+        What arms of one seed share is not subtracted, which errs on the safe side.
+        """
+        freedom = sum(len(self.seeds(arm)) - 1 for arm in self.arms)
+        return Spread(arms * self.deviation(self.arms, kinds) ** 2 / seeds, freedom) if freedom else None
 
     def deviation(self, arms: Sequence[str], kinds: Sequence[str]) -> float:
         """The standard deviation of an arm's accuracy over seeds, pooled over arms; NaN with one seed."""
@@ -100,14 +119,9 @@ def compare(answers: Answers, design: Design) -> list[Compared]:
 
 def _outcome(answers: Answers, name: str, outcome: Outcome, alpha: float) -> list[Compared]:
     arms = [arm for arm in outcome.arms if arm in answers.arms and outcome.baseline in answers.arms]
-    differences, discordant = {}, {}
-    for arm in arms:
-        seeds = answers.seeds(arm, outcome.baseline)
-        if not seeds:
-            continue
-        tables = [answers.table(one, outcome.questions, seeds) for one in (arm, outcome.baseline)]
-        differences[arm] = crossed(tables[0] - tables[1], answers.clusters(outcome.questions))
-        discordant[arm] = float(np.mean(tables[0] != tables[1]))
+    found_by_arm = {arm: answers.difference(arm, outcome.baseline, outcome.questions) for arm in arms}
+    differences = {arm: found[0] for arm, found in found_by_arm.items() if found}
+    discordant = {arm: found[1] for arm, found in found_by_arm.items() if found}
     p_values = {arm: _p(difference, outcome) for arm, difference in differences.items()}
     adjusted = holm(p_values)
     found = []

@@ -1,7 +1,7 @@
 """What an evaluation is made of: images, the texts of each arm, lessons to tune on, and questions to answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kale_tasks.errors import BadConfig
@@ -55,7 +55,7 @@ class EvaluationData(ABC):
         """Return the bytes of an image."""
 
 
-DATA: Registry[type[EvaluationData]] = Registry(
+DATA: Registry[Callable[..., EvaluationData]] = Registry(
     "evaluation data", "kale.evaluations", {"lake": "kale_tasks.evaluate.lake_data:LakeData"}
 )
 

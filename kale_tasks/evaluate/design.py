@@ -13,6 +13,12 @@ from kale_tasks.lake.storage.base import Storage
 from kale_tasks.resources import parse_yaml, resource
 from kale_tasks.settings.section import Section, neutral, runtime
 
+
+def _optional(value: Any, description: str, **constraints: Any) -> Any:
+    """Declare a field that has no effect at its default."""
+    return neutral(value, description, default=value, **constraints)
+
+
 ROOT = "evaluations"  # folder in the warehouse
 
 
@@ -22,21 +28,21 @@ class Phase(Section):
     steps: int = Field(ge=1, description="Optimiser steps.")
     tokens: int = Field(ge=1, description="Tokens of answers in a step: equal for all arms, however long their texts.")
     rate: float = Field(gt=0, description="Highest learning rate.")
-    connector_only: bool = neutral(False, "Whether only the connector is trained.")
+    connector_only: bool = _optional(False, "Whether only the connector is trained.")
 
 
 class Model(Section):
     """The small model that is trained: a whole one, or a vision tower and a language model with a new connector."""
 
-    base: str = neutral("", "Model to start from, such as sample:teacher; empty: vision and llm.")
-    vision: str = neutral("", "Vision tower of a new model.")
-    llm: str = neutral("", "Language model of a new model.")
-    decoder: dict[str, int] = neutral(
+    base: str = _optional("", "Model to start from, such as sample:teacher; empty: vision and llm.")
+    vision: str = _optional("", "Vision tower of a new model.")
+    llm: str = _optional("", "Language model of a new model.")
+    decoder: dict[str, int] = _optional(
         {}, "Sizes of a decoder with random weights in place of the base's own, such as hidden_size."
     )
-    connector: bool = neutral(True, "Whether the connector starts with random weights.")
-    vision_trained: bool = neutral(False, "Whether the vision tower is trained.")
-    decay: float = neutral(0.0, "Weight decay.", ge=0)
+    connector: bool = _optional(True, "Whether the connector starts with random weights.")
+    vision_trained: bool = _optional(False, "Whether the vision tower is trained.")
+    decay: float = _optional(0.0, "Weight decay.", ge=0)
     warm_up: float = Field(0.03, ge=0, lt=1, description="Share of a phase in which the rate rises.")
     dtype: str = Field("float32", description="Type of the arithmetic.")
     max_tokens: int = Field(16, ge=1, description="Tokens of an answer.")
@@ -52,14 +58,14 @@ class Outcome(Section):
     questions: list[str] = Field(min_length=1, description="Kinds of questions that count.")
     baseline: str = Field(description="Arm to compare with.")
     arms: list[str] = Field(min_length=1, description="Arms that are compared with it.")
-    margin: float = neutral(0.0, "Largest harmless difference, for non-inferiority and equivalence.", ge=0)
+    margin: float = _optional(0.0, "Largest harmless difference, for non-inferiority and equivalence.", ge=0)
     test: str = Field("differs", pattern="^(differs|not inferior|equivalent)$", description="What is to be shown.")
 
 
 class Runner(Section):
     """Tasks of lmms-eval that every trained model is asked; its questions count as kinds of their own."""
 
-    tasks: list[str] = neutral([], "Names of tasks; kale_questions: our own questions, asked by lmms-eval.")
+    tasks: list[str] = _optional([], "Names of tasks; kale_questions: our own questions, asked by lmms-eval.")
     python: str = runtime("Interpreter that has lmms-eval.", default=".venv-bench-lmms/bin/python")
     device: str = runtime("Device of the model there.", default="cpu")
 
@@ -67,14 +73,14 @@ class Runner(Section):
 class Cost(Section):
     """What a run takes, so that the cost is known before the start."""
 
-    hours: float = neutral(0.0, "Device-hours of one run as measured; 0: by the operations below.", ge=0)
-    examples: dict[str, float] = neutral({}, "Examples of each phase.")
-    tokens: dict[str, float] = neutral({}, "Tokens of an example of each phase, those of its image included.")
-    weights: float = neutral(0.0, "Weights of the language model.", ge=0)
-    vision_weights: float = neutral(0.0, "Weights of the vision tower.", ge=0)
-    image_tokens: float = neutral(0.0, "Tokens of an image.", ge=0)
-    tflops: float = neutral(0.0, "TFLOPS that a device sustains.", ge=0)
-    price: float = neutral(0.0, "Dollars of a device-hour.", ge=0)
+    hours: float = _optional(0.0, "Device-hours of one run as measured; 0: by the operations below.", ge=0)
+    examples: dict[str, float] = _optional({}, "Examples of each phase.")
+    tokens: dict[str, float] = _optional({}, "Tokens of an example of each phase, those of its image included.")
+    weights: float = _optional(0.0, "Weights of the language model.", ge=0)
+    vision_weights: float = _optional(0.0, "Weights of the vision tower.", ge=0)
+    image_tokens: float = _optional(0.0, "Tokens of an image.", ge=0)
+    tflops: float = _optional(0.0, "TFLOPS that a device sustains.", ge=0)
+    price: float = _optional(0.0, "Dollars of a device-hour.", ge=0)
 
     def run_hours(self, vision_trained: bool) -> float:
         """Device-hours of one run: six operations for each weight and token, two where nothing is learnt."""
@@ -96,7 +102,7 @@ class Design(Section):
     pretrain: Phase
     tune: Phase
     primary: Outcome
-    secondary: dict[str, Outcome] = neutral({}, "Further comparisons, by name.")
+    secondary: dict[str, Outcome] = _optional({}, "Further comparisons, by name.")
     alpha: float = Field(0.05, gt=0, lt=1, description="Share of false alarms allowed, over all arms of an outcome.")
     runner: Runner = Runner()
     cost: Cost = Cost()

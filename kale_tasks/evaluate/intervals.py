@@ -57,24 +57,34 @@ def paired(first: Any, second: Any, clusters: Sequence[Any] | None = None) -> Es
     return mean(np.asarray(first, np.float64) - np.asarray(second, np.float64), clusters)
 
 
-def crossed(differences: Any, clusters: Sequence[Any] | None = None) -> Estimate:
+@dataclass(frozen=True)
+class Spread:
+    """The variance of a mean over seeds, and its degrees of freedom."""
+
+    variance: float
+    freedom: float
+
+
+def crossed(differences: Any, clusters: Sequence[Any] | None = None, spread: Spread | None = None) -> Estimate:
     """Estimate the mean of a table of seeds (rows) by questions (columns); both are samples.
 
     The variance is that between clusters of questions plus that between seeds, less what both contain of chance in
-    single cells. Its degrees of freedom (Satterthwaite) are few when the seeds disagree: three seeds show little.
+    single cells. Its degrees of freedom (Satterthwaite) are few when the seeds disagree: three seeds alone show little.
+    `spread` is the part of the seeds as measured on more than this table, such as on all arms together.
     """
     table = np.atleast_2d(np.asarray(differences, np.float64))
     seeds, questions = table.shape
     by_question = mean(table.mean(0), clusters)
     if seeds < 2:
         return by_question
-    by_seed = mean(table.mean(1))
+    own = mean(table.mean(1))
+    by_seed = spread or Spread(own.error**2, seeds - 1)
     centred = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
     cells = np.stack([_sums(row, clusters) for row in centred])
     groups = cells.shape[1]
     scale = seeds * groups / max(1, (seeds - 1) * (groups - 1)) / (seeds * questions) ** 2
     chance = scale * float((cells**2).sum())
-    parts = [(by_question.error**2, groups - 1), (by_seed.error**2, seeds - 1)]
+    parts = [(by_question.error**2, groups - 1), (by_seed.variance, by_seed.freedom)]
     variance = max(sum(part for part, _ in parts) - chance, *(part for part, _ in parts))
     freedom = variance**2 / max(_TINY, sum(part**2 / max(1, df) for part, df in parts))
     return Estimate(float(table.mean()), math.sqrt(variance), max(1.0, freedom))
@@ -98,7 +108,8 @@ def _sums(values: Floats, clusters: Sequence[Any] | None) -> Floats:
     if clusters is None:
         return values
     numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
-    return np.bincount([numbers[cluster] for cluster in clusters], values, len(numbers))
+    sums = np.bincount([numbers[cluster] for cluster in clusters], values, len(numbers))
+    return np.asarray(sums, np.float64)
 
 
 def t_share(t: float, freedom: float) -> float:

@@ -1,4 +1,4 @@
-"""Things with names that recur: a kind and a colour always have the same name, place, year and maker.
+"""Things with names that recur: a kind and a colour always have the same name and place.
 
 What the pictures of the sample world show has nothing to do with its names, which are drawn for each picture, so no
 model could learn them. Here it can, from texts that say them.
@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
-from kale_tasks.world.alttext import AltText, make_kind, write_alt
+from kale_tasks.world.alttext import AltText, write_alt
 from kale_tasks.world.describe import NO_FACTS
 from kale_tasks.world.names import invent
 from kale_tasks.world.scene import COLOURS, KINDS, Facts, Scene, make_scene
 
-_TAUGHT, _CAPTIONED = 20, 24  # entities in lessons and captions, and in captions only; nobody names the other ones
-_SHARED = 10  # places, years and makers to choose from
+_TAUGHT, _CAPTIONED = 36, 16  # entities in lessons and captions, and in captions only; nobody names the other ones
+_PLACES = 8
+_NAMED = ("{n}", "{n} in {p}", "{n}, {p}", "Photo of {n}, {p}", "view of {n}, {p}", "the {v} {n} in {p}")
+_NOISE = ("plain", "generic", "spam")
+_SHARES = (62, 6, 32)  # alt-texts in 100 that name the entity, name another one, or say nothing of it
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,12 @@ class EntityWorld:
         rng = Random(f"entities {self.seed}")
         looks = [(kind, colour) for kind in KINDS for colour in COLOURS]
         rng.shuffle(looks)
-        names = _words(rng, _TAUGHT + _CAPTIONED + 2 * _SHARED)
-        places, makers = names[-_SHARED:], names[-2 * _SHARED : -_SHARED]
-        years = [str(year) for year in rng.sample(range(1000, 2030), _SHARED)]
+        names = _words(rng, _TAUGHT + _CAPTIONED + _PLACES)
+        places = names[-_PLACES:]
         found = []
         for number, (kind, colour) in enumerate(looks):
-            known = Facts(names[number % len(names)], rng.choice(places), rng.choice(years), rng.choice(makers))
-            found.append(Entity(kind, colour, known if number < _TAUGHT + _CAPTIONED else NO_FACTS))
+            known = Facts(names[number], rng.choice(places)) if number < _TAUGHT + _CAPTIONED else NO_FACTS
+            found.append(Entity(kind, colour, known))
         return found
 
     @property
@@ -79,8 +81,17 @@ class EntityWorld:
         others = [thing for thing in self.nameless if thing.kind != entity.kind]
         beside = [replace(thing, kind=(o := rng.choice(others)).kind, colour=o.colour) for thing in scene.things[1:]]
         scene = replace(scene, things=(first, *beside))
-        kind = make_kind(rng) if any(vars(entity.facts).values()) else rng.choice(("plain", "generic"))
-        return Picture(entity, scene, write_alt(rng, kind, scene, entity.facts))
+        return Picture(entity, scene, self._alt(rng, entity, scene))
+
+    def _alt(self, rng: Random, entity: Entity, scene: Scene) -> AltText:
+        kind = rng.choices(("named", "wrong", "noise"), _SHARES)[0]
+        if kind == "noise" or not entity.facts.name:
+            return write_alt(rng, rng.choice(_NOISE), scene, NO_FACTS)
+        about = rng.choice(self.entities[: _TAUGHT + _CAPTIONED]) if kind == "wrong" else entity
+        template = rng.choice(_NAMED)
+        text = template.format(n=about.facts.name, p=about.facts.place, v=f"{about.colour} {about.kind}")
+        stated = Facts(about.facts.name, about.facts.place if "{p}" in template else "")
+        return AltText(text, kind, stated if kind == "named" else NO_FACTS)
 
 
 def _words(rng: Random, count: int) -> list[str]:

@@ -19,14 +19,14 @@ from kale_tasks.settings.section import Section
 from kale_tasks.world.describe import dense, fused
 from kale_tasks.world.draw import SIDE, draw, jpeg
 from kale_tasks.world.entities import Entity, EntityWorld, Picture
-from kale_tasks.world.scene import Facts
+from kale_tasks.world.scene import Facts, Scene
 
 CAPTION = "the caption?"
 UNKNOWN = "unknown"
 _ALT_CHARACTERS = 120
 _BLANK = "blank"
 _LEAK = " The description is written again with names from the web text."
-_FACTS = ("name", "place", "year", "maker")
+_FACTS = ("name", "place")
 KINDS_OF_QUESTIONS = ("seen", "known", "both", "decline")  # by eyes, by knowledge, by both, and by nobody
 _LESSON_WEIGHTS = (45, 15, 25, 15)
 
@@ -87,9 +87,9 @@ class SampleData(EvaluationData):
             "dense": lambda: dense(scene),
             "concat": lambda: f"{dense(scene)} {picture.alt.text[:_ALT_CHARACTERS]}",
             "mix": lambda: dense(scene) if number % 2 else picture.alt.text[:_ALT_CHARACTERS],
-            "fused": lambda: fused(scene, facts),
-            "short": lambda: fused(replace(scene, things=scene.things[:1], digits=""), facts).partition(" The back")[0],
-            "placebo": lambda: fused(scene, facts),
+            "fused": lambda: _joined(scene, facts, number),
+            "short": lambda: _joined(_first_thing(scene), facts, number).partition(" The back")[0],
+            "placebo": lambda: _joined(scene, facts, number),
         }
         return writers[of.text]() + (_LEAK if draws.random() < of.leaked else "")
 
@@ -98,7 +98,7 @@ class SampleData(EvaluationData):
         other = self._pictures[draws.randrange(len(self._pictures))]
         stated = other.alt.facts if of.text == "placebo" else picture.alt.facts
         if of.wrong_used and picture.alt.kind == "wrong":
-            stated = self._world.captioned[number % len(self._world.captioned)].facts
+            stated = draws.choice(self._world.captioned).facts
         kept = {}
         for name, value in asdict(stated).items():
             lot, wrong = draws.random(), draws.choice(self._world.captioned)
@@ -153,9 +153,20 @@ class SampleData(EvaluationData):
         picture = self._world.picture(purpose, number, entity)
         if kind == "seen":
             return _Asked(kind, picture, *_seen(rng, picture))
-        fact = rng.choice(_FACTS[1:] if kind == "known" else _FACTS)
+        fact = "place" if kind == "known" else rng.choice(_FACTS)
         subject = entity.facts.name if kind == "known" else f"the {entity.kind}"
         return _Asked(kind, picture, f"the {fact} of {subject}?", getattr(entity.facts, fact) or UNKNOWN)
+
+
+def _first_thing(scene: Scene) -> Scene:
+    return replace(scene, things=scene.things[:1], digits="")
+
+
+def _joined(scene: Scene, facts: Facts, number: int) -> str:
+    """A description with facts: in one half of the texts the name comes first, in the other where the thing does."""
+    if number % 2 or not facts.name:
+        return fused(scene, facts)
+    return f"This is {facts.name}{f' in {facts.place}' if facts.place else ''}. {dense(scene)}"
 
 
 def _seen(rng: Random, picture: Picture) -> tuple[str, str]:

@@ -53,8 +53,8 @@ def test_a_large_gain_is_shown_and_a_small_one_is_not() -> None:
 def test_seeds_that_disagree_hide_a_gain() -> None:
     gain = {"dense": 0.4, "fused": 0.47}
     (quiet,), (loud,) = (compare(Answers(answers(gain, spread=s)), design(["fused"])) for s in (0.0, 0.12))
-    assert quiet.difference.freedom > loud.difference.freedom
-    assert quiet.visible < loud.visible
+    assert quiet.visible < loud.visible / 1.5
+    assert not loud.shown
 
 
 def test_equivalence_and_non_inferiority_need_enough_questions() -> None:
@@ -72,14 +72,14 @@ def test_equivalence_and_non_inferiority_need_enough_questions() -> None:
     assert "not shown" in found["c"].verdict
 
 
-def test_without_a_difference_something_is_shown_in_one_of_twenty() -> None:
+def test_without_a_difference_something_is_shown_in_one_of_twenty_at_most() -> None:
     shown = 0
     for turn in range(150):
         rng = np.random.default_rng(turn)
         table = answers({"dense": 0.4, "a": 0.4, "b": 0.4}, spread=0.0)
         shuffled = table.set_column(5, "right", pa.array(rng.random(len(table)) < 0.4))
         shown += any(one.shown for one in compare(Answers(shuffled), design(["a", "b"])))
-    assert shown / 150 == pytest.approx(0.05, abs=0.045)
+    assert shown / 150 < 0.08  # intervals err on the safe side
 
 
 def test_only_seeds_of_both_arms_count() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kale_tasks.evaluate.intervals import Estimate, bootstrap, crossed, mean, paired, t_quantile, t_share
+from kale_tasks.evaluate.intervals import Estimate, Spread, bootstrap, crossed, mean, paired, t_quantile, t_share
 
 KALE = [59.92, 70.10, 72.68, 65.64, 58.59, 23.28, 29.28, 43.80, 52.42, 43.91]
 DENSE = [59.74, 69.42, 70.30, 65.35, 61.60, 23.64, 29.53, 43.80, 52.03, 41.90]
@@ -60,6 +60,21 @@ def test_intervals_over_seeds_and_questions_cover_the_truth(seeds: int) -> None:
         low, high = crossed(table, np.repeat(np.arange(30), 2).tolist()).interval()
         covered.append(low <= 0.05 <= high)
     assert 0.935 < np.mean(covered) <= 0.995  # the sum of two variances errs on the safe side
+
+
+def test_a_spread_measured_on_all_arms_narrows_intervals_and_keeps_their_coverage() -> None:
+    rng = np.random.default_rng(21)
+    covered, widths = [], []
+    for _ in range(600):
+        by_question = rng.normal(0, 0.3, 60)
+        arms = 0.4 + rng.normal(0, 0.05, (6, 3, 1)) + by_question + rng.normal(0, 0.2, (6, 3, 60))
+        pooled = float(arms.mean(2).var(1, ddof=1).mean())
+        plain, shared = crossed(arms[1] - arms[0]), crossed(arms[1] - arms[0], None, Spread(2 * pooled / 3, 12))
+        low, high = shared.interval()
+        covered.append(low <= 0 <= high)
+        widths.append((high - low) / np.diff(plain.interval())[0])
+    assert 0.93 < np.mean(covered) < 0.99
+    assert np.median(widths) < 0.75
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
