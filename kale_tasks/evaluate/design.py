@@ -28,6 +28,7 @@ class Phase(Section):
     steps: int = Field(ge=1, description="Optimiser steps.")
     tokens: int = Field(ge=1, description="Tokens of answers in a step: equal for all arms, however long their texts.")
     rate: float = Field(gt=0, description="Highest learning rate.")
+    lessons: int = _optional(0, "Tokens of answers to lessons in a step, besides those of captions.", ge=0)
     connector_only: bool = _optional(False, "Whether only the connector is trained.")
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,10 +128,11 @@ class _Run:
             optimizer = model.optimizer(phase)
             if start <= done and stored:
                 _restore(model, optimizer if start < done < start + phase.steps else None, stored, done - start)
-            for number, step in enumerate(model.steps(examples, phase, [self.seed, start])):
-                if number == phase.steps:
-                    break
-                seen += len(step)
+            steps = model.steps(examples, phase.tokens, [self.seed, start])
+            mixed = model.steps(taught["tune"], phase.lessons, [self.seed, start, 1]) if phase.lessons else repeat([])
+            for number, (own, beside) in enumerate(islice(zip(steps, mixed, strict=False), phase.steps)):
+                step = [*own, *beside]
+                seen += len(own)
                 if start + number < done:
                     continue
                 rate = phase.rate * warm_up_cosine(number, phase.steps, design.model.warm_up * phase.steps)

@@ -57,16 +57,16 @@ class SmallModel:
         prompt = [*ids[:at], *[self._image] * self.model.config.image_seq_length, *ids[at + 1 :]]
         return Encoded(prompt, [*self._ids(example.answer), self._tokenizer.eos_token_id], example.image)
 
-    def steps(self, examples: Sequence[Example], phase: Phase, seed: Sequence[int]) -> Iterator[list[Encoded]]:
+    def steps(self, examples: Sequence[Example], tokens: int, seed: Sequence[int]) -> Iterator[list[Encoded]]:
         """Yield the examples of each optimiser step: shuffled epochs, cut where the answers have enough tokens."""
-        epoch, due, learnt, step = 0, phase.tokens, 0, list[Encoded]()
+        epoch, due, learnt, step = 0, tokens, 0, list[Encoded]()
         while True:
             for at in np.random.default_rng([*seed, epoch]).permutation(len(examples)):
                 step.append(self.encode(examples[at]))
                 learnt += len(step[-1].answer)
                 if learnt >= due:
                     yield step
-                    due, step = due + phase.tokens, []
+                    due, step = due + tokens, []
             epoch += 1
 
     def learn(self, step: Sequence[Encoded], optimizer: torch.optim.Optimizer, rate: float) -> float:

@@ -52,7 +52,7 @@ def test_arms_learn_from_equally_many_tokens(made: Evaluation) -> None:
     assert passes["fused-1"] == pytest.approx(passes["dense-1"], rel=0.35)  # words are no tokens, but near
     model = SmallModel(made.design.model, made.data, 1)
     for arm in ("dense", "fused"):
-        stream = model.steps(made.data.captions(made.design.arms[arm]), made.design.pretrain, [1, 0])
+        stream = model.steps(made.data.captions(made.design.arms[arm]), made.design.pretrain.tokens, [1, 0])
         learnt = sum(len(one.answer) for _ in range(5) for one in next(stream))
         assert learnt == pytest.approx(5 * made.design.pretrain.tokens, abs=150)
 
