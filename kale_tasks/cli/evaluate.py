@@ -1,5 +1,8 @@
 """`kale evaluate` and `kale power`: what captions are worth, and how sure that is."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +12,21 @@ from kale_tasks.cli.options import AsJson, Sets, open_lake, say, say_table, sett
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
+    from kale_tasks.evaluate.lake_texts import Beside
+    from kale_tasks.evaluate.measures import Measure
     from kale_tasks.evaluate.runs import Evaluation
+    from kale_tasks.settings import Settings
 
 app = typer.Typer(
     help="Compare texts with the truth of a sample world, or arms by what a small model learns from them."
 )
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. May be repeated.")]
+_OF_TRUTH = ("unit facts", "answerability")
+_MEASURES = (
+    "fit, self-retrieval, agreement, BLEU, CIDEr; an external judge: NAME, or FILE:NAME; on a sample world: "
+    "`unit facts`, `answerability`, `answerability:RECIPE:PASS` (the model of that pass reads)."
+)
+_ARENA = "Compare in pairs, too: by one of the measures, or by RECIPE:PASS, the model of that pass."
 DesignName = Annotated[str, typer.Argument(help="A design in config/evaluations, or the path of a YAML file.")]
 
 
@@ -93,11 +105,9 @@ def captions(
     recipes: Annotated[list[str] | None, typer.Option("--recipe", help="Only this recipe. May be repeated.")] = None,
     measures: Annotated[
         list[str] | None,
-        typer.Option(
-            "--measure", help="fit, self-retrieval, agreement, BLEU, CIDEr, or an external judge: NAME, or FILE:NAME."
-        ),
+        typer.Option("--measure", help=_MEASURES),
     ] = None,
-    arena: Annotated[str, typer.Option("--arena", help="Compare in pairs, too, by this measure.")] = "",
+    arena: Annotated[str, typer.Option("--arena", help=_ARENA)] = "",
     rows: Annotated[int, typer.Option("--rows", min=2, help="Images to judge.")] = 100,
     sets: Sets = None,
     json: AsJson = False,
@@ -107,16 +117,25 @@ def captions(
     Each measure is shown with its interval, and once more on texts of equal length. None of them is a gate. Images are
     seen by the encoder of `quality.encoder`; without one, by two packaged models (see docs/experts.md).
     """
-    from kale_tasks.evaluate.captions import judged, opened
+    from kale_tasks.evaluate.captions import asked_model, judged, opened
+    from kale_tasks.evaluate.judges import MeasureJudge, ModelJudge, PairJudge
     from kale_tasks.evaluate.lake_texts import side_by_side
 
     names = measures or ["fit", "agreement"]
     of = settings(sets)
     lake = open_lake(of)
-    with opened(names, of.quality.encoder) as ready:
-        seen = any(name not in ("agreement", "BLEU", "CIDEr") for name in names)
-        beside = side_by_side(lake, keys or lake.keys("captions"), rows, seen, recipes or ())
-        found = judged(beside, ready, arena)
+    with ExitStack() as stack:
+        known = {name: _truth_measure(name, of, stack) for name in names if name.partition(":")[0] in _OF_TRUTH}
+        others = [name for name in names if name not in known]
+        ready = [*stack.enter_context(opened(others, of.quality.encoder)), *known.values()]
+        by_name = {one.name: one for one in ready}
+        chosen: PairJudge | None = MeasureJudge(by_name[arena]) if arena in by_name else None
+        if arena and not chosen:
+            chosen = ModelJudge(stack.enter_context(asked_model(arena, of.caption)))
+        seen = not set(names) <= {"agreement", "BLEU", "CIDEr", *known} or isinstance(chosen, ModelJudge)
+        asked = keys or lake.keys("captions")
+        beside = side_by_side(lake, asked, rows, seen, recipes or ())
+        found = judged(_with_truth(beside, asked, of) if known else beside, ready, chosen)
     if json:
         say(found, json)
         return
@@ -125,6 +144,26 @@ def captions(
         print(f"{name} {warning}.")
     if arena:
         say_table(found["arena"], json, f"The arena, judged by {arena}; its tastes: {found['taste']}")
+
+
+def _truth_measure(name: str, of: "Settings", stack: ExitStack) -> "Measure":
+    from kale_tasks.evaluate.answerable import ModelReader
+    from kale_tasks.evaluate.captions import asked_model
+    from kale_tasks.world.measures import UnitFacts, answerability
+
+    if name == "unit facts":
+        return UnitFacts()
+    model = name.partition(":")[2]
+    return answerability(ModelReader(stack.enter_context(asked_model(model, of.caption))) if model else None)
+
+
+def _with_truth(beside: "Beside", keys: Sequence[str], of: "Settings") -> "Beside":
+    from kale_tasks.lake.storage.open import open_storage
+    from kale_tasks.world.truth import truth_rows
+
+    landing = open_storage(of.landing, of.s3)
+    truth = {uid: row for key in keys for uid, row in truth_rows(landing, key).items()}
+    return beside._replace(items=[replace(item, about=truth[item.uid]) for item in beside.items])
 
 
 @sheet.command()
@@ -191,7 +230,7 @@ def power(
         list[float] | None, typer.Option("--deviation", help="Standard deviation over seeds, in points.")
     ] = None,
     questions: Annotated[
-        int | None, typer.Option("--questions", min=2, help="State the smallest difference that so many show.")
+        int | None, typer.Option("--questions", min=2, help="State the smallest difference that this number shows.")
     ] = None,
     json: AsJson = False,
 ) -> None:

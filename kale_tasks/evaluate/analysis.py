@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kale_tasks.evaluate.decisions import equivalent, holm, not_inferior
 from kale_tasks.evaluate.design import Design, Outcome
-from kale_tasks.evaluate.intervals import Estimate, Floats, Spread, crossed
+from kale_tasks.evaluate.intervals import Estimate, Floats, Spread, crossed, equivalent, holm, not_inferior
 from kale_tasks.evaluate.power import could_have_seen, questions_needed, seeds_needed
 
 

@@ -32,10 +32,6 @@ class Strengths:
     first_place: Estimate
     length: Estimate | None
 
-    def odds(self, one: str, other: str) -> float:
-        """Return the share of comparisons that one wins against another, order and length being equal."""
-        return float(1 / (1 + np.exp(self.of[other].value - self.of[one].value)))
-
 
 def fit(comparisons: Sequence[Comparison], length: bool = False) -> Strengths:
     """Fit strengths; with `length`, hold the number of words constant. Errors are clustered by image."""

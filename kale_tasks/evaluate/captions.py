@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
-from kale_tasks.errors import BadConfig
+from kale_tasks.engines.base import Engine, Model, open_engine
 from kale_tasks.evaluate.external import External, external
-from kale_tasks.evaluate.judges import MeasureJudge, arena_rows, compare
+from kale_tasks.evaluate.judges import PairJudge, arena_rows, compare, win_rate
 from kale_tasks.evaluate.lake_texts import Beside
-from kale_tasks.evaluate.measures import Agreement, Fit, Item, Measure, SelfRetrieval, judge
+from kale_tasks.evaluate.measures import Agreement, Fit, Measure, SelfRetrieval, judge
 from kale_tasks.evaluate.overlap import Bleu, Cider
 from kale_tasks.experts.base import open_embedder, open_scorer
+from kale_tasks.models.locate import locate
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.settings.caption import Caption
 
 
 @contextmanager
@@ -37,16 +42,23 @@ def opened(names: Sequence[str], encoder: str = "") -> Iterator[list[Measure]]:
         yield [made[name]() if name in made else external(name) for name in names]
 
 
-def judged(beside: Beside, measures: Sequence[Measure], arena: str = "") -> dict[str, Any]:
-    """Judge texts beside each other; with `arena`, in pairs too, by the measure of that name.
+@contextmanager
+def asked_model(name: str, of: Caption) -> Iterator[Engine]:
+    """Context manager: the started engine of the model that a pass asks, given as RECIPE:PASS."""
+    recipe, _, one = name.rpartition(":")
+    task = load_recipe(recipe).task(one)
+    with open_engine(of, Model(task.model, task, lambda: locate(task.model))) as engine:
+        engine.start()
+        yield engine
+
+
+def judged(beside: Beside, measures: Sequence[Measure], judge_of_pairs: PairJudge | None = None) -> dict[str, Any]:
+    """Judge texts beside each other, and in pairs if there is a judge of pairs.
 
     The baseline is the dense caption, or the first text without one. References of BLEU and CIDEr are the baseline.
     """
     baseline = "dense" if "dense" in beside.texts else next(iter(beside.texts))
-    items = [
-        Item(item.uid, item.image, item.about or text)
-        for item, text in zip(beside.items, beside.texts[baseline], strict=True)
-    ]
+    items = [replace(item, reference=text) for item, text in zip(beside.items, beside.texts[baseline], strict=True)]
     found: dict[str, Any] = {
         "images": len(items),
         "baseline": baseline,
@@ -54,9 +66,11 @@ def judged(beside: Beside, measures: Sequence[Measure], arena: str = "") -> dict
         "warnings": {one.name: one.warning for one in measures if one.warning},
         "versions": {one.name: one.version for one in measures if isinstance(one, External)},
     }
-    if arena:
-        of = next((one for one in measures if one.name == arena), None)
-        if of is None:
-            raise BadConfig(f"The arena needs the measure '{arena}': name it with --measure too.")
-        found["arena"], found["taste"] = arena_rows(compare(MeasureJudge(of), items, beside.texts))
+    if judge_of_pairs:
+        comparisons = compare(judge_of_pairs, items, beside.texts)
+        found["arena"], found["taste"] = arena_rows(comparisons)
+        found["wins"] = {
+            f"{one} over {other}": round(win_rate(comparisons, one, other).value, 3)
+            for one, other in combinations(beside.texts, 2)
+        }
     return found

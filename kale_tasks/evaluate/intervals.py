@@ -1,7 +1,10 @@
-"""Estimates with standard errors: plain, paired, clustered, over seeds and questions at once, and bootstrapped."""
+"""Estimates with standard errors: plain, paired, clustered, over seeds and questions at once, and bootstrapped.
+
+And what is decided by them: differences, with Holm over several of them, non-inferiority and equivalence.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -101,6 +104,26 @@ def bootstrap(
     means = (drawn @ sums) / (drawn @ sizes)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Adjust the p-values of several comparisons: at most `alpha` errors in all if each is held against `alpha`."""
+    adjusted, largest = {}, 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}
+
+
+def not_inferior(difference: Estimate, margin: float) -> float:
+    """Return the p-value of a difference being above minus the margin: small if nothing that matters is lost."""
+    return difference.p_above(-margin)
+
+
+def equivalent(difference: Estimate, margin: float) -> float:
+    """Return the p-value of a difference being within the margin on both sides (two one-sided tests)."""
+    below = Estimate(-difference.value, difference.error, difference.freedom)
+    return max(difference.p_above(-margin), below.p_above(-margin))
 
 
 def _sums(values: Floats, clusters: Sequence[Any] | None) -> Floats:

@@ -1,5 +1,6 @@
 """Judges of pairs of texts, and the rounds of the arena: every pair is shown in both orders."""
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import combinations
@@ -53,11 +54,17 @@ class ModelJudge(PairJudge):
         for number, (item, first, second) in enumerate(shown):
             text = {"type": "text", "text": _ASKED.format(first=first, second=second)}
             messages = [{"role": "user", "content": [{"type": "image"}, text]}]
-            self._engine.submit(Request(number, messages, item.about))
+            self._engine.submit(Request(number, messages, _png(item.image)))
         answers: dict[int, Answer] = {}
         while self._engine.pending:
             answers.update({answer.id: answer for answer in self._engine.finished()})
         return [_verdict(answers[number].text) for number in range(len(shown))]
+
+
+def _png(image: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
 
 
 def _verdict(text: str) -> float:

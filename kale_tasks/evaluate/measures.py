@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kale_tasks.evaluate.agreement import auc
 from kale_tasks.evaluate.intervals import Estimate, mean, paired
 from kale_tasks.experts.base import Embedder, ExpertRow, Scorer
 from kale_tasks.text.grounding import invented
@@ -22,11 +21,12 @@ Texts = Mapping[str, Sequence[str]]  # of each arm, in the order of the items
 
 @dataclass(frozen=True)
 class Item:
-    """An image of which every arm has a text; `image` is decoded, `about` what a measure of a known world needs."""
+    """An image of which every arm has a text: decoded, with a reference text, and what is known to be true of it."""
 
     uid: str
     image: Any = None
     about: Any = None
+    reference: str = ""
 
 
 class Measure(ABC):
@@ -107,13 +107,6 @@ class Agreement(Measure):
         own, known = set(sentence.lower().split()), set(other.lower().split())
         new = invented(sentence, other, "")
         return (len(own & known) / max(1, len(own))) / (1 + len(new))
-
-
-def separation(supports: Sequence[float], planted: Sequence[bool]) -> Estimate:
-    """Estimate how often a planted invention has less support than a true statement (AUC)."""
-    wrong = [-support for support, is_planted in zip(supports, planted, strict=True) if is_planted]
-    right = [-support for support, is_planted in zip(supports, planted, strict=True) if not is_planted]
-    return auc(wrong, right)
 
 
 def judge(

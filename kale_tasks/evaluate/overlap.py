@@ -22,12 +22,12 @@ def _grams(text: str, length: int) -> Counter[tuple[str, ...]]:
 
 
 class Bleu(Measure):
-    """BLEU-4 of a text against the reference in `about`, smoothed by one for longer sequences."""
+    """BLEU-4 of a text against the reference of its item, smoothed by one for longer sequences."""
 
     name, warning = "BLEU", _WARNING
 
     def scores(self, items: Sequence[Item], texts: Sequence[str], others: Sequence[Sequence[str]]) -> Sequence[float]:
-        return [_bleu(text, str(item.about)) for item, text in zip(items, texts, strict=True)]
+        return [_bleu(text, item.reference) for item, text in zip(items, texts, strict=True)]
 
 
 def _bleu(text: str, reference: str) -> float:
@@ -44,12 +44,12 @@ def _bleu(text: str, reference: str) -> float:
 
 
 class Cider(Measure):
-    """CIDEr of a text against the reference in `about`; sequences weigh by how few references have them."""
+    """CIDEr of a text against the reference of its item; sequences weigh by how few references have them."""
 
     name, warning = "CIDEr", _WARNING
 
     def scores(self, items: Sequence[Item], texts: Sequence[str], others: Sequence[Sequence[str]]) -> Sequence[float]:
-        references = [str(item.about) for item in items]
+        references = [item.reference for item in items]
         found = np.zeros(len(items))
         for length in _LENGTHS:
             counted = [_grams(reference, length) for reference in references]

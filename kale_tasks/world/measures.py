@@ -26,7 +26,7 @@ class UnitFacts(Measure):
 
 
 def unit_score(text: str, truth: Mapping[str, Any]) -> dict[str, float]:
-    """Return precision, recall and F1 of the unit facts of a text, and its counts of carried and invented facts."""
+    """Return precision, recall and F1 of the unit facts of a text, and how many facts it invents."""
     visible, claimed = dict(truth["attributes"]), read(text).attributes
     right = sum(visible.get(name) == value for name, value in claimed.items())
     wanted = [truth[name] for name in truth["alt_facts"]]
@@ -37,12 +37,12 @@ def unit_score(text: str, truth: Mapping[str, Any]) -> dict[str, float]:
     precision = (right + stated) / max(1, len(claimed) + stated + wrong)
     recall = (right + carried) / max(1, len(visible) + len(wanted))
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return {"precision": precision, "recall": recall, "F1": f1, "carried": carried, "invented": wrong}
+    return {"precision": precision, "recall": recall, "F1": f1, "invented": wrong}
 
 
-def answerability() -> Answerability:
-    """Answerability of the questions that the truth of an image gives, by a reader that parses captions."""
-    return Answerability(ParsingReader(), questions_about)
+def answerability(reader: Reader | None = None) -> Answerability:
+    """Answerability of the questions that the truth of an image gives, by default by a reader that parses captions."""
+    return Answerability(reader or ParsingReader(), questions_about)
 
 
 class ParsingReader(Reader):

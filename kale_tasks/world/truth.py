@@ -60,7 +60,7 @@ def scores(lake: Lake, landing: Storage, keys: Iterable[str]) -> list[TruthScore
     """
     found = {kind: TruthScore(kind) for kind in ("alt-text", "dense caption", "KALE, stage 1", "KALE, stage 2")}
     for key in keys:
-        truth = _truth(landing, key)
+        truth = truth_rows(landing, key)
         for row in _captions(lake, key):
             for kind, text in _texts(row):
                 found[kind].add(text, truth[row["uid"]])
@@ -77,7 +77,8 @@ def _path(key: str) -> str:
     return f"_truth/{key}.parquet"
 
 
-def _truth(landing: Storage, key: str) -> dict[str, dict[str, Any]]:
+def truth_rows(landing: Storage, key: str) -> dict[str, dict[str, Any]]:
+    """Return the truth of a key by uid; BadConfig if it is not known."""
     try:
         with landing.arrow.open_input_file(_path(key)) as file:
             return {row["uid"]: row for row in pq.read_table(file).to_pylist()}

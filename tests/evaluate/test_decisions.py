@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from kale_tasks.evaluate.decisions import equivalent, holm, not_inferior
-from kale_tasks.evaluate.intervals import Estimate, crossed, mean
+from kale_tasks.evaluate.intervals import Estimate, crossed, equivalent, holm, mean, not_inferior
 from kale_tasks.evaluate.power import could_have_seen, questions_needed, seeds_needed, smallest_difference, t_power
 
 SHARES = (0.10, 0.15, 0.20, 0.30)

@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
+from kale_tasks.evaluate.agreement import auc
 from kale_tasks.evaluate.answerable import ModelReader
 from kale_tasks.evaluate.arena import fit
 from kale_tasks.evaluate.intervals import mean, paired
 from kale_tasks.evaluate.judges import FIRST, NEITHER, SECOND, MeasureJudge, PairJudge, arena_rows, compare, win_rate
-from kale_tasks.evaluate.measures import Agreement, Item, equal_length, judge, separation
+from kale_tasks.evaluate.measures import Agreement, Item, equal_length, judge
 from kale_tasks.evaluate.overlap import Bleu, Cider
 from kale_tasks.world.measures import UnitFacts, answerability, unit_score
 from tests.evaluate.known import Known, independent, known
@@ -58,23 +59,24 @@ def test_independent_captioners_expose_inventions(seed: int) -> None:
         assert len(found) == len(wrong)
         supports += found
         flags += wrong
-    area = separation(supports, flags)
+    wrong, right = ([-s for s, planted in zip(supports, flags, strict=True) if planted is of] for of in (True, False))
+    area = auc(wrong, right)
     assert area.interval()[0] > 0.85, area
 
 
 def test_words_in_common_are_no_truth(some: Known) -> None:
     """A caption with a wrong number scores as high as one with right facts in other words: hence the warning."""
-    item = [Item("0", about="A red tower is at the left. It was made in 1872.")]
+    item = [Item("0", reference="A red tower is at the left. It was made in 1872.")]
     false, reworded = "A red tower is at the left. It was made in 1927.", "To the left: an 1872 tower, all red."
     for measure in (Bleu(), Cider()):
         assert measure.warning
         assert measure.scores(item, [false], [])[0] > measure.scores(item, [reworded], [])[0]
-        assert measure.scores(item, [item[0].about], [])[0] >= measure.scores(item, [false], [])[0]
+        assert measure.scores(item, [item[0].reference], [])[0] >= measure.scores(item, [false], [])[0]
 
 
 def test_bleu_of_a_text_against_itself_is_one() -> None:
-    assert Bleu().scores([Item("0", about="one two three four five")], ["one two three four five"], []) == [1.0]
-    assert Bleu().scores([Item("0", about="one two three four five")], ["six seven"], []) == [0.0]
+    assert Bleu().scores([Item("0", reference="one two three four five")], ["one two three four five"], []) == [1.0]
+    assert Bleu().scores([Item("0", reference="one two three four five")], ["six seven"], []) == [0.0]
 
 
 class Lots(PairJudge):

@@ -5,6 +5,7 @@ import pytest
 from kale_tasks.evaluate.agreement import auc
 from kale_tasks.evaluate.captions import judged, opened
 from kale_tasks.evaluate.intervals import paired
+from kale_tasks.evaluate.judges import MeasureJudge
 from kale_tasks.evaluate.lake_texts import Beside
 from kale_tasks.evaluate.measures import Item
 from tests.experts.photographs import decoded, texts
@@ -30,7 +31,7 @@ def test_texts_of_other_photographs_fit_worse_and_retrieve_others(beside: Beside
         scores = {name: fit.scores(beside.items, some, []) for name, some in beside.texts.items()}
         assert paired(scores["dense"], scores["shuffled"]).interval(0.99)[0] > 0
         assert auc(scores["dense"], scores["shuffled"]).interval()[0] > 0.7  # type: ignore[arg-type]
-        found = judged(beside, [fit, retrieval], arena="fit")
+        found = judged(beside, [fit, retrieval], MeasureJudge(fit))
     rows = {(row["measure"], row["arm"]): row for row in found["rows"]}
     assert rows["self-retrieval", "dense"]["low"] > 0.3, "one of four, by chance 0.25"
     assert rows["self-retrieval", "shuffled"]["gain high"] < 0
