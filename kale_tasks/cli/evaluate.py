@@ -132,14 +132,16 @@ def captions(
         chosen: PairJudge | None = MeasureJudge(by_name[arena]) if arena in by_name else None
         if arena and not chosen:
             chosen = ModelJudge(stack.enter_context(asked_model(arena, of.caption)))
-        seen = not set(names) <= {"agreement", "BLEU", "CIDEr", *known} or isinstance(chosen, ModelJudge)
+        sees = not set(names) <= {"agreement", "BLEU", "CIDEr", *known} or isinstance(chosen, ModelJudge)
         asked = keys or lake.keys("captions")
-        beside = side_by_side(lake, asked, rows, seen, recipes or ())
+        beside = side_by_side(lake, asked, rows, sees, recipes or ())
         found = judged(_with_truth(beside, asked, of) if known else beside, ready, chosen)
     if json:
         say(found, json)
         return
     say_table(found["rows"], json, f"{found['images']} images, compared with {found['baseline']}")
+    separated = [{"measure": name, **area} for name, area in found["separates"].items()]
+    say_table(separated, json, "How often a text scores higher than that of another image")
     for name, warning in found["warnings"].items():
         print(f"{name} {warning}.")
     if arena:

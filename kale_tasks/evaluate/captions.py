@@ -7,10 +7,11 @@ from itertools import combinations
 from typing import Any
 
 from kale_tasks.engines.base import Engine, Model, open_engine
+from kale_tasks.evaluate.agreement import auc
 from kale_tasks.evaluate.external import External, external
 from kale_tasks.evaluate.judges import PairJudge, arena_rows, compare, win_rate
 from kale_tasks.evaluate.lake_texts import Beside
-from kale_tasks.evaluate.measures import Agreement, Fit, Measure, SelfRetrieval, judge
+from kale_tasks.evaluate.measures import Agreement, Fit, Item, Measure, SelfRetrieval, Texts, judge
 from kale_tasks.evaluate.overlap import Bleu, Cider
 from kale_tasks.experts.base import open_embedder, open_scorer
 from kale_tasks.models.locate import locate
@@ -63,6 +64,7 @@ def judged(beside: Beside, measures: Sequence[Measure], judge_of_pairs: PairJudg
         "images": len(items),
         "baseline": baseline,
         "rows": judge(measures, items, beside.texts, baseline),
+        "separates": {one.name: _separates(one, items, beside.texts, baseline) for one in measures},
         "warnings": {one.name: one.warning for one in measures if one.warning},
         "versions": {one.name: one.version for one in measures if isinstance(one, External)},
     }
@@ -74,3 +76,12 @@ def judged(beside: Beside, measures: Sequence[Measure], judge_of_pairs: PairJudg
             for one, other in combinations(beside.texts, 2)
         }
     return found
+
+
+def _separates(measure: Measure, items: Sequence[Item], texts: Texts, baseline: str) -> dict[str, float]:
+    """How often a text about an image scores higher than the text of another image (AUC): what a measure can see."""
+    own, others = list(texts[baseline]), [list(some) for arm, some in texts.items() if arm != baseline]
+    shuffled = [*own[1:], own[0]]
+    area = auc(measure.scores(items, own, others), measure.scores(items, shuffled, others))
+    low, high = area.interval()
+    return {"AUC": round(area.value, 3), "low": round(low, 3), "high": round(high, 3)}

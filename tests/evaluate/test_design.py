@@ -65,7 +65,7 @@ def test_a_design_that_says_too_little_is_refused(tmp_path: Path, change: dict[s
 
 def test_an_unknown_design_names_the_known_ones() -> None:
     with pytest.raises(BadConfig, match="sample"):
-        design_path("sampel")
+        design_path("another")
 
 
 def test_the_cost_is_stated_before_the_start(tmp_path: Path) -> None:

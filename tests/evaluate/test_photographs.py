@@ -36,6 +36,8 @@ def test_texts_of_other_photographs_fit_worse_and_retrieve_others(beside: Beside
     assert rows["self-retrieval", "dense"]["low"] > 0.3, "one of four, by chance 0.25"
     assert rows["self-retrieval", "shuffled"]["gain high"] < 0
     assert found["arena"][-1]["arm"] == "shuffled"
+    assert found["separates"]["fit"]["low"] > 0.6
+    assert found["wins"]["dense over shuffled"] > 0.7
 
 
 def test_a_warning_goes_with_overlap_and_nothing_with_fit(beside: Beside) -> None:
