@@ -5,7 +5,8 @@ A student is trained on all keys, so its key is `all`. Captions of earlier stude
 
 from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, distill_tick, step_asset
+from kale_tasks.airflow.command_operator import CommandOperator
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, distill_tick, schedule, step_asset
 from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
@@ -49,3 +50,14 @@ for recipe in dag_recipes():
             overrides=recipe.overrides,
         )
         due >> distill >> announce
+        if schedule().publish_student:
+            publish = CommandOperator(
+                task_id="publish",
+                task_display_name="publish the student",
+                doc_md="Publishes the promoted student with its card to `publish.model_target`. A retry changes "
+                "nothing.",
+                arguments=["publish", "--student"],
+                key=None,
+                overrides=recipe.overrides,
+            )
+            distill >> publish

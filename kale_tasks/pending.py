@@ -14,6 +14,7 @@ from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.models.students import promoted
 from kale_tasks.recipes.files import recipe_name, recipes_of
+from kale_tasks.release.choice import UnfitCaptions
 from kale_tasks.settings.model import Settings
 
 _Runs = Mapping[str, Committed]  # by key
@@ -108,11 +109,14 @@ def _distill(lake: Lake, settings: Settings, stage1: _Runs) -> dict[str, Any]:
 
 
 def _release(lake: Lake, recipes: Iterable[Sequence[_Runs]]) -> list[str]:
-    """Keys with captions of both stages of a recipe, some of which no release contains."""
+    """Keys with captions of both stages of a recipe, some of which no release contains although they are fit for it."""
     released = {content for c in lake.partitions("releases").values() for content in c.inputs.values()}
-    found = set()
-    for stage1, stage2 in recipes:
-        for key in stage1.keys() & stage2.keys():
-            if any(made.rows and made.content not in released for made in (stage1[key], stage2[key])):
-                found.add(key)
-    return sorted(found)
+    new = [
+        (key, made)
+        for stage1, stage2 in recipes
+        for key in stage1.keys() & stage2.keys()
+        for made in (stage1[key], stage2[key])
+        if made.rows and made.content not in released
+    ]
+    unfit = UnfitCaptions(lake) if new else None
+    return sorted({key for key, made in new if unfit and not unfit.reason(key, made)})

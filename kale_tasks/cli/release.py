@@ -1,4 +1,4 @@
-"""`kale publish`, `kale release diff` and `kale release review`."""
+"""`kale publish`, `kale release diff`, `kale release review` and `kale release rollback`."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import typer
 from kale_tasks.cli.options import AsJson, Key, Sets, real_lake, say, settings
 from kale_tasks.errors import BadConfig
 
-app = typer.Typer(no_args_is_help=True, help="Compare a built release with the published one before publishing it.")
+app = typer.Typer(no_args_is_help=True, help="Compare releases, or publish an older one again.")
 Student = Annotated[bool, typer.Option("--student", help="Publish the promoted student instead of a release.")]
 OptionalKey = Annotated[str | None, typer.Option("--key", help="The key of the release.")]
 
@@ -70,3 +70,24 @@ def review(key: Key, sets: Sets = None, json: AsJson = False) -> None:
     make_release_report(lake, of, built.version)
     text = compare(lake, of, built, target(of).current())
     say({"report": f"{RELEASE}{built.version}", "version": built.version, "text": text}, json, text)
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        str | None, typer.Option("--to", help="The release to publish again; the one before the current one if none.")
+    ] = None,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Publish an older release again. The newer one stays built; `kale publish` publishes it again."""
+    from kale_tasks.progress import progress_of
+    from kale_tasks.quality.stored import put_published
+    from kale_tasks.release.publish import roll_back
+
+    of = settings(sets)
+    lake = real_lake(of, "Publishing")
+    with progress_of(of.log) as progress:
+        version, address = roll_back(lake, of, progress, to)
+        put_published(lake.storage, version)
+    say({"version": version, "address": address}, json, f"Published again: {address}")

@@ -97,7 +97,7 @@ class _ReadOnce(Storage):
     def relative(self, uri: str) -> str:
         return self._real.relative(uri)
 
-    def put(self, path: str, data: bytes | Path) -> NoReturn:
+    def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> NoReturn:
         raise NotImplementedError("A view of a lake is read only.")
 
     def _put_if(self, path: str, data: bytes, tag: str | None) -> NoReturn:

@@ -14,6 +14,7 @@ from kale_tasks.models.students import Student
 from kale_tasks.release.built import Built, manifest
 from kale_tasks.release.croissant import croissant
 from kale_tasks.release.formats.base import IMAGE
+from kale_tasks.release.formats.further import license_of
 from kale_tasks.release.formats.text import Captions
 from kale_tasks.release.stats import BIN, BINS, TEXTS, Counts, mean_words
 from kale_tasks.release.targets.base import MANIFEST, README
@@ -34,6 +35,7 @@ def pages(built: Built, settings: Publish, old_readme: str = "") -> dict[str, by
         settings=settings,
         metadata=yaml.safe_dump(_metadata(built, settings), sort_keys=False, allow_unicode=True).strip(),
         columns=[(column.name, column.meaning) for column in Captions.columns],
+        models=[(name, n, license_of(settings.licenses, name)) for name, n in built.stats.get("models", {}).items()],
         words={name: mean_words(built.stats, name) for name in TEXTS},
         charts=list(charts),
         code=__version__,
@@ -76,6 +78,7 @@ def _metadata(built: Built, settings: Publish) -> dict[str, Any]:
     return {
         "pretty_name": settings.title,
         "license": settings.license,
+        **_named_license(settings),
         "language": ["en"],
         "task_categories": ["image-to-text"],
         "size_categories": [size],
@@ -85,9 +88,15 @@ def _metadata(built: Built, settings: Publish) -> dict[str, Any]:
     }
 
 
+def _named_license(settings: Publish) -> dict[str, str]:
+    known = {"license_name": settings.license_name, "license_link": settings.license_link}
+    return {name: value for name, value in known.items() if value}
+
+
 def _config(built: Built, name: str) -> dict[str, Any]:
     default = {"default": True} if built.is_default(name) else {}
-    return {"config_name": name, **default, "data_files": [{"split": "train", "path": built.globs(name)}]}
+    split = built.configs[name].split
+    return {"config_name": name, **default, "data_files": [{"split": split, "path": built.globs(name)}]}
 
 
 def _info(built: Built, name: str) -> dict[str, Any]:
@@ -95,7 +104,7 @@ def _info(built: Built, name: str) -> dict[str, Any]:
     return {
         "config_name": name,
         "features": [_feature(field) for field in built.configs[name].schema],
-        "splits": [{"name": "train", "num_bytes": size, "num_examples": built.rows(name)}],
+        "splits": [{"name": built.configs[name].split, "num_bytes": size, "num_examples": built.rows(name)}],
         "download_size": size,
         "dataset_size": size,
     }

@@ -1,6 +1,7 @@
 """Croissant metadata of a release: its files and columns, for tools that search and load datasets."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,21 @@ def croissant(built: Built, settings: Publish) -> bytes:
         "name": settings.title,
         "description": f"{built.rows('full')} captions of web images with the facts of their alt-text.",
         "license": settings.license,
-        "version": built.version,
+        "datePublished": built.at[:10],
+        "version": _version(built),
         "distribution": [*_files(built), *_file_sets(built)],
         "recordSet": [_record_set(config, form) for config, form in built.configs.items()],
     }
     if settings.citation:
         known["citeAs"] = settings.citation
     return json.dumps(known, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _version(built: Built) -> str:
+    """Return a version of the form that tools expect: the date and time of the release, and its name behind a plus."""
+    at = datetime.fromisoformat(built.at)
+    major, minor, patch = (int(at.strftime(part)) for part in ("%Y", "%m%d", "%H%M%S"))
+    return f"{major}.{minor}.{patch}+{built.version}"
 
 
 def _files(built: Built) -> list[dict[str, Any]]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kale_tasks.release.formats.base import CAPTION_COLUMNS, FileWriter, Format, StoredImages
 from kale_tasks.release.registry import formats_of
-from kale_tasks.release.shards import IMAGES, ReleaseShard, captions_of
+from kale_tasks.release.shards import IMAGES, PAIRS, ReleaseShard, captions_of
 from kale_tasks.release.stats import FACTS, Counts, add, count
 from kale_tasks.runner.run import Run
 
@@ -40,20 +41,46 @@ class ReleaseFile:
         return cls(**known, stats=json.loads(row["stats"]))
 
 
+def released_name(shard: ReleaseShard, folder: str, base: str) -> str:
+    """Return the name of a file in the release. A folder has the files of one key: the Hub bounds their number."""
+    within = f"{shard.recipe}/stage{shard.stage}/" if shard.recipe else ""
+    return f"{folder}/{within}{shard.source}/{base}"
+
+
 def write_shard(run: Run, shard: ReleaseShard) -> Iterator[ReleaseFile]:
-    """Write every file of a shard in all formats, reading its captions once."""
+    """Write every file of a shard in all formats, reading its rows once."""
     name = IMAGES + shard.source
-    captions, images = captions_of(run, shard), StoredImages(run.lake, run.rows(name) if name in run.inputs else None)
-    columns = list(dict.fromkeys([*CAPTION_COLUMNS, *FACTS]))
+    images = StoredImages(run.lake, run.rows(name) if name in run.inputs else None)
+    formats = [form for form in formats_of(run.settings) if form.of_captions == bool(shard.recipe)]
     with tempfile.TemporaryDirectory() as folder:
-        writers = [ShardWriter(run, shard, form, Path(folder)) for form in formats_of(run.settings)]
+        writers = [ShardWriter(run, shard, form, Path(folder)) for form in formats]
         step = max(writer.format.rows_at_once for writer in writers)
         spans = [(start, min(start + step, shard.stop)) for start in range(shard.start, shard.stop, step)]
-        for table in _read_ahead(lambda span: captions.read(*span, columns), spans):
+        for table in _read_ahead(_reader(run, shard), spans):
             for writer in writers:
                 yield from writer.add(table, images)
         for writer in writers:
             yield from writer.close()
+
+
+def _reader(run: Run, shard: ReleaseShard) -> Callable[[tuple[int, int]], pa.Table]:
+    if not shard.recipe:
+        return lambda span: _held_out(run, shard.source, *span)
+    captions, columns = captions_of(run, shard), list(dict.fromkeys([*CAPTION_COLUMNS, *FACTS]))
+    return lambda span: captions.read(*span, columns)
+
+
+def _held_out(run: Run, source: str, start: int, stop: int) -> pa.Table:
+    """Return what rows `start` to `stop` of the images of a key have of the holdout, sorted by uid."""
+    images = run.rows(IMAGES + source).read(start, stop, ["uid", "key", "sha256", "split", "status"])
+    kept = images.filter(pc.and_(pc.equal(images["split"], "holdout"), pc.equal(images["status"], "ok")))
+    uids = kept["uid"].to_pylist() or [""]
+    pairs = run.rows(PAIRS + source).between(uids[0], uids[-1], ["url", "alt_text"])
+    place = pc.index_in(kept["uid"], value_set=pairs["uid"].combine_chunks())
+    found = kept.filter(pc.is_valid(place))
+    for name in ("url", "alt_text"):
+        found = found.append_column(name, pairs[name].take(place.drop_null()))
+    return found
 
 
 def _read_ahead(read: Callable[[tuple[int, int]], pa.Table], spans: Sequence[tuple[int, int]]) -> Iterator[pa.Table]:
@@ -82,7 +109,10 @@ class ShardWriter:
         """Add captions; yields each file that they fill."""
         for start in range(0, table.num_rows, self.format.rows_at_once):
             captions = table.slice(start, self.format.rows_at_once)
-            rows = self.format.convert(captions.select(CAPTION_COLUMNS), images).cast(self.format.schema)
+            given = captions.select(CAPTION_COLUMNS) if self.format.of_captions else captions
+            rows = self.format.convert(given, images).cast(self.format.schema)
+            if not rows.num_rows:
+                continue
             self._file = self._file or self.format.open(self._local)
             self._file.write(rows)
             self._rows += rows.num_rows
@@ -103,7 +133,7 @@ class ShardWriter:
         name = f"{shard.source}-{shard.start:010d}-{self._closed:03d}-{sha256[:16]}{self.format.suffix}"
         path = f"{FOLDER}/{shard.source}/{shard.digest}/{folder}-{name}"
         self._run.lake.storage.put(path, self._local)
-        released = f"{folder}/{shard.recipe}/stage{shard.stage}/{name}"
+        released = released_name(shard, folder, name)
         size = self._local.stat().st_size
         yield ReleaseFile(path, released, self.format.name, self._rows, size, sha256, self._stats)
         self._closed += 1

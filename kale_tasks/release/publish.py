@@ -41,11 +41,31 @@ def publish(lake: Lake, settings: Settings, key: str, progress: Progress, versio
     Raises Conflict if that is not the given version, and if rows were taken down since the release was built, also if
     that happens during the upload.
     """
-    place = target(settings)
-    base = place.current()
     built = release.read(lake, key)
     if version not in (None, built.version):
         raise Conflict(f"{version} is not published: the newest release of {key} is {built.version}. Review that one.")
+    return _send(lake, settings, built, progress)
+
+
+def roll_back(lake: Lake, settings: Settings, progress: Progress, version: str | None = None) -> tuple[str, str]:
+    """Publish an older release again, the one before the current one if none is named; returns its name and address.
+
+    Raises Conflict if there is none, if the lake has it no longer, or if rows were taken down since it was built.
+    """
+    place = target(settings)
+    now, published = place.current().version, list(place.history())
+    if version is None:
+        older = published[: published.index(now)] if now in published else []
+        if not older:
+            raise Conflict("No older release is published there. `kale publish` publishes the newest one.")
+        version = older[-1]
+    built = release.read(lake, version.rpartition("-")[0], version)
+    return version, _send(lake, settings, built, progress)
+
+
+def _send(lake: Lake, settings: Settings, built: release.Built, progress: Progress) -> str:
+    place = target(settings)
+    base = place.current()
     _require_no_takedown_since(lake, built, "was built")
     made = pages(built, settings.publish, base.readme)
     address = place.publish(Publication(built.version, lake.storage, built.files, made), base, progress)

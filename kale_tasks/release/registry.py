@@ -1,5 +1,7 @@
 """The formats and targets of releases by name; other packages add their own by entry points."""
 
+from collections.abc import Callable
+
 from kale_tasks.errors import BadConfig
 from kale_tasks.registry import Registry
 from kale_tasks.release.formats.base import Format
@@ -16,6 +18,9 @@ FORMATS: Registry[type[Format]] = Registry(
         "chat": "kale_tasks.release.formats.text:Chat",
         "images": "kale_tasks.release.formats.images:Images",
         "webdataset": "kale_tasks.release.formats.images:WebDataset",
+        "view": "kale_tasks.release.formats.further:View",
+        "licenses": "kale_tasks.release.formats.further:Licenses",
+        "holdout": "kale_tasks.release.formats.further:Holdout",
     },
 )
 TARGETS: Registry[type[Target]] = Registry(
@@ -31,8 +36,12 @@ TARGETS: Registry[type[Target]] = Registry(
 
 
 def find_format(name: str) -> Format:
-    """Return the format of that name; BadConfig if there is none."""
-    return FORMATS.find(name)()
+    """Return the format of that name; BadConfig if there is none. A view is named as `view:NAME`."""
+    kind, _, view = name.partition(":")
+    if bool(view) != (kind == "view"):
+        raise BadConfig(f"There is no release format '{name}'. Only views have a name: view:NAME.")
+    found: Callable[..., Format] = FORMATS.find(kind)
+    return found(view) if view else found()
 
 
 def formats_of(settings: Settings) -> list[Format]:
@@ -40,7 +49,7 @@ def formats_of(settings: Settings) -> list[Format]:
     names = ["captions", *settings.publish.formats]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BadConfig(f"publish.formats: '{twice[0]}' is part of every release or listed twice. Remove it.")
-    return [find_format(name) for name in names]
+    return [find_format(name).configured(settings) for name in names]
 
 
 def open_target(address: str, settings: Settings) -> Target:

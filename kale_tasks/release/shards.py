@@ -9,12 +9,15 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.runner.run import Run
 
-CAPTIONS, IMAGES = "captions/", "images/"
+CAPTIONS, IMAGES, PAIRS, LEFT_OUT = "captions/", "images/", "pairs/", "left_out/"  # prefixes of the inputs
 
 
 @dataclass(frozen=True)
 class ReleaseShard:
-    """Rows `start` to `stop` of a stage of a recipe and key, and a digest of all that decides its files' bytes."""
+    """Rows `start` to `stop` of a stage of a recipe and key, and a digest of all that decides its files' bytes.
+
+    Without a recipe these are rows of `images`, of which the holdout is released.
+    """
 
     number: int
     source: str
@@ -42,13 +45,31 @@ def captions_of(run: Run, shard: ReleaseShard) -> Snapshot:
     )
 
 
-def _shards(run: Run) -> Iterator[tuple[str, str, int, int, int, str]]:
+def _shards(run: Run) -> list[tuple[str, str, int, int, int, str]]:
+    captions = [run.rows(name) for name in run.inputs if name.startswith(CAPTIONS)]
+    found = [shard for rows in captions for shard in _of_captions(run, rows)]
+    found += [shard for name in run.inputs if name.startswith(PAIRS) for shard in _of_holdout(run, name)]
+    return sorted(found)
+
+
+def _of_captions(run: Run, captions: Snapshot) -> Iterator[tuple[str, str, int, int, int, str]]:
+    source, columns = captions.partition.key, captions.partition.columns
+    made_from = [captions.content, run.inputs.get(IMAGES + source), captions.partition.name]
+    for start, stop in _spans(run, captions.count):
+        yield source, columns["recipe"], columns["stage"], start, stop, _digest(run, *made_from, start, stop)
+
+
+def _of_holdout(run: Run, pairs: str) -> Iterator[tuple[str, str, int, int, int, str]]:
+    images = run.rows(pairs.replace(PAIRS, IMAGES))
+    for start, stop in _spans(run, images.count):
+        digest = _digest(run, "holdout", run.inputs[pairs], images.content, start, stop)
+        yield images.partition.key, "", 0, start, stop, digest
+
+
+def _spans(run: Run, count: int) -> Iterator[tuple[int, int]]:
     size = run.settings.publish.shard_rows
-    for name in sorted(name for name in run.inputs if name.startswith(CAPTIONS)):
-        captions = run.rows(name)
-        source, columns = captions.partition.key, captions.partition.columns
-        made_from = [run.step.version, run.config, captions.content, run.inputs.get(IMAGES + source)]
-        for start in range(0, captions.count, size):
-            stop = min(start + size, captions.count)
-            text = json.dumps([*made_from, captions.partition.name, start, stop], sort_keys=True)
-            yield source, columns["recipe"], columns["stage"], start, stop, short_sha256(text)
+    return ((start, min(start + size, count)) for start in range(0, count, size))
+
+
+def _digest(run: Run, *made_from: object) -> str:
+    return short_sha256(json.dumps([run.step.version, run.config, *made_from], sort_keys=True))

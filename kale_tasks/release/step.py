@@ -10,18 +10,22 @@ import pyarrow as pa
 from kale_tasks.contract.registry import find
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.errors import Conflict
-from kale_tasks.lake.freshness import current_contents, is_fresh
-from kale_tasks.lake.marks import unanswered_marks
+from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.preview import no_preview
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import matcher
 from kale_tasks.recipes.files import recipe_name, recipes_of
-from kale_tasks.release.files import ReleaseFile, write_shard
+from kale_tasks.recipes.recipe import load_recipe
+from kale_tasks.release.choice import choose, refuse
+from kale_tasks.release.files import ReleaseFile, released_name, write_shard
+from kale_tasks.release.formats.base import Format
+from kale_tasks.release.formats.further import View
 from kale_tasks.release.registry import formats_of
-from kale_tasks.release.shards import CAPTIONS, IMAGES, ReleaseShard, release_name, shards_of
+from kale_tasks.release.shards import CAPTIONS, IMAGES, LEFT_OUT, PAIRS, ReleaseShard, release_name, shards_of
+from kale_tasks.release.unique import require_unique
 from kale_tasks.runner.commit import finish_all
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
@@ -40,33 +44,31 @@ class Release(Step):
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         raised = {form.name: form.version for form in formats_of(settings) if form.version > 1}
-        return {**settings.publish.semantic(), **({"format_versions": raised} if raised else {})}
+        licenses = {"licenses": settings.publish.licenses} if "licenses" in settings.publish.formats else {}
+        return {**settings.publish.semantic(), **({"format_versions": raised} if raised else {}), **licenses}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         if lake.preview:
             raise no_preview("A release", lake.preview)
-        recipes = {recipe_name(recipe) for recipe in recipes_of(settings)}
+        formats = _known_views(settings, formats_of(settings))
         opened = Snapshot.open_all(lake, "captions")
         finish_all(lake, find("ingest"))  # a commit that was interrupted may not have put its marks
-        # After the captions: a commit marks the keys whose pairs may be in two keys now, and these wait.
-        marked = {partition.key for partition in unanswered_marks(lake, "pairs")}
-        current = current_contents(lake)
-        captions = {
-            p: s
-            for p, s in opened.items()
-            if p.columns["recipe"] in recipes
-            and p.key <= key
-            and p.key not in marked
-            and s.committed.rows
-            and is_fresh(p.key, s.committed, current)
+        choice = choose(lake, {recipe_name(recipe) for recipe in recipes_of(settings)}, key, opened)
+        if choice.left_out and settings.publish.unfit == "refuse":
+            raise refuse(choice)
+        if not any(partition.within({"stage": 1}) for partition in choice.captions):
+            why = f" Left out: {refuse(choice)}" if choice.left_out else ""
+            raise Conflict(f"No captions are committed up to {key} yet. Run `kale run captions --key KEY` first.{why}")
+        sources = {partition.key for partition in choice.captions}
+        found: dict[str, Input] = {CAPTIONS + partition.name: rows for partition, rows in choice.captions.items()}
+        found |= {
+            LEFT_OUT + partition.name: f"{choice.rows_left_out[partition]} {why}"
+            for partition, why in choice.left_out.items()
         }
-        if not any(partition.within({"stage": 1}) for partition in captions):
-            raise Conflict(f"No captions are committed up to {key} yet. Run `kale run captions --key KEY` first.")
-        sources = {partition.key for partition in captions}
-        found: dict[str, Input] = {CAPTIONS + partition.name: snapshot for partition, snapshot in captions.items()}
-        if any(form.images for form in formats_of(settings)):
-            images = Snapshot.open_all(lake, "images")
-            found |= {IMAGES + p.name: snapshot for p, snapshot in images.items() if p.key in sources}
+        pairs, images = (not form.of_captions for form in formats), (form.images for form in formats)
+        for prefix, table, needed in ((PAIRS, "pairs", any(pairs)), (IMAGES, "images", any(images))):
+            rows_of = Snapshot.open_all(lake, table) if needed else {}
+            found |= {prefix + p.name: rows for p, rows in rows_of.items() if p.key in sources}
         if removal := matcher(lake).content:
             found["takedowns"] = removal  # a takedown while the release is built refuses its commit
         return found
@@ -88,13 +90,31 @@ class Release(Step):
             run.progress.advance(0, captions=shard.stop - shard.start)
             yield Part(
                 number=number,
-                rows=pa.Table.from_pylist([_row(run, shard, file) for file in files]),
+                rows=pa.Table.from_pylist([_row(run, shard, file) for file in files], schema=TABLES["releases"].arrow),
                 rows_in=len(files),
                 metrics={"bytes": sum(file.bytes for file in files), "files": len(files)},
             )
 
+    def finalize(self, run: Run, receipts: Mapping[int, Any]) -> Iterator[Part]:
+        """Make sure that no uid is in two keys. Writes nothing."""
+        names = (name for name in run.inputs if name.startswith(CAPTIONS))
+        require_unique({rows.partition: rows for rows in map(run.rows, names)})
+        yield from ()
+
+
+def _known_views(settings: Settings, formats: Sequence[Format]) -> Sequence[Format]:
+    """Return the formats; BadConfig if one is a text that no recipe publishes."""
+    views = {form.view for form in formats if isinstance(form, View)}
+    kept = {name for recipe in recipes_of(settings) for name in load_recipe(recipe).kept} if views else set()
+    if unknown := sorted(views - kept):
+        raise BadConfig(
+            f"publish.formats: no recipe lists '{unknown[0]}' in `also`. Known: {', '.join(sorted(kept)) or 'none'}."
+        )
+    return formats
+
 
 def _row(run: Run, shard: ReleaseShard, file: ReleaseFile) -> dict[str, Any]:
+    folder, base = file.name.partition("/")[0], file.name.rpartition("/")[2]
     return {
         "version": release_name(run.key, run.fingerprint),
         "key": run.key,
@@ -102,7 +122,8 @@ def _row(run: Run, shard: ReleaseShard, file: ReleaseFile) -> dict[str, Any]:
         "recipe": shard.recipe,
         "stage": shard.stage,
         "cut": shard.digest,
-        **{name: getattr(file, name) for name in ("path", "name", "format", "rows", "bytes", "sha256")},
+        **{name: getattr(file, name) for name in ("path", "format", "rows", "bytes", "sha256")},
+        "name": released_name(shard, folder, base),  # a file of an earlier release may have had another place
         "stats": json.dumps(file.stats, sort_keys=True),
     }
 
@@ -115,9 +136,9 @@ def _released(run: Run, source: str) -> dict[str, list[ReleaseFile]]:
     rows = run.lake.arrow("releases", keys[-1], where=f"source = '{source}'").to_pylist()
     found: dict[str, dict[str, ReleaseFile]] = {}
     for row in rows:
-        found.setdefault(row["cut"], {})[row["name"]] = ReleaseFile.of_row(row)
+        found.setdefault(row["cut"], {})[row["path"]] = ReleaseFile.of_row(row)  # its name may differ by release
     return {
-        digest: [files[name] for name in sorted(files)]
+        digest: [files[path] for path in sorted(files)]
         for digest, files in found.items()
         if all(run.lake.storage.exists(file.path) for file in files.values())
     }

@@ -51,6 +51,9 @@ class Schedule(Section):
     distill_new_rows: int = runtime(
         "New stage-1 captions since the last student after which a new one is trained.", ge=1
     )
+    publish_student: bool = runtime(
+        "Whether the Dag that trains a student publishes it to `publish.model_target` once it is promoted."
+    )
     approve: bool = runtime("Whether a person must approve each release before it is published.")
     ask: bool = runtime("Whether a person is asked about a run that failed its checks; else its task fails at once.")
     question_hours: float = runtime("Hours after which an unanswered question counts as a no.", gt=0)

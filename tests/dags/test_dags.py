@@ -163,6 +163,7 @@ print(json.dumps({
     "failure": [task.on_failure_callback[0].__name__ for task in release.tasks],
     "queue": distill.get_task("distill").queue,
     "executor": distill.get_task("distill").executor,
+    "student": [sorted(distill.get_task("distill").downstream_task_ids), distill.get_task("publish").arguments],
 }))
 """
 
@@ -170,6 +171,7 @@ print(json.dumps({
 def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
     given = {
         "KALE_SCHEDULE__PREFIX": "staging",
+        "KALE_SCHEDULE__PUBLISH_STUDENT": "true",
         "KALE_SCHEDULE__CONNECTION": "kale_staging",
         "KALE_SCHEDULE__POOLS__SPARK": "staging_spark",
         "KALE_SCHEDULE__EXECUTOR_CONFIG__GPU": "{pod_template_file: gpu.yaml}",
@@ -197,6 +199,7 @@ def test_every_setting_of_the_schedule_reaches_the_dags() -> None:
     assert set(found["late"]) == {1}
     assert set(found["failure"]) == {"failed"}
     assert (found["queue"], found["executor"]) == ("gpu", "LocalExecutor")
+    assert found["student"] == [["announce", "publish"], ["publish", "--student"]]
 
 
 _TWO_BUNDLES = """

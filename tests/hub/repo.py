@@ -53,7 +53,9 @@ class Repo:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.lock = folder, Lock()
         self.commits: list[Commit] = []
+        self.requests: dict[str, list[Commit]] = {}  # of each pull request, the commit that it began from first
         self.tags: dict[str, str] = {}
+        self.settings: dict[str, Any] = {"private": False, "gated": False}
         self.commit("initial commit", "", {".gitattributes": Blob(9, b"*.parquet")}, ())
 
     @property
@@ -61,26 +63,56 @@ class Repo:
         return self.commits[-1]
 
     def at(self, revision: str) -> Commit | None:
+        if revision in self.requests:
+            return self.requests[revision][-1]
         if revision in ("main", "HEAD", "refs/heads/main"):
             return self.head
         oid = self.tags.get(revision, revision)
         return next((c for c in self.commits if c.oid == oid), None)
 
     def commit(
-        self, title: str, message: str, added: Mapping[str, Blob], deleted: Iterable[str], parent: str | None = None
+        self,
+        title: str,
+        message: str,
+        added: Mapping[str, Blob],
+        deleted: Iterable[str],
+        parent: str | None = None,
+        revision: str = "main",
     ) -> Commit:
         """Add a commit, all of it or nothing."""
         with self.lock:
-            if parent is not None and parent != self.head.oid:
+            branch = self.requests.get(revision, self.commits)
+            if parent is not None and parent != branch[-1].oid:
                 raise ParentMoved
-            before = self.commits[-1].files if self.commits else {}
-            files = {n: b for n, b in before.items() if n not in set(deleted)} | dict(added)
-            text = json.dumps([len(self.commits), title, message, sorted((n, b.oid) for n, b in files.items())])
+            before, gone = (branch[-1].files if branch else {}), set(deleted)
+            files = {n: b for n, b in before.items() if n not in gone} | dict(added)
+            parent = branch[-1].oid if branch else ""
+            change = [parent, title, message, sorted(gone), sorted((n, b.oid) for n, b in added.items())]
+            text = json.dumps([revision, len(branch), *change])
             made = Commit(hashlib.sha1(text.encode()).hexdigest(), title, message, files)
-            self.commits = [*self.commits, made]
+            if branch is self.commits:
+                self.commits = [*self.commits, made]
+            else:
+                branch.append(made)
             return made
 
-    def commit_lines(self, lines: Iterable[dict[str, Any]]) -> Commit:
+    def request_pull(self, lines: Iterable[dict[str, Any]]) -> tuple[str, Commit]:
+        """Open a pull request with a first commit; returns its revision."""
+        revision = f"refs/pr/{len(self.requests) + 1}"
+        self.requests[revision] = [self.head]
+        return revision, self.commit_lines(lines, revision)
+
+    def merge(self, revision: str) -> Commit:
+        """Squash a pull request into one commit of the main branch."""
+        base, *made = self.requests[revision]
+        after = made[-1].files
+        message = "".join(f"- {commit.title} ({commit.oid})\n" for commit in made)
+        gone = [name for name in base.files if name not in after]
+        added = {name: blob for name, blob in after.items() if base.files.get(name) != blob}
+        number = revision.rpartition("/")[2]
+        return self.commit(f"{made[0].title} (#{number})", message, added, gone)
+
+    def commit_lines(self, lines: Iterable[dict[str, Any]], revision: str = "main") -> Commit:
         """Add a commit as the Hub's API spells it; a large file must have been uploaded."""
         added: dict[str, Blob] = {}
         deleted, header = [], {}
@@ -98,7 +130,8 @@ class Repo:
                     added[value["path"]] = Blob(value["size"], None, value["oid"])
                 case "deletedFile":
                     deleted.append(value["path"])
-        return self.commit(header["summary"], header["description"], added, deleted, header.get("parentCommit"))
+        parent = header.get("parentCommit")
+        return self.commit(header["summary"], header["description"], added, deleted, parent, revision)
 
     def large(self, sha256: str) -> Path:
         """Return where the bytes of a large file are stored."""

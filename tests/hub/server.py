@@ -44,6 +44,7 @@ class HubServer:
         self.requests: list[str] = []
         self.received: Counter[str] = Counter()  # large files, by how often they came whole
         self.received_bytes = 0
+        self.largest_commit = 0  # files in it
         self.pace = 0.0  # seconds that each large file takes
         self.hook: Callable[[str], None] = lambda line: None  # sees each request before it is answered
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -80,7 +81,8 @@ class HubServer:
     def _route(
         self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str], body: bytes
     ) -> None:
-        writes = method not in ("GET", "HEAD") and not path.startswith("/lfs/") and "paths-info" not in path
+        free = path.startswith(("/lfs/", "/api/validate-yaml")) or "paths-info" in path
+        writes = method not in ("GET", "HEAD") and not free
         if writes and headers.get("authorization") != f"Bearer {self.token}":
             raise Answer(401, {"error": "Invalid username or password."})
         for methods, pattern, handle in _ROUTES:
@@ -107,6 +109,7 @@ class HubServer:
         if name in self.repos:
             raise Answer(409, {"error": "You already created this repo", "url": f"{self.url}/{name}"})
         self.repos[name] = Repo(self.folder / name)
+        self.repos[name].settings["private"] = request.get("visibility") == "private"
         raise Answer(200, {"url": f"{self.url}/{name.removeprefix('models/')}"})
 
     def validate(self, body: bytes, **_: Any) -> None:
@@ -120,7 +123,7 @@ class HubServer:
     def info(self, repo: str, revision: str | None = None, **_: Any) -> None:
         commit = self._commit(repo, revision or "main")
         raise Answer(200, {
-            "_id": "1", "id": repo.partition("/")[2], "sha": commit.oid, "private": False, "gated": False,
+            "_id": "1", "id": repo.partition("/")[2], "sha": commit.oid, **self._repo(repo).settings,
             "disabled": False, "tags": [], "downloads": 0, "likes": 0,
             "lastModified": commit.date, "createdAt": commit.date,
             "siblings": [{"rfilename": name} for name in commit.files],
@@ -182,14 +185,32 @@ class HubServer:
     def lfs_verify(self, repo: str, oid: str, **_: Any) -> None:
         raise Answer(200 if self._repo(repo).large(oid).exists() else 404)
 
-    def commit(self, repo: str, body: bytes, **_: Any) -> None:
+    def settings(self, repo: str, body: bytes, **_: Any) -> None:
+        given = json.loads(body)
+        private = {"private": given["visibility"] == "private"} if "visibility" in given else {}
+        self._repo(repo).settings |= {"gated": given.get("gated", False), **private}
+        raise Answer(200)
+
+    def merge(self, repo: str, number: str, **_: Any) -> None:
+        self._repo(repo).merge(f"refs/pr/{number}")
+        raise Answer(200)
+
+    def commit(self, repo: str, revision: str, body: bytes, query: dict[str, list[str]], **_: Any) -> None:
+        lines = [json.loads(line) for line in body.splitlines()]
+        self.largest_commit = max(self.largest_commit, len(lines) - 1)
+        pull: dict[str, str] = {}
         try:
-            made = self._repo(repo).commit_lines(json.loads(line) for line in body.splitlines())
+            if query.get("create_pr"):
+                name, made = self._repo(repo).request_pull(lines)
+                pull = {"pullRequestUrl": f"{self.url}/{repo}/discussions/{name.rpartition('/')[2]}"}
+            else:
+                made = self._repo(repo).commit_lines(lines, revision)
         except ParentMoved:
             raise Answer(412, {"error": "A commit has happened since. Please refresh and try again."}) from None
         except KeyError as error:
             raise Answer(400, {"error": f"LFS pointer pointed to a file that does not exist: {error}"}) from None
-        raise Answer(200, {"commitUrl": f"{self.url}/{repo}/commit/{made.oid}", "commitOid": made.oid, "success": True})
+        url = f"{self.url}/{repo}/commit/{made.oid}"
+        raise Answer(200, {"commitUrl": url, "commitOid": made.oid, "success": True, **pull})
 
     def commits(self, repo: str, **_: Any) -> None:
         raise Answer(200, [
@@ -254,8 +275,10 @@ _ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("GET", rf"{_API}(?:/revision/(?P<revision>[^/]+))?", HubServer.info),
     ("GET", rf"{_API}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", HubServer.tree),
     ("POST", rf"{_API}/paths-info/(?P<revision>[^/]+)", HubServer.paths_info),
-    ("POST", rf"{_API}/preupload/(?P<revision>[^/]+)", HubServer.preupload),
-    ("POST", rf"{_API}/commit/[^/]+", HubServer.commit),
+    ("POST", rf"{_API}/preupload/(?P<revision>.+)", HubServer.preupload),
+    ("POST", rf"{_API}/commit/(?P<revision>.+)", HubServer.commit),
+    ("PUT", rf"{_API}/settings", HubServer.settings),
+    ("POST", rf"{_API}/discussions/(?P<number>\d+)/merge", HubServer.merge),
     ("GET", rf"{_API}/commits/[^/]+", HubServer.commits),
     ("POST", rf"{_API}/tag/(?P<revision>[^/]+)", HubServer.tag),
     ("GET", rf"{_API}/refs", HubServer.refs),

@@ -24,8 +24,8 @@ class Storage(ABC):
     root: str
 
     @abstractmethod
-    def put(self, path: str, data: bytes | Path) -> None:
-        """Write a whole file; it appears complete or not at all."""
+    def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
+        """Write a whole file; it appears complete or not at all, also if an iterator of its blocks raises an error."""
 
     def put_if(self, path: str, data: bytes, tag: str | None) -> bool:
         """Write a file only if it still has this tag (None: does not exist). Returns whether it has this content now.

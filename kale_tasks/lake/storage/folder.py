@@ -24,7 +24,7 @@ class FolderStorage(Storage):
     def __init__(self, root: str | Path) -> None:
         self.root = str(Path(root).absolute())
 
-    def put(self, path: str, data: bytes | Path) -> None:
+    def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
         target = Path(self.root, path)
         with explained(target):
             _mkdirs(target.parent)
@@ -89,7 +89,7 @@ class FolderStorage(Storage):
     def arrow(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(self.root, pafs.LocalFileSystem())
 
-    def _write_beside(self, target: Path, data: bytes | Path) -> str:
+    def _write_beside(self, target: Path, data: bytes | Path | Iterator[bytes]) -> str:
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
         try:
             with os.fdopen(descriptor, "wb") as out:
@@ -115,9 +115,12 @@ def _created(temporary: str, target: Path) -> bool:
     return True
 
 
-def _copy(data: bytes | Path, out: BinaryIO) -> None:
+def _copy(data: bytes | Path | Iterator[bytes], out: BinaryIO) -> None:
     if isinstance(data, bytes):
         out.write(data)
+        return
+    if not isinstance(data, Path):
+        out.writelines(data)
         return
     with data.open("rb") as source:
         while block := source.read(1 << 22):

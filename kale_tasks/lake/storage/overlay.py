@@ -16,7 +16,7 @@ class OverlayStorage(Storage):
         """Lay one storage over another; the folder `hidden` of the lower one is left out of listings."""
         self.root, self._upper, self._lower, self._hidden = upper.root, upper, lower, hidden
 
-    def put(self, path: str, data: bytes | Path) -> None:
+    def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
         self._upper.put(path, data)
 
     def _put_if(self, path: str, data: bytes, tag: str | None) -> bool:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ class S3Storage(Storage):
         )
         return boto3.client("s3", config=config, **options)
 
-    def put(self, path: str, data: bytes | Path) -> None:
+    def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
         with _explained(self.root):
             if isinstance(data, bytes):
                 self.client.put_object(Bucket=self.bucket, Key=self._key(path), Body=data)
+            elif not isinstance(data, Path):
+                self.client.upload_fileobj(_Blocks(data), self.bucket, self._key(path))
             else:
                 self.client.upload_file(str(data), self.bucket, self._key(path))
 
@@ -121,6 +124,29 @@ class S3Storage(Storage):
 
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path
+
+
+class _Blocks(RawIOBase):
+    """Blocks as a file that can be read once: what an upload of unknown length reads."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._rest = blocks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        pieces, missing = [self._rest], size - len(self._rest)
+        while missing > 0 or size < 0:
+            block = next(self._blocks, b"")
+            if not block:
+                break
+            pieces.append(block)
+            missing -= len(block)
+        data = b"".join(pieces)
+        stop = len(data) if size < 0 else size
+        self._rest = data[stop:]
+        return data[:stop]
 
 
 def s3_options(s3: S3) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +14,7 @@ from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.settings.model import Settings
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CAPTION_COLUMNS = (
@@ -69,6 +70,8 @@ class Format(ABC):
     columns: ClassVar[Sequence[Column]]
     version: ClassVar[int] = 1  # raise it when the same captions give other rows: released files are then made again
     images: ClassVar[bool] = False  # whether `convert` reads stored images; the release then depends on `images`
+    of_captions: ClassVar[bool] = True  # False: of the holdout, which has none
+    split: ClassVar[str] = "train"
     rows_at_once: ClassVar[int] = 10_000
     suffix: ClassVar[str] = ".parquet"
     media_type: ClassVar[str] = "application/x-parquet"
@@ -76,6 +79,10 @@ class Format(ABC):
     @abstractmethod
     def convert(self, captions: pa.Table, images: StoredImages) -> pa.Table:
         """Return the rows that these captions become, sorted by uid; `captions` has the CAPTION_COLUMNS."""
+
+    def configured(self, settings: Settings) -> Self:
+        """Return the format with what it needs of the settings."""
+        return self
 
     def open(self, path: Path) -> FileWriter:
         """Open a new local file for rows of this format."""

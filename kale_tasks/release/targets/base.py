@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake.damage import file_problem
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.progress import Progress
 from kale_tasks.settings.model import Settings
 
 MANIFEST, README = "manifest.json", "README.md"
-_BLOCK = 1 << 26
+_BLOCK = 1 << 24
 
 
 class Published(Protocol):
@@ -91,6 +89,14 @@ class Target(ABC):
         Returns the addresses of what was deleted.
         """
 
+    def history(self) -> Sequence[str]:
+        """Return the releases that were published here, in the order of their first publication."""
+        return []
+
+    def expire(self, keep: int, *, dry_run: bool = False) -> Sequence[str]:
+        """Delete all but the latest older releases, if the place keeps them; returns their addresses."""
+        return []
+
 
 def manifest_of(text: bytes | None) -> dict[str, Any]:
     """Parse a published manifest; empty if there is none."""
@@ -99,31 +105,37 @@ def manifest_of(text: bytes | None) -> dict[str, Any]:
 
 @contextmanager
 def local_file(storage: Storage, file: Published) -> Iterator[Path]:
-    """Context manager: a file of the warehouse as a local path, downloaded only if needed.
+    """Context manager: a copy of a file of the warehouse as a local path.
 
     Raises BadData if its bytes are not those that were recorded.
     """
-    if isinstance(storage, FolderStorage):
-        _check(file, file_problem(storage, file.path, file.sha256, file.bytes))
-        yield Path(storage.root, file.path)
-        return
-    found = hashlib.sha256()
     with tempfile.NamedTemporaryFile() as copy:
-        for offset in range(0, file.bytes, _BLOCK):
-            try:
-                block = storage.read(file.path, offset, min(_BLOCK, file.bytes - offset))
-            except FileNotFoundError:
-                _check(file, "is missing")
-                raise
-            found.update(block)
+        for block in checked_blocks(storage, file):
             copy.write(block)
         copy.flush()
-        _check(file, "" if found.hexdigest() == file.sha256 else "has other bytes than were written")
         yield Path(copy.name)
 
 
-def _check(file: Published, problem: str) -> None:
-    if problem:
-        raise BadData(
-            f"{file.path} {problem}. Run `kale repair`, which makes it again, or restore the file from a backup."
-        )
+def checked_blocks(storage: Storage, file: Published) -> Iterator[bytes]:
+    """Yield the bytes of a file, hashed on the way; BadData at the end if they are not those that were recorded."""
+    found, size = hashlib.sha256(), 0
+    try:
+        while block := storage.read(file.path, size, _BLOCK):
+            size += len(block)
+            found.update(block)
+            yield block
+            if len(block) < _BLOCK:
+                break
+    except FileNotFoundError:
+        raise damaged(file, "is missing") from None
+    if size != file.bytes:
+        raise damaged(file, f"has {size} bytes instead of {file.bytes}")
+    if found.hexdigest() != file.sha256:
+        raise damaged(file, "has other bytes than were written")
+
+
+def damaged(file: Published, problem: str) -> BadData:
+    """Return the error for a file of the warehouse that is not what was recorded."""
+    return BadData(
+        f"{file.path} {problem}. Run `kale repair`, which makes it again, or restore the file from a backup."
+    )

@@ -1,25 +1,22 @@
 """Releases on the Hugging Face Hub: files are uploaded first, then one commit makes them all visible."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import disable_progress_bars, parse_ratelimit_headers
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from huggingface_hub.utils import build_hf_headers, disable_progress_bars, get_session, hf_raise_for_status
 
-from kale_tasks.errors import BadConfig, BadData, Conflict, KaleError, Transient
+from kale_tasks.errors import BadConfig, Conflict, Transient
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.progress import Progress
 from kale_tasks.release.targets.base import (
     MANIFEST,
@@ -28,16 +25,17 @@ from kale_tasks.release.targets.base import (
     Publication,
     Published,
     Target,
+    damaged,
     local_file,
     manifest_of,
 )
+from kale_tasks.release.targets.hub_errors import explained, retrying
 from kale_tasks.settings.model import Settings
 
 _T = TypeVar("_T")
-_TRIES = 6
-_LONGEST_WAIT = 900  # seconds; a longer rate limit is left to the scheduler
-_TRAILER = "KALE-Release: "
+_TITLE, _TRAILER = "Release ", "KALE-Release: "
 _GROUP = 50
+_COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files: the Hub recommends no more in a commit, folder and repository
 _SMALL = 10_000_000
 
 
@@ -52,60 +50,73 @@ class Hub(Target):
             raise BadConfig(
                 f"Not a valid Hub repository: '{address}'. Use hf://datasets/name/dataset or hf://name/model."
             )
+        self._settings = settings.publish
         self._workers = settings.publish.upload_workers
         self._api = HfApi()
+        self._listed: dict[str, dict[str, str]] = {}  # files by revision
         disable_progress_bars()
 
     def current(self) -> Current:
-        with _explained(self._repo):
+        with explained(self._repo):
             try:
                 state = self._head()
             except RepositoryNotFoundError as error:
                 if error.response.status_code != 404:
                     raise
                 return Current()
-            readme = self._read(README, state) or b""
-            return Current(state, manifest_of(self._read(MANIFEST, state)), readme.decode())
+            with ThreadPoolExecutor() as at_once:
+                readme, manifest = (at_once.submit(self._read, name, state) for name in (README, MANIFEST))
+                files = at_once.submit(self._list, state)
+            self._listed = {state: files.result()}
+            return Current(state, manifest_of(manifest.result()), (readme.result() or b"").decode())
 
     def publish(self, publication: Publication, base: Current, progress: Progress) -> str:
-        with _explained(self._repo):
+        with explained(self._repo):
+            _require_fit(self._repo, [file.name for file in publication.files])
             parent = base.state or self._create()
             present = self._files(parent)
             files = [file for file in publication.files if present.get(file.name) != file.sha256]
             progress.begin(f"publish {publication.version}", len(publication.files), "files")
             progress.advance(len(publication.files) - len(files), resumed=True)
             operations: list[Any] = [
-                op for group in _groups(files) for op in self._upload(publication, group, progress)
+                op for group in _groups(files, _GROUP) for op in self._upload(publication, group, progress)
             ]
             operations += [CommitOperationAdd(name, page) for name, page in publication.pages.items()]
             kept = {file.name for file in publication.files} | set(publication.pages)
             # Only files of earlier releases are removed: what people added stays.
             operations += [CommitOperationDelete(name) for name in base.names if name in present and name not in kept]
             commit = self._commit(operations, publication.version, parent)
-            _retrying(lambda: self._api.create_tag(
+            retrying(lambda: self._api.create_tag(
                 self._repo, tag=publication.version, revision=commit, repo_type=self._type, exist_ok=True
             ))  # fmt: skip
             return f"{self._api.endpoint}/{'datasets/' if self._type == 'dataset' else ''}{self._repo}/tree/{commit}"
 
     def forget(self, removed: set[str]) -> list[str]:
-        with _explained(self._repo):
+        with explained(self._repo):
             current = self.current()
             if not removed.isdisjoint(current.names.values()):
                 raise Conflict(
                     f"The newest release in {self._repo} still contains rows that were taken down. "
                     f"Release and publish first."
                 )
-            stored = [f for f in self._api.list_lfs_files(self._repo, repo_type=self._type) if f.file_oid in removed]
+            known = retrying(lambda: list(self._api.list_lfs_files(self._repo, repo_type=self._type)))
+            stored = [file for file in known if file.file_oid in removed]
             if stored:
                 self._api.permanently_delete_lfs_files(self._repo, stored, repo_type=self._type)
             return [f"hf://{self._repo}/{file.filename}" for file in stored]
+
+    def history(self) -> Sequence[str]:
+        with explained(self._repo):
+            commits = retrying(lambda: self._api.list_repo_commits(self._repo, repo_type=self._type))
+            titles = (commit.title.partition(" (#")[0] for commit in reversed(commits))
+            return list(dict.fromkeys(t.removeprefix(_TITLE) for t in titles if t.startswith(_TITLE)))
 
     def _upload(
         self, publication: Publication, group: Sequence[Published], progress: Progress
     ) -> list[CommitOperationAdd]:
         # The Hub does not ask for bytes that it already has, such as those of a killed run.
         with ExitStack() as stack:
-            paths = [stack.enter_context(local_file(publication.storage, file)) for file in group]
+            paths = [stack.enter_context(_path(publication.storage, file)) for file in group]
             adds = [
                 # Small files may become part of the commit itself, so they must outlive a downloaded copy.
                 CommitOperationAdd(file.name, path.read_bytes() if file.bytes < _SMALL else path)
@@ -113,27 +124,50 @@ class Hub(Target):
             ]
             self._api.preupload_lfs_files(self._repo, adds, repo_type=self._type, num_threads=self._workers)
             for file, add in zip(group, adds, strict=True):
-                if add.upload_info.sha256.hex() != file.sha256:
-                    raise BadData(
-                        f"{file.path} is damaged. Delete it and run release with --again: it is written again."
-                    )
+                # The client hashes what it sends, and the Hub compares that with what it receives.
+                if (add.upload_info.size, add.upload_info.sha256.hex()) != (file.bytes, file.sha256):
+                    raise damaged(file, "has other bytes than were written")
                 progress.advance(1, bytes=file.bytes)
             return adds
 
     def _commit(self, operations: Sequence[Any], version: str, parent: str) -> str:
-        def commit() -> str:
+        if len(operations) > _COMMIT:
+            return self._merge(operations, version, parent)
+        made = self._once(lambda: self._commit_once(operations, version, parent_commit=parent).oid, version, parent)
+        return str(made)
+
+    def _once(self, request: Callable[[], Any], version: str, parent: str) -> Any:
+        """Send a request that changes the main branch, until it has; Conflict if somebody else changes it."""
+
+        def send() -> Any:
             try:
-                return str(self._api.create_commit(
-                    self._repo, operations, commit_message=f"Release {version}", repo_type=self._type,
-                    commit_description=f"{_TRAILER}{version}", parent_commit=parent, num_threads=self._workers,
-                ).oid)  # fmt: skip
+                return request()
             except (HfHubHTTPError, httpx2.TransportError):
                 # The commit may have landed although the answer was an error: look before trying again.
-                if landed := _retrying(lambda: self._landed(version, parent)):
+                if landed := retrying(lambda: self._landed(version, parent)):
                     return landed
                 raise
 
-        return _retrying(commit)
+        return retrying(send)
+
+    def _commit_once(self, operations: Sequence[Any], version: str, **more: Any) -> Any:
+        return self._api.create_commit(
+            self._repo, operations, commit_message=f"{_TITLE}{version}", repo_type=self._type,
+            commit_description=f"{_TRAILER}{version}", num_threads=self._workers, **more,
+        )  # fmt: skip
+
+    def _merge(self, operations: Sequence[Any], version: str, parent: str) -> str:
+        """Commit to a pull request, in groups, and merge it: readers of the main branch see one change."""
+        first, *rest = _groups(operations, _COMMIT)
+        made = retrying(lambda: self._commit_once(first, version, parent_commit=parent, create_pr=True))
+        for group in rest:  # again if the answer is lost: the same files twice change nothing
+            retrying(lambda group=group: self._commit_once(group, version, revision=made.pr_revision))  # type: ignore[misc]
+        retrying(lambda: self._landed(version, parent))  # raises Conflict if somebody else has changed the main branch
+        self._once(lambda: self._api.merge_pull_request(self._repo, made.pr_num, repo_type=self._type), version, parent)
+        landed = retrying(lambda: self._landed(version, parent))
+        if landed is None:
+            raise Transient(f"The Hub has not merged {made.pr_url} yet. Publish again later: uploads are kept.")
+        return str(landed)
 
     def _landed(self, version: str, parent: str) -> str | None:
         """Return our commit if it is among those made since `parent`; Conflict if there are others."""
@@ -142,7 +176,8 @@ class Hub(Target):
             if commit.commit_id == parent:
                 break
             since.append(commit)
-            if f"{_TRAILER}{version}" in commit.message:
+            # The Hub names the commit of a merge after the first commit of the pull request.
+            if f"{_TRAILER}{version}" in commit.message or commit.title.startswith(f"{_TITLE}{version} (#"):
                 return commit.commit_id
         if since:
             raise Conflict(
@@ -152,82 +187,72 @@ class Hub(Target):
         return None
 
     def _create(self) -> str:
-        _retrying(lambda: self._api.create_repo(self._repo, repo_type=self._type, exist_ok=True))
+        of = self._settings
+        # Private until readers must ask: who is killed in between leaves nothing open.
+        hidden = of.private or of.gated != "no"
+        retrying(lambda: self._api.create_repo(self._repo, repo_type=self._type, exist_ok=True, private=hidden))
+        if of.gated != "no":
+            gated: Literal["auto", "manual"] = of.gated
+            retrying(lambda: self._api.update_repo_settings(
+                self._repo, repo_type=self._type, gated=gated, private=of.private
+            ))  # fmt: skip
         return self._head()
 
     def _head(self) -> str:
-        return str(_retrying(lambda: self._api.repo_info(self._repo, repo_type=self._type)).sha)
+        return str(retrying(lambda: self._api.repo_info(self._repo, repo_type=self._type)).sha)
 
     def _files(self, revision: str) -> dict[str, str]:
-        tree = self._api.list_repo_tree(self._repo, recursive=True, revision=revision, repo_type=self._type)
-        return {f.path: f.lfs.sha256 if f.lfs else f.blob_id for f in tree if isinstance(f, RepoFile)}
+        """Return the hash of each file of a revision: of a large one, the SHA-256."""
+        known = self._listed.get(revision)
+        return self._list(revision) if known is None else known
+
+    def _list(self, revision: str) -> dict[str, str]:
+        def listed() -> dict[str, str]:
+            tree = self._api.list_repo_tree(self._repo, recursive=True, revision=revision, repo_type=self._type)
+            return {f.path: f.lfs.sha256 if f.lfs else f.blob_id for f in tree if isinstance(f, RepoFile)}
+
+        return retrying(listed)
 
     def _read(self, name: str, revision: str) -> bytes | None:
-        with tempfile.TemporaryDirectory() as folder:
+        """Read a small file by one request; None if there is none."""
+        address = hf_hub_url(self._repo, name, repo_type=self._type, revision=revision, endpoint=self._api.endpoint)
+
+        def read() -> bytes | None:
+            answer = get_session().get(address, headers=build_hf_headers(token=self._api.token), follow_redirects=True)
             try:
-                return Path(self._api.hf_hub_download(
-                    self._repo, name, repo_type=self._type, revision=revision, local_dir=folder
-                )).read_bytes()  # fmt: skip
+                hf_raise_for_status(answer)
             except RemoteEntryNotFoundError:
                 return None
-            except LocalEntryNotFoundError as error:
-                raise Transient(f"No answer from the Hub for {self._repo}. Try again later.") from error
+            return bytes(answer.content)
 
-
-def _groups(files: Sequence[Published]) -> Iterator[list[Published]]:
-    rest = iter(files)
-    while group := list(islice(rest, _GROUP)):
-        yield group
-
-
-def _retrying(request: Callable[[], _T]) -> _T:
-    """Send a request again while its failure is temporary, waiting as long as the Hub asks for."""
-    attempts = Retrying(
-        stop=stop_after_attempt(_TRIES), wait=_pause, retry=retry_if_exception(_is_temporary), reraise=True
-    )
-    return attempts(request)
-
-
-def _is_temporary(error: BaseException) -> bool:
-    if not isinstance(error, (HfHubHTTPError, httpx2.TransportError)):
-        return False
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else 503
-    return status in (408, 429) or status >= 500
-
-
-def _pause(state: RetryCallState) -> float:
-    """Return the seconds until the next attempt; Transient if the rate limit lasts longer than we wait."""
-    error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, HfHubHTTPError) or error.response.status_code != 429:
-        return float(2 ** (state.attempt_number - 1))
-    limit = parse_ratelimit_headers(error.response.headers)
-    after = error.response.headers.get("retry-after", "")
-    seconds = limit.reset_in_seconds if limit else float(after) if after.isdigit() else 60.0
-    if seconds > _LONGEST_WAIT:
-        raise Transient(
-            f"The Hub's rate limit ends in {seconds:.0f} s. Publish again then: uploads are kept."
-        ) from error
-    return seconds
+        return retrying(read)
 
 
 @contextmanager
-def _explained(repo: str) -> Iterator[None]:
-    """Context manager: turn errors of the Hub into errors that say what to do."""
-    try:
-        yield
-    except (HfHubHTTPError, httpx2.TransportError, RuntimeError) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, (HfHubHTTPError, httpx2.TransportError)) else error
-        if not isinstance(cause, (HfHubHTTPError, httpx2.TransportError)):
-            raise
-        raise _explanation(repo, cause) from error
+def _path(storage: Storage, file: Published) -> Iterator[Path]:
+    """Context manager: a file as a local path. One of a folder is not read here: the client hashes what it sends."""
+    if not isinstance(storage, FolderStorage):
+        with local_file(storage, file) as path:
+            yield path
+        return
+    path = Path(storage.root, file.path)
+    if not path.exists():
+        raise damaged(file, "is missing")
+    if (size := path.stat().st_size) != file.bytes:
+        raise damaged(file, f"has {size} bytes instead of {file.bytes}")
+    yield path
 
 
-def _explanation(repo: str, error: Exception) -> KaleError:
-    if not isinstance(error, HfHubHTTPError):
-        return Transient(f"No answer from the Hub ({type(error).__name__}). Publish again later: uploads are kept.")
-    status = error.response.status_code
-    if status in (401, 403):
-        return BadConfig(f"The Hub refuses this token for {repo} ({status}). Set a valid HF_TOKEN and publish again.")
-    if _is_temporary(error):
-        return Transient(f"The Hub answered {status} for {repo}. Publish again later: uploads are kept.")
-    return BadConfig(f"The Hub answered {status} for {repo}: {str(error).splitlines()[0][:200]}")
+def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    rest = iter(items)
+    while group := list(islice(rest, size)):
+        yield group
+
+
+def _require_fit(repo: str, names: Sequence[str]) -> None:
+    fullest = max(Counter(name.rpartition("/")[0] for name in names).values(), default=0)
+    if fullest > _FOLDER or len(names) > _REPO:
+        raise BadConfig(
+            f"The release has {len(names)} files, {fullest} of them in one folder; the Hub takes {_REPO} in {repo} and "
+            f"{_FOLDER} in a folder. Raise publish.shard_rows or publish.shard_bytes, and run release again."
+        )

@@ -1,9 +1,11 @@
 """Releases in a folder or an S3 prefix: one folder for each, and a pointer that is swapped last."""
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import yaml
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_incrementing
 
 from kale_tasks.errors import Conflict, Transient
@@ -16,7 +18,7 @@ from kale_tasks.release.targets.base import (
     Publication,
     Published,
     Target,
-    local_file,
+    checked_blocks,
     manifest_of,
 )
 from kale_tasks.settings.model import Settings
@@ -37,7 +39,7 @@ class Store(Target):
         state = self._storage.tag(LATEST)
         if state is None:
             return Current()
-        version = json.loads(self._storage.read(LATEST))["version"]
+        version = self._pointer()["version"]
         if self._storage.tag(LATEST) != state:
             return self.current()
         manifest = manifest_of(self._storage.read(f"{version}/{MANIFEST}"))
@@ -52,8 +54,7 @@ class Store(Target):
             if base.names.get(file.name) == file.sha256:
                 self._storage.copy(f"{base.version}/{file.name}", f"{version}/{file.name}")
             else:
-                with local_file(publication.storage, file) as path:
-                    self._storage.put(f"{version}/{file.name}", path)
+                self._storage.put(f"{version}/{file.name}", checked_blocks(publication.storage, file))
             return file
 
         progress.begin(f"publish {version}", len(publication.files), "files")
@@ -65,6 +66,7 @@ class Store(Target):
             self._storage.put(f"{version}/{name}", page)
         if base.version != version:
             self._swap_pointer(version, base)
+        self._show(version)
         return f"{self.url}/{version}"
 
     def forget(self, removed: set[str]) -> list[str]:
@@ -76,13 +78,41 @@ class Store(Target):
         deleted = []
         for version, manifest in self._releases().items():
             if version != current.version and any(f["sha256"] in removed for f in manifest["files"]):
-                for entry in list(self._storage.entries(version)):
-                    self._storage.delete(entry.path)
-                deleted.append(f"{self.url}/{version}")
+                deleted.append(self._delete(version))
         return deleted
 
+    def history(self) -> Sequence[str]:
+        if self._storage.tag(LATEST) is None:
+            return []
+        known = self._pointer()
+        published = known.get("published", [known["version"]])
+        return [version for version in published if self._storage.exists(f"{version}/{MANIFEST}")]
+
+    def expire(self, keep: int, *, dry_run: bool = False) -> Sequence[str]:
+        older = [version for version in self.history() if version != self._pointer()["version"]]
+        old = older[: max(0, len(older) - keep)]
+        return [f"{self.url}/{version}" if dry_run else self._delete(version) for version in old]
+
+    def _delete(self, version: str) -> str:
+        self._storage.delete(f"{version}/{MANIFEST}")  # first: without it nobody takes the rest for a release
+        for entry in list(self._storage.entries(version)):
+            self._storage.delete(entry.path)
+        return f"{self.url}/{version}"
+
+    def _pointer(self) -> dict[str, Any]:
+        return dict(json.loads(self._storage.read(LATEST)))
+
+    def _show(self, version: str) -> None:
+        """Put the card beside the pointer, so that `load_dataset` reads the newest release from here."""
+        readme = self._storage.read(f"{version}/{README}")
+        self._storage.put(README, at_root(readme, version))
+        # Whoever swapped the pointer meanwhile may have put its card before this one.
+        if (now := self._pointer()["version"]) != version:
+            self._show(now)
+
     def _swap_pointer(self, version: str, base: Current) -> None:
-        pointer = json.dumps({"version": version}).encode()
+        published = list(dict.fromkeys([*self.history(), version]))
+        pointer = json.dumps({"version": version, "published": published}).encode()
 
         def swap() -> bool:
             if self._storage.put_if(LATEST, pointer, base.state):
@@ -111,3 +141,13 @@ class Store(Target):
             e.path for e in self._storage.entries("") if e.path.count("/") == 1 and e.path.endswith(f"/{MANIFEST}")
         )
         return {path.split("/")[0]: manifest_of(self._storage.read(path)) for path in found}
+
+
+def at_root(readme: bytes, version: str) -> bytes:
+    """Return the card of a release as it must be in the folder above: its paths begin with that of the release."""
+    _, front, text = readme.decode().split("---\n", 2)
+    known = yaml.safe_load(front)
+    for files in (files for config in known.get("configs", ()) for files in config["data_files"]):
+        files["path"] = [f"{version}/{path}" for path in files["path"]]
+    metadata = yaml.safe_dump(known, sort_keys=False, allow_unicode=True)
+    return f"---\n{metadata}---\n{text.replace('](pictures/', f']({version}/pictures/')}".encode()
