@@ -168,16 +168,21 @@ def test_an_unknown_catalog_is_replaced_by_one_that_the_message_names(sets: list
     succeeds("init", sets=[*sets, catalog, f"warehouse={tmp_path / 'new'}"])
 
 
-def test_options_that_are_missing_are_named(sets: list[str]) -> None:
+def test_options_that_are_missing_are_named(sets: list[str], tmp_path: Path) -> None:
     answer = kale("takedown", sets=sets)
-    assert (answer.code, "--uid" in answer.complaint) == (2, True)
-    answer = kale("takedown", "--uid", "xyz", sets=sets)
-    assert (answer.code, "32 hex digits" in answer.complaint) == (2, True)
-    succeeds("takedown", "--uid", "0" * 32, sets=sets)
+    assert (answer.code, "--list FILE" in answer.complaint) == (2, True)
+    listed = tmp_path / "requests.txt"
+    listed.write_text("uid xyz")
+    answer = kale("takedown", "--list", str(listed), sets=sets)
+    assert (answer.code, "32 hex digits" in answer.complaint, "xyz" in answer.err) == (2, True, False)
+    listed.write_text("0" * 32)
+    succeeds("takedown", "--list", str(listed), sets=sets)
 
 
-def test_the_end_of_a_takedown_that_is_not_due_is_forced(sets: list[str]) -> None:
-    name = succeeds("takedown", "--uid", "0" * 32, "--json", sets=sets).json["name"]
+def test_the_end_of_a_takedown_that_is_not_due_is_forced(sets: list[str], tmp_path: Path) -> None:
+    listed = tmp_path / "requests.txt"
+    listed.write_text("0" * 32)
+    name = succeeds("takedown", "--list", str(listed), "--json", sets=sets).json["name"]
     answer = kale("takedown", "--end", name, sets=sets)
     assert (answer.code, "Use --now" in answer.complaint) == (5, True)
 

@@ -75,7 +75,7 @@ def maintain(
     airflow: Annotated[bool, typer.Option("--airflow", help="Delete Airflow's old logs and records, too.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Expire old snapshots; delete unused files, merged parts, previews, texts of passes that no recipe has, students.
+    """Expire old snapshots, releases and students; delete what nothing uses; end takedowns that are due.
 
     Also deletes old scratch of this machine.
     """
@@ -83,7 +83,10 @@ def maintain(
     from kale_tasks.lake.maintain import delete, expire, grace_of, old_budgets, orphans
     from kale_tasks.lake.preview import delete_preview, expired_previews
     from kale_tasks.models.retire import delete_student, unused_students
+    from kale_tasks.progress import Silent
+    from kale_tasks.release.retention import expire_releases
     from kale_tasks.runner.leftovers import delete_leftovers, leftovers
+    from kale_tasks.takedown.certificate import due_takedowns, end_due
 
     of = settings(sets)
     lake = real_lake(of, "Maintenance") if dry_run else writable_lake(of, "Maintenance")
@@ -104,11 +107,17 @@ def maintain(
         for preview in previews:
             delete_preview(lake.catalog, lake.storage, preview)
         students = [student for student in students if delete_student(lake, student)]
+    # The last two speak with the target of releases, which may not answer.
+    due = {record["name"]: "" for record in due_takedowns(lake)} if dry_run else end_due(lake, of, Silent())
+    releases = expire_releases(lake, of, dry_run=dry_run)
+    old = [*releases.versions, *releases.published]
     done = {
         "dry_run": dry_run,
         "snapshots": sum(len(ids) for ids in expired.values()),
-        "files": len(unused) + len(budgets) + len(merged),
-        "bytes": sum(entry.size for entry in (*unused, *budgets, *merged)),
+        "files": len(unused) + len(budgets) + len(merged) + len(releases.files),
+        "bytes": sum(entry.size for entry in (*unused, *budgets, *merged, *releases.files)),
+        "releases": old,
+        "takedowns": due,
         "previews": previews,
         "passes": [partition.name for partition in retired],
         "students": [student.version for student in students],
@@ -116,8 +125,10 @@ def maintain(
     }
     verb = "would be deleted" if dry_run else "deleted"
     text = f"{done['snapshots']} snapshots, {done['files']} unused files ({done['bytes']:,} bytes)"
-    text += f", {len(previews)} previews, {len(retired)} unused passes, {len(students)} students, "
+    text += f", {len(previews)} previews, {len(retired)} unused passes, {len(students)} students, {len(old)} releases, "
     say(done, json, f"{text}{done['scratch']} scratch folders and {done['logs']} logs {verb}.")
+    if overdue := {name: why for name, why in due.items() if why}:
+        raise Conflict(" ".join(f"Takedown {name} is due and cannot end: {why}" for name, why in overdue.items()))
 
 
 def _sweep(of: "Settings", dry_run: bool, airflow: bool) -> dict[str, int]:

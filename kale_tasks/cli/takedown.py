@@ -9,7 +9,6 @@ import typer
 from kale_tasks.cli.options import AsJson, Sets, opened, say, settings
 from kale_tasks.errors import BadConfig
 
-_Values = list[str] | None
 Listed = Annotated[
     str | None,
     typer.Option(
@@ -20,13 +19,8 @@ Listed = Annotated[
 Now = Annotated[bool, typer.Option("--now", help="With --end: before it is due.")]
 
 
-def takedown(  # noqa: PLR0913, PLR0917
+def takedown(
     listed: Listed = None,
-    uid: Annotated[_Values, typer.Option(help="A uid. May be repeated, like the others.")] = None,
-    url: Annotated[_Values, typer.Option(help="The address of an image.")] = None,
-    host: Annotated[_Values, typer.Option(help="A host, with all hosts below it.")] = None,
-    sha256: Annotated[_Values, typer.Option(help="SHA-256 of an image's bytes.")] = None,
-    pattern: Annotated[_Values, typer.Option(help="A regular expression (RE2) that a text matches.")] = None,
     end: Annotated[str | None, typer.Option(help="End the takedown of this name and write its certificate.")] = None,
     now: Now = False,
     sets: Sets = None,
@@ -34,17 +28,16 @@ def takedown(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Remove rows from every table, index and shard, and keep them out.
 
-    Use `--list -` for values that must not appear in the process list.
+    Values are read from a file or from stdin only: what must be forgotten must not appear in the process list.
     """
-    options = {"uid": uid, "url": url, "host": host, "sha256": sha256, "pattern": pattern}
+    if bool(listed) == bool(end):
+        raise BadConfig("Name either what to take down (--list FILE, or --list - for stdin) or a takedown to --end.")
     if end:
-        if listed or any(options.values()):
-            raise BadConfig("--end takes no values: name either what to take down, or the takedown to end.")
         _end(end, now, sets, json)
         return
     from kale_tasks.takedown.sweep import check_again, rewritten_steps, take_down
 
-    request = _request(listed, options, sets)
+    request = _request(str(listed), sets)
     with opened(sets, real="A takedown") as (lake, settings, progress):
         record = take_down(lake, settings, request, rewritten_steps(lake), progress)
         keys: dict[str, Any] = record.get("keys", {})
@@ -76,19 +69,14 @@ def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:
     say(answer, json, f"Takedown {name} has ended: no file contains any of its {removed} rows. Certificate: {path}")
 
 
-def _request(listed: str | None, options: dict[str, _Values], sets: list[str] | None) -> dict[str, list[str]]:
+def _request(listed: str, sets: list[str] | None) -> dict[str, list[str]]:
     from kale_tasks.lake.tombstones import read_lines
 
-    request: dict[str, list[str]] = {}
-    if listed:
-        try:
-            text = _text(listed, sets)
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadConfig(f"The list {listed} cannot be read: {error}") from error
-        request = read_lines(text.splitlines())
-    for kind, values in options.items():
-        request.setdefault(kind, []).extend(values or ())
-    return request
+    try:
+        text = _text(listed, sets)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"The list {listed} cannot be read: {error}") from error
+    return read_lines(text.splitlines())
 
 
 def _text(listed: str, sets: list[str] | None) -> str:

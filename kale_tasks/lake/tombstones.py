@@ -234,7 +234,5 @@ def _text(wanted: Mapping[str, Iterable[str]]) -> bytes:
     digests = {kind: sorted({digest(kind, value) for value in wanted.get(kind, ())}) for kind in _COLUMNS}
     patterns = sorted({_checked(pattern) for pattern in wanted.get("pattern", ())})
     if not patterns and not any(digests.values()):
-        raise BadConfig(
-            "The list names nothing to take down. Give --list, --uid, --url, --host, --sha256 or --pattern."
-        )
+        raise BadConfig("The list names nothing to take down. Write a uid, URL, host or SHA-256 on each line of it.")
     return json.dumps({"digests": digests, "patterns": patterns}, sort_keys=True, indent=1).encode()

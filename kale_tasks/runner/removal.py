@@ -28,6 +28,7 @@ class Removed:
     rows: dict[str, int] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)  # files to delete once no reader needs them
     adopted: list[str] = field(default_factory=list)  # shards of the landing area, which its owner must clean
+    lessons: dict[str, list[str]] = field(default_factory=dict)  # content of stage-1 captions with a row, by recipe
 
 
 def tables_with_uids() -> list[str]:

@@ -4,26 +4,27 @@ import itertools
 import json
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import BadData, Conflict, KaleError
 from kale_tasks.lake import maintain
-from kale_tasks.lake.commit import Swap, swap
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.times import utc_now
 from kale_tasks.lake.tombstones import FOLDER, digest
 from kale_tasks.models import students as registry
+from kale_tasks.progress import Progress
 from kale_tasks.release import built as release
 from kale_tasks.release.registry import open_target
+from kale_tasks.release.retention import drop_versions
 from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 from kale_tasks.runner.rewrite_files import named_if_unreadable
 from kale_tasks.settings.model import Settings
+from kale_tasks.takedown.sweep import rewritten_steps, sweep
 
 _UID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _BLOCK = 1 << 24
@@ -57,6 +58,31 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
             f"meanwhile. Repeat the takedown, and end it when they are older than maintenance.run_days."
         )
     return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in released)])
+
+
+def due_takedowns(lake: Lake) -> Iterator[dict[str, Any]]:
+    """Yield the record of each takedown whose time is over and that has no certificate."""
+    names = sorted({entry.path.split("/")[1] for entry in lake.storage.entries(FOLDER)})
+    for name in names:
+        try:
+            record = dict(json.loads(lake.storage.read(f"{FOLDER}/{name}/record.json")))
+        except FileNotFoundError:
+            continue
+        is_over = "due" in record and datetime.now(UTC) >= datetime.fromisoformat(record["due"])
+        if is_over and not lake.storage.exists(certificate_path(name)):
+            yield record
+
+
+def end_due(lake: Lake, settings: Settings, progress: Progress) -> Mapping[str, str]:
+    """End every takedown that is due. Returns what keeps each from ending, by name; empty if it has ended."""
+    found = {}
+    for record in list(due_takedowns(lake)):
+        try:
+            finish(lake, settings, sweep(lake, settings, record, rewritten_steps(lake), progress))
+            found[record["name"]] = ""
+        except KaleError as error:  # the others have a deadline, too
+            found[record["name"]] = str(error)
+    return found
 
 
 def certificate_path(name: str) -> str:
@@ -106,7 +132,7 @@ def _files_to_delete(lake: Lake, record: Mapping[str, Any], removed: set[str]) -
     rows = [row for row in lake.arrow("releases").to_pylist() if row["source"] in sources]
     hit: dict[str, bool] = {}
     for row in rows:
-        if row["format"] == "captions" and not hit.get(row["cut"]):
+        if row["format"] in ("captions", "holdout") and not hit.get(row["cut"]):
             hit[row["cut"]] = any(digest("uid", uid) in removed for uid in _uids(lake, row["path"]))
     return [row for row in rows if hit.get(row["cut"])]
 
@@ -124,30 +150,22 @@ def _withdraw(lake: Lake, settings: Settings, files: list[dict[str, Any]]) -> li
     if settings.publish.target:
         open_target(settings.publish.target, settings).forget({row["sha256"] for row in files})
     for key in sorted({row["key"] for row in files}):
-        _drop_versions(lake, key, lambda version: version in versions)
+        drop_versions(lake, key, lambda version: version in versions)
     return sorted(versions)
 
 
-def _drop_versions(lake: Lake, key: str, old: Callable[[str], bool]) -> None:
-    committed = lake.committed("releases", key)
-    assert committed is not None
-    kept, rows = [], 0
-    for file in lake.files("releases", key):
-        with lake.storage.arrow.open_input_file(file.path) as source:
-            contained = pq.read_table(source, columns=["version"])["version"].to_pylist()
-        if not any(old(version) for version in contained):
-            kept.append(file.path)
-            rows += file.rows
-    content = f"{committed.content[:12]}-{rows}"
-    new = replace(committed, content=content, rows=rows, parts=len(kept), commit="")
-    swap(lake, Swap("releases", key, {}, "release", kept, committed, new))
+def _learnt(student: registry.Student, keys: Mapping[str, Any]) -> bool:
+    """Whether a student was trained on the very captions, by content, from which rows were removed."""
+    return any(
+        content in keys[key].get("lessons", {}).get(student.recipe, ())
+        for key, content in student.parents.items()
+        if key in keys
+    )
 
 
 def _certificate(lake: Lake, record: Mapping[str, Any], withdrawn: list[str], deleted: list[str]) -> dict[str, Any]:
     keys: Mapping[str, Any] = record.get("keys", {})
-    students = sorted(
-        student.version for student in registry.versions(lake) if not keys.keys().isdisjoint(student.parents)
-    )
+    students = [student for student in registry.versions(lake) if not keys.keys().isdisjoint(student.parents)]
     text = {
         "takedown": record["name"],
         "requested": record["began"],
@@ -158,7 +176,8 @@ def _certificate(lake: Lake, record: Mapping[str, Any], withdrawn: list[str], de
         "releases_withdrawn": withdrawn,
         "files_deleted": sorted(deleted),
         "landing_shards_to_clean_yourself": sorted({s for known in keys.values() for s in known["adopted"]}),
-        "students_trained_on_these_keys": students,
+        "students_trained_on_these_keys": sorted(student.version for student in students),
+        "students_that_learnt_from_these_rows": sorted(s.version for s in students if _learnt(s, keys)),
         "files_with_a_trace": 0,
     }
     lake.storage.put(certificate_path(record["name"]), json.dumps(text, indent=1).encode())

@@ -105,11 +105,14 @@ def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, record: dict[str, 
     if revised == sealed:
         return
     revision = write_revision(lake.storage, folder, revised)
+    if step.table == "captions" and step.slice["stage"] == 1:
+        removed.lessons[str(step.slice["recipe"])] = [committed.identity or committed.content]
     _record(lake, record, key, f"{folder}/{revision}", removed)
     try:
         _swap_revision(lake, step, committed, revised, revision)
     except Moved:
         removed.rows.clear()  # what it replaces must still be deleted
+        removed.lessons.clear()
         _record(lake, record, key, f"{folder}/{revision}", removed)
         raise
     finish(lake, step, key)
@@ -218,9 +221,14 @@ def _record(lake: Lake, record: dict[str, Any], key: str, revision: str, removed
     rows: Counter[str] = Counter()
     for one in known["revisions"].values():
         rows.update(one["rows"])
+    lessons: dict[str, list[str]] = {}
+    for one in known["revisions"].values():
+        for recipe, contents in one.get("lessons", {}).items():
+            lessons[recipe] = sorted({*lessons.get(recipe, ()), *contents})
     known |= {
         "rows": dict(sorted(rows.items())),
         "digests": takedowns.recorded_uids(lake, record["name"], key),
+        "lessons": lessons,
         **{n: sorted({p for one in known["revisions"].values() for p in one[n]}) for n in ("replaced", "adopted")},
     }
     _write(lake, record)

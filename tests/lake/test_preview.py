@@ -125,7 +125,7 @@ def test_a_preview_is_never_released(sets: list[str]) -> None:
         Run(Release(), lake, settings, "all")
 
 
-@pytest.mark.parametrize("command", [("publish", "--key", "all"), ("maintain",), ("takedown", "--uid", "0" * 32)])
+@pytest.mark.parametrize("command", [("publish", "--key", "all"), ("maintain",), ("takedown", "--end", "0" * 20)])
 def test_commands_for_the_real_lake_refuse_a_preview(tmp_path: Path, command: Sequence[str]) -> None:
     sets = lake_sets("folder", tmp_path)
     answer = kale(*command, sets=[*sets, "limit=10"])

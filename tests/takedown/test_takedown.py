@@ -166,10 +166,32 @@ def test_a_value_of_the_wrong_form_is_refused_without_repeating_it(one: World, k
 
 def test_the_certificate_lists_students_of_these_keys_only(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
     record = take(one, **REQUEST)
-    students = [SimpleNamespace(version=v, parents={key: "content"}) for v, key in (("s1", "a"), ("s2", "a-late"))]
+    read = one.lake.committed("captions", "a", {"recipe": "kale", "stage": 1})
+    assert read
+    trained = {
+        "learnt": ({"a": read.identity}, "kale"),
+        "other-recipe": ({"a": read.identity}, "capsfusion"),
+        "older-run": ({"a": "content of captions that were made again since"}, "kale"),
+        "other-key": ({"a-late": read.identity}, "kale"),
+    }
+    students = [SimpleNamespace(version=v, parents=p, recipe=r) for v, (p, r) in trained.items()]
     monkeypatch.setattr("kale_tasks.models.students.versions", lambda _: students)
     certificate = finish(one.lake, one.settings, record, now=True)
-    assert certificate["students_trained_on_these_keys"] == ["s1"]
+    assert certificate["students_trained_on_these_keys"] == ["learnt", "older-run", "other-recipe"]
+    assert certificate["students_that_learnt_from_these_rows"] == ["learnt"]
+
+
+def test_a_student_of_other_rows_of_the_key_has_not_learnt_from_those_removed(
+    one: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of stage 2 teach nobody."""
+    second = next(uid("a", n) for n in range(120) if uid("a", n)[1] in "012")
+    record = take(one, uid=[second])
+    read = one.lake.committed("captions", "a", {"recipe": "kale", "stage": 1})
+    student = SimpleNamespace(version="s1", parents={"a": read.identity if read else ""}, recipe="kale")
+    monkeypatch.setattr("kale_tasks.models.students.versions", lambda _: [student])
+    certificate = finish(one.lake, one.settings, record, now=True)
+    assert certificate["students_that_learnt_from_these_rows"] == []
 
 
 def test_the_command_reads_values_from_stdin_and_checks_the_keys(one: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,8 +202,10 @@ def test_the_command_reads_values_from_stdin_and_checks_the_keys(one: World, mon
     assert answer.code == 0, answer.err
     assert answer.json["rows"]["a"]["pairs"] == 6 and "ingest a" in answer.json["checks"]
     assert not set(uids(one, "pairs", "a")) & set(REQUEST["uid"])
-    again = kale("takedown", "--end", answer.json["name"], "--uid", REQUEST["uid"][0], sets=one.sets)
-    assert (again.code, "--end takes no values" in again.complaint) == (2, True)
+    again = kale("takedown", "--end", answer.json["name"], "--list", "-", sets=one.sets)
+    assert (again.code, "Name either" in again.complaint) == (2, True)
+    on_the_line = kale("takedown", "--uid", REQUEST["uid"][0], sets=one.sets)
+    assert (on_the_line.code, "No such option" in on_the_line.complaint) == (2, True)
 
 
 def test_what_people_said_of_a_row_goes_with_it(it: World, tmp_path: Path) -> None:
