@@ -83,6 +83,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
     "Publish": [
         (release.app, "kale release diff --key all"),
         (release.publish, "kale publish --key all"),
+        (inspect.export, "kale export sft --key 2026-11-01 --out lessons.jsonl"),
         (takedown.takedown, "kale takedown --list - < requests.txt"),
     ],
     "Operate": [

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Key, Preview, Sets, open_lake, say, say_table, settings, with_preview
+from kale_tasks.cli.options import (
+    AsJson,
+    Key,
+    Preview,
+    Recipe,
+    Sets,
+    open_lake,
+    say,
+    say_table,
+    settings,
+    with_preview,
+    with_recipe,
+)
 from kale_tasks.errors import BadConfig
 
 if TYPE_CHECKING:
@@ -87,6 +99,36 @@ def show(
 
     written = export(lake.batches(table, key), TABLES[table].arrow, out)
     say({"table": table, "key": key, "rows": written, "out": str(out)}, json, f"{written} rows written to {out}.")
+
+
+def export(
+    kind: Annotated[
+        str,
+        typer.Argument(help="sft (TRL), llava, dpo (best and worst rated text), composed (near pictures), or a table."),
+    ],
+    key: Key,
+    out: Annotated[Path, typer.Option(help="File: .jsonl or .json; of a table also .parquet or .csv.")],
+    recipe: Recipe = "",
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Write captions as rows that trainers read, with their images in a folder beside, or a table as it is."""
+    from kale_tasks.explore.export import export as write
+    from kale_tasks.explore.export import export_lessons
+    from kale_tasks.explore.lessons import KINDS, Lessons
+    from kale_tasks.lake.schemas import TABLES
+    from kale_tasks.recipes.files import recipe_name
+
+    of = settings(with_recipe(sets, recipe))
+    lake = open_lake(of)
+    if kind in KINDS:
+        lessons = Lessons(lake, key, recipe_name(of.caption.recipe), out.with_name(f"{out.stem}-images"))
+        written = export_lessons(KINDS[kind](lessons), out)
+    elif kind in TABLES:
+        written = write(lake.batches(kind, key), TABLES[kind].arrow, out)
+    else:
+        raise BadConfig(f"There is no '{kind}' to export. Known: {', '.join([*KINDS, *TABLES])}.")
+    say({"kind": kind, "key": key, "rows": written, "out": str(out)}, json, f"{written} rows written to {out}.")
 
 
 def history(

@@ -1,4 +1,4 @@
-"""Writes rows to a local file for `kale show --out`, in the format that its name ends with."""
+"""Writes rows to a local file for `kale show --out` and `kale export`, in the format that its name ends with."""
 
 import csv
 import json
@@ -32,6 +32,24 @@ def export(batches: Iterable[pa.RecordBatch], schema: pa.Schema, out: Path) -> i
 
     with complete_file(out) as unfinished:
         write(counted(), schema, unfinished)
+    return written
+
+
+def export_lessons(lessons: Iterable[Mapping[str, Any]], out: Path) -> int:
+    """Write rows of any form to `out`, as lines of JSON or as one list, and return their number.
+
+    Raises BadConfig if `out` does not end with .jsonl or .json.
+    """
+    if out.suffix not in (".jsonl", ".json"):
+        raise BadConfig(f"{out} must end with .jsonl (a row on each line) or .json (a list).")
+    begin, between, end = ("[\n", ",\n", "\n]\n") if out.suffix == ".json" else ("", "\n", "\n")
+    written = 0
+    with complete_file(out) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(begin)
+        for row in lessons:
+            file.write((between if written else "") + json.dumps(row, ensure_ascii=False))
+            written += 1
+        file.write(end if written or begin else "")
     return written
 
 

@@ -89,15 +89,16 @@ class Chat(Format):
     ]
 
     def convert(self, captions: pa.Table, images: StoredImages) -> pa.Table:
-        question = _question("chat")
+        asked = question("chat")
         messages = [
-            [{"role": "user", "content": question}, {"role": "assistant", "content": caption}]
+            [{"role": "user", "content": asked}, {"role": "assistant", "content": caption}]
             for caption in captions["caption"].to_pylist()
         ]
         return captions.select(_NAMES).append_column("messages", pa.array(messages, _MESSAGES))
 
 
 @cache
-def _question(name: str) -> str:
+def question(name: str) -> str:
+    """Return a question of the templates."""
     templates = Path(__file__).parents[1] / "templates"
     return str(yaml.safe_load((templates / "prompts.yaml").read_text("utf-8"))[name])
