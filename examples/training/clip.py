@@ -41,7 +41,7 @@ def drawn(rows: Any, weights: Mapping[str, float], seed: int = 0) -> Iterator[tu
 
 
 def tokens(text: str) -> list[int]:
-    """Number the words of a text: a stand-in for a tokenizer. 0 is padding, 1 begins and 2 ends a text."""
+    """Number the words of a text in the place of a tokenizer. 0 is padding, 1 begins and 2 ends a text."""
     numbers = [3 + zlib.crc32(word.encode()) % (WORDS - 3) for word in text.lower().split()]
     return [1, *numbers[: CONTEXT - 2], 2]
 

@@ -49,17 +49,17 @@ def _words(texts: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _spaces(texts: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    """Count the spaces of each text that is not empty, three times as fast as Arrow does."""
+    """Count the spaces of each text that is not empty, many times as fast as Arrow does."""
     array = texts.drop_null().cast(pa.large_string()).combine_chunks()
     if not len(array):
         return np.zeros(0, np.int64)
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    starts = ends[:-1][np.diff(ends) > 0]
-    if not len(starts):
+    if ends[0] == ends[-1]:
         return np.zeros(0, np.int64)
-    is_space = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] == ord(" ")
-    return np.add.reduceat(is_space, starts - ends[0], dtype=np.int64)
+    places = np.flatnonzero(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] == ord(" "))
+    counts: np.ndarray[Any, np.dtype[np.int64]] = np.diff(np.searchsorted(places, ends - ends[0]))
+    return counts.compress(np.diff(ends) > 0)
 
 
 def _values(column: pa.ChunkedArray) -> dict[str, int]:
