@@ -35,7 +35,8 @@ from airflow.sdk import DAG, Asset, PartitionedAssetTimetable
 with DAG("kale_quality_report", schedule=PartitionedAssetTimetable(assets=Asset("captions"))):
     EmptyOperator(task_id="report")
 for name in ("ingest", "images", "stage1", "stage2", "distill", "release", "takedown", "canary"):
-    with DAG(f"kale_{name}", schedule=None):
+    by_hand = name in ("takedown", "canary")
+    with DAG(f"kale_{name}", schedule=None if by_hand else PartitionedAssetTimetable(assets=Asset(name))):
         EmptyOperator(task_id="work")
 """
 
