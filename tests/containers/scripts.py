@@ -16,16 +16,24 @@ for path in sorted(folder.rglob("*"), key=lambda path: path.name == "_SUCCESS"):
         storage.put(str(path.relative_to(folder)), path.read_bytes())
 print(json.dumps(keys))
 """
-# The content of every partition of the tables of a lake: a hash of its rows.
+# The content of every partition of the tables of a lake: a hash of its rows; of images without when they were fetched,
+# and how often that was tried.
 CONTENTS = """
 import json
+from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings import load
+
+def content(partition, committed):
+    if partition.table != "images":
+        return committed.content
+    rows = lake.arrow("images", partition.key).drop_columns(["fetched_at", "attempts"]).sort_by("uid").to_pylist()
+    return short_sha256(json.dumps(rows, sort_keys=True, default=str))
 
 lake = Lake(load().settings)
 tables = ("pairs", "images", "texts", "captions", "models", "releases")
 print(json.dumps({
-    f"{table} {partition.name}": [committed.rows, committed.content]
+    f"{table} {partition.name}": [committed.rows, content(partition, committed)]
     for table in tables for partition, committed in lake.partitions(table).items()
 }))
 """

@@ -87,7 +87,8 @@ class Site:
     def containers(self, service: str) -> list[dict[str, Any]]:
         """Return what the engine knows of the containers of a service."""
         ids = self.compose("ps", "-a", "-q", service).split()
-        return list(json.loads(run("docker", "inspect", *ids))) if ids else []
+        found = json.loads(run("docker", "inspect", *ids)) if ids else []
+        return [one for one in found if one["Config"]["Labels"]["com.docker.compose.oneoff"] == "False"]
 
     def unhealthy(self) -> list[str]:
         """Name the containers that should run and are not healthy."""
