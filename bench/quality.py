@@ -20,10 +20,12 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.check import examine
-from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
+from kale_tasks.quality.checkpoint import open_context
+from kale_tasks.quality.expectations import check_figures
 from kale_tasks.quality.frames import ArrowFrames
 from kale_tasks.quality.spark_frames import SparkFrames
 from kale_tasks.quality.suite import Subject
+from kale_tasks.quality.suite_files import columns_of
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings, load
@@ -66,12 +68,12 @@ def _pair(i: int) -> dict[str, Any]:
 
 def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
     """The check, Great Expectations on the same rows from the lake, and on a frame that is in the engine already."""
-    expectations, figures = subject.suite.expectations(), examine(subject).figures
+    expectations, figures = subject.suite.expectation_suites()["kale"], examine(subject).figures
     columns, limits = columns_of(expectations), subject.suite.limits(subject)
     in_memory = kind(subject).frame(columns)
 
     def bare(frame: Any) -> None:
-        check_rows(expectations, frame, kind.engine)
+        validate_batch(expectations, frame, kind.engine)
         check_figures(limits, figures)
 
     return {
@@ -79,6 +81,18 @@ def contenders(subject: Subject, kind: Kind) -> dict[str, Callable[[], None]]:
         "bare, from the lake": lambda: bare(kind(subject).frame(columns)),
         "bare, frame at hand": lambda: bare(in_memory),
     }
+
+
+def validate_batch(expectations: Sequence[Any], frame: Any, engine: str) -> None:
+    """What the tutorial of Great Expectations does with a data frame."""
+    import great_expectations as gx
+
+    sources = open_context().data_sources
+    source: Any = sources.add_spark("rows", persist=False) if engine == "spark" else sources.add_pandas("rows")
+    batch = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+    suite = gx.ExpectationSuite(name="rows", expectations=list(expectations))
+    counts = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    batch.get_batch({"dataframe": frame}).validate(suite, result_format=counts)
 
 
 def measure(page: Page, subject: Subject, kind: Kind, tries: int) -> Iterator[tuple[object, ...]]:

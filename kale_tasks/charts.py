@@ -53,14 +53,21 @@ def legend(names: Sequence[str]) -> Markup:
     return _svg("".join(keys), _WIDTH, 18, "legend")
 
 
-def sparkline(values: Sequence[float], label: str) -> Markup:
-    """Draw a figure over the latest keys as a small line; a dot marks the last value."""
-    low, high = min(values), max(values)
+def sparkline(values: Sequence[float], label: str, low: float | None = None, high: float | None = None) -> Markup:
+    """Draw a figure over the latest keys as a small line; a dot marks the last value, a band its bounds."""
+    shown = [*values, *(bound for bound in (low, high) if bound is not None)]
+    bottom, span = min(shown), (max(shown) - min(shown)) or 1
+
+    def y(value: float) -> float:
+        return 26 - 20 * (value - bottom) / span
+
     step = 108 / max(len(values) - 1, 1)
-    points = [(6 + i * step, 26 - 20 * (value - low) / ((high - low) or 1)) for i, value in enumerate(values)]
-    x, y = points[-1]
-    dot = f'<circle class="now" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
-    return _svg(_line(points, "course") + dot, 120, 32, label, "spark")
+    points = [(6 + i * step, y(value)) for i, value in enumerate(values)]
+    top, base = (4 if high is None else y(high)), (28 if low is None else y(low))
+    bounded = low is not None or high is not None
+    band = f'<rect class="band" x="2" y="{top:.1f}" width="116" height="{base - top:.1f}"/>' if bounded else ""
+    dot = f'<circle class="now" cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="3"/>'
+    return _svg(band + _line(points, "course") + dot, 120, 32, label, "spark")
 
 
 def course(values: Mapping[str, float | None], label: str, unit: str = "") -> Markup:

@@ -88,8 +88,12 @@ class CommandOperator(Lineage, BaseOperator):
     @property
     def report(self) -> str:
         """The address of the report on the key of this task."""
+        return self.address("report")
+
+    def address(self, kind: str, ending: str = "") -> str:
+        """The address of a page on the key of this task, with the root of Airflow."""
         root: str = conf.get("api", "base_url", fallback="")
-        return f"{root.rstrip('/')}{page('report', self.key)}"
+        return f"{root.rstrip('/')}{page(kind, self.key)}{ending}"
 
     def on_kill(self) -> None:
         """Stop the command and everything it started."""

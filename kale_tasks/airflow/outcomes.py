@@ -1,4 +1,4 @@
-"""What is said of the outcome of a task: the verdict in its log, and KALE's own metrics.
+"""KALE's own metrics of the outcome of a task.
 
 Airflow sends metrics by StatsD or OpenTelemetry if it is configured to.
 """
@@ -32,20 +32,3 @@ def committed(step: str, account: Mapping[str, Any]) -> None:
     tags = {"step": step}
     stats.incr("kale.rows_committed", int(account["rows"]), tags=tags)
     stats.incr("kale.rows_quarantined", int(account["quarantined"]), tags=tags)
-
-
-def verdict_lines(result: Mapping[str, Any]) -> list[str]:
-    """Say how a check ended: how many checks passed, and of each that failed what was seen and what is wanted."""
-    found = result["checks"]
-    numbers = {status: sum(one["status"] == status for one in found) for status in ("passed", "failed", "skipped")}
-    counted = ", ".join(f"{number} {status}" for status, number in numbers.items() if number)
-    lines = [f"{result['table']} {result['partition']} {result['status']}: {counted}"]
-    for one in found:
-        if one["status"] == "failed":
-            wanted = [f"{word} {one[bound]:g}" for word, bound in (("at least", "low"), ("at most", "high"))
-                      if one[bound] is not None]  # fmt: skip
-            seen = "" if one["seen"] is None else f" saw {one['seen']:g}, wanted {' and '.join(wanted)};"
-            lines.append(f"{one['severity']}: {one['name']}:{seen} {one['says']}")
-    if result["accepted"]:
-        lines.append(f"accepted: {result['accepted']['why']}")
-    return lines

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Param
@@ -51,10 +52,13 @@ class AskingOperator(CommandOperator, HITLOperator):
         try:
             return self.judge(context)
         except Blocked as blocked:
+            failing = f"failing/{quote(self.step, safe='')}"
             self.log.error("The report on this key: %s", self.report)
+            self.log.error("The rows that fail: %s", self.address(failing, ".csv"))
             if not schedule().ask:
                 raise
-            self.body = f"{blocked}\n\n[Report on {self.key}]({page('report', self.key)})"
+            report, rows = page("report", self.key), f"{page(failing, self.key)}.csv"
+            self.body = f"{blocked}\n\n[Report on {self.key}]({report}), [rows that fail]({rows})"
             self.params[_RUN] = blocked.fingerprint
             return HITLOperator.execute(self, context)
 

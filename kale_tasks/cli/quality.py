@@ -1,5 +1,6 @@
 """`kale check` and `kale report`."""
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,14 +42,23 @@ Accept = Annotated[
         "it is this run.",
     ),
 ]
+Failing = Annotated[
+    int | None,
+    typer.Option("--failing", min=1, help="Write up to this many rows that fail, for each failed check, to --out."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="File for --failing: .csv, .parquet or .jsonl.")]
+Docs = Annotated[Path | None, typer.Option("--docs", help="Write Data Docs of Great Expectations into this folder.")]
 Fingerprint = Annotated[str | None, typer.Option("--fingerprint", help="Fingerprint of the run, from `kale plan`.")]
 
 
-def check(
+def check(  # noqa: PLR0913, PLR0917
     step: Step,
     key: Key,
     fingerprint: Fingerprint = None,
     accept: Accept = None,
+    failing: Failing = None,
+    out: Out = None,
+    docs: Docs = None,
     preview: Preview = None,
     sets: Sets = None,
     json: AsJson = False,
@@ -63,13 +73,46 @@ def check(
 
     of = settings(with_preview(sets, preview))
     step = find_spec(step, of).name
-    if accept:
-        result = accept_run(open_lake(of), step, key, accept, fingerprint)
-    elif fingerprint:
-        result = _check_planned(step, key, fingerprint, with_preview(sets, preview))
-    else:
-        result = _check_again(step, key, of)
-    say(result.as_json(), json, _sentence(result))
+    try:
+        if accept:
+            result = accept_run(open_lake(of), step, key, accept, fingerprint)
+        elif fingerprint:
+            result = _check_planned(step, key, fingerprint, with_preview(sets, preview))
+        else:
+            result = _check_again(step, key, of)
+    except BadData:
+        _write(of, step, key, (failing, out), docs)
+        raise
+    _write(of, step, key, (failing, out), docs)
+    say(result.as_json(), json, "\n".join(result.lines))
+
+
+def _write(of: "Settings", step: str, key: str, failing: tuple[int | None, Path | None], docs: Path | None) -> None:
+    """Write what is asked for beside the verdict, also after checks that failed."""
+    most, out = failing
+    if most:
+        _write_failing(of, step, key, most, out or Path(f"failing-{step}-{key}.csv"))
+    if docs:
+        _write_docs(of, step, key, docs)
+
+
+def _write_failing(of: "Settings", step: str, key: str, most: int, out: Path) -> None:
+    from kale_tasks.explore.export import export
+    from kale_tasks.quality.failing import failing_rows, summary
+
+    rows = failing_rows(open_lake(of), of, step, key, most)
+    export(rows.to_batches(), rows.schema, out)
+    print(f"Failing rows: {out} ({summary(rows)})", file=sys.stderr)
+
+
+def _write_docs(of: "Settings", step: str, key: str, folder: Path) -> None:
+    from kale_tasks.quality.committed import checked_run
+    from kale_tasks.quality.data_docs import write_docs
+
+    lake = open_lake(of)
+    result = checked_run(lake, of, step, key).result
+    assert result
+    print(f"Data Docs: {write_docs(lake.storage, result, folder)}", file=sys.stderr)
 
 
 def _check_planned(step: str, key: str, fingerprint: str, sets: Sets) -> "CheckResult":
@@ -94,13 +137,6 @@ def _check_again(step: str, key: str, of: "Settings") -> "CheckResult":
         with suppress(KaleError):  # rows that cannot be read: the verdict says so already
             make_report(lake, of, key)
         raise
-
-
-def _sentence(result: "CheckResult") -> str:
-    checked = f"{len(result.checks)} checks on {result.looked_at} of {result.rows} rows in {result.seconds:.1f} s"
-    noted = f"; warnings: {', '.join(result.warnings)}" if result.warnings else ""
-    accepted = f"; accepted: {result.accepted['why']}" if result.accepted else ""
-    return f"{result.table} {result.partition} {result.status}: {checked}{noted}{accepted}."
 
 
 def report(

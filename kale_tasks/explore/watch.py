@@ -12,7 +12,7 @@ from kale_tasks.contract.types import Plan
 from kale_tasks.lake.leases import TERM_SECONDS
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
-from kale_tasks.quality.html import duration
+from kale_tasks.quality.words import duration
 from kale_tasks.runner.receipts import receipts
 from kale_tasks.runner.verbs import read_plan
 

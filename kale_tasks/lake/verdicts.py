@@ -43,7 +43,8 @@ class BlockedRun:
         of = f" --set caption.{recipe}" if recipe else ""
         return (
             f"{self.table} {self.partition} is blocked: run {self.fingerprint} of {self.step} failed its checks "
-            f"({'; '.join(self.failed)}), and the key keeps the rows it had. See `kale report --key {self.key}`. "
+            f"({'; '.join(self.failed)}), and the key keeps the rows it had. See `kale report --key {self.key}`, and "
+            f"the rows that fail with `kale check {self.step} --key {self.key}{of} --failing 100 --out failing.csv`. "
             f"Accept the run (`kale check {self.step} --key {self.key}{of} --accept REASON`, then "
             f"`kale run {self.step} --key {self.key}{again}{of}` commits it), or change its settings or inputs and "
             f"run it."

@@ -1,6 +1,7 @@
 """Runs the checks of a step on a sealed run or on committed rows, and stores the verdict."""
 
 import time
+from typing import TYPE_CHECKING
 
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.errors import BadConfig, BadData, Blocked, Conflict, KaleError
@@ -8,16 +9,23 @@ from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.times import utc_now
 from kale_tasks.lake.verdicts import BlockedRun, accept, block, blocked_run, unblock
-from kale_tasks.quality import integrity, verdict
+from kale_tasks.quality import integrity, validations, verdict
+from kale_tasks.quality.checkpoint import validate
 from kale_tasks.quality.drift import drift
-from kale_tasks.quality.expectations import check_figures, check_rows, columns_of
+from kale_tasks.quality.expectations import check_figures, row_outcomes
 from kale_tasks.quality.frames import ArrowFrames, Frames
 from kale_tasks.quality.spark_frames import SparkFrames
 from kale_tasks.quality.suite import Subject, find_suite, sealed_spec
-from kale_tasks.quality.verdict import CheckResult, Outcome
+from kale_tasks.quality.suite_files import columns_of
+from kale_tasks.quality.verdict import CheckResult
+from kale_tasks.quality.words import sentence
 from kale_tasks.resources import sql
 from kale_tasks.runner.seal import SealedRun, read_sealed
 from kale_tasks.settings.model import Settings
+
+if TYPE_CHECKING:
+    from great_expectations.checkpoint import CheckpointResult
+    from great_expectations.checkpoint.actions import ValidationAction
 
 _ORDER = ["failed", "broken", "passed", "skipped"]
 
@@ -28,7 +36,7 @@ def check_sealed(lake: Lake, settings: Settings, run: SealedRun) -> CheckResult:
     Raises BadData if a critical check failed and nobody accepted that; the key is then blocked, and keeps the rows it
     had. Raises KaleError if a check itself raised an error.
     """
-    result = _stored(lake, examine(Subject.of_sealed(lake, settings, run)))
+    result = _checked(Subject.of_sealed(lake, settings, run))
     partition = sealed_spec(run).partition(run.key)
     if not result.failed or result.accepted:
         unblock(lake.storage, partition)
@@ -60,11 +68,12 @@ def check_run(lake: Lake, settings: Settings, step: str, key: str) -> CheckResul
     blocked = blocked_run(lake, step_spec(step, settings.caption.recipe).partition(key))
     if blocked and (run := read_sealed(lake.storage, blocked.folder)):
         return check_sealed(lake, settings, run)
-    result = _stored(lake, examine(Subject.of_committed(lake, settings, step, key)))
+    result = _checked(Subject.of_committed(lake, settings, step, key))
     if result.failed and not result.accepted:
         raise BadData(
             f"The committed rows of {result.table} {result.partition} fail their checks: "
-            f"{'; '.join(_failures(result))}. See `kale report --key {key}`. Run {step} again, or accept the rows: "
+            f"{'; '.join(_failures(result))}. See `kale report --key {key}`, and the rows that fail with "
+            f"`kale check {step} --key {key} --failing 100 --out failing.csv`. Run {step} again, or accept the rows: "
             f"`kale check {step} --key {key} --accept REASON`."
         )
     return result
@@ -95,8 +104,16 @@ def accept_run(lake: Lake, step: str, key: str, why: str, fingerprint: str | Non
     return result
 
 
-def _stored(lake: Lake, result: CheckResult) -> CheckResult:
+def _checked(subject: Subject) -> CheckResult:
+    """Run all checks, store the verdict and the validation results, and run the actions."""
+    lake, actions = subject.lake, _actions(subject)
+    result, validated = judge(subject)
     verdict.store(lake.storage, result)
+    validations.store(lake.storage, result.seal_id, validated)
+    if actions:
+        from kale_tasks.quality.actions import notify
+
+        notify(actions, result, validated)
     if result.broken:
         raise KaleError(
             f"Checks of {result.step} {result.key} raised an error (the data was not judged): "
@@ -105,10 +122,23 @@ def _stored(lake: Lake, result: CheckResult) -> CheckResult:
     return verdict.read(lake.storage, result.seal_id) or result
 
 
+def _actions(subject: Subject) -> "list[ValidationAction]":
+    if subject.lake.preview or not subject.settings.quality.actions:
+        return []
+    from kale_tasks.quality.actions import open_actions
+
+    return open_actions(subject.settings.quality.actions)
+
+
 def examine(subject: Subject) -> CheckResult:
     """Run all checks on the rows of a run; nothing is stored."""
-    started, suite, lengths = time.monotonic(), subject.suite, list[int]()
-    frames, figures = _frames(subject), integrity.figures(subject)
+    return judge(subject)[0]
+
+
+def judge(subject: Subject) -> "tuple[CheckResult, CheckpointResult | None]":
+    """Run all checks; return their result, and that of the Checkpoint if files could be read and rows are expected."""
+    started, suite, lengths, validated = time.monotonic(), subject.suite, list[int](), None
+    frames, figures = open_frames(subject), integrity.figures(subject)
     if figures["files_torn"]:
         checks = check_figures(integrity.LIMITS, figures)
     else:
@@ -118,9 +148,9 @@ def examine(subject: Subject) -> CheckResult:
         shifts, shift_limits = drift(subject, figures, lengths)
         figures |= shifts
         checks = check_figures([*integrity.LIMITS, *suite.limits(subject), *shift_limits], figures)
-        expectations = suite.expectations()
-        checks += check_rows(expectations, frames.frame(columns_of(expectations)), frames.engine)
-    return CheckResult(
+        validated = check_rows(subject, frames)
+        checks += row_outcomes(validated)
+    result = CheckResult(
         step=subject.spec.name,
         table=subject.spec.table,
         partition=subject.rows.partition.name,
@@ -136,10 +166,21 @@ def examine(subject: Subject) -> CheckResult:
         figures=figures,
         compared=subject.compared,
         lengths=lengths,
+        baseline=subject.baseline,
     )
+    return result, validated
 
 
-def _frames(subject: Subject) -> Frames:
+def check_rows(subject: Subject, frames: Frames) -> "CheckpointResult | None":
+    """Validate the rows against the suites; None if no suite expects anything of single rows."""
+    suites = subject.suite.expectation_suites()
+    if not suites:
+        return None
+    columns = columns_of([one for some in suites.values() for one in some], subject.suite.columns)
+    return validate(str(subject.rows.partition), suites, frames.frame(columns), frames.engine)
+
+
+def open_frames(subject: Subject) -> Frames:
     of = subject.settings.quality
     spark = of.engine == "spark" or (of.engine == "auto" and subject.committed.rows > of.pandas_rows)
     return SparkFrames(subject) if spark else ArrowFrames(subject)
@@ -164,12 +205,4 @@ def _lengths(frames: Frames) -> list[int]:
 
 
 def _failures(result: CheckResult) -> list[str]:
-    return [_failure(c) for c in result.checks if c.status == "failed" and c.severity == "critical"]
-
-
-def _failure(check: Outcome) -> str:
-    if check.seen is None:
-        return f"{check.name}, expected: {check.says}"
-    bounds = [f"at least {check.low:g}"] if check.low not in (None, check.high) else []
-    bounds += [f"at most {check.high:g}"] if check.high is not None else []
-    return f"{check.name} is {check.seen:g} ({' and '.join(bounds)} allowed), expected: {check.says}"
+    return [sentence(c) for c in result.checks if c.status == "failed" and c.severity == "critical"]

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kale_tasks.contract.registry import ASSEMBLY, STEPS, StepSpec, spec_of
+from kale_tasks.contract.registry import ASSEMBLY, STEPS, StepSpec, spec_of, step_spec
+from kale_tasks.errors import Conflict
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import BlockedRun, blocked_runs
 from kale_tasks.quality import verdict
+from kale_tasks.quality.suite import sealed_spec
 from kale_tasks.quality.verdict import CheckResult
 from kale_tasks.runner.seal import SealedRun, read_committed, read_sealed
+from kale_tasks.settings.model import Settings
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Found:
     key: str
     committed: Committed  # its account; of a blocked run as it would be committed
     result: CheckResult | None
-    blocked: SealedRun | None = None
+    sealed: SealedRun | None = None  # its run, if that is not committed
     config: Mapping[str, Any] = field(default_factory=dict)  # settings of the run
 
     @property
@@ -48,11 +51,11 @@ class Found:
     @property
     def status(self) -> str:
         """Status of the checks in one word."""
-        if self.blocked:
-            return "blocked"
         if self.result is None:
             return "not checked"
-        return "accepted" if self.result.status == "failed" and self.result.accepted else self.result.status
+        if self.result.status == "failed" and self.result.accepted:
+            return "accepted"
+        return "blocked" if self.sealed and self.result.status == "failed" else self.result.status
 
     def rows(self, lake: Lake) -> Snapshot:
         """Open its rows."""
@@ -62,20 +65,22 @@ class Found:
         """Open the rows that it quarantined; None if there are none."""
         step = f"{self.step}@{self.spec.recipe}" if self.spec.recipe else self.step
         partition = Partition.of("quarantine", self.key, {"step": step})
-        has_rows = self.blocked or lake.committed("quarantine", self.key, partition.columns)
+        has_rows = self.sealed or lake.committed("quarantine", self.key, partition.columns)
         return self._snapshot(lake, partition) if has_rows else None
 
     def _snapshot(self, lake: Lake, partition: Partition) -> Snapshot:
-        return self.blocked.snapshot(lake.storage, partition) if self.blocked else Snapshot.open(lake, partition)
+        return self.sealed.snapshot(lake.storage, partition) if self.sealed else Snapshot.open(lake, partition)
 
 
-def find(lake: Lake, key: str, *, blocked: bool = False) -> list[Found]:
-    """Find all committed runs of a key, in the order of the steps; with `blocked`, the blocked ones in their place.
+def find(lake: Lake, key: str, *, blocked: bool = False, sealed: SealedRun | None = None) -> list[Found]:
+    """Find all committed runs of a key, in the order of the steps.
 
+    With `blocked`, runs that failed their checks are in their place; with `sealed`, a run that is not committed yet.
     Passes that were never checked are left out: the captions that are made of their texts are checked.
     """
-    waiting = blocked_runs(lake) if blocked else {}
-    committed = {p: c for table in _tables() for p, c in lake.partitions(table).items() if p.key == key}
+    waiting = {p: run for p, one in blocked_runs(lake).items() if (run := _read(lake, one))} if blocked else {}
+    waiting |= {sealed_spec(sealed).partition(key): sealed} if sealed else {}
+    committed = {p: c for table in checked_tables() for p, c in lake.partitions(table).items() if p.key == key}
     found = []
     for partition in {*committed, *(p for p in waiting if p.key == key)}:
         spec = spec_of(partition)
@@ -84,18 +89,25 @@ def find(lake: Lake, key: str, *, blocked: bool = False) -> list[Found]:
     return sorted(found, key=lambda one: (_place(one.spec), one.spec.recipe or "", one.step))
 
 
+def checked_run(lake: Lake, settings: Settings, step: str, key: str) -> Found:
+    """Find the run of a step that blocks a key, or else the committed one; Conflict if it was never checked."""
+    partition = step_spec(step, settings.caption.recipe).partition(key)
+    found = next((one for one in find(lake, key, blocked=True) if one.spec.partition(key) == partition), None)
+    if found is None or found.result is None:
+        raise Conflict(f"{step} {key} was not checked yet. Run `kale check {step} --key {key}`.")
+    return found
+
+
 def _find(
     lake: Lake,
     spec: StepSpec,
     partition: Partition,
     committed: Committed | None,
-    waiting: Mapping[Partition, BlockedRun],
+    waiting: Mapping[Partition, SealedRun],
 ) -> Found | None:
-    run = waiting.get(partition)
-    if run and (sealed := read_sealed(lake.storage, run.folder)):
-        return Found(
-            spec, partition.key, sealed.record(), verdict.read(lake.storage, sealed.seal_id), sealed, sealed.config
-        )
+    if sealed := waiting.get(partition):
+        result = verdict.read(lake.storage, sealed.seal_id)
+        return Found(spec, partition.key, sealed.record(), result, sealed, sealed.config)
     if committed is None:
         return None
     result = verdict.read(lake.storage, committed.seal_id)
@@ -105,7 +117,12 @@ def _find(
     return Found(spec, partition.key, committed, result, config=made.config if made else {})
 
 
-def _tables() -> list[str]:
+def _read(lake: Lake, run: BlockedRun) -> SealedRun | None:
+    return read_sealed(lake.storage, run.folder)
+
+
+def checked_tables() -> list[str]:
+    """Return the tables that have checks."""
     return list(dict.fromkeys([*(spec.table for spec in STEPS.values() if spec.suite), "texts"]))
 
 

@@ -1,14 +1,17 @@
 """Compares a key with earlier keys, and a student with its teacher: lengths of texts, and shares."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from kale_tasks.quality.suite import Figures, Limit, Subject
+from kale_tasks.quality.words import number, spaced
+from kale_tasks.settings.quality import Drift
 
 _BINS = 10
 _SURE = 4.0  # standard errors within which a difference counts as chance
+_PRIOR_KEYS = 5  # keys after which the spread of earlier keys weighs as much as the configured one
 
 
 def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
@@ -24,26 +27,62 @@ def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
 
 
 def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[dict[str, float | None], list[Limit]]:
-    """Compute figures that compare a key with earlier ones, and their limits.
+    """Compute the figures that compare a key with earlier ones, and the bounds that those earlier keys give.
 
-    The figures are None, so that their checks are skipped, if too few earlier keys or rows exist.
+    Without enough earlier keys or rows there are no bounds, so that the checks are skipped; each says why.
     """
-    of = subject.settings.quality.drift
-    earlier = list(subject.earlier())
-    enough = len(earlier) >= of.least_keys and subject.committed.rows >= of.least_rows
+    of, rows = subject.settings.quality.drift, subject.committed.rows
+    earlier = list(reversed(list(subject.earlier())))
+    lack = ""
+    if rows < of.least_rows:
+        lack = f"a key of {rows:,} rows is not compared, {of.least_rows:,} are needed"
+    elif len(earlier) < of.least_keys:
+        lack = f"{len(earlier)} of {of.least_keys} earlier keys with this recipe and these settings"
     found: dict[str, float | None] = {}
     limits = []
     if lengths:
-        found["length_psi"] = psi(_median_shape([e["lengths"] for e in earlier]), lengths) if enough else None
-        limits = [
-            Limit("length_psi", "critical", "Texts are as long as those of earlier keys", high=of.psi_critical),
-            Limit("length_psi", "warning", "Texts are as long as those of earlier keys", high=of.psi_warning),
-        ]
+        found["length_psi"] = None if lack else psi(_median_shape([e["lengths"] for e in earlier]), lengths)
+        limits += _length_limits(of, figures, earlier, lack)
     for name in sorted(name for name in figures if name.endswith("_share")):
-        shift = f"{name}_shift"
-        found[shift] = _shift(figures[name], [e["figures"].get(name) for e in earlier], subject) if enough else None
-        limits.append(Limit(shift, "warning", f"{name} is close to that of earlier keys", high=of.share_gap))
+        history = _history(earlier, name)
+        low, high = (None, None) if lack or not history else learned(list(history.values()), rows, of.share_gap)
+        says = f"The {spaced(name)} is close to that of earlier keys"
+        limits.append(Limit(f"{name}_shift", "warning", says, low, high, name, lack, history))
     return found, limits
+
+
+def learned(earlier: Sequence[float], rows: int, gap: float) -> tuple[float, float]:
+    """Return the bounds of a share that earlier keys give: their median, more or less chance and their own spread.
+
+    While few keys are known, `gap` is the spread that is allowed.
+    """
+    usual, known = float(median(earlier)), len(earlier)
+    prior, spread = (gap / _SURE) ** 2, _spread(earlier, usual) ** 2
+    width = chance(usual, rows) + _SURE * math.sqrt((_PRIOR_KEYS * prior + known * spread) / (_PRIOR_KEYS + known))
+    return max(0.0, usual - width), min(1.0, usual + width)
+
+
+def _length_limits(of: Drift, figures: Figures, earlier: Sequence[Mapping[str, Any]], lack: str) -> list[Limit]:
+    history, words = _history(earlier, "length_psi"), _history(earlier, "words_mean")
+    values = list(history.values())
+    more = median(values) + _SURE * _spread(values, median(values)) if values else 0.0
+    usual = number(median(words.values())) if words else "none"
+    note = lack or f"{number(figures.get('words_mean'))} words a text, {usual} in earlier keys"
+    says = "Texts are as long as those of earlier keys"
+    return [
+        Limit("length_psi", severity, says, high=max(bound, more), note=note, history=history)
+        for severity, bound in (("critical", of.psi_critical), ("warning", of.psi_warning))
+    ]
+
+
+def _history(earlier: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Return a figure by earlier key, the latest last."""
+    return {e["key"]: round(v, 6) for e in earlier if (v := e["figures"].get(name)) is not None}
+
+
+def _spread(values: Sequence[float], usual: float) -> float:
+    """Return the median distance from the usual value, scaled to the standard deviation of a normal distribution."""
+    return 1.4826 * float(median(abs(value - usual) for value in values))
 
 
 def beside_teacher(subject: Subject, figures: Figures, lengths: Sequence[int]) -> dict[str, float | None]:
@@ -80,14 +119,6 @@ def _median_shape(histograms: Sequence[Sequence[int]]) -> list[float]:
     size = int(median([sum(h) for h in histograms]))
     shares = [median([h[i] / (sum(h) or 1) for h in histograms]) for i in range(len(histograms[0]))]
     return [share * size / (sum(shares) or 1) for share in shares]
-
-
-def _shift(share: float | None, earlier: Sequence[Any], subject: Subject) -> float | None:
-    known = [one for one in earlier if one is not None]
-    if share is None or not known:
-        return None
-    usual = float(median(known))
-    return max(0.0, abs(share - usual) - chance(usual, subject.committed.rows))
 
 
 def _lack(more: float | None, less: float | None, rows: int) -> float | None:

@@ -1,80 +1,66 @@
-"""Runs checks: bounds on figures in Python, expectations on rows with Great Expectations."""
+"""Turns figures and validation results into outcomes: bounds on figures are plain code, no expectations."""
 
-import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.quality.outcome import Outcome
 from kale_tasks.quality.suite import Limit
-from kale_tasks.quality.verdict import Outcome
+from kale_tasks.quality.words import spaced
 
 if TYPE_CHECKING:
-    from great_expectations.expectations.expectation import Expectation
-
-_COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}  # no row gets into a result
+    from great_expectations.checkpoint import CheckpointResult
 
 
 def check_figures(limits: Sequence[Limit], figures: Mapping[str, float | None]) -> list[Outcome]:
     """Compare figures with their limits; a figure of None is skipped."""
-    if unknown := [limit.name for limit in limits if limit.name not in figures]:
+    if unknown := [name for limit in limits if (name := limit.figure or limit.name) not in figures]:
         raise BadConfig(f"A suite of checks limits the figure '{unknown[0]}', which no query or method computes.")
-    return [_compare(limit, figures[limit.name]) for limit in limits]
+    return [_compare(limit, figures[limit.figure or limit.name]) for limit in limits]
 
 
 def _compare(limit: Limit, figure: float | None) -> Outcome:
-    if figure is None:
-        return Outcome(limit.name, limit.severity, "skipped", limit.says)
-    low, high, seen = limit.low, limit.high, float(figure)
-    good = (low is None or low <= seen) and (high is None or seen <= high)  # NaN is not good
-    return Outcome(limit.name, limit.severity, "passed" if good else "failed", limit.says, seen, low, high)
+    low, high, known = limit.low, limit.high, dict(limit.history)
+    if figure is None or (low is None and high is None):
+        return Outcome(limit.name, limit.severity, "skipped", limit.says, detail=limit.note, history=known)
+    good = (low is None or low <= figure) and (high is None or figure <= high)  # NaN is not good
+    status = "passed" if good else "failed"
+    return Outcome(
+        limit.name, limit.severity, status, limit.says, float(figure), low, high, detail=limit.note, history=known
+    )
 
 
-def columns_of(expectations: Sequence["Expectation"]) -> list[str]:
-    """Return the columns that expectations name: all that an engine has to hold."""
-    names = (getattr(e, field, None) for e in expectations for field in ("column", "column_A", "column_B"))
-    return list(dict.fromkeys(name for name in names if name))
-
-
-def check_rows(expectations: Sequence["Expectation"], frame: Any, engine: str) -> list[Outcome]:
-    """Validate a pandas or Spark data frame against expectations."""
-    if not expectations:
+def row_outcomes(validated: "CheckpointResult | None") -> list[Outcome]:
+    """Return the outcome of each expectation of a Checkpoint."""
+    if validated is None:
         return []
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    sources = context.data_sources
-    source: Any = sources.add_spark("rows", persist=False) if engine == "spark" else sources.add_pandas("rows")
-    batch = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
-    suite = gx.ExpectationSuite(name="rows", expectations=list(expectations))
-    validated = batch.get_batch({"dataframe": frame}).validate(suite, result_format=_COUNTS_ONLY)
-    by_name = {_name(e): e for e in expectations}
-    return [_outcome(result, by_name[_name(result.expectation_config)]) for result in validated.results]
+    return [_outcome(suite.suite_name, one) for suite in validated.run_results.values() for one in suite.results]
 
 
-def _name(configured: Any) -> tuple[str, str]:
-    return configured.meta["name"], configured.meta["severity"]
-
-
-def _outcome(result: Any, expectation: "Expectation") -> Outcome:
-    name, severity = _name(expectation)
-    error = _error(result.exception_info)
-    seen = (result.result or {}).get("unexpected_count")
+def _outcome(suite: str, result: Any) -> Outcome:
+    config = result.expectation_config
+    name, error = config.meta["name"], result.exception_info["exception_message"] or ""
+    seen, low, high = _figures(result.result, config.kwargs)
     return Outcome(
         name=name,
-        severity=severity,
+        severity=config.meta["severity"],
         status="broken" if error else "passed" if result.success else "failed",
-        says=expectation.description or name,
-        seen=None if seen is None else float(seen),
-        high=0,
+        says=config.description or spaced(name),
+        seen=seen,
+        low=low,
+        high=high,
+        suite=suite,
         detail=error,
     )
 
 
-def _error(info: Mapping[str, Any] | None) -> str:
-    # Either the info of the expectation itself, or one entry for each metric that raised.
-    entries = [info or {}] if "raised_exception" in (info or {}) else list((info or {}).values())
-    return next((str(e["exception_message"])[:200] for e in entries if e.get("raised_exception")), "")
+def _figures(result: Mapping[str, Any], kwargs: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """Return what an expectation saw, and its bounds: the rows that break it, or the figure that it looks at."""
+    if (broken := result.get("unexpected_count")) is not None:
+        counted = result.get("element_count", 0) - result.get("missing_count", 0)
+        return float(broken), None, float(math.floor((1 - kwargs.get("mostly", 1)) * counted + 1e-9))
+    bounds = (kwargs.get("min_value", kwargs.get("value")), kwargs.get("max_value", kwargs.get("value")))
+    low, high = (float(b) if isinstance(b, int | float) else None for b in bounds)
+    seen = result.get("observed_value")
+    return (float(seen), low, high) if seen is not None else (None, None, None)

@@ -19,6 +19,7 @@ from kale_tasks.quality import metrics, verdict
 from kale_tasks.quality.check import check_sealed
 from kale_tasks.quality.committed import Found, find
 from kale_tasks.quality.cost import Effort, efforts
+from kale_tasks.quality.current import contents
 from kale_tasks.quality.encoder import matched
 from kale_tasks.quality.html import render
 from kale_tasks.quality.samples import Sample, samples
@@ -74,30 +75,36 @@ class Report:
             "images": self.funnel.get("images"),
             "captions": sum(_caption_rows(self.found).values()),
         }
-        return {"key": self.key, "at": self.at, "status": self.status, **counts, **self.fact_shares}
+        known = {"key": self.key, "at": self.at, "status": self.status, **counts, **self.fact_shares}
+        return {**known, "not_looked_at": "the picture", "contents": contents(self.found)}
 
 
-def make_report(lake: Lake, settings: Settings, key: str) -> Report:
-    """Make the report on a key and store its page and JSON in the warehouse."""
-    report = gather(lake, settings, key)
+def make_report(lake: Lake, settings: Settings, key: str, sealed: SealedRun | None = None) -> Report:
+    """Make the report on a key and store its page and JSON in the warehouse; `sealed` is a run before its commit."""
+    report = gather(lake, settings, key, sealed)
     page = render("key.html", report=report)
     put_report(lake.storage, key, page, report.as_json(), report.summary())
     return report
 
 
 def check_and_report(lake: Lake, settings: Settings, run: SealedRun) -> CheckResult:
-    """Check a sealed run before it is committed. If that fails, make the report on it; raises as `check_sealed`."""
+    """Check a sealed run before it is committed, and make the report on its key; raises as `check_sealed`."""
     try:
-        return check_sealed(lake, settings, run)
+        result = check_sealed(lake, settings, run)
     except BadData:
         with suppress(KaleError):  # rows that cannot be read: the verdict says so already
             make_report(lake, settings, run.key)
         raise
+    make_report(lake, settings, run.key, run)
+    return result
 
 
-def gather(lake: Lake, settings: Settings, key: str) -> Report:
-    """Gather what is known of a key; blocked runs in place of committed ones. Raises Conflict if there is no run."""
-    found = find(lake, key, blocked=True)
+def gather(lake: Lake, settings: Settings, key: str, sealed: SealedRun | None = None) -> Report:
+    """Gather what is known of a key, runs that are not committed in place of those that are.
+
+    Raises Conflict if there is no run.
+    """
+    found = find(lake, key, blocked=True, sealed=sealed)
     if not found:
         raise Conflict(f"Nothing is committed for {key}. Run `kale run ingest --key {key}` first.")
     captions, images = metrics.captions_of(lake, settings, found), _images(lake, found)
@@ -224,7 +231,7 @@ def _results_until(lake: Lake, one: Found) -> list[CheckResult]:
     known = latest(lake, last, _TREND_KEYS).items()
     earlier = [c.seal_id for p, c in known if p.slice == last.slice and p.key < last.key]
     results = (verdict.read(lake.storage, seal_id) for seal_id in reversed(earlier))
-    return [*(result for result in results if result), one.result]
+    return [*(result for result in results if result and result.baseline == one.result.baseline), one.result]
 
 
 _TREND_KEYS = 30

@@ -6,20 +6,8 @@ from dataclasses import asdict, dataclass
 
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.verdicts import read_acceptance, read_verdict, verdict_path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of one check."""
-
-    name: str
-    severity: str
-    status: str  # passed, failed, broken, or skipped when there is nothing to compare with
-    says: str
-    seen: float | None = None
-    low: float | None = None
-    high: float | None = None
-    detail: str = ""
+from kale_tasks.quality.outcome import Outcome
+from kale_tasks.quality.words import counted, sentence
 
 
 @dataclass(frozen=True)
@@ -41,6 +29,7 @@ class CheckResult:
     figures: Mapping[str, float | None]
     compared: Mapping[str, str]  # partitions that it was compared with, and the seal id of each
     lengths: Sequence[int] = ()
+    baseline: str = ""  # recipe and settings: only keys of the same baseline are compared
     accepted: Mapping[str, str] | None = None  # why and when a person took the run all the same
 
     @property
@@ -64,10 +53,18 @@ class CheckResult:
         found = {"failed": self.failed, "broken": self.broken, "warned": self.warnings}
         return next((status for status, names in found.items() if names), "passed")
 
+    @property
+    def lines(self) -> list[str]:
+        """Say how the checks ended, and of each that failed what was found and what is allowed."""
+        on = f"{self.looked_at:,} of {self.rows:,} rows"
+        accepted = [f"accepted: {self.accepted['why']}"] if self.accepted else []
+        wrong = [f"{c.severity}: {sentence(c)}" for c in self.checks if c.status in {"failed", "broken"}]
+        return [f"{self.table} {self.partition} {self.status}: {counted(self.checks)}, on {on}", *wrong, *accepted]
+
     def as_json(self) -> dict[str, object]:
         """For machines."""
         lists = {"failed": self.failed, "warnings": self.warnings, "broken": self.broken}
-        return {"status": self.status, **lists, **asdict(self)}
+        return {"status": self.status, **lists, **asdict(self), "lines": self.lines}
 
 
 def store(storage: Storage, result: CheckResult) -> None:
@@ -81,6 +78,6 @@ def read(storage: Storage, seal_id: str) -> CheckResult | None:
     found = read_verdict(storage, seal_id)
     if found is None:
         return None
-    known = {name: found[name] for name in CheckResult.__dataclass_fields__}
+    known = {name: found[name] for name in CheckResult.__dataclass_fields__ if name in found}
     known |= {"checks": [Outcome(**check) for check in found["checks"]], "accepted": read_acceptance(storage, seal_id)}
     return CheckResult(**known)

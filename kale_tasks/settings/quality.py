@@ -45,8 +45,14 @@ class Drift(Section):
     least_keys: int = Field(ge=1, description="Least number of earlier keys; with fewer nothing is compared.")
     least_rows: int = Field(ge=1, description="Keys with fewer rows are not compared.")
     psi_warning: float = Field(ge=0, description="Stability index (PSI) of the lengths above which a warning is shown.")
-    psi_critical: float = Field(ge=0, description="Stability index (PSI) of the lengths above which the key fails.")
-    share_gap: float = _share("Change of a share, beyond chance, above which a warning is shown.")
+    psi_critical: float = Field(
+        ge=0,
+        description="Stability index (PSI) of the lengths above which the key fails; more where earlier keys had more.",
+    )
+    share_gap: float = _share(
+        "Change of a share, beyond chance, above which a warning is shown. It is the bound while few earlier keys are "
+        "known; the more there are, the more their own spread decides."
+    )
 
 
 class Quality(Section):
@@ -65,5 +71,13 @@ class Quality(Section):
         "how well texts match their images; empty: they do not."
     )
     encoder_rows: int = runtime("Captions of each stage that the encoder reads: the first by uid.", ge=1)
+    suites: str = runtime(
+        "Folder or s3:// prefix with suites of Great Expectations: <table>.json or <table>/<name>.json; empty: none. "
+        "Each runs with the checks of its table before a commit."
+    )
+    actions: list[dict[str, Any]] = runtime(
+        "Actions of Great Expectations after each check: `type` (slack, email, webhook, …) and what the action takes. "
+        "A secret is named as ${VARIABLE} and read from the environment."
+    )
     limits: Limits
     drift: Drift

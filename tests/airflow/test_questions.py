@@ -15,11 +15,10 @@ from kale_tasks.airflow.questions import ApproveOperator
 from kale_tasks.errors import BadData, Blocked
 
 KEY, RUN = "2026-11-01", "0123456789abcdef0123"
-FAILED = {"name": "mojibake_share", "severity": "critical", "status": "failed", "says": "captions were decoded rightly",
-          "seen": 0.1219, "low": None, "high": 0.01}  # fmt: skip
+WRONG = "critical: Captions are decoded correctly: saw 12.2 %, wanted at most 1.0 % (mojibake_share)"
 VERDICT = {
     "table": "texts", "partition": f"{KEY}/pass=dense", "status": "failed", "failed": ["mojibake_share"],
-    "warnings": [], "rows": 9, "seconds": 1.0, "checks": [FAILED, {**FAILED, "name": "loops", "status": "passed"}],
+    "warnings": [], "rows": 9, "seconds": 1.0, "lines": ["1 passed, 1 failed", WRONG],
     "accepted": {"why": "a test"},
 }  # fmt: skip
 ACCOUNT = {"rows": 9, "quarantined": 0}
@@ -73,6 +72,7 @@ def test_a_failed_check_asks_and_names_its_run(asked: list[dict[str, Any]], monk
     (question,) = asked
     assert question["options"] == ["Accept", "Leave blocked"]
     assert "mojibake_share is 0.12" in question["body"] and f"(/kale/report/{KEY})" in question["body"]
+    assert f"(/kale/failing/dense/{KEY}.csv)" in question["body"]
     assert question["params"]["run"]["value"] == RUN
     assert question["params"]["reason"]["value"] == ""
 
@@ -147,7 +147,7 @@ def test_the_log_of_a_check_says_what_was_seen_and_wanted(
     operator.execute(context())
     text = capsys.readouterr().out
     assert "1 passed, 1 failed" in text
-    assert "mojibake_share: saw 0.1219, wanted at most 0.01; captions were decoded rightly" in text
+    assert WRONG in text
     assert f"/kale/report/{KEY}" in text
 
 

@@ -39,7 +39,7 @@ def without_expectations() -> None:
     """Judge runs by their figures alone: expectations on single rows take half the time of a tiny key."""
     from kale_tasks.quality import check
 
-    check.check_rows = lambda *_: []
+    check.check_rows = lambda *_: None
 
 
 def count_events(kind: str, event: int, of: str = "") -> None:

@@ -69,14 +69,14 @@ def test_added_checks_run_beside_the_built_in_ones(added: Path, tmp_path: Path) 
 
 def test_an_added_figure_and_an_added_expectation_fail_a_key(added: Path, tmp_path: Path) -> None:
     lake = lake_with(tmp_path, alt_text="BUY NOW", url="http://example.org/a.jpg")
-    with pytest.raises(BadData, match=r"shouting_share is 0\.0\d+ \(at most 0\.01 allowed\)") as error:
+    with pytest.raises(BadData, match=r"do not shout: saw \d\.\d %, wanted at most 1\.0 % \(shouting_share\)") as error:
         check_run(lake, lake.settings, "ingest", "k")
-    assert "url_secure is 20" in str(error.value)
+    assert "url is https: saw 20, wanted 0 (url_secure)" in str(error.value)
 
 
 def test_added_checks_leave_other_steps_alone(added: Path) -> None:
-    names = [expectation.column for expectation in suite.find_suite("images").expectations()]  # type: ignore[attr-defined]
-    assert "url" not in names
+    assert list(suite.find_suite("images").expectation_suites()) == ["kale"]
+    assert list(suite.find_suite("ingest").expectation_suites()) == ["kale", "titles"]
 
 
 @pytest.mark.parametrize(

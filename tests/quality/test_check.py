@@ -12,6 +12,7 @@ from kale_tasks.quality.stored import read_report
 from kale_tasks.quality.suite import Limit, Subject
 from tests.kale import kale
 from tests.quality.defects import each, failed, failing, first_twice, share, stored
+from tests.quality.test_suite_files import lake_of, write
 from tests.quality.world import DENSE, STEPS, World, commit, commit_all, open_world
 
 
@@ -150,7 +151,9 @@ def test_a_large_key_is_looked_at_by_a_stated_sample(tmp_path: Path) -> None:
 
 
 def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
-    lake, world = open_world(tmp_path, **{"quality.engine": "spark", "ingest.spark.master": "local[1]"}), World("k")
+    rare = {"type": "expect_column_values_to_not_match_regex", "kwargs": {"column": "text", "regex": "sorry"}}
+    write(tmp_path, "texts.json", rare, {"type": "expect_table_row_count_to_be_between", "kwargs": {"max_value": 9}})
+    lake, world = lake_of(tmp_path, **{"quality.engine": "spark", "ingest.spark.master": "local[1]"}), World("k")
     commit(lake, world, "ingest")
     commit(lake, world, "images")
     commit(lake, world, DENSE, share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0))
@@ -162,6 +165,8 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     assert on_spark.figures == pytest.approx(on_pandas.figures)
     assert on_spark.lengths == on_pandas.lengths
     assert on_spark.checks == on_pandas.checks
+    seen = [one.seen for one in on_spark.checks if one.suite == "house_rules"]
+    assert sorted(map(str, seen)) == sorted(map(str, [13.0, float(len(world.dense))])), seen
 
 
 def test_an_unknown_step_or_an_empty_key_says_what_to_do(tmp_path: Path) -> None:
@@ -189,6 +194,6 @@ def test_a_failed_check_of_the_first_step_leaves_a_report(tmp_path: Path) -> Non
     commit(lake, World("k"), "ingest", first_twice)
     sets = [f"warehouse={lake.settings.warehouse}", f"landing={lake.settings.landing}"]
     answer = kale("check", "ingest", "--key", "k", sets=sets)
-    assert answer.code == 3 and "uid_unique is 2 (at most 0 allowed), expected: Every uid is unique" in answer.complaint
+    assert answer.code == 3 and "Every uid is unique: saw 2, wanted 0 (uid_unique)" in answer.complaint
     page = read_report(lake.storage, "k", "html")
     assert page and b"uid_unique" in page

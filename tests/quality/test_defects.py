@@ -1,5 +1,7 @@
 """Every planted defect fails the check that is made for it."""
 
+from pathlib import Path
+
 import pytest
 
 from kale_tasks.lake.tables import Lake
@@ -77,6 +79,13 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
             commit(lake, world, before)
     check_run(lake, lake.settings, "fuse", "student")
     return lake
+
+
+def test_the_table_of_the_docs_lists_every_defect_and_its_check() -> None:
+    page = (Path(__file__).parents[2] / "docs/quality.md").read_text("utf-8")
+    rows = [f"| {name} | {step.partition('-')[0]} | `{check}` |" for name, (step, _, check) in DEFECTS.items()]
+    table = page.partition("| defect | step | check |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    assert table.splitlines() == rows and len(rows) >= 30
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

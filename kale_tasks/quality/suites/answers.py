@@ -16,6 +16,9 @@ class AnswersSuite(Suite):
     def queries(self) -> list[str]:
         return [sql("checks/answers")]
 
+    def failing(self) -> list[str]:
+        return [sql("failing/answers")]
+
     def limits(self, subject: Subject) -> list[Limit]:
         return [
             Limit("quarantined_share", "critical", "Few rows failed", high=subject.limit.quarantined_max),

@@ -48,6 +48,9 @@ class _GeneratedText(Suite):
     def queries(self) -> list[str]:
         return [sql("checks/text")]
 
+    def failing(self) -> list[str]:
+        return [sql("failing/text")]
+
     def limits(self, subject: Subject) -> list[Limit]:
         limit = subject.limit
         return [
@@ -86,6 +89,9 @@ class PassSuite(_GeneratedText):
 
     def queries(self) -> list[str]:
         return [*super().queries(), sql("checks/passes")]
+
+    def failing(self) -> list[str]:
+        return [*super().failing(), sql("failing/passes")]
 
 
 def _nameless(rows: pa.Table) -> Any:
@@ -129,6 +135,9 @@ class _CaptionsSuite(_GeneratedText):
     def queries(self) -> list[str]:
         return [*super().queries(), sql("checks/captions")]
 
+    def failing(self) -> list[str]:
+        return [*super().failing(), sql("failing/captions")]
+
     def limits(self, subject: Subject) -> list[Limit]:
         limit = subject.limit
         return [
@@ -153,6 +162,9 @@ class FusedSuite(_CaptionsSuite):
     def queries(self) -> list[str]:
         return [*super().queries(), sql("checks/fused")]
 
+    def failing(self) -> list[str]:
+        return [*super().failing(), sql("failing/fused")]
+
     def limits(self, subject: Subject) -> list[Limit]:
         same = Limit("dense_changed", "critical", "Every dense caption is that of the image", 0, 0)
         return [*super().limits(subject), same]
@@ -169,6 +181,9 @@ class StudentSuite(_CaptionsSuite):
 
     def queries(self) -> list[str]:
         return [*super().queries(), sql("checks/by_student")]
+
+    def failing(self) -> list[str]:
+        return [*super().failing(), sql("failing/by_student")]
 
     def figures(self, subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
         return beside_teacher(subject, figures, lengths)

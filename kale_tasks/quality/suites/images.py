@@ -50,6 +50,9 @@ class ImagesSuite(Suite):
     def queries(self) -> list[str]:
         return [sql("checks/images")]
 
+    def failing(self) -> list[str]:
+        return [sql("failing/images")]
+
     def figures(self, subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
         return {"members_unreadable": unreadable_images(subject, subject.settings.quality.members)}
 

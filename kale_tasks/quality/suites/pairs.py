@@ -47,6 +47,9 @@ class PairsSuite(Suite):
     def queries(self) -> list[str]:
         return [sql("checks/pairs")]
 
+    def failing(self) -> list[str]:
+        return [sql("failing/pairs")]
+
     def figures(self, subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
         committed, split = subject.committed, subject.settings.ingest.split
         return {

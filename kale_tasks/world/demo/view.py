@@ -16,7 +16,7 @@ from kale_tasks.explore.terminal import print_seen
 from kale_tasks.explore.watch import Running, running
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.tables import Lake
-from kale_tasks.quality.html import duration
+from kale_tasks.quality.words import duration
 from kale_tasks.settings import Settings
 from kale_tasks.world.demo.chain import STEP_OF, Cell
 
