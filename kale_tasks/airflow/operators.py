@@ -153,9 +153,7 @@ class CheckOperator(PlannedOperator, AskingOperator):
     def _reported(self, result: Mapping[str, Any]) -> dict[str, Any]:
         status = "accepted" if result["failed"] and result["accepted"] else result["status"]
         outcomes.checked(self.step, status)
-        for line in result["lines"]:
-            self.log.info("%s", line)
-        self.log.info("The report on this key: %s", self.report)
+        outcomes.write_verdict(self.log, result, self.report)
         return {name: result[name] for name in ("status", "failed", "warnings", "rows", "table", "seconds")}
 
 

@@ -1,4 +1,4 @@
-"""KALE's own metrics of the outcome of a task.
+"""What is said of the outcome of a task: the verdict in its log, and KALE's own metrics.
 
 Airflow sends metrics by StatsD or OpenTelemetry if it is configured to.
 """
@@ -32,3 +32,10 @@ def committed(step: str, account: Mapping[str, Any]) -> None:
     tags = {"step": step}
     stats.incr("kale.rows_committed", int(account["rows"]), tags=tags)
     stats.incr("kale.rows_quarantined", int(account["quarantined"]), tags=tags)
+
+
+def write_verdict(log: Any, result: Mapping[str, Any], report: str) -> None:
+    """Write into the log how a check ended, what each check that failed saw and wants, and where the report is."""
+    for line in result["lines"]:
+        log.info("%s", line)
+    log.info("The report on this key: %s", report)

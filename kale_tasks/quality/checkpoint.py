@@ -80,7 +80,8 @@ def _run(name: str, suites: Suites, frame: Any, engine: str, result_format: Any)
     )
     # Data Docs make a path of the name of the run.
     run = RunIdentifier(run_name=name.replace("/", " "), run_time=datetime.now(UTC))
-    return checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run)
+    result: CheckpointResult = checkpoint.run(batch_parameters={"dataframe": frame}, run_id=run)
+    return result
 
 
 def _error(info: Mapping[str, Any] | None) -> str | None:

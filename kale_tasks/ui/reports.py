@@ -3,13 +3,19 @@
 import base64
 import hashlib
 import re
+from pathlib import Path as PathOf
+from tempfile import TemporaryDirectory
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from kale_tasks.lake.keys import ALL_KEYS
+from kale_tasks.captions.steps import find_spec
+from kale_tasks.explore.export import export
+from kale_tasks.lake.keys import ALL_KEYS, check_key
+from kale_tasks.quality.current import changed_keys, current_page
+from kale_tasks.quality.failing import failing_rows
 from kale_tasks.quality.html import render
 from kale_tasks.quality.stored import list_reports, published_version, read_report
 from kale_tasks.ui.answers import GUARDS
@@ -17,6 +23,7 @@ from kale_tasks.ui.site import Site
 
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+_FAILING = 1_000  # rows listed for each check
 Name = Annotated[str, Path(max_length=80)]
 
 
@@ -24,26 +31,36 @@ def add(app: FastAPI, site: Site) -> None:
     """Add the routes."""
 
     def index(request: Request) -> Response:
-        storage = site.open().lake.storage
-        keys, releases = list_reports(storage)
-        published = published_version(storage)
-        return _report(render("index.html", keys=keys, releases=releases, published=published, root=_root(request)))
+        lake = site.open().lake
+        keys, releases = list_reports(lake.storage)
+        known = {"published": published_version(lake.storage), "changed": changed_keys(lake, keys)}
+        return _report(render("index.html", keys=keys, releases=releases, root=_root(request), **known))
 
     def report(name: Name, request: Request) -> Response:
         if name.endswith(".json"):
             return report_json(name.removesuffix(".json"))
         if name == ALL_KEYS:  # the link of a task that works on all keys
             return index(request)
-        found = read_report(site.open().lake.storage, name, "html")
+        found = current_page(site.open().lake, name, _root(request))
         if found is None:
             return _report(render("absent.html", name=name, root=_root(request)), 404)
-        return _report(found.decode())
+        return _report(found)
 
     def report_json(name: Name) -> Response:
         found = read_report(site.open().lake.storage, name, "json")
         if found is None:
             raise HTTPException(404, "There is no such report.")
         return Response(found, media_type="application/json", headers=GUARDS)
+
+    def failing(step: Name, name: Name) -> Response:
+        """The rows that fail the checks of a step, as CSV."""
+        opened, key = site.open(), check_key(name.removesuffix(".csv"))
+        spec = find_spec(step, opened.settings)
+        rows = failing_rows(opened.lake, opened.settings, spec.name, key, _FAILING)
+        with TemporaryDirectory() as folder:
+            export(rows.to_batches(), rows.schema, file := PathOf(folder, "failing.csv"))
+            headers = {"Content-Disposition": f'attachment; filename="failing-{spec.label}-{key}.csv"', **GUARDS}
+            return Response(file.read_bytes(), media_type="text/csv", headers=headers)
 
     def of_run(dag_id: str, run_id: str, request: Request) -> Response:
         key = site.access.key_of_run(request, dag_id, run_id)
@@ -56,6 +73,7 @@ def add(app: FastAPI, site: Site) -> None:
 
     app.add_api_route("/reports", index)
     app.add_api_route("/report/{name}", report)
+    app.add_api_route("/failing/{step}/{name}", failing)
     app.add_api_route("/run/{dag_id}/{run_id:path}", of_run)
 
 
