@@ -11,7 +11,7 @@ from kale_tasks.selection.vectors import STEPS, Floats, Vectors
 Longs = npt.NDArray[np.int64]
 NONE = -1
 FOUND = pa.schema({"copy_of": pa.int64(), "evaluation": pa.bool_()})
-_HEAD = 64  # dimensions in which pairs are compared first
+_HEAD, _MORE = 64, 512  # dimensions in which pairs are compared first, and then if that rules too few of them out
 _SLACK = STEPS * STEPS // 1000  # more than what float32 loses in a product
 _ROWS = 1024  # compared at once: 32 MB of products with the 8,192 rows of a block
 _DENSE = 1 / 64  # of all pairs: from here on the product of all costs less than those of single pairs
@@ -32,11 +32,11 @@ class Basis:
     def of(cls, sample: Floats) -> "Basis":
         """The directions in which a sample is longest."""
         moments = sample.T.astype(np.float64) @ sample
-        return cls(np.linalg.eigh(moments)[1][:, -_HEAD:].astype(np.float32))
+        return cls(np.linalg.eigh(moments)[1][:, : -_MORE - 1 : -1].astype(np.float32))
 
-    def heads(self, vectors: Floats) -> Floats:
-        """The parts of vectors in these directions, and the length of the rest."""
-        parts = vectors @ self.directions
+    def heads(self, vectors: Floats, count: int = _HEAD) -> Floats:
+        """The parts of vectors in the first of these directions, and the length of the rest."""
+        parts = vectors @ self.directions[:, :count]
         rest = _squares(vectors) - _squares(parts)
         return np.concatenate([parts, np.sqrt(np.maximum(rest, 0))[:, None]], 1)
 
@@ -76,13 +76,16 @@ def first_copies(
     With `inside`, the others are the rows themselves, and only those before a row count.
     """
     some = np.arange(len(rows)) if some is None else some
-    found, heads = np.full(len(some), NONE), basis.heads(others).T
+    found, heads, more = np.full(len(some), NONE), basis.heads(others).T, None
     for at in range(0, len(some), _ROWS):
         here = some[at : at + _ROWS]
         tile = rows[here]
         possible = basis.heads(tile) @ heads >= least - _SLACK
         if inside:
             possible &= np.arange(len(others)) < here[:, None]
+        if _is_dense(possible) and others.shape[1] > 2 * _MORE:
+            more = basis.heads(others, _MORE).T if more is None else more
+            possible &= basis.heads(tile, _MORE) @ more >= least - _SLACK
         one, other = _with_product(tile, others, possible, least)
         hits, first = np.unique(one, return_index=True)  # pairs are in the order of rows, then of others
         found[at + hits] = other[first]
@@ -90,7 +93,7 @@ def first_copies(
 
 
 def _with_product(rows: Floats, others: Floats, possible: npt.NDArray[np.bool_], least: int) -> tuple[Longs, Longs]:
-    if dense := np.count_nonzero(possible) > _DENSE * possible.size:
+    if dense := _is_dense(possible):
         possible &= rows @ others.T >= least
     one, other = np.nonzero(possible)
     if dense:
@@ -101,6 +104,10 @@ def _with_product(rows: Floats, others: Floats, possible: npt.NDArray[np.bool_],
     ]
     kept = np.concatenate([np.zeros(0, bool), *near])
     return one[kept], other[kept]
+
+
+def _is_dense(possible: npt.NDArray[np.bool_]) -> bool:
+    return bool(np.count_nonzero(possible) > _DENSE * possible.size)
 
 
 def _squares(vectors: Floats) -> Floats:

@@ -34,6 +34,13 @@ def test_the_first_copy_of_each_row_is_found_whatever_the_blocks(tmp_path: Path,
     assert found(stored(tmp_path, made, part_rows=100), 0.9) == expected
 
 
+def test_pairs_that_a_few_directions_do_not_tell_apart_are_compared_in_more(tmp_path: Path) -> None:
+    made, copies = with_copies(clustered(700, 1280, 9, seed=8, spread=1.2), 60, seed=9)  # noise in all directions
+    expected = slowly(made, 0.9)
+    assert {at for at, one in enumerate(expected) if one != NONE} >= set(copies)
+    assert found(stored(tmp_path, made, part_rows=100, block_rows=300), 0.9) == expected
+
+
 def test_a_product_does_not_depend_on_order_or_shape() -> None:
     rng = np.random.default_rng(3)
     vectors = steps(unit(rng.standard_normal((64, 1280)).astype(np.float32)))
