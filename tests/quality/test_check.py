@@ -156,7 +156,8 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     lake, world = lake_of(tmp_path, **{"quality.engine": "spark", "ingest.spark.master": "local[1]"}), World("k")
     commit(lake, world, "ingest")
     commit(lake, world, "images")
-    commit(lake, world, DENSE, share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0))
+    spoil = share(0.1, text="I'm sorry, but I cannot help with that image.", tokens_out=0)
+    commit(lake, world, DENSE, spoil)
     on_spark = failed(lake, DENSE, "k")
     quality = lake.settings.quality.model_copy(update={"engine": "pandas"})
     settings = lake.settings.model_copy(update={"quality": quality})
@@ -165,8 +166,8 @@ def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     assert on_spark.figures == pytest.approx(on_pandas.figures)
     assert on_spark.lengths == on_pandas.lengths
     assert on_spark.checks == on_pandas.checks
-    seen = [one.seen for one in on_spark.checks if one.suite == "house_rules"]
-    assert sorted(map(str, seen)) == sorted(map(str, [13.0, float(len(world.dense))])), seen
+    seen = {one.seen for one in on_spark.checks if one.suite == "house_rules"}
+    assert seen == {float(sum("sorry" in row["text"] for row in spoil(world.dense))), float(len(world.dense))}
 
 
 def test_an_unknown_step_or_an_empty_key_says_what_to_do(tmp_path: Path) -> None:
