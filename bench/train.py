@@ -12,11 +12,12 @@ import torch
 from bench.frame import Page
 from kale_tasks.bench.measure import Sample, in_turns, ratio, timed
 from kale_tasks.distill.batches import BatchDataset, TensorBatch, load_batches
-from kale_tasks.distill.finalize import run_training
+from kale_tasks.distill.launch import run_training
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import freeze_unused, image_side, load_base
 from kale_tasks.distill.sampler import StreamPosition
 from kale_tasks.distill.step import Distill
-from kale_tasks.distill.train import CaptionLoss, example_sampler
+from kale_tasks.distill.train import example_sampler
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import plan

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from kale_tasks.distill.batches import IGNORED
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import freeze_unused
-from kale_tasks.distill.train import CaptionLoss
 
 PATCHES, LENGTH, QUESTION = 729, 960, 850
 BATCHES, STEPS, WARM = (8, 16, 32), 8, 2

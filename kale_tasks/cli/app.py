@@ -57,6 +57,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
         (run.plan, "kale plan ingest --key 2026-11-01 --json"),
         (run.work, "kale work ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123 --chunk 0"),
         (run.seal, "kale seal ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123"),
+        (models.training, "kale distill train --key all"),
         (run.commit, "kale commit ingest --key 2026-11-01 --fingerprint 0123456789abcdef0123"),
     ],
     "Inspect": [
@@ -103,6 +104,7 @@ _COMMANDS: dict[str, list[tuple[Callable[..., None] | typer.Typer, str]]] = {
 _GROUP_NAMES = {
     id(bench.app): "bench",
     id(canary.app): "canary",
+    id(models.training): "distill",
     id(evaluate.app): "evaluate",
     id(landing.app): "landing",
     id(models.app): "models",

@@ -1,4 +1,4 @@
-"""`kale models`: lists, promotes and rolls back the students of a lake."""
+"""`kale models` and `kale distill`: the students of a lake, and training one on many machines."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from kale_tasks.cli.options import (
     AsJson,
+    Key,
     Recipe,
     Sets,
     open_lake,
@@ -19,7 +20,8 @@ from kale_tasks.cli.options import (
 
 _SHOWN = ("facts_carried", "facts_invented", "description", "bits")
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help="`kale models`: lists, promotes and rolls back the students of a lake.")
+training = typer.Typer(no_args_is_help=True, help="`kale distill`: trains a student on many machines.")
 
 Version = Annotated[str, typer.Argument(help="A version or the beginning of one.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, recorded in the history.")]
@@ -97,3 +99,21 @@ def rollback(why: Why, recipe: Recipe = "", sets: Sets = None, json: AsJson = Fa
 
 def _state(accepted: bool) -> str:
     return "accepted" if accepted else "refused"
+
+
+@training.callback()
+def _group() -> None:
+    pass  # a group of one command keeps its name
+
+
+@training.command()
+def train(key: Key = "all", recipe: Recipe = "", sets: Sets = None) -> None:
+    """Train as one of the processes that torchrun has started on some machines; `kale run distill` does the rest.
+
+    It continues from the newest checkpoint of the same run, whatever the number of processes that wrote it.
+    """
+    from kale_tasks.captions.steps import find_spec
+    from kale_tasks.distill.launch import train_launched
+
+    of = settings(with_recipe(sets, recipe))
+    train_launched(find_spec("distill", of).load(), of, key)

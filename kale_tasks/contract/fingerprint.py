@@ -29,7 +29,7 @@ class Retired:
 
 # By the name of the step, a dot, and the former name in the step's config, such as "ingest.rules.min_words" or
 # "dense.task.sampling.top_p". Entries are never deleted: a name must not return with another meaning.
-RETIRED: dict[str, Retired] = {}
+RETIRED: dict[str, Retired] = {"distill.train.processes": Retired(value=1)}  # runtime since checkpoints fit any number
 
 
 def fingerprint(step: Step, config: Mapping[str, Any], inputs: Mapping[str, str], because: Collection[str] = ()) -> str:

@@ -1,54 +1,28 @@
-"""Checkpoints: weights, optimiser state, position in the stream and random state in one file, written atomically."""
+"""Checkpoints of a training: every process writes its share of the weights and of the optimiser in the background."""
 
 import json
-import shutil
-import tempfile
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from itertools import groupby, islice
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
-from kale_tasks.distill.parallel import TrainingProcess, gather, place_like
-from kale_tasks.distill.sampler import START, StreamPosition
-from kale_tasks.errors import Transient
+from kale_tasks.distill.parallel import TrainingProcess
+from kale_tasks.distill.state import TrainingState
+from kale_tasks.distill.tensor_files import STATE, TensorReader, TensorWriter
+from kale_tasks.errors import KaleError, Transient
 from kale_tasks.lake.storage.base import Storage
 
 _KEPT = 2
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """The progress of a training."""
-
-    step: int = 0
-    position: StreamPosition = START
-    loss: float = 0.0  # running mean
-    spikes: int = 0  # consecutive steps whose loss was far above the mean
-    tokens: int = 0  # caption tokens trained on
-    curve: tuple[tuple[int, float], ...] = ()
-
-    @staticmethod
-    def from_json(text: str) -> "TrainingState":
-        """Parse what `to_json` returned."""
-        fields = json.loads(text)
-        curve = tuple((step, loss) for step, loss in fields.pop("curve"))
-        return TrainingState(**{**fields, "position": StreamPosition(*fields["position"]), "curve": curve})
-
-    def to_json(self) -> str:
-        """Return the state as JSON text."""
-        return json.dumps(asdict(self))
-
-    def with_loss(self, loss: float, points: int = 200) -> "TrainingState":
-        """Return the state with the loss of its step added to the curve, halving a curve of more than `points`."""
-        curve = (*self.curve, (self.step, round(loss, 5)))
-        return replace(self, curve=curve[::2] if len(curve) > points else curve)
+warnings.filterwarnings("ignore", "torch.distributed is disabled")  # one process needs no group
 
 
 def checkpoint_folder(run_folder: str) -> str:
@@ -56,76 +30,91 @@ def checkpoint_folder(run_folder: str) -> str:
     return f"{run_folder}/checkpoints"
 
 
-def save_checkpoint(
-    storage: Storage, folder: str, state: TrainingState, module: nn.Module, optimizer: Any, process: TrainingProcess
-) -> None:
-    """Write a checkpoint and delete all but the newest two. Every process must call this; the leader writes."""
-    tensors = {"rng": torch.get_rng_state()}
-    for name, weight in module.named_parameters():
-        tensors[f"weight {name}"] = gather(weight)
-        for moment in _MOMENTS:
-            if weight in optimizer.state:
-                tensors[f"{moment} {name}"] = gather(optimizer.state[weight][moment])
-    if process.is_leader:
-        _write(storage, f"{folder}/step-{state.step:08d}.safetensors", tensors, state)
-        for old in _checkpoints(storage, folder)[:-_KEPT]:
-            storage.delete(old)
-    process.barrier()  # no process may look for the newest checkpoint before it is written
-
-
 def newest_state(storage: Storage, folder: str) -> TrainingState | None:
-    """Return the state in the newest readable checkpoint, or None if there is no checkpoint."""
-    with _open_newest(storage, folder) as file:
-        return TrainingState.from_json(file.metadata()["state"]) if file else None
+    """Return the state in the newest complete checkpoint, or None if there is no checkpoint."""
+    return next((state for _, state in _complete(storage, folder)), None)
 
 
-def restore_checkpoint(
-    storage: Storage, folder: str, module: nn.Module, optimizer: Any, state: TrainingState, phase_start: int
-) -> None:
-    """Load the newest checkpoint; the optimiser state only if it belongs to the phase that began at `phase_start`."""
-    with _open_newest(storage, folder) as file:
-        for name, weight in module.named_parameters():
-            with torch.no_grad():
-                weight.copy_(place_like(file.get_tensor(f"weight {name}"), weight))
-            if state.step > phase_start and weight.requires_grad:
-                moments = {moment: place_like(file.get_tensor(f"{moment} {name}"), weight) for moment in _MOMENTS}
-                optimizer.state[weight] = {"step": torch.tensor(float(state.step - phase_start)), **moments}
-        torch.set_rng_state(file.get_tensor("rng"))
+class Checkpoints:
+    """The checkpoints in a folder of the lake, as one of the processes of a training sees them."""
+
+    def __init__(self, storage: Storage, folder: str, process: TrainingProcess) -> None:
+        self._storage, self._folder, self._process = storage, folder, process
+        self._saving: Future[Any] | None = None
+
+    def newest(self) -> TrainingState:
+        """Return the newest state, the same in every process; that of a new training if there is no checkpoint."""
+        return self._process.same(lambda: newest_state(self._storage, self._folder) or TrainingState())
+
+    def save(self, state: TrainingState, module: nn.Module, optimizer: Any) -> None:
+        """Copy what is trained, and write it in the background. Every process must call this."""
+        self.wait()
+        writer = TensorWriter(self._storage, self._place(state), state.to_json())
+        with _failures_named():
+            tensors = {**_weights(module), **_moments(module, optimizer)}
+            saving = async_save(tensors, storage_writer=writer, process_group=self._process.writers)
+            assert isinstance(saving, Future)
+            self._saving = saving
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written, and delete all but the newest two. Raises why it cannot be."""
+        if self._saving is None:
+            return
+        saving, self._saving = self._saving, None
+        with _failures_named():
+            saving.result()
+        if self._process.is_leader:
+            self._delete_old()
+
+    def _delete_old(self) -> None:
+        kept = [place for place, _ in islice(_complete(self._storage, self._folder), _KEPT)]
+        for entry in list(self._storage.entries(self._folder)):
+            if entry.path < min(kept):  # complete or not
+                self._storage.delete(entry.path)
+
+    def restore(self, state: TrainingState, module: nn.Module, optimizer: Any = None) -> None:
+        """Load weights, and the state of an optimizer if one is given, into the places where they are used."""
+        reader = TensorReader(self._storage, self._place(state))
+        moments = _moments(module, optimizer) if optimizer else {}
+        tensors = {**_weights(module, reader.names), **moments}
+        with _failures_named():
+            load(tensors, storage_reader=reader, process_group=self._process.writers)
+        if optimizer:  # through its own loader, which puts each value on the device where the optimiser needs it
+            set_optimizer_state_dict(module, optimizer, get_optimizer_state_dict(module, optimizer))
+
+    def _place(self, state: TrainingState) -> str:
+        return f"{self._folder}/step-{state.step:08d}"
 
 
-def checkpoint_weights(storage: Storage, folder: str) -> dict[str, torch.Tensor]:
-    """Return the weights of the newest checkpoint by name."""
-    with _open_newest(storage, folder) as file:
-        names = [name for name in file.keys() if name.startswith("weight ")]  # noqa: SIM118 - not a mapping
-        return {name.removeprefix("weight "): file.get_tensor(name) for name in names}
+def _weights(module: nn.Module, names: set[str] | None = None) -> dict[str, torch.Tensor]:
+    """The trained weights, or those that a checkpoint has. What is not trained is in the model to start from."""
+    found = {f"weight {name}": weight for name, weight in module.named_parameters()}
+    return {n: w.detach() for n, w in found.items() if (w.requires_grad if names is None else n in names)}
 
 
-def _write(storage: Storage, path: str, tensors: dict[str, torch.Tensor], state: TrainingState) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary, "checkpoint")
-        try:
-            save_file({name: t.contiguous() for name, t in tensors.items()}, file, metadata={"state": state.to_json()})
-        except (OSError, SafetensorError) as error:
-            raise Transient(f"Cannot write a checkpoint to {temporary}: {error}. Free space and run again.") from error
-        storage.put(path, file)
+def _moments(module: nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
+    state: Any = get_optimizer_state_dict(module, optimizer)["state"]
+    return {f"{kind} {name}": value for name, kinds in state.items() for kind, value in kinds.items()}
+
+
+def _complete(storage: Storage, folder: str) -> Iterator[tuple[str, TrainingState]]:
+    """Yield places and states of the checkpoints whose files are all there in full, the newest first."""
+    entries = sorted(storage.entries(folder), key=lambda entry: entry.path, reverse=True)
+    for place, files in groupby(entries, lambda entry: entry.path.rpartition("/")[0]):
+        sizes = {entry.path.rpartition("/")[2]: entry.size for entry in files}
+        if STATE in sizes:
+            written = json.loads(storage.read(f"{place}/{STATE}"))
+            if all(sizes.get(name) == size for name, size in written["files"].items()):
+                yield place, TrainingState.from_json(written["state"])
 
 
 @contextmanager
-def _open_newest(storage: Storage, folder: str) -> Iterator[Any]:
-    with tempfile.TemporaryDirectory() as temporary:
-        for path in reversed(_checkpoints(storage, folder)):
-            copy = Path(temporary, Path(path).name)
-            with storage.arrow.open_input_stream(path) as source, copy.open("wb") as out:
-                shutil.copyfileobj(source, out, 1 << 22)
-            try:
-                file = safe_open(copy, "pt")
-            except SafetensorError:
-                continue  # damaged: use the one before it
-            with file as opened:
-                yield opened
-            return
-        yield None
-
-
-def _checkpoints(storage: Storage, folder: str) -> list[str]:
-    return sorted(entry.path for entry in storage.entries(folder) if entry.path.endswith(".safetensors"))
+def _failures_named() -> Iterator[None]:
+    """Raise what failed in one of the processes instead of torch's list of tracebacks."""
+    try:
+        yield
+    except CheckpointException as error:
+        cause = next(iter(error.failures.values()))[0]
+        if isinstance(cause, KaleError):
+            raise cause from None
+        raise Transient(f"Cannot write or read a checkpoint: {cause}. Free space and run again.") from error

@@ -12,7 +12,7 @@ import torch
 from kale_tasks.distill.batches import BatchDataset, pad_examples, pad_rows
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.examples import ExampleEncoder, TrainingExample
-from kale_tasks.distill.train import CaptionLoss
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.engines.transformers import generate_tokens
 from kale_tasks.settings.distill import Gate
 from kale_tasks.text.grounding import ground

@@ -1,4 +1,4 @@
-"""Makes a registered student out of a training: train in one or several processes, save, evaluate, describe."""
+"""Makes a registered student out of a training: save, evaluate, describe."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from kale_tasks.charts import loss_curve, picture
-from kale_tasks.contract.step import Step
 from kale_tasks.distill.batches import BatchDataset
-from kale_tasks.distill.checkpoint import TrainingState, checkpoint_folder, checkpoint_weights, newest_state
+from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.dataset import caption_keys
 from kale_tasks.distill.evaluate import (
     CaptionMetrics,
@@ -21,17 +20,14 @@ from kale_tasks.distill.evaluate import (
     promotion_verdict,
 )
 from kale_tasks.distill.examples import ExampleEncoder
+from kale_tasks.distill.log import TrainingLog
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import image_side, load, load_base, save
-from kale_tasks.distill.parallel import TrainingProcess, choose_device, run_in_processes, single_process
-from kale_tasks.distill.train import TrainingLog, example_sampler, train
-from kale_tasks.errors import BadConfig
-from kale_tasks.lake.preview import open_lake
+from kale_tasks.distill.parallel import choose_device, single_process
+from kale_tasks.distill.train import example_sampler
 from kale_tasks.models import students
-from kale_tasks.progress import Silent, make
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import reopen
-from kale_tasks.settings.model import Settings
 
 _LOGGED_SAMPLES = 12
 
@@ -45,45 +41,22 @@ class FinalizedStudent:
     verdict: PromotionVerdict
 
 
-def run_training(run: Run) -> None:
-    """Train to the last step, in as many processes as the settings say."""
-    settings = run.settings.distill.train
-    if settings.accumulate % settings.processes:
-        raise BadConfig("distill.train.accumulate must be a multiple of distill.train.processes.")
-    if settings.processes == 1:
-        train(single_process(settings), run)
-    else:
-        base = run.previous.fingerprint if run.previous else None
-        run_in_processes(_train_reopened, settings, run.step, run.settings, (run.key, run.fingerprint, base))
-
-
 def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
     """Save the trained student to a folder, then load it from there, as engines will, and evaluate it."""
-    settings, storage, checkpoints = run.settings.distill, run.lake.storage, checkpoint_folder(run.folder)
-    state = newest_state(storage, checkpoints) or TrainingState()
+    settings, storage, process = run.settings.distill, run.lake.storage, single_process(run.settings.distill.train)
+    checkpoints = Checkpoints(storage, checkpoint_folder(run.folder), process)
+    state = checkpoints.newest()
     model, processor = load_base(settings)
-    trained = checkpoint_weights(storage, checkpoints)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            weight.copy_(trained[f"model.{name}"])
+    checkpoints.restore(state, CaptionLoss(model, processor))
     save(model.to(getattr(torch, settings.train.dtype)), processor, folder)
     metrics, verdict = _evaluate(run, folder)
-    log = TrainingLog(storage, run.folder, single_process(settings.train))
+    log = TrainingLog(storage, run.folder, process)
     for caption in metrics["samples"]:
         log.add_text(state.step, "held out", "{sample[alt]} | {sample[caption]} | {text}".format(**caption))
     log.upload()
     metrics |= {"curve": state.curve, "caption_tokens": state.tokens}
     _describe(run, folder, metrics)
     return FinalizedStudent(settings.train.steps * settings.train.batch * settings.train.accumulate, metrics, verdict)
-
-
-def _train_reopened(
-    process: TrainingProcess, step: Step, settings: Settings, planned: tuple[str, str, str | None]
-) -> None:
-    progress = make(settings.log) if process.is_leader else Silent()
-    run, plan = reopen(step, open_lake(settings), settings, planned, progress)
-    progress.begin(f"distill {run.key}", plan.chunks[0].stop)
-    train(process, run)
 
 
 def _evaluate(run: Run, folder: Path) -> tuple[dict[str, Any], PromotionVerdict]:

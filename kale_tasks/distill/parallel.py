@@ -1,11 +1,13 @@
-"""Runs a training in one process, or in several that share the model with FSDP2."""
+"""Runs a training in one process, in several of one machine, or in one of those that torchrun starts on many."""
 
 import json
+import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +15,8 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from kale_tasks import errors
 from kale_tasks.settings.distill import Train
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,40 +26,67 @@ class TrainingProcess:
     rank: int
     world_size: int
     device: torch.device
+    local_size: int = 1  # processes on this machine
+    writers: Any = None  # the group in which checkpoints are written, beside the training; None if there is one process
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process writes checkpoints, logs and figures."""
+        """Whether this process writes states, logs and figures."""
         return self.rank == 0
 
-    def sum(self, value: torch.Tensor) -> float:
-        """Return the sum of a number over all processes."""
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the sum of numbers over all processes."""
         if self.world_size > 1:
             torch.distributed.all_reduce(value)
-        return float(value)
+        return value
 
-    def barrier(self) -> None:
-        """Wait until every process has called this."""
+    def same(self, make: Callable[[], T]) -> T:
+        """Return what the leader makes, in every process."""
+        made: list[Any] = [make() if self.is_leader else None]
         if self.world_size > 1:
-            torch.distributed.barrier()
+            torch.distributed.broadcast_object_list(made, group=self.writers)
+        return made[0]  # type: ignore[no-any-return]
 
 
-def choose_device(name: str, rank: int = 0) -> torch.device:
+def choose_device(name: str, number: int = 0) -> torch.device:
     """Return the device for a process by the setting `cpu`, `cuda` or `auto`. BadConfig if there is no GPU."""
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise errors.BadConfig("distill.train.device asks for a GPU, but torch finds none. Use auto or cpu.")
-    return torch.device("cuda", rank)
+    return torch.device("cuda", number)
+
+
+def require_equal_shares(train: Train, processes: int) -> None:
+    """Raise BadConfig if the forward passes of a step cannot be shared equally by these processes."""
+    if train.accumulate % processes:
+        raise errors.BadConfig(f"distill.train.accumulate must be a multiple of the {processes} processes.")
 
 
 def single_process(train: Train) -> TrainingProcess:
     """Set up this process as the only one of a training."""
-    return _set_up(train, 0)
+    return TrainingProcess(0, 1, _set_up(train, 0))
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or who sets the same variables, has started this process as one of several."""
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def launched_process(train: Train) -> Iterator[TrainingProcess]:
+    """Join the processes that were started with this one, on this machine and on others.
+
+    RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT are torchrun's.
+    """
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    local = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    with _joined(train, rank, world_size, local, "env://") as process:
+        yield process
 
 
 def run_in_processes(task: Callable[..., None], train: Train, *args: Any) -> None:
-    """Call `task(process, *args)` in `train.processes` new processes and wait for all of them.
+    """Call `task(process, *args)` in `train.processes` new processes of this machine and wait for all of them.
 
     A KaleError of one of them is raised again with its class; a process that dies raises Transient.
     """
@@ -68,15 +99,24 @@ def run_in_processes(task: Callable[..., None], train: Train, *args: Any) -> Non
 
 
 def _run(rank: int, task: Callable[..., None], train: Train, folder: Path, args: tuple[Any, ...]) -> None:
-    process = _set_up(train, rank)
-    backend = "nccl" if process.device.type == "cuda" else "gloo"
-    rendezvous = f"file://{folder}/rendezvous"
-    torch.distributed.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=train.processes)
+    local = rank, train.processes
+    with _joined(train, rank, train.processes, local, f"file://{folder}/rendezvous") as process:
+        try:
+            task(process, *args)
+        except errors.KaleError as error:
+            Path(folder, "error.json").write_text(json.dumps([type(error).__name__, str(error)]))
+            raise
+
+
+@contextmanager
+def _joined(
+    train: Train, rank: int, world_size: int, local: tuple[int, int], rendezvous: str
+) -> Iterator[TrainingProcess]:
+    device = _set_up(train, local[0])
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=world_size)
     try:
-        task(process, *args)
-    except errors.KaleError as error:
-        Path(folder, "error.json").write_text(json.dumps([type(error).__name__, str(error)]))
-        raise
+        yield TrainingProcess(rank, world_size, device, local[1], torch.distributed.new_group(backend="gloo"))
     finally:
         torch.distributed.destroy_process_group()
 
@@ -90,39 +130,28 @@ def _cause(folder: Path, error: Exception) -> Exception:
     return error
 
 
-def _set_up(train: Train, rank: int) -> TrainingProcess:
-    device = choose_device(train.device, rank)
+def _set_up(train: Train, number: int) -> torch.device:
+    device = choose_device(train.device, number)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
     if train.threads:
         torch.set_num_threads(train.threads)
-    return TrainingProcess(rank, train.processes, device)
+    return device
 
 
 def shard_weights(module: nn.Module, train: Train, process: TrainingProcess) -> None:
-    """Shard the weights over all processes, layer by layer (FSDP2)."""
+    """Shard the weights layer by layer (FSDP2) over `shards` processes, and keep a copy in each such group (HSDP)."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    mesh = init_device_mesh(process.device.type, (process.world_size,))
+    shards = train.shards or process.local_size
+    if process.world_size % shards:
+        raise errors.BadConfig(f"distill.train.shards: {process.world_size} processes do not divide by {shards}.")
+    sizes = (process.world_size // shards, shards) if shards < process.world_size else (shards,)
+    mesh = init_device_mesh(process.device.type, sizes, mesh_dim_names=("copies", "shards")[-len(sizes) :])
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, train.dtype), reduce_dtype=torch.float32)
     model: Any = module.model
     for layer in (*model.model.vision_tower.encoder.layers, *model.model.language_model.layers):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(module, mesh=mesh, mp_policy=policy)
-
-
-def gather(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a weight in one piece on the CPU. Every process must call this for a sharded weight."""
-    full: Any = getattr(tensor, "full_tensor", None)
-    return (full() if full else tensor).detach().cpu()
-
-
-def place_like(value: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Return a value on the device of a tensor, sharded as the tensor is."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
-    if isinstance(tensor, DTensor):
-        return distribute_tensor(value.to(tensor.device), tensor.device_mesh, tensor.placements)
-    return value.to(tensor.device)

@@ -62,7 +62,8 @@ class Distill(Step):
         return [Chunk(index=0, first_part=0, parts=1, stop=train.steps * train.batch * train.accumulate)]
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
-        from kale_tasks.distill.finalize import finalize_student, run_training
+        from kale_tasks.distill.finalize import finalize_student
+        from kale_tasks.distill.launch import run_training
 
         run_training(run)
         with tempfile.TemporaryDirectory() as folder:

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from kale_tasks.distill.batches import decode_pixels, pad_examples, pad_rows
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import build, freeze_unused, image_side, load
 from kale_tasks.distill.parallel import choose_device
-from kale_tasks.distill.train import CaptionLoss
 from kale_tasks.engines.transformers import generate_tokens
 from kale_tasks.errors import BadData
 from kale_tasks.evaluate.data import EvaluationData, Example

@@ -37,7 +37,11 @@ class Train(Section):
     seed: int = Field(description="Seed of a new student's connector, of the order and of the lessons.")
     dtype: Literal["float32", "bfloat16"] = Field(description="Type of the arithmetic; weights are kept in float32.")
     checkpointing: bool = neutral(False, "Recompute activations instead of keeping them: less memory, slower.")
-    processes: int = Field(ge=1, description="Processes that share the model (FSDP2), one per GPU.")
+    processes: int = runtime("Processes of one machine that share the model (FSDP2), one per GPU.", ge=1)
+    shards: int | None = runtime(
+        "Processes that share one copy of the model; there are several copies if there are more processes (HSDP). "
+        "Empty: those of one machine.", ge=1,
+    )  # fmt: skip
     device: str = runtime("cpu, cuda, or auto: a GPU if there is one.")
     threads: int | None = runtime("CPU threads per process; empty: torch decides.", ge=1)
     checkpoint_steps: int = runtime("Steps between two checkpoints.", ge=1)

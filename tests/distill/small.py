@@ -42,6 +42,11 @@ class CommitRows(Step):
 
 def small_settings(folder: Path, base: Path, **train):
     """Return settings for a training that takes seconds."""
+    return load(environ={}, overrides=small_overrides(folder, base, **train)).settings
+
+
+def small_overrides(folder: Path, base: Path, **train) -> list[str]:
+    """Return the overrides of such settings."""
     chosen = {
         "steps": 8, "connector_steps": 3, "batch": 4, "accumulate": 2, "rate": 1e-3, "connector_rate": 1e-3,
         "dtype": "float32", "checkpointing": False, "device": "cpu", "threads": 1, "checkpoint_steps": 2, **train,
@@ -50,7 +55,7 @@ def small_settings(folder: Path, base: Path, **train):
     overrides += [f"distill.train.{name}={str(value).lower()}" for name, value in chosen.items()]
     overrides += ["distill.lessons.held_out=0.2", "distill.lessons.pool_rows=256", "distill.lessons.workers=0"]
     overrides += ["distill.lessons.max_tokens=1024", "distill.gate.rows=6", "distill.gate.batch=6"]
-    return load(environ={}, overrides=overrides).settings
+    return overrides
 
 
 def commit_captions(lake: Lake, key: str, rows: int) -> list[dict]:

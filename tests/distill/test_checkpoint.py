@@ -1,12 +1,17 @@
 """A killed training continues from its checkpoint as if it had never stopped."""
 
 import random
+import re
+import shutil
 import signal
 
+import pytest
 from safetensors.torch import load_file
 
-from kale_tasks.distill.checkpoint import TrainingState, checkpoint_folder, newest_state
+from kale_tasks.distill.checkpoint import checkpoint_folder, newest_state
+from kale_tasks.distill.launch import is_trained, run_training
 from kale_tasks.distill.sampler import StreamPosition
+from kale_tasks.distill.state import TrainingState
 from kale_tasks.distill.step import Distill
 from kale_tasks.errors import BadData, Transient
 from kale_tasks.lake.tables import Lake
@@ -49,11 +54,24 @@ def test_a_training_killed_three_times_ends_with_the_same_weights(lake, base, tm
 def test_a_damaged_checkpoint_is_skipped(lake):
     assert distill(lake.settings, small.KEY, ActAfter(7, kill_self)) == -signal.SIGKILL
     folder = folder_of(lake)
-    last = max(entry.path for entry in lake.storage.entries(folder))
+    last = max(entry.path for entry in lake.storage.entries(folder) if entry.path.endswith(".tensors"))
     newest = newest_state(lake.storage, folder)
     lake.storage.put(last, lake.storage.read(last)[:1000])
     before = newest_state(lake.storage, folder)
     assert newest and before and before.step < newest.step
+
+
+def test_a_checkpoint_whose_bytes_have_changed_is_refused_with_what_to_do(lake):
+    assert distill(lake.settings, small.KEY, ActAfter(7, kill_self)) == -signal.SIGKILL
+    last = max(e.path for e in lake.storage.entries(folder_of(lake)) if e.path.endswith(".tensors"))
+    data = bytearray(lake.storage.read(last))
+    data[len(data) // 2] ^= 1
+    lake.storage.put(last, bytes(data))
+    with pytest.raises(BadData, match=r"is damaged\. Delete the folder") as failure:
+        run_training(Run(Distill("demo"), lake, lake.settings, small.KEY))
+    shutil.rmtree(re.search(r"Delete the folder (\S+),", str(failure.value))[1])
+    run_training(Run(Distill("demo"), lake, lake.settings, small.KEY))
+    assert is_trained(Run(Distill("demo"), lake, lake.settings, small.KEY))
 
 
 def test_a_training_that_filled_the_disk_continues_once_there_is_space(lake):

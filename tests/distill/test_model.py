@@ -6,8 +6,8 @@ from safetensors import safe_open
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.examples import ExampleEncoder
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import build, load, load_base, save
-from kale_tasks.distill.train import CaptionLoss
 from kale_tasks.lake.shards import Span
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.settings import load as load_settings

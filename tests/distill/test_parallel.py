@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 from kale_tasks.distill.checkpoint import checkpoint_folder, newest_state
-from kale_tasks.distill.finalize import run_training
+from kale_tasks.distill.launch import run_training
 from kale_tasks.distill.step import Distill
 from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.errors import BadConfig, BadData

@@ -6,15 +6,17 @@ import pytest
 import torch
 
 from kale_tasks.distill.batches import TensorBatch
-from kale_tasks.distill.checkpoint import TrainingState, checkpoint_folder, newest_state
-from kale_tasks.distill.finalize import run_training
+from kale_tasks.distill.checkpoint import checkpoint_folder, newest_state
+from kale_tasks.distill.launch import run_training
+from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import freeze_unused, image_side
 from kale_tasks.distill.model import load as load_model
 from kale_tasks.distill.parallel import TrainingProcess
 from kale_tasks.distill.sampler import StreamPosition
 from kale_tasks.distill.schedule import Phase, phases, warm_up_cosine
+from kale_tasks.distill.state import TrainingState
 from kale_tasks.distill.step import Distill
-from kale_tasks.distill.train import CaptionLoss, _next_state, _prepare
+from kale_tasks.distill.train import _Made, _next_state, _prepare
 from kale_tasks.errors import BadData
 from kale_tasks.progress import Silent
 from kale_tasks.runner.run import Run
@@ -103,13 +105,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
 
 def test_a_loss_that_stays_high_ends_the_run_but_one_spike_does_not():
     batch = TensorBatch(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1, 1), StreamPosition(), 5)
-    state = _next_state(TrainingState(), 1.0, batch, 3.0)
-    spiked = _next_state(state, 9.0, batch, 3.0)
+
+    def after(state, loss):
+        return _next_state(state, _Made(loss, 1.0, 1e-3, 0.0, 0.0, 1, batch), 3.0)
+
+    state = after(TrainingState(), 1.0)
+    spiked = after(state, 9.0)
     assert spiked.spikes == 1 and spiked.loss == 1.0
-    assert _next_state(spiked, 1.0, batch, 3.0).spikes == 0
+    assert after(spiked, 1.0).spikes == 0
     with pytest.raises(BadData, match="times its mean for 10 steps"):
         for _ in range(10):
-            state = _next_state(state, 9.0, batch, 3.0)
+            state = after(state, 9.0)
 
 
 def test_weights_that_get_no_gradient_are_frozen(base):
