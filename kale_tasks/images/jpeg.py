@@ -9,7 +9,9 @@ _KEPT = {0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, _SCAN}
 _APPLICATION, _COMMENT = range(0xE0, 0xF0), 0xFE
 _ADOBE = 0xEE  # says whether the colours are RGB or YCbCr
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # in the coded data of a scan
+_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+# Up to the next marker, in one pass whatever the bytes are.
+_CODED = re.compile(rb"[^\xff]*+(?:\xff++[\x00\xd0-\xd7][^\xff]*+)*+")
 
 
 def without_metadata(data: bytes) -> bytes | None:
@@ -37,9 +39,6 @@ def without_metadata(data: bytes) -> bytes | None:
         elif kind not in _APPLICATION and kind != _COMMENT:
             return None
         if kind == _SCAN:
-            after = _MARKER.search(data, end)
-            if after is None:
-                return None
-            pieces.append(data[end : after.start()])
-            end = after.start()
+            pieces.append(_CODED.match(data, end)[0])  # type: ignore[index] - it matches any bytes
+            end += len(pieces[-1])
         at = end

@@ -16,7 +16,9 @@ _CASELESS = re.compile("[\u0590-\u074f\u0900-\u0eff\u1100-\u11ff\u3040-\u9fff\ua
 _OTHER_WORD = re.compile(r"[^\W\d_a-zA-Z\u00c0-\u024f](?:[^\W\d_a-zA-Z\u00c0-\u024f]|[\u0300-\u036f\u0591-\u0e4e])*")
 _LATIN_WORD = re.compile(r"[a-zA-Z\u00c0-\u024f]+")
 _TITLE = re.compile("[《「『〈]([^》」』〉]{1,40})[》」』〉]")
-_FOREIGN = re.compile(f"[{_KATAKANA}]+(?:・[{_KATAKANA}]+)+|[{_HAN}]+(?:·[{_HAN}]+)+")
+_FOREIGN = re.compile(
+    f"(?<![{_KATAKANA}])[{_KATAKANA}]++(?:・[{_KATAKANA}]++)+|(?<![{_HAN}])[{_HAN}]++(?:·[{_HAN}]++)+"
+)
 _LETTER = re.compile(r"(?:LETTER|SYLLABLE|CHARACTER|SIGN)(?: FINAL| SMALL)? (\w+)")
 _CLASSES = {
     letter: str(number)

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-_SENTENCE = re.compile(r".*?[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)\s*|.+?$", re.DOTALL)
+_SENTENCE = re.compile(r".*?(?<![.!?\u2026])[.!?\u2026]++[\"'\u201d\u2019)\]]*(?=\s|$)\s*|.+?$", re.DOTALL)
 _ABBREVIATION = re.compile(r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|St|Mt|No|vs|Jr|Sr|Co|Inc|Ltd|Vol|ca|approx|Ave|Fig)\.)\s*$")
 _WHOLE = re.compile(r"[.!?\u2026][\"'\u201d\u2019)\]]*\s*$")
 
