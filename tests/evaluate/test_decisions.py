@@ -51,7 +51,7 @@ def test_equivalence_needs_both_sides() -> None:
 @pytest.mark.parametrize("difference", QUESTIONS)
 def test_the_questions_needed_are_those_of_the_table(difference: float) -> None:
     found = [questions_needed(difference, share) for share in SHARES]
-    assert found == [pytest.approx(n, rel=0.012) for n in QUESTIONS[difference]]
+    assert found == [pytest.approx(n, rel=0.016) for n in QUESTIONS[difference]]  # which are rounded
     assert smallest_difference(found[1], SHARES[1]) == pytest.approx(difference, rel=0.01)
 
 
