@@ -39,6 +39,6 @@ def without_metadata(data: bytes) -> bytes | None:
         elif kind not in _APPLICATION and kind != _COMMENT:
             return None
         if kind == _SCAN:
-            pieces.append(_CODED.match(data, end)[0])  # type: ignore[index] - it matches any bytes
+            pieces.append(_CODED.match(data, end)[0])  # type: ignore[index]  # it matches any bytes
             end += len(pieces[-1])
         at = end

@@ -2,7 +2,7 @@
 
 import ast
 import operator
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kale_tasks.errors import BadConfig
@@ -16,13 +16,16 @@ _COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 FIGURES = ("useful", "noise", "empty", "count", "max", "min", "words")
 
 
-def condition_reads(text: str) -> Set[str]:
-    """Return the names that a condition reads; BadConfig if it cannot be understood."""
+def condition_reads(text: str) -> Sequence[str]:
+    """Return the names that a condition reads, each once, in an order that is the same in every process.
+
+    Raises BadConfig if it cannot be understood.
+    """
     tree = _parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr not in FIGURES:
             raise BadConfig(f"'{node.attr}' is no figure of a text; figures: {', '.join(FIGURES)}")
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
 
 
 def holds(text: str, values: Mapping[str, SlotValue]) -> bool:
