@@ -2,8 +2,8 @@
 
 import itertools
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -31,6 +31,7 @@ from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
 
 Counted = Mapping[str, int]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,18 @@ def check_and_report(lake: Lake, settings: Settings, run: SealedRun) -> CheckRes
     try:
         result = check_sealed(lake, settings, run)
     except BadData:
-        with suppress(KaleError):  # rows that cannot be read: the verdict says so already
-            make_report(lake, settings, run.key)
+        _report_or_log(lake, settings, run.key)
         raise
-    make_report(lake, settings, run.key, run)
+    _report_or_log(lake, settings, run.key, run)
     return result
+
+
+def _report_or_log(lake: Lake, settings: Settings, key: str, sealed: SealedRun | None = None) -> None:
+    """Make the report. What prevents it, such as a file that another process deletes, says nothing of the rows."""
+    try:
+        make_report(lake, settings, key, sealed)
+    except (KaleError, OSError) as error:
+        _LOG.warning("The report on %s was not made: %s `kale report --key %s` makes it.", key, error, key)
 
 
 def gather(lake: Lake, settings: Settings, key: str, sealed: SealedRun | None = None) -> Report:

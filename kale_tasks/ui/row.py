@@ -21,6 +21,7 @@ from kale_tasks.ui.answers import allow, back, page
 from kale_tasks.ui.images import Uid, row_of
 from kale_tasks.ui.site import Opened, Site
 
+_PATH = "/rows/{key}/{uid}"
 _TABLES = ("pairs", "images", "texts", "captions", "quarantine")
 _LONGEST = 20_000  # characters of a text that are shown
 _DIVIDED = 4000  # longer captions are not coloured, and not judged sentence by sentence
@@ -93,6 +94,14 @@ def add(app: FastAPI, site: Site) -> None:
             verdicts=VERDICTS,
         )
 
+    app.add_api_route(_PATH, row)
+    _add_reviews(app, site)
+    _add_takedown(app, site)
+
+
+def _add_reviews(app: FastAPI, site: Site) -> None:
+    """Verdicts on sentences, edits and reports."""
+
     def judge(key: str, uid: Uid, request: Request, given: Annotated[Verdicts, Form()]) -> Response:
         allow(site, request, "review", given.token)
         by, side, of = site.access.name(request), given.side, given.of
@@ -118,6 +127,12 @@ def add(app: FastAPI, site: Site) -> None:
         one = Review(uid, key, REPORT, site.access.name(request), text=why.strip())
         return _store(site, request, key, [one], "Reported. Who may take rows down sees it on the page of quality.")
 
+    app.add_api_route(f"{_PATH}/verdicts", judge, methods=["POST"])
+    app.add_api_route(f"{_PATH}/edit", edit, methods=["POST"])
+    app.add_api_route(f"{_PATH}/report", report, methods=["POST"])
+
+
+def _add_takedown(app: FastAPI, site: Site) -> None:
     def take_down(key: str, uid: Uid, request: Request, copies: Short = "", token: Short = "") -> Response:
         allow(site, request, "takedown", token)
         lake = site.open().lake
@@ -135,11 +150,7 @@ def add(app: FastAPI, site: Site) -> None:
             site, request, f"/rows/{quote(key)}/{uid}", f"Airflow has started {run}. The row is gone when it ends."
         )
 
-    app.add_api_route("/rows/{key}/{uid}", row)
-    app.add_api_route("/rows/{key}/{uid}/verdicts", judge, methods=["POST"])
-    app.add_api_route("/rows/{key}/{uid}/edit", edit, methods=["POST"])
-    app.add_api_route("/rows/{key}/{uid}/report", report, methods=["POST"])
-    app.add_api_route("/rows/{key}/{uid}/takedown", take_down, methods=["POST"])
+    app.add_api_route(f"{_PATH}/takedown", take_down, methods=["POST"])
 
 
 def _store(site: Site, request: Request, key: str, found: Sequence[Review], said: str) -> Response:

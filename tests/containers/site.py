@@ -62,8 +62,8 @@ class Site:
 
     def build(self) -> None:
         """Build the image; torch comes from the base image if that brings it."""
-        wheels = run("docker", "run", "--rm", _BASE, "sh", "-c", "ls /opt/wheels || true").strip()
-        torch = "--find-links /opt/wheels torch==2.13.0+cpu torchvision==0.28.0"
+        wheels = run("docker", "run", "--rm", _BASE, "sh", "-c", "ls /wheels || true").strip()
+        torch = "--find-links /wheels torch==2.13.0+cpu torchvision==0.28.0"
         options = ["--network", "host", "--build-arg", f"TORCH={torch}"] if wheels else []
         run("docker", "build", *options, "-t", f"kale:{self.env['IMAGE_TAG']}", ".", folder=self.folder)
 

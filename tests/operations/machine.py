@@ -91,7 +91,7 @@ class Machine:
             self._server.run(["repair", *self._sets()], self._out())
         for takedown in self._takedowns:
             if not takedown.finished:
-                self._must("a takedown is repeated", ["takedown", f"--{takedown.kind}", takedown.value])
+                self._must("a takedown is repeated", ["takedown", "--list", self._listed(takedown)])
         self._call("refresh", captions=self._captions)
         self._must("all files are verified", ["verify"])
         if self._captions:
@@ -139,8 +139,15 @@ class Machine:
         value = source.uid(number) if operation.value == "uid" else source.url(number, self._port)
         self._takedowns.append(takedown := Takedown(operation.value, value))
         self._note()
-        takedown.process = self._start(operation, ["takedown", f"--{operation.value}", value])
+        takedown.process = self._start(operation, ["takedown", "--list", self._listed(takedown)])
         return takedown.process
+
+    def _listed(self, *takedowns: Takedown) -> str:
+        """Write what to take down to a file, and return its path."""
+        lines = sorted({f"{one.kind} {one.value}\n" for one in takedowns})
+        path = self._folder / f"takedown-{next(self._numbers)}.txt"
+        path.write_text("".join(lines))
+        return str(path)
 
     def _maintain(self, operation: Operation) -> Process:
         return self._start(operation, ["maintain"])
@@ -230,10 +237,8 @@ class Machine:
         """Build a lake from the same landing files, settings and takedowns that nothing disturbs, and compare."""
         oracle = self._sets(warehouse=self._folder / "oracle")
         self._server.run(["init", *oracle], self._out())
-        if named := sorted({f"{one.kind} {one.value}\n" for one in self._takedowns}):
-            listed = self._folder / "takedowns.txt"
-            listed.write_text("".join(named))
-            self._server.run(["takedown", "--list", str(listed), *oracle], self._out())
+        if self._takedowns:
+            self._server.run(["takedown", "--list", self._listed(*self._takedowns), *oracle], self._out())
         self._call("refresh", sets=oracle[1::2], captions=self._captions)
         self._call("verify", oracle=oracle[1::2], uids=self._uids(self._takedowns), captions=self._captions)
 

@@ -42,6 +42,16 @@ def test_a_report_is_made_at_every_check_before_there_are_captions(tmp_path: Pat
         assert since(lake) == [], "what was checked was committed as it was"
 
 
+def test_a_report_that_cannot_be_written_keeps_no_rows_from_being_committed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake = open_world(tmp_path)
+    Path(lake.storage.root, "reports").write_text("no folder")
+    checked(run_of(lake, "ingest"))
+    assert lake.committed("pairs", KEY)
+    assert f"`kale report --key {KEY}` makes it" in caplog.text
+
+
 def test_a_new_run_a_blocked_one_and_an_acceptance_are_said(lake: Lake) -> None:
     checked(run_of(lake, "images", lambda rows: rows))
     commit(lake, World(KEY), "ingest", each(dup_count=2))

@@ -74,6 +74,12 @@ class Template:
 
 
 @pytest.fixture
+def it(template: Template) -> World:
+    """The lake of the module's template, as it was made."""
+    return template.restored()
+
+
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A local Hub that the real client of this process talks to."""
     server = HubServer(tmp_path / "hub")

@@ -34,11 +34,6 @@ def template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return Template(folder, made)
 
 
-@pytest.fixture
-def it(template: Template) -> World:
-    return template.restored()
-
-
 def keys_of(it: World) -> set[str]:
     return {row["source"] for row in it.lake.arrow("releases", "b").to_pylist()}
 

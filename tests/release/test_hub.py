@@ -31,11 +31,6 @@ def template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return Template(folder, made)
 
 
-@pytest.fixture
-def it(template: Template) -> World:
-    return template.restored()
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Make waiting instant; returns the seconds that would have been waited."""

@@ -32,11 +32,6 @@ def template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return Template(folder, made)
 
 
-@pytest.fixture
-def it(template: Template) -> World:
-    return template.restored()
-
-
 def published(it: World) -> list[str]:
     return list(target(it.settings).history())
 

@@ -38,11 +38,6 @@ def template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
     return Template(folder, made)
 
 
-@pytest.fixture
-def it(template: Template) -> World:
-    return template.restored()
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
