@@ -23,6 +23,8 @@ _PARENT_POLL_SECONDS = 1.0
 # Variables that almost every program needs and that hold no secret.
 _HARMLESS = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMPDIR", "TZ")
 
+SCRATCH = "kale-scratch-"  # how names of temporary folders begin: maintenance deletes old ones, and no others
+
 
 def start_process(
     command: Sequence[str],

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kale_tasks.errors import BadConfig
+from kale_tasks.process import SCRATCH
 
 
 def old_scratch(age: timedelta) -> list[Path]:
@@ -18,7 +19,7 @@ def old_scratch(age: timedelta) -> list[Path]:
     from kale_tasks.models.students import cache
 
     before = (datetime.now(UTC) - age).timestamp()
-    found = [*Path(tempfile.gettempdir()).glob("kale-*"), *cache().glob("*")]
+    found = [*Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"), *cache().glob("*")]
     return [path for path in found if _is_mine(path) and _newest(path) < before]
 
 

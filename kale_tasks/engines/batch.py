@@ -20,6 +20,7 @@ from kale_tasks.engines.chat_api import BUSY, read_completion, rejected, request
 from kale_tasks.errors import BadConfig, Paused
 from kale_tasks.imaging import BrokenImage
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.process import SCRATCH
 from kale_tasks.settings.caption import Caption
 
 _MOST_REQUESTS = 50_000  # in a file, by OpenAI's rules
@@ -55,7 +56,7 @@ class BatchEngine(Engine):
         return sum(map(len, self._asked.values())) + len(self._done)
 
     def start(self) -> None:
-        self._spool = tempfile.TemporaryDirectory(prefix="kale-batch-")
+        self._spool = tempfile.TemporaryDirectory(prefix=f"{SCRATCH}batch-")
         self._open = {record["id"]: set(record["requests"]) for record in self._records()}
         self.times.starts += 1
 

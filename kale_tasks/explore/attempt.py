@@ -10,6 +10,7 @@ from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.explore.look import Seen, look
 from kale_tasks.explore.pictures import Picture, lay_down
 from kale_tasks.explore.workbench import Workbench, like_own
+from kale_tasks.process import SCRATCH
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.settings import Settings
 
@@ -79,5 +80,5 @@ def _why(row: dict[str, Any]) -> str:
 @contextmanager
 def attempt(settings: Settings, image: Path, alt_text: str) -> Iterator[Attempt]:
     """Context manager: a lake for one picture, deleted at the end."""
-    with tempfile.TemporaryDirectory(prefix="kale-try-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}try-") as folder:
         yield Attempt(settings, Path(folder), image.resolve(), alt_text)

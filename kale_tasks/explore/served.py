@@ -17,6 +17,7 @@ from kale_tasks.experts.base import open_expert
 from kale_tasks.experts.faces import Faces
 from kale_tasks.explore.export import complete_file
 from kale_tasks.models.locate import SERVED
+from kale_tasks.process import SCRATCH
 from kale_tasks.recipes.files import recipe_name, recipe_path
 from kale_tasks.resources import parse_yaml
 from kale_tasks.settings import Settings
@@ -152,7 +153,7 @@ def asking(settings: Settings, server: str, model: str) -> Settings:
     if not server:
         return settings
     served = find_server(server, model, settings.caption)
-    path = Path(tempfile.mkdtemp(prefix="kale-recipe-"), f"{recipe_name(settings.caption.recipe)}.yaml")
+    path = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}recipe-"), f"{recipe_name(settings.caption.recipe)}.yaml")
     return of_server(settings, path, write_recipe(path, settings.caption.recipe, served), served.url)
 
 

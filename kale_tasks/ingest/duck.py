@@ -19,7 +19,7 @@ from kale_tasks.ingest.scan import Scan
 from kale_tasks.lake.parts import CHECKED_PARQUET, PartMeta
 from kale_tasks.lake.segments import Segment
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.process import exit_with_parent
+from kale_tasks.process import SCRATCH, exit_with_parent
 from kale_tasks.settings.ingest import Ingest
 
 _BATCH_ROWS = 16_384
@@ -30,7 +30,7 @@ class DuckEngine:
 
     def __init__(self, settings: Ingest, storage: Storage) -> None:
         self._settings, self._storage = settings, storage
-        self._spill = tempfile.mkdtemp(prefix="kale-ingest-")
+        self._spill = tempfile.mkdtemp(prefix=f"{SCRATCH}ingest-")
         self._db = duckdb.connect()
         self._db.execute(f"SET temp_directory = '{self._spill}'; SET memory_limit = '{settings.memory}'")
         self._db.execute("SET preserve_insertion_order = false; SET enable_progress_bar = false")

@@ -34,16 +34,19 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_scratch_that_nobody_has_touched_for_days_goes_and_nothing_else(tmp_path: Path, sets: list[str]) -> None:
-    old = [aged(tmp_path / "tmp/kale-ingest-1/spill", 9), aged(tmp_path / "cache/kale/students" / ("a" * 16) / "w", 9)]
-    young = aged(tmp_path / "tmp/kale-ingest-2/spill", 9)
+    old = [
+        aged(tmp_path / "tmp/kale-scratch-ingest-1/spill", 9),
+        aged(tmp_path / "cache/kale/students" / ("a" * 16) / "w", 9),
+    ]
+    young = aged(tmp_path / "tmp/kale-scratch-ingest-2/spill", 9)
     (young.parent / "deeper").mkdir()
     (young.parent / "deeper" / "now").write_text("written by a running task")
     os.utime(young.parent, (0, 0))
-    foreign = aged(tmp_path / "tmp/other-1/file", 9)
+    others = [aged(tmp_path / "tmp" / name / "file", 9) for name in ("other-1", "kale-data", "kale-quickstart")]
     assert kale("maintain", "--dry-run", "--json", sets=sets).json["scratch"] == 2
     assert kale("maintain", "--json", sets=sets).json["scratch"] == 2
     assert [path.parent.exists() for path in old] == [False, False]
-    assert young.exists() and foreign.exists()
+    assert young.exists() and all(one.exists() for one in others), "people have lakes of these names"
     assert kale("maintain", "--json", sets=[*sets, "maintenance.scratch_days=90"]).json["scratch"] == 0
 
 
