@@ -85,8 +85,8 @@ class Snapshot:
         names = None if columns is None else list(dict.fromkeys(["uid", *columns]))
         pieces = []
         for file in self.files:
-            for group in self._groups(file) if _may_have(file, first, last) else ():
-                if _may_have(group, first, last):
+            for group in self._groups(file) if may_have(file, first, last) else ():
+                if may_have(group, first, last):
                     table = self._recent(file, group, names)
                     uid = table["uid"]
                     pieces.append(table.filter(pc.and_(pc.greater_equal(uid, first), pc.less_equal(uid, last))))
@@ -144,6 +144,7 @@ def _as_of(snapshot_id: int, files: Sequence[DataFile]) -> Committed:
     return Committed(run, "", sum(file.rows for file in files), len(files), snapshot_id, "")
 
 
-def _may_have(rows: DataFile | RowGroup, first: str, last: str) -> bool:
+def may_have(rows: DataFile | RowGroup, first: str, last: str) -> bool:
+    """Whether a file or row group may have rows between two uids, by its bounds."""
     # Bounds of files are truncated prefixes: compare with prefixes of the same length.
     return rows.uid_min <= last and rows.uid_max >= first[: len(rows.uid_max)]

@@ -8,7 +8,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
 from kale_tasks.lake.keys import check_key
-from kale_tasks.lake.tables import DataFile
+from kale_tasks.lake.snapshot import may_have
 from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.ui.answers import GUARDS
 from kale_tasks.ui.site import Opened, Site
@@ -44,17 +44,8 @@ def add(app: FastAPI, site: Site) -> None:
 
 def row_of(opened: Opened, table: str, key: str, uid: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """The rows of a pair in a table. Only the row groups that may have it are read."""
-    files = [
-        f
-        for f in opened.rows.files(table, key)
-        if not f.uid_max or (f.uid_min <= uid and uid[: len(f.uid_max)] <= f.uid_max)
-    ]
+    files = [file for file in opened.rows.files(table, key) if may_have(file, uid, uid)]
     if not files:
         return []
     names = ", ".join(f'"{name}"' for name in columns) if columns else "*"
     return opened.rows.ask(f"SELECT {names} FROM found WHERE uid = $uid", {"uid": uid}, {"found": (table, files)})
-
-
-def _may_have(file: DataFile, uid: str) -> bool:
-    # Bounds of files are prefixes; a table without uids has none.
-    return not file.uid_max or (file.uid_min <= uid and uid[: len(file.uid_max)] <= file.uid_max)
