@@ -50,7 +50,7 @@ def test_answers_of_any_kind_are_checked_and_failures_block_the_key(opened: Open
             assert committed.rows == texts
             assert (verdict and verdict["status"]) == ("passed" if spec.suite else None), verdict
         limit = 2  # of 18: more than a twentieth
-        with pytest.raises(BadData, match=r"quarantined_share is 0\.1.* expected: Few rows failed"):
+        with pytest.raises(BadData, match=r"Few rows failed: saw 11\.1 %, wanted at most 5\.0 %"):
             run_checked(lab, path, "typed")
         assert {one.status for one in find(lab.lake, KEY, blocked=True) if one.spec.label == "typed"} == {"blocked"}
 

