@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from bench.frame import Page
 from bench.keys import key_of
-from kale_tasks.bench.measure import Sample, Series, ratio, timed
+from kale_tasks.bench.measure import Ratio, Sample, Series, ratio, timed
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.ingest.step import Ingest
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     of = parser.parse_args()
     page = Page("index", "The index of earlier keys", str(__doc__), ["pyiceberg", "pyarrow", "duckdb"])
-    lines, found = list[tuple[object, ...]](), dict[int, dict[str, Series]]()
+    lines, found, whole = list[tuple[object, ...]](), dict[int, dict[str, Series]](), dict[int, float]()
     with tempfile.TemporaryDirectory() as place:
         settings = load(
             [f"warehouse={place}/lake", f"landing={place}/landing", "ingest.workers=1", "ingest.lists.evaluation=null"],
@@ -155,6 +155,7 @@ def main() -> None:
                 land(settings, key)
                 rounds["plan and work of ingest"].append(timed(lambda key=key: make(lake, settings, key)))  # type: ignore[misc]
             found[keys] = {name: Series(samples) for name, samples in rounds.items()}
+            whole[keys] = merged + commit
             stored = sum(entry.size for entry in lake.storage.entries(FOLDER)) / 1e6
             tables = sum(entry.size for entry in lake.storage.entries(INDEX)) / 1e6 - stored
             segments = len(segments_of(known))
@@ -165,9 +166,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         lines += [("", what, *Series([sample]).cells) for what, sample in large(Path(place), MOST_ENTRIES)]
     page.table(("keys", "what", "wall seconds", "CPU seconds", "machine"), lines)
-    for name in ("open", "search", "plan and work of ingest"):
-        for keys in of.keys[1:]:
-            page.ratio(f"{name.replace(' ', '_')}_{keys}", ratio(found[keys][name], found[of.keys[0]][name], _cpu))
+    page.text(
+        "Ratios are CPU seconds beside the fewest keys over those beside more; `a_key`: search, merges and commit."
+    )
+    few = of.keys[0]
+    for keys in of.keys[1:]:
+        for name in ("open", "search", "plan and work of ingest"):
+            page.ratio(f"{name.replace(' ', '_')}_{keys}", ratio(found[few][name], found[keys][name], _cpu))
+        busy = any(series.busy for series in found[keys].values())
+        page.ratio(f"a_key_{keys}", Ratio([whole[few] / whole[keys]], busy))
     page.write()
 
 
