@@ -3,16 +3,12 @@
 import json as jsonlib
 import os
 import sys
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kale_tasks.cli.options import AsJson, Sets, real_lake, say, say_table, settings, writable_lake
 from kale_tasks.errors import Conflict
-
-if TYPE_CHECKING:
-    from kale_tasks.settings import Settings
 
 _SHOWN = 200  # characters of a value in a table
 
@@ -79,68 +75,22 @@ def maintain(
 
     Also deletes old scratch of this machine.
     """
-    from kale_tasks.captions.retire import retire
-    from kale_tasks.lake.maintain import delete, expire, grace_of, old_budgets, orphans
-    from kale_tasks.lake.preview import delete_preview, expired_previews
-    from kale_tasks.models.retire import delete_student, unused_students
-    from kale_tasks.progress import Silent
-    from kale_tasks.release.retention import expire_releases
-    from kale_tasks.runner.leftovers import delete_leftovers, leftovers
-    from kale_tasks.takedown.certificate import due_takedowns, end_due
+    from kale_tasks.cli.maintenance import Maintenance
 
     of = settings(sets)
     lake = real_lake(of, "Maintenance") if dry_run else writable_lake(of, "Maintenance")
-    previews = expired_previews(lake, timedelta(days=of.maintenance.preview_days))
-    grace = grace_of(of)
-    retired = retire(lake, of, grace.runs, dry_run=dry_run)
-    expired = expire(lake, timedelta(days=of.maintenance.keep_days), dry_run=dry_run)
-    merged = list(leftovers(lake, grace.files))
-    if not dry_run:
-        delete_leftovers(lake, merged)
-    counted = {entry.path for entry in merged}
-    students = unused_students(lake, timedelta(days=max(of.maintenance.student_days, of.maintenance.run_days)))
-    unused, budgets = [e for e in orphans(lake, grace) if e.path not in counted], old_budgets(lake, grace)
-    if not dry_run:
-        delete(lake, unused, grace)
-        for entry in budgets:
-            lake.storage.delete(entry.path)
-        for preview in previews:
-            delete_preview(lake.catalog, lake.storage, preview)
-        students = [student for student in students if delete_student(lake, student)]
-    # The last two speak with the target of releases, which may not answer.
-    due = {record["name"]: "" for record in due_takedowns(lake)} if dry_run else end_due(lake, of, Silent())
-    releases = expire_releases(lake, of, dry_run=dry_run)
-    old = [*releases.versions, *releases.published]
-    done = {
-        "dry_run": dry_run,
-        "snapshots": sum(len(ids) for ids in expired.values()),
-        "files": len(unused) + len(budgets) + len(merged) + len(releases.files),
-        "bytes": sum(entry.size for entry in (*unused, *budgets, *merged, *releases.files)),
-        "releases": old,
-        "takedowns": due,
-        "previews": previews,
-        "passes": [partition.name for partition in retired],
-        "students": [student.version for student in students],
-        **_sweep(of, dry_run, airflow),
-    }
+    done = Maintenance(lake, of, dry_run=dry_run).done(airflow=airflow)
     verb = "would be deleted" if dry_run else "deleted"
-    text = f"{done['snapshots']} snapshots, {done['files']} unused files ({done['bytes']:,} bytes)"
-    text += f", {len(previews)} previews, {len(retired)} unused passes, {len(students)} students, {len(old)} releases, "
-    say(done, json, f"{text}{done['scratch']} scratch folders and {done['logs']} logs {verb}.")
-    if overdue := {name: why for name, why in due.items() if why}:
+    many = {name: len(found) for name, found in done.items() if isinstance(found, list)}
+    say(
+        done,
+        json,
+        f"{done['snapshots']} snapshots, {done['files']} unused files ({done['bytes']:,} bytes), {many['previews']} "
+        f"previews, {many['passes']} unused passes, {many['students']} students, {many['releases']} releases, "
+        f"{done['scratch']} scratch folders and {done['logs']} logs {verb}.",
+    )
+    if overdue := {name: why for name, why in done["takedowns"].items() if why}:
         raise Conflict(" ".join(f"Takedown {name} is due and cannot end: {why}" for name, why in overdue.items()))
-
-
-def _sweep(of: "Settings", dry_run: bool, airflow: bool) -> dict[str, int]:
-    from kale_tasks.cli import sweep
-
-    scratch, age = sweep.old_scratch(timedelta(days=of.maintenance.scratch_days)), of.maintenance.airflow_days
-    logs = sweep.old_logs(timedelta(days=age)) if airflow else []
-    if not dry_run:
-        sweep.remove([*scratch, *logs])
-        if airflow:
-            sweep.forget_runs(timedelta(days=age))
-    return {"scratch": len(scratch), "logs": len(logs)}
 
 
 def doctor(sets: Sets = None, json: AsJson = False) -> None:
