@@ -203,5 +203,5 @@ def _answer_of(line: bytes, max_tokens: int) -> tuple[str, Answer] | None:
         if status == 200:
             return name, read_completion(0, response["body"], max_tokens)
         return None if status in BUSY else (name, rejected(0, f"{status} {json.dumps(response.get('body'))}"))
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

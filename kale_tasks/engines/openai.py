@@ -168,7 +168,13 @@ class OpenAIEngine(Engine):
         except (aiohttp.ClientConnectionError, OSError) as error:
             self._servers.fail(server, sent)
             return self._error(request, error), _Retry()
-        except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:  # it answered, but no completion
+        except (
+            aiohttp.ClientError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+        ) as error:  # it answered, but no completion
             return self._error(request, error), _Retry()
 
     def _failed(

@@ -199,7 +199,7 @@ def _is_tar(entry: Entry) -> bool:
 def _metadata(text: bytes) -> dict[str, Any]:
     try:
         metadata = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 

@@ -128,7 +128,7 @@ def parse_tdmrep(text: str) -> PathRules:
     """Parse tdmrep.json: the paths it reserves become rules that disallow them."""
     try:
         entries = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return PathRules()
     entries = entries if isinstance(entries, list) else [entries]
     valid = [e for e in entries if isinstance(e, dict) and isinstance(e.get("location"), str)]

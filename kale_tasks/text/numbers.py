@@ -21,7 +21,7 @@ _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _SHORT_YEAR = re.compile(r"['\u2019](\d\d)(?!\d)s?\b|(?<![\d.,])(\d\d)(?![\d.,:]|\s*[a-z\d]|\s*[%\"\u2033])")
 _TWO = re.compile(r"\b(both|pair|couple|duo|twin|double|dual|another|vs)\b|(?<=[\w.] )&", re.IGNORECASE)
 _TWO_NAMES = re.compile(r"\b[A-Z][a-z]+ (?:and|&) [A-Z][a-z]+")
-_LISTED = re.compile(r",[^.;]*(?:\band\b|&)", re.IGNORECASE)
+_CLAUSE, _AND = re.compile(r"[.;]"), re.compile(r"\band\b|&", re.IGNORECASE)
 
 
 def is_count(word: str) -> bool:
@@ -81,9 +81,15 @@ def implied(text: str) -> frozenset[str]:
     found |= set(_in_words(plain)) | set(_in_numerals(text))
     if _TWO.search(text) or _TWO_NAMES.search(text):
         found.add("2")
-    found |= {str(match[0].count(",") + 2) for match in _LISTED.finditer(text)}
-    found |= {str(match[0].count(",") + 1) for match in _LISTED.finditer(text)}
+    found |= {str(commas + others) for commas in _listed(text) for others in (1, 2)}
     return frozenset(found)
+
+
+def _listed(text: str) -> Iterator[int]:
+    """The commas of each list in a text, which its last "and" ends."""
+    for clause in _CLAUSE.split(text):
+        if (first := clause.find(",")) >= 0 and (ends := [match.start() for match in _AND.finditer(clause, first)]):
+            yield clause.count(",", first, ends[-1])
 
 
 def ascii_digits(text: str) -> str:

@@ -15,13 +15,13 @@ def sentences(text: str) -> list[str]:
 
 @lru_cache(maxsize=64)  # a text is split again by each rule that looks at its sentences
 def _split(text: str) -> tuple[str, ...]:
-    found: list[str] = []
+    found: list[list[str]] = []
     for piece in _SENTENCE.findall(text):
-        if found and _ABBREVIATION.search(found[-1]):
-            found[-1] += piece
+        if found and _ABBREVIATION.search(found[-1][-1]):
+            found[-1].append(piece)
         else:
-            found.append(piece)
-    return tuple(found)
+            found.append([piece])
+    return tuple(map("".join, found))
 
 
 def is_whole(sentence: str) -> bool:

@@ -15,15 +15,18 @@ from urllib.parse import unquote
 
 from kale_tasks.text.words import pairs, pattern
 
-# Control tokens of chat templates (whatever their names), tags, the delimiter of our own prompts, and roles.
+# Control tokens of chat templates (whatever their names), tags, the delimiter of our own prompts, and roles. A run of
+# one sign is looked at from its beginning only, and taken whole: else a long one costs the square of its length.
 _TOKENS = re.compile(
-    r"<\|[^<>|]{0,60}\|?>|<+/?[^\W\d][^<>]{0,60}>+"
+    r"<\|[^<>|]{0,60}\|?>|(?<!<)<++/?[^\W\d][^<>]{0,60}>+"
     r"|\[/?(?:INST|IMG|AUDIO|THINK|ARGS|CALL_ID|TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS|SYSTEM_PROMPT|MODEL_SETTINGS)\]"
     r"|\[/[A-Z_]+\]|\[[A-Z]+(?:_[A-Z0-9]+)+\]"
-    r"|#{2,}\s*(?:system|instructions?|input|user|human|assistant|response)\b:?"
-    r"|(?<=\n)\s*(?:system|user|human|assistant|model)\s*:",
+    r"|(?<!#)#{2,}+\s*+(?:system|instructions?|input|user|human|assistant|response)\b:?"
+    r"|(?<=\n)[^\S\n]*+(?:system|user|human|assistant|model)\s*:",
     re.IGNORECASE,
 )
+_ROUNDS = 8  # of taking out tokens: what is taken out may leave another one
+_BEGINNINGS = str.maketrans("<[#\n", "    ")
 _LOOKALIKES = str.maketrans(pairs("lookalikes"))
 _LEET = str.maketrans("013457@$", "oieastas")
 _BRACKETS = str.maketrans("\u27e8\u27e9\u2039\u203a\u3008\u3009", "<><><>")
@@ -40,10 +43,14 @@ def tame(text: str) -> str:
     plain = text
     if not text.isascii() and _TOKENS.search(folded := _Folded.of(text).text) and not _TOKENS.search(text):
         plain = folded  # tokens in disguise: full-width, with invisible characters, with letters of other scripts
-    while (bare := _TOKENS.sub(" ", plain)) != plain:
+    for _ in range(_ROUNDS):
+        if (bare := _TOKENS.sub(" ", plain)) == plain:
+            break
         plain = bare
         if not plain.isascii() and _TOKENS.search(folded := _Folded.of(plain).text):
             plain = folded
+    else:  # nested so deeply that it is an attack
+        plain = _Folded.of(plain).text.translate(_BEGINNINGS)
     visible = "".join(c if c.isprintable() or c in _JOINERS else " " for c in plain)
     return " ".join(visible.split())
 

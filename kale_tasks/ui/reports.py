@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 from pathlib import Path as PathOf
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -21,7 +20,6 @@ from kale_tasks.quality.stored import list_reports, published_version, read_repo
 from kale_tasks.ui.answers import GUARDS
 from kale_tasks.ui.site import Site
 
-_STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _CLOSED = "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 _FAILING = 1_000  # rows listed for each check
 Name = Annotated[str, Path(max_length=80)]
@@ -79,8 +77,8 @@ def add(app: FastAPI, site: Site) -> None:
 
 def _report(html: str, status: int = 200) -> Response:
     """Answer with a page that may run no script and load nothing; its style is allowed by its hash."""
-    style = _STYLE.search(html)
-    digest = base64.b64encode(hashlib.sha256(style[1].encode() if style else b"").digest()).decode()
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; {_CLOSED}"
     return HTMLResponse(html, status, headers={"Content-Security-Policy": policy, **GUARDS})
 
