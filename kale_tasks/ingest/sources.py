@@ -213,6 +213,6 @@ def _to_raw(
 
 
 def _broken(piece: Piece, rows: int, error: BaseException, uid: bytes | None = None) -> pa.RecordBatch:
-    """Make the rows that stand for what cannot be read."""
+    """Make the rows that tell what cannot be read."""
     detail = " ".join(f"{piece.file.name}: {type(error).__name__}: {error}".split())
     return pa.RecordBatch.from_pylist([{"uid": uid, "reason": "broken_file", "detail": detail}] * rows, RAW)
