@@ -32,10 +32,10 @@ def all_states(lake: Lake, settings: Settings) -> list[dict[str, Any]]:
     return states_of(view, lake, settings, all_keys(view, settings))
 
 
-def all_keys(view: LakeView, settings: Settings) -> list[str]:
+def all_keys(lake: Lake, settings: Settings) -> list[str]:
     """Return every key that has landed or that something is committed for, in order."""
     tables = {spec.table for spec in all_steps(settings)}
-    return sorted({*landing_keys(settings), *(key for table in tables for key in view.keys(table))})
+    return sorted({*landing_keys(settings), *(key for table in tables for key in lake.keys(table))})
 
 
 def states_of(view: LakeView, lake: Lake, settings: Settings, keys: Sequence[str]) -> list[dict[str, Any]]:

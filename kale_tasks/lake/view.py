@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, NoReturn
@@ -28,14 +29,16 @@ class LakeView(Lake):
         self.preview, self._namespace = real.preview, real._namespace
         self._real, self._place = real, real._place
         self.storage = _ReadOnce(real.storage)
+        self._tables = cache(real.tables)
+        self._table = cache(real.table)
         self._partitions: dict[str, dict[Partition, Committed]] = {}
         self._lock = Lock()
 
     def table(self, name: str) -> Table:
-        return self._real.table(name)
+        return self._table(name)
 
     def tables(self) -> list[str]:
-        return self._real.tables()
+        return self._tables()
 
     def partitions(self, name: str) -> dict[Partition, Committed]:
         with self._lock:
@@ -67,10 +70,15 @@ class _ReadOnce(Storage):
     def __init__(self, real: Storage) -> None:
         self.root, self._real = real.root, real
         self._read: dict[str, bytes] = {}
-        self._below: defaultdict[str, list[Entry]] = defaultdict(list)  # each folder, what is in it at any depth
-        for entry in (entry for folder in _LISTED for entry in real.entries(folder)):
+
+    @cached_property
+    def _below(self) -> dict[str, list[Entry]]:
+        """Each folder, what is in it at any depth."""
+        below: defaultdict[str, list[Entry]] = defaultdict(list)
+        for entry in (entry for folder in _LISTED for entry in self._real.entries(folder)):
             for above in PurePosixPath(entry.path).parents:
-                self._below[str(above)].append(entry)
+                below[str(above)].append(entry)
+        return below
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         if offset or length is not None:

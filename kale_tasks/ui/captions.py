@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.tables import DataFile
 from kale_tasks.text.origins import Piece, pieces
 from kale_tasks.ui.answers import page
 from kale_tasks.ui.site import Opened, Site
@@ -17,6 +18,7 @@ from kale_tasks.ui.site import Opened, Site
 ROWS = 24  # of a page
 _LONGEST = 1500  # characters of a text in a list
 _PAGES = 40  # of a sorted list
+_KEPT = 120.0  # seconds that a list is kept
 # How rows can be sorted: the words of the page, and the expression, the first row first.
 SORTS: Mapping[str, tuple[str, str]] = {
     "": ("as stored", ""),
@@ -33,6 +35,7 @@ _SCORE = "list_max(TRY_CAST(json_extract(candidates, '$[*].score') AS DOUBLE[]))
 _SHOWN = "uid, key, recipe, stage, url, facts, facts_invented, flags, confidence"
 _HOST = "regexp_matches(lower(url), '^[a-z]+://([^/?#@]*[.@])?' || regexp_escape(lower($host)) || '([:/?#]|$)')"
 Name = Annotated[str, Field(max_length=80)]
+Parts = Sequence[tuple[Mapping[str, Any], Sequence[DataFile]]]  # recipe and stage, and the files of the captions
 
 
 class Wanted(BaseModel):
@@ -85,31 +88,28 @@ class Line:
     length: int
     invented: int
     flags: Sequence[str]
-
-    @property
-    def pieces(self) -> list[Piece]:
-        """The caption, divided by where its facts come from; undivided if it is cut."""
-        if self.length > _LONGEST:
-            return [Piece(f"{self.caption}\N{HORIZONTAL ELLIPSIS}")]
-        return pieces(self.caption, self.dense_caption, self.alt_text)
+    pieces: Sequence[Piece]  # the caption, divided by where its facts come from; undivided if it is cut
 
 
 def add(app: FastAPI, site: Site) -> None:
     """Add the route."""
 
     def captions(request: Request, asked: Annotated[Wanted, Query()]) -> Response:
-        opened = site.open()
+        opened = site.look()
         keys = opened.lake.keys("captions") if "captions" in opened.lake.tables() else []
         wanted = asked.model_copy(update={"key": check_key(asked.key) if asked.key else (keys or [""])[-1]})
-        rows = _sorted(opened, wanted) if wanted.sort else _stored(opened, wanted)
+        parts = [(p.columns, opened.rows.files("captions", wanted.key, p.columns)) for p in _partitions(opened, wanted)]
+        # A committed file never changes: what a question found in the same files is found again.
+        asked_of = wanted.model_dump_json(), *(files for _, files in parts)
+        lines, following = site.remember(asked_of, _KEPT, lambda: _listed(opened, wanted, parts))
         return page(
             site,
             request,
             "captions.html",
             here="captions",
             wanted=wanted,
-            lines=[_line(row) for row in rows[:ROWS]],
-            following=_following(wanted, rows) if len(rows) > ROWS else None,
+            lines=lines,
+            following=following,
             keys=keys[::-1],
             recipes=sorted({p.columns["recipe"] for p in _partitions(opened, Wanted(key=wanted.key))}),
             sorts={name: words for name, (words, _) in SORTS.items()},
@@ -136,12 +136,17 @@ def _following(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
     return {"after": f"{last['recipe']}/{last['stage']}/{last['uid']}"}
 
 
-def _stored(opened: Opened, wanted: Wanted) -> list[dict[str, Any]]:
+def _listed(opened: Opened, wanted: Wanted, parts: Parts) -> tuple[list[Line], dict[str, Any] | None]:
+    """The captions of a page, and the parameters of the next one."""
+    rows = _sorted(opened, wanted, parts) if wanted.sort else _stored(opened, wanted, parts)
+    return [_line(row) for row in rows[:ROWS]], _following(wanted, rows) if len(rows) > ROWS else None
+
+
+def _stored(opened: Opened, wanted: Wanted, parts: Parts) -> list[dict[str, Any]]:
     """Rows in the order of the files, which needs no sorting: it ends as soon as there are enough."""
     name, _, uid = wanted.after.rpartition("/")
     rows: list[dict[str, Any]] = []
-    for partition in _partitions(opened, wanted):
-        slice_ = partition.columns
+    for slice_, files in parts:
         place = f"{slice_['recipe']}/{slice_['stage']}"
         if name and place < name:
             continue
@@ -150,25 +155,24 @@ def _stored(opened: Opened, wanted: Wanted) -> list[dict[str, Any]]:
             conditions.append("uid > $after")
             values["after"] = uid
         values["rows"] = ROWS + 1 - len(rows)
-        files = opened.rows.files("captions", wanted.key, slice_)
         query = f"SELECT {_SHOWN}, {_texts()} FROM captions{_where(conditions)} LIMIT $rows"
-        rows += opened.rows.ask(query, values, {"captions": ("captions", files)})
+        tables = {"captions": ("captions", files)}
+        rows += opened.rows.ask(query, values, tables, search=bool(wanted.conditions))
         if len(rows) > ROWS:
             break
     return rows
 
 
-def _sorted(opened: Opened, wanted: Wanted) -> list[dict[str, Any]]:
+def _sorted(opened: Opened, wanted: Wanted, parts: Parts) -> list[dict[str, Any]]:
     """Rows by a figure. Only the figure is read of all rows; the texts of those that are shown, afterwards."""
-    files = [f for p in _partitions(opened, wanted) for f in opened.rows.files("captions", wanted.key, p.columns)]
-    tables = {"captions": ("captions", files)}
+    tables = {"captions": ("captions", [file for _, files in parts for file in files])}
     order, scored = SORTS[wanted.sort][1], wanted.sort == "score"
     conditions = [*wanted.conditions, *(["candidates IS NOT NULL"] if scored else [])]
     query = (
         f"SELECT uid, recipe, stage{f', {_SCORE}' if scored else ''} FROM captions{_where(conditions)} "
         f"ORDER BY {order}, uid LIMIT {ROWS + 1} OFFSET {ROWS * (wanted.number - 1)}"
     )
-    found = opened.rows.ask(query, wanted.values, tables)
+    found = opened.rows.ask(query, wanted.values, tables, search=True)
     uids = {"uids": [row["uid"] for row in found]}
     text = f"SELECT {_SHOWN}, {_texts()} FROM captions WHERE list_contains($uids, uid)"
     known = {_name(row): row for row in (opened.rows.ask(text, uids, tables) if found else [])}
@@ -191,6 +195,8 @@ def _name(row: Mapping[str, Any]) -> tuple[Any, ...]:
 def _line(row: Mapping[str, Any]) -> Line:
     texts: dict[str, Any] = {name: row[name] or "" for name in ("alt_text", "dense_caption", "caption")}
     place: dict[str, Any] = {name: row[name] for name in ("uid", "key", "recipe", "stage")}
-    return Line(
-        **place, **texts, length=row["length"] or 0, invented=row["facts_invented"] or 0, flags=row["flags"] or ()
-    )
+    length, caption = row["length"] or 0, texts["caption"]
+    cut = [Piece(f"{caption}\N{HORIZONTAL ELLIPSIS}")] if length > _LONGEST else None
+    divided = cut or pieces(caption, texts["dense_caption"], texts["alt_text"])
+    more: dict[str, Any] = {"invented": row["facts_invented"] or 0, "flags": row["flags"] or ()}
+    return Line(**place, **texts, **more, length=length, pieces=divided)

@@ -27,7 +27,7 @@ def add(app: FastAPI, site: Site) -> None:
     """Add the route."""
 
     def image(key: str, uid: Uid, size: Annotated[int, Query(ge=16, le=_LONGEST)] = 240) -> Response:
-        opened = site.open()
+        opened = site.look()
         rows = row_of(opened, "images", check_key(key), uid, COLUMNS)
         if not rows:
             raise HTTPException(404, "There is no such image.")

@@ -12,7 +12,6 @@ from kale_tasks.lake.changes import commits, compare
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.tables import DataFile, Lake
 from kale_tasks.lake.verdicts import accept, blocked_runs
-from kale_tasks.lake.view import LakeView
 from kale_tasks.quality.committed import Found, find
 from kale_tasks.quality.cost import efforts
 from kale_tasks.quality.report import funnel, overall
@@ -53,9 +52,9 @@ def add(app: FastAPI, site: Site) -> None:
     """Add the routes."""
 
     def key(name: str, request: Request, asked: Annotated[Asked, Query()]) -> Response:
-        opened = site.open()
+        opened = site.look()
         found = find(opened.lake, check_key(name), blocked=True)
-        landed = all_keys(LakeView(opened.lake), opened.settings)
+        landed = all_keys(opened.lake, opened.settings)
         if not found and name not in landed:
             raise HTTPException(404, f"Nothing has landed for {name}, and nothing is committed for it.")
         changed = _changed(opened, name, asked) if asked.table and asked.old and asked.new else None
@@ -131,7 +130,7 @@ def _changed(opened: Opened, key: str, asked: Asked) -> dict[str, Any]:
         raise HTTPException(
             404, "One of these snapshots has expired. `kale history` lists those that exist."
         ) from error
-    texts = opened.rows.ask(sql("reports/release_diff"), tables={n: (table, f) for n, f in sides.items()})
+    texts = opened.rows.ask(sql("reports/release_diff"), {}, {n: (table, f) for n, f in sides.items()})
     return {"table": table, "old": old, "new": new, "files": files, "texts": texts if table == "captions" else []}
 
 

@@ -119,7 +119,7 @@ def _partitions(view: LakeView, cell: Mapping[str, Any]) -> Iterator[tuple[Parti
 def _effort(opened: Opened, keys: Sequence[str]) -> dict[str, dict[str, float | None]]:
     """What was spent on each key, from the ledger: rows a second, CPU hours and money."""
     files = [file for key in keys for file in opened.rows.files("runs", key)]
-    rows = opened.rows.ask(sql("pages/effort"), tables={"runs": ("runs", files)})
+    rows = opened.rows.ask(sql("pages/effort"), {}, {"runs": ("runs", files)})
     return {name: {row["key"]: row[name] for row in rows} for name in ("rows_per_second", "cpu_hours", "cost")}
 
 

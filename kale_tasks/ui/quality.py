@@ -73,7 +73,7 @@ def _figures(
 def _taken(opened: Opened, table: str, keys: Sequence[str]) -> list[dict[str, Any]]:
     files = [file for key in keys for file in opened.rows.files(table, key)]
     query = sql("pages/quarantine" if table == "quarantine" else "pages/failed_images")
-    return opened.rows.ask(query, tables={table: (table, files)})
+    return opened.rows.ask(query, {}, {table: (table, files)})
 
 
 def _reports(opened: Opened) -> list[dict[str, Any]]:

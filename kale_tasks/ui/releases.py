@@ -72,7 +72,7 @@ def add(app: FastAPI, site: Site) -> None:
 def _listed(opened: Opened) -> list[dict[str, Any]]:
     """The releases, the latest first; those without a report have no time unless they are the newest of their key."""
     lake, files = opened.lake, opened.rows.files("releases")
-    rows = opened.rows.ask(sql("pages/releases"), tables={"releases": ("releases", files)}) if files else []
+    rows = opened.rows.ask(sql("pages/releases"), {}, {"releases": ("releases", files)}) if files else []
     _, reports = list_reports(lake.storage)
     built = {one.title: str(one.summary.get("built") or one.summary["at"]) for one in reports}
     for partition, committed in lake.partitions("releases").items() if files else ():

@@ -71,7 +71,7 @@ def add(app: FastAPI, site: Site) -> None:
     """Add the routes."""
 
     def row(key: str, uid: Uid, request: Request) -> Response:
-        opened = site.open()
+        opened = site.look()
         found = {table: row_of(opened, table, check_key(key), uid) for table in _TABLES}
         if not any(found.values()):
             raise HTTPException(404, f"{key} has no row of this uid. It may have been dropped, or taken down.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import lru_cache
 from threading import BoundedSemaphore, Timer
 from typing import Any
@@ -18,7 +19,8 @@ from kale_tasks.lake.tables import DataFile, Lake, Slice
 
 _MEMORY = "512MB"  # of all questions together
 _THREADS = 2
-_AT_ONCE = 8  # questions; others wait
+_AT_ONCE = 6  # questions; others wait
+_SEARCHES = 2  # of them, those that may read every row of a key: others must not wait for them
 _KEPT = 500  # lists of files that are kept, of the current version of tables
 SECONDS = 2.0  # a question that takes longer is stopped
 
@@ -31,16 +33,22 @@ class Rows:
     """Answers questions about one lake within bounded memory and time."""
 
     def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+        self._lake, self._storage = lake, lake.storage
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": _MEMORY,
             "threads": _THREADS,
             "autoinstall_known_extensions": False,
         }
         self._duckdb = duckdb.connect(config=config)
-        self._turn = BoundedSemaphore(_AT_ONCE)
+        self._turns = {True: BoundedSemaphore(_SEARCHES), False: BoundedSemaphore(_AT_ONCE - _SEARCHES)}
         self._columns = lru_cache(maxsize=4096)(self._read_columns)
         self._files = lru_cache(maxsize=_KEPT)(self._list_files)
+
+    def of(self, view: Lake) -> "Rows":
+        """The same rows, by what a view of the lake says of their files."""
+        other = copy(self)
+        other._lake = view
+        return other
 
     def files(self, table: str, key: str | None = None, slice_: Slice = None) -> tuple[DataFile, ...]:
         """The files of a table (of a key, of a slice) in row order, as they are committed now."""
@@ -53,23 +61,26 @@ class Rows:
     def ask(
         self,
         query: str,
-        values: Mapping[str, Any] | None = None,
-        tables: Mapping[str, tuple[str, Sequence[DataFile]]] | None = None,
+        values: Mapping[str, Any],
+        tables: Mapping[str, tuple[str, Sequence[DataFile]]],
         seconds: float = SECONDS,
+        *,
+        search: bool = False,
     ) -> list[dict[str, Any]]:
-        """Run a query. `tables` gives, for each view in it, the table of the lake and the files to read.
+        """Run a SELECT. `tables` gives, by the name in the query, the table of the lake and the files to read. A
+        `search` may have to read every row of them.
 
         Raises TooLong after some seconds, BadData if a file is missing or damaged.
         """
-        with self._turn, self._duckdb.cursor() as connection, reading("rows"):
+        with self._turns[search], self._duckdb.cursor() as connection, reading("rows"):
             timer = Timer(seconds, connection.interrupt)
             timer.start()
             try:
-                for name, (table, files) in (tables or {}).items():
-                    connection.execute(
-                        f"CREATE TEMP VIEW {name} AS FROM {self._source(connection, name, table, files)}"
-                    )
-                found = connection.execute(query, dict(values) if values else None)
+                sources = {n: self._source(connection, n, table, files) for n, (table, files) in (tables or {}).items()}
+                known = ", ".join(f"{name} AS NOT MATERIALIZED (FROM {one})" for name, one in sources.items())
+                found = connection.execute(
+                    f"WITH {known} {query}" if known else query, dict(values) if values else None
+                )
                 names = [column[0] for column in found.description or ()]
                 return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
             except duckdb.InterruptException as error:
@@ -91,7 +102,7 @@ class Rows:
             return f"empty_{name}"
         stored = set().union(*(self._columns(file.path) for file in files))
         lacking = "".join(f", NULL::{_type(f.type)} AS {f.name}" for f in schema if f.name not in stored)
-        storage = self._lake.storage
+        storage = self._storage
         if isinstance(storage, FolderStorage):
             paths = ", ".join(_quoted(f.path if "://" in f.path else storage.uri(f.path)) for f in files)
             return f"(SELECT *{lacking} FROM read_parquet([{paths}], union_by_name=true, hive_partitioning=false))"
@@ -105,7 +116,7 @@ class Rows:
         return tuple(self._lake.files(table, key, dict(slice_)))
 
     def _read_columns(self, path: str) -> frozenset[str]:
-        with suppress(OSError, pa.ArrowInvalid), self._lake.storage.arrow.open_input_file(path) as source:
+        with suppress(OSError, pa.ArrowInvalid), self._storage.arrow.open_input_file(path) as source:
             return frozenset(pq.read_schema(source).names)
         return frozenset()
 

@@ -1,18 +1,18 @@
 """What all pages share: the opened lake, its settings, the rights, and values that are kept for some seconds."""
 
 import os
-import time
 from collections.abc import Callable, Hashable, Mapping
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.view import LakeView
 from kale_tasks.settings import Settings, load
 from kale_tasks.ui.access import Access
+from kale_tasks.ui.memory import Memory
 from kale_tasks.ui.rows import Rows
 
 _CONNECTION_SECONDS = 30.0  # a changed connection is used after this
-_REMEMBERED = 200
 _T = TypeVar("_T")
 
 
@@ -45,35 +45,12 @@ class Site:
                 self._opened = Opened(lake, settings, Rows(lake), environment)
             return self._opened
 
+    def look(self) -> Opened:
+        """The lake as one request sees it that changes nothing: every table is looked up once."""
+        opened = self.open()
+        view = LakeView(opened.lake)
+        return opened._replace(lake=view, rows=opened.rows.of(view))
+
     def remember(self, name: Hashable, seconds: float, make: Callable[[], _T]) -> _T:
-        """Return a value that was made at most so long ago, or make it. One thread makes it, others wait."""
+        """Return a value that was made at most so long ago, or make it."""
         return self._memory.get(name, seconds, make)
-
-
-class Memory:
-    """Values that cost much to make, each with the time at which it was made."""
-
-    def __init__(self) -> None:
-        self._values: dict[Hashable, tuple[float, Any]] = {}
-        self._locks: dict[Hashable, Lock] = {}
-        self._lock = Lock()
-
-    def get(self, name: Hashable, seconds: float, make: Callable[[], _T]) -> _T:
-        """Return a young value, or make it."""
-        with self._lock:
-            making = self._locks.setdefault(name, Lock())
-        with making:
-            at, value = self._values.get(name, (-seconds - 1, None))
-            if time.monotonic() - at < seconds and name in self._values:
-                return cast("_T", value)
-            made = make()
-            self._put(name, made)
-            return made
-
-    def _put(self, name: Hashable, value: Any) -> None:
-        with self._lock:
-            self._values.pop(name, None)
-            self._values[name] = time.monotonic(), value
-            for old in list(self._values)[:-_REMEMBERED]:
-                del self._values[old]
-                self._locks.pop(old, None)

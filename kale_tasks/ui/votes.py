@@ -38,7 +38,7 @@ def add(app: FastAPI, site: Site) -> None:
     """Add the routes."""
 
     def ask(request: Request, key: Annotated[str, Query(max_length=64)] = "", pair: Name = "") -> Response:
-        opened = site.open()
+        opened = site.look()
         keys = opened.lake.keys("captions") if "captions" in opened.lake.tables() else []
         chosen = check_key(key) if key else (keys[-1] if keys else "")
         slices = [p.columns for p in opened.lake.partitions("captions") if p.key == chosen] if keys else []
