@@ -11,20 +11,16 @@ from kale_tasks.charts import loss_curve, picture
 from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.dataset import caption_keys
-from kale_tasks.distill.evaluate import (
-    CaptionMetrics,
-    GeneratedCaption,
-    PromotionVerdict,
-    caption_metrics,
-    evaluate_student,
-    promotion_verdict,
-)
+from kale_tasks.distill.evaluate import generate_captions
 from kale_tasks.distill.examples import ExampleEncoder
+from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
+from kale_tasks.distill.metrics import CaptionMetrics, GeneratedCaption, caption_metrics, measure
 from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
 from kale_tasks.distill.train import example_sampler
+from kale_tasks.distill.wording import Wording
 from kale_tasks.models import students
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
@@ -60,26 +56,27 @@ def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
 
 
 def _evaluate(run: Run, folder: Path) -> tuple[dict[str, Any], PromotionVerdict]:
-    captions, student = _evaluate_model(run, folder, None)
-    teacher = caption_metrics([GeneratedCaption(caption.sample, caption.sample.caption) for caption in captions])
+    captions, bits = _generate(run, folder, None)
+    samples, wording = [caption.sample for caption in captions], Wording()
+    student = measure([caption.text for caption in captions], samples, wording)
+    teacher = measure([sample.caption for sample in samples], samples, wording)
     promoted = students.promoted(run.lake, str(run.step.slice["recipe"]))
-    in_use = None
+    in_use, bits_in_use = None, None
     if promoted:
-        in_use = _evaluate_model(run, students.local_copy(run.lake, promoted.version), captions)[1]
+        others, bits_in_use = _generate(run, students.local_copy(run.lake, promoted.version), captions)
+        in_use = measure([caption.text for caption in others], [caption.sample for caption in others], wording)
     metrics = {
-        "student": asdict(student),
-        "teacher": asdict(teacher),
-        "in_use": asdict(in_use) if in_use else None,
+        "student": asdict(caption_metrics(student, bits)),
+        "teacher": asdict(caption_metrics(teacher)),
+        "in_use": asdict(caption_metrics(in_use, bits_in_use)) if in_use else None,
         "predecessor": promoted.version if promoted else None,
         "samples": [asdict(caption) for caption in captions[:_LOGGED_SAMPLES]],
     }
     return metrics, promotion_verdict(student, teacher, in_use, run.settings.distill.gate)
 
 
-def _evaluate_model(
-    run: Run, folder: Path, captioned: list[GeneratedCaption] | None
-) -> tuple[list[GeneratedCaption], CaptionMetrics]:
-    """Evaluate a model on the samples that another model has captioned, or on the held-out captions of the run."""
+def _generate(run: Run, folder: Path, captioned: list[GeneratedCaption] | None) -> tuple[list[GeneratedCaption], float]:
+    """Let a model caption the samples that another model has captioned, or the held-out ones of the run."""
     settings = run.settings.distill
     recipe = load_recipe(run.settings.caption.recipe)
     model, processor = load(folder)
@@ -93,7 +90,7 @@ def _evaluate_model(
     dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
     model.to(choose_device(settings.train.device))
     max_tokens = recipe.student.sampling.max_tokens
-    return evaluate_student(model, processor, encoder, dataset, examples, settings.gate.batch, max_tokens)
+    return generate_captions(model, processor, encoder, dataset, examples, settings.gate.batch, max_tokens)
 
 
 def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:

@@ -32,14 +32,28 @@ class MiniLM:
         import torch
 
         vectors = [np.zeros((0, 384), np.float32)]
-        with torch.inference_mode():
-            for at in range(0, len(texts), batch):
-                some = [text or " " for text in texts[at : at + batch]]
-                tokens = self._tokenizer(some, padding=True, truncation=True, max_length=_TOKENS, return_tensors="pt")
-                mask = tokens["attention_mask"].unsqueeze(-1).float()
-                means = (self._model(**tokens).last_hidden_state * mask).sum(1) / mask.sum(1)
-                vectors.append(torch.nn.functional.normalize(means, dim=1).numpy())
+        for at in range(0, len(texts), batch):
+            states, mask = self._states(texts[at : at + batch])
+            means = (states * mask).sum(1) / mask.sum(1)
+            vectors.append(torch.nn.functional.normalize(means, dim=1).numpy())
         return np.concatenate(vectors)
+
+    def encode_tokens(self, text: str) -> npt.NDArray[np.float32]:
+        """Return a vector of length 1 for each of the first 254 tokens of a text; none for an empty text."""
+        import torch
+
+        states, _ = self._states([text])
+        vectors: npt.NDArray[np.float32] = torch.nn.functional.normalize(states[0, 1:-1], dim=1).numpy()
+        return vectors if text.strip() else vectors[:0]
+
+    def _states(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """Return the last hidden states of some texts, and a mask of the tokens that are no padding."""
+        import torch
+
+        some = [text or " " for text in texts]
+        tokens = self._tokenizer(some, padding=True, truncation=True, max_length=_TOKENS, return_tensors="pt")
+        with torch.inference_mode():
+            return self._model(**tokens).last_hidden_state, tokens["attention_mask"].unsqueeze(-1).float()
 
 
 class _Packaged(Loaded[MiniLM]):
