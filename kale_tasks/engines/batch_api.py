@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import aiohttp
 from pydantic import SecretStr
 
+from kale_tasks.engines.chat_api import said_in
 from kale_tasks.errors import BadConfig, Transient
 
 ENDED = {"completed", "expired", "cancelled", "failed"}
@@ -79,7 +80,7 @@ async def _json(call: Any) -> dict[str, Any]:
 async def _check(response: aiohttp.ClientResponse) -> None:
     if response.status < 400:
         return
-    text = f"{response.url} answers {response.status} {(await response.text(errors='replace'))[:200]}"
+    text = f"{response.url} answers {response.status} {await said_in(response)}"
     if response.status in {400, 401, 403, 404}:
         raise BadConfig(f"{text}. Check the address, its key and that the server has a batch API.")
     raise Transient(f"{text}. Nothing is lost; try again.")

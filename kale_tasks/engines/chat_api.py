@@ -3,6 +3,8 @@
 import base64
 from typing import Any
 
+import aiohttp
+
 from kale_tasks.engines.base import REJECTED, TOO_LONG, Answer, Model, Request
 from kale_tasks.engines.thought import OPENING_MARKS, template_arguments
 from kale_tasks.imaging import SNIFFED_BYTES, fit, image_type
@@ -50,6 +52,12 @@ def read_completion(id: int, completion: Any, max_tokens: int) -> Answer:
     if finish == "length" and 0 < tokens_out < max_tokens:
         return Answer(id, tokens_in=tokens_in, reason=TOO_LONG, detail=f"{tokens_in} tokens")
     return Answer(id, text, tokens_in, tokens_out, finish, confidence=_confidence(choice.get("logprobs")))
+
+
+async def said_in(response: aiohttp.ClientResponse) -> str:
+    """Return the beginning of what a server says, without the key that it was sent: some servers repeat it."""
+    text, key = await response.text(errors="replace"), response.request_info.headers.get("Authorization", "")
+    return (text.replace(key.removeprefix("Bearer "), "[key]") if key else text)[:200]
 
 
 def rejected(id: int, detail: str) -> Answer:

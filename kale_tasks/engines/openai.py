@@ -19,7 +19,7 @@ from kale_tasks.engines.base import (
     Model,
     Request,
 )
-from kale_tasks.engines.chat_api import BUSY, read_completion, rejected, request_body, served_name
+from kale_tasks.engines.chat_api import BUSY, read_completion, rejected, request_body, said_in, served_name
 from kale_tasks.engines.servers import Server, Servers
 from kale_tasks.engines.thought import template_arguments
 from kale_tasks.errors import BadConfig, KaleError, Transient
@@ -157,8 +157,7 @@ class OpenAIEngine(Engine):
                     if response.status == 200:
                         self._servers.succeed(server)
                         return read_completion(request.id, await response.json(), self.task.sampling.max_tokens), None
-                    text = (await response.text(errors="replace"))[:200]
-                    return self._failed(server, sent, request, response, text)
+                    return self._failed(server, sent, request, response, await said_in(response))
         except aiohttp.ClientConnectorError as error:  # it never got the request
             self._servers.fail(server, sent)
             return self._error(request, error), _Retry(counts=False)
