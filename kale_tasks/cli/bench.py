@@ -7,7 +7,7 @@ import typer
 
 from kale_tasks.cli.options import AsJson, Recipe, Sets, say, settings, with_recipe
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 
 
 class Weights(StrEnum):

@@ -21,7 +21,10 @@ from kale_tasks.cli.run import check_run
 if TYPE_CHECKING:
     from kale_tasks.explore.canary import Comparison
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Try another recipe or engine on 1 % of a key, compare the captions with those that it has, keep or drop it.",
+)
 
 Name = Annotated[str, typer.Option("--name", help="Name of the canary; it is the name of its preview, too.")]
 Share = Annotated[float, typer.Option("--share", min=0, max=1, help="Share of the images of the key; at least 20.")]

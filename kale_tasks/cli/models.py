@@ -20,8 +20,8 @@ from kale_tasks.cli.options import (
 
 _SHOWN = ("facts_carried", "facts_invented", "description", "bits")
 
-app = typer.Typer(no_args_is_help=True, help="`kale models`: lists, promotes and rolls back the students of a lake.")
-training = typer.Typer(no_args_is_help=True, help="`kale distill`: trains a student on many machines.")
+app = typer.Typer(no_args_is_help=True, help="List, promote and roll back the students of a lake.")
+training = typer.Typer(no_args_is_help=True, help="Train a student on many machines.")
 
 Version = Annotated[str, typer.Argument(help="A version or the beginning of one.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, recorded in the history.")]

@@ -8,7 +8,7 @@ import typer
 from kale_tasks.cli.options import AsJson, say
 from kale_tasks.errors import BadConfig
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help="Show and check recipes.")
 
 Name = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Name of a recipe in config/recipes, or the path of a file.")

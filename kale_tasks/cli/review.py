@@ -10,7 +10,9 @@ import typer
 from kale_tasks.cli.options import AsJson, Key, Recipe, Sets, open_lake, say, settings, with_recipe, writable_lake
 from kale_tasks.errors import BadConfig
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, help="Export captions for people to judge in other tools, and import what they said."
+)
 
 Form = Annotated[
     Literal["argilla", "label-studio", "csv"], typer.Option("--format", help="argilla, label-studio or csv.")
