@@ -55,13 +55,13 @@ class Trial:
         return measure(texts, self.given, self._wording, self._again)
 
 
-def in_other_words(given: Sequence[CaptionSample]) -> list[str]:
+def in_other_words(given: Sequence[CaptionSample]) -> dict[str, str]:
     """The captions in other words, in place of those of the teacher at another seed."""
     texts = list(given)
     for name in ("synonyms", "other word order", "other sentence order"):
         made = rewritten(HARMLESS[name], texts, Random("again"))
         texts = [replace(one, caption=text) for one, text in zip(texts, made, strict=True)]
-    return [one.caption for one in texts]
+    return {one.uid: one.caption for one in texts}
 
 
 def _sample(rows: Sequence[Triplet]) -> CaptionSample:

@@ -56,7 +56,7 @@ class Assemble(Step):
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         rows = ChunkRows(run, chunk)
         for number in numbers:
-            read, dropped, found = read_texts(rows, number, self._ids, with_pairs=True)
+            read, dropped, found = read_texts(rows, number, self._ids, split=self.recipe.split, with_pairs=True)
             made = []
             for row in found:
                 if not row.texts[self.recipe.caption]:

@@ -122,7 +122,8 @@ def carried(text: Row) -> Row:
 def pass_id(recipe: Recipe, name: str) -> str:
     """Identify a pass: equal for passes of equal name and block that read the same."""
     one = recipe.find(name)
-    known: dict[str, Any] = {"block": one.semantic(), "reads": [_read_id(recipe, read) for read in one.needs()]}
+    known: dict[str, Any] = {} if recipe.split == "stage1" else {"split": recipe.split}
+    known |= {"block": one.semantic(), "reads": [_read_id(recipe, read) for read in one.needs()]}
     if isinstance(one, AskPass):
         spec = recipe.models[one.ask]
         known["block"] = {**known["block"], "ask": {**spec.semantic(), "model": pinned(spec.model)}}
@@ -150,14 +151,20 @@ def _read_id(recipe: Recipe, read: str) -> str:
 
 
 def read_texts(
-    work: ChunkRows, number: int, ids: Mapping[str, str], *, with_pairs: bool, read_off: Collection[str] = ()
+    work: ChunkRows,
+    number: int,
+    ids: Mapping[str, str],
+    *,
+    split: str,
+    with_pairs: bool,
+    read_off: Collection[str] = (),
 ) -> tuple[int, Counter[str], list[RowTexts]]:
-    """Read the images of stage 1 of a part, with the texts of some passes (id by name) and their pairs.
+    """Read the images of a split of a part, with the texts of some passes (id by name) and their pairs.
 
     Texts of the passes `read_off` were read off images, where strangers wrote them; what was cut off these is noted.
     Returns the number of rows read, those dropped by rule, and those left.
     """
-    read, dropped, images = work.image_rows(number, {"stage1": ""}, "not_stage1")
+    read, dropped, images = work.image_rows(number, {split: ""}, f"not_{split}")
     uids = [image["uid"] for image in images]
     pairs = work.pairs_of(uids) if with_pairs else {}
     found = {
@@ -206,7 +213,12 @@ class PassStep(Step):
         """Read the rows of a part; those of other splits, without an image or not chosen are dropped."""
         of_experts = {one.name for one in self.recipe.passes if isinstance(one, ExpertPass)}
         _, dropped, found = read_texts(
-            work, number, self._ids, with_pairs=self._with_pairs, read_off=of_experts & self._ids.keys()
+            work,
+            number,
+            self._ids,
+            split=self.recipe.split,
+            with_pairs=self._with_pairs,
+            read_off=of_experts & self._ids.keys(),
         )
         if among := self.one.among:
             chosen = [row for row in found if row.texts[among]]

@@ -115,8 +115,8 @@ class SelectStep(PassStep):
             at = found.at(image["uid"])
             if image["status"] != "ok":
                 dropped["image_failed"] += 1
-            elif image["split"] != "stage1":
-                dropped["not_stage1"] += 1
+            elif image["split"] != self.recipe.split:
+                dropped[f"not_{self.recipe.split}"] += 1
             elif at is None:
                 dropped[f"no_{self._pass.select}"] += 1
             elif found.rules[at]:

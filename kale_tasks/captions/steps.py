@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kale_tasks.captions.passes import pass_id
 from kale_tasks.contract.registry import ANSWERS, ASSEMBLY, STEPS, StepSpec, step_spec
 from kale_tasks.errors import BadConfig
-from kale_tasks.recipes.files import PassOutline, outline, recipes_of
+from kale_tasks.recipes.files import VARIANTS, PassOutline, outline, recipes_of, variant_of
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.settings import Settings
 
@@ -16,6 +16,12 @@ def pass_specs(recipe: str) -> list[StepSpec]:
     """The passes of a recipe in order. Those that ask a model are checked; texts of others are with the captions."""
     found = load_recipe(recipe)
     return [_pass_spec(recipe, pass_id(found, one.name), one) for one in outline(recipe)]
+
+
+def holdout_specs(recipe: str) -> list[StepSpec]:
+    """The steps that caption the holdout by a recipe, and then at another seed."""
+    variants = [variant_of(recipe, variant) for variant in VARIANTS]
+    return [spec for name in variants for spec in (*pass_specs(name), step_spec(ASSEMBLY, name))]
 
 
 def steps_of(settings: Settings, recipe: str = "") -> list[StepSpec]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -14,7 +14,7 @@ from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
 from kale_tasks.text.alttext import prepare_alt
 
-IMAGES = "images/"  # prefix of the inputs that are images of a key; the others are its captions
+IMAGES = "images/"  # prefix of the inputs that are images of a key
 _BLOCK_ROWS = 256  # read together: neighbours in the captions are neighbours in the image shards
 _CAPTION_COLUMNS = ["uid", "sha256", "alt_text", "dense_caption", "caption", "also", "facts_invented", "flags"]
 _IMAGE_COLUMNS = ["sha256", "shard", "offset", "length"]
@@ -45,8 +45,18 @@ def stage1_keys(lake: Lake, recipe: str, key: str) -> list[str]:
 
 
 def caption_keys(inputs: Iterable[str]) -> list[str]:
-    """Return the keys whose captions are among the inputs of a training run."""
-    return sorted(name for name in inputs if not name.startswith(IMAGES))
+    """Return the keys whose stage-1 captions are among the inputs of a training run."""
+    return sorted(name for name in inputs if "/" not in name)
+
+
+def variant_name(key: str, variant: str) -> str:
+    """Name the captions that a variant of the recipe made for a key, among the inputs of a training run."""
+    return f"{variant}/{key}" if variant else key
+
+
+def variant_keys(inputs: Collection[str], variant: str) -> list[str]:
+    """Return the keys whose captions by a variant of the recipe are among the inputs of a training run."""
+    return sorted(key for key in caption_keys(inputs) if variant_name(key, variant) in inputs)
 
 
 def is_held_out(uid: str, share: float) -> bool:

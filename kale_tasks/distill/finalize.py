@@ -14,12 +14,12 @@ from kale_tasks.distill.dataset import caption_keys
 from kale_tasks.distill.evaluate import generate_captions
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
+from kale_tasks.distill.holdout import captions_again, judged_examples
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.metrics import CaptionMetrics, GeneratedCaption, caption_metrics, measure
 from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
-from kale_tasks.distill.train import example_sampler
 from kale_tasks.distill.wording import Wording
 from kale_tasks.models import students
 from kale_tasks.recipes.recipe import load_recipe
@@ -57,14 +57,14 @@ def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
 
 def _evaluate(run: Run, folder: Path) -> tuple[dict[str, Any], PromotionVerdict]:
     captions, bits = _generate(run, folder, None)
-    samples, wording = [caption.sample for caption in captions], Wording()
-    student = measure([caption.text for caption in captions], samples, wording)
-    teacher = measure([sample.caption for sample in samples], samples, wording)
+    samples, wording, again = [caption.sample for caption in captions], Wording(), captions_again(run)
+    student = measure([caption.text for caption in captions], samples, wording, again)
+    teacher = measure([sample.caption for sample in samples], samples, wording, again)
     promoted = students.promoted(run.lake, str(run.step.slice["recipe"]))
     in_use, bits_in_use = None, None
     if promoted:
         others, bits_in_use = _generate(run, students.local_copy(run.lake, promoted.version), captions)
-        in_use = measure([caption.text for caption in others], [caption.sample for caption in others], wording)
+        in_use = measure([caption.text for caption in others], [caption.sample for caption in others], wording, again)
     metrics = {
         "student": asdict(caption_metrics(student, bits)),
         "teacher": asdict(caption_metrics(teacher)),
@@ -82,7 +82,7 @@ def _generate(run: Run, folder: Path, captioned: list[GeneratedCaption] | None) 
     model, processor = load(folder)
     encoder = ExampleEncoder(processor, recipe)
     if captioned is None:
-        examples = example_sampler(run, processor).held_out(settings.gate.rows)
+        examples = judged_examples(run, processor)
     else:
         examples = [
             example for caption in captioned if (example := encoder.encode(caption.sample, recipe.own_lesson()))

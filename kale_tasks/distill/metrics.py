@@ -1,5 +1,6 @@
 """Metrics of captions: each is a quotient of two sums over captions, so that an interval can be drawn for it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,10 +9,12 @@ import numpy.typing as npt
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.wording import Floats, Wording
+from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import ground
 from kale_tasks.text.sentences import is_whole
-from kale_tasks.text.support import Source
+from kale_tasks.text.support import Source, squash
 
+_WORD = re.compile(r"[^\W_]+")
 _ROUNDS = 2000
 _LEVEL = 0.9  # of two-sided intervals: each bound is one-sided at 95 %
 
@@ -58,15 +61,16 @@ class Quotient:
 
 
 def measure(
-    texts: Sequence[str], samples: Sequence[CaptionSample], wording: Wording, again: Sequence[str] = ()
+    texts: Sequence[str], samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str, str]
 ) -> dict[str, Quotient]:
     """Measure texts beside the teacher's captions of the same samples.
 
-    `again` has the teacher's captions at another seed: a text that is as close to the teacher's as these says the same.
+    `again` has the teacher's captions at another seed, by uid, of all samples or of some: a text that is as close to
+    the teacher's as these says the same. Without any, only the teacher's own words are as good as its own words.
     """
     teacher = [sample.caption for sample in samples]
     others = wording.likeness([*teacher[1:], *teacher[:1]], teacher)
-    same = wording.likeness(again, teacher) if again else np.ones(len(teacher))
+    same = _same(samples, wording, again)
     ones = np.ones(len(texts))
     return {
         "facts_carried": replace(_summed(_carried, texts, samples), empty=1.0),
@@ -93,6 +97,15 @@ def interval(one: Quotient, less: Quotient | None = None) -> tuple[float, float]
     return float(low), float(high)
 
 
+def _same(samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str, str]) -> Floats:
+    known = np.array([sample.uid in again for sample in samples])
+    if not known.any():
+        return np.ones(len(samples))
+    other = [again.get(sample.uid, sample.caption) for sample in samples]
+    found = wording.likeness(other, [sample.caption for sample in samples])
+    return np.where(known, found, found[known].mean())
+
+
 def _summed(
     of: Callable[[str, CaptionSample], tuple[int, int]], texts: Sequence[str], samples: Sequence[CaptionSample]
 ) -> Quotient:
@@ -102,7 +115,19 @@ def _summed(
 
 def _carried(text: str, sample: CaptionSample) -> tuple[int, int]:
     wanted = ground(sample.caption, sample.dense, sample.alt).from_alt
-    return sum(Source.of(text).supports(fact) for fact in wanted), len(wanted)
+    return sum(states(text, fact) for fact in wanted), len(wanted)
+
+
+def states(text: str, fact: str) -> bool:
+    """Whether a text states a name, as whole words in whatever spelling, or a number, in whatever notation."""
+    without_capitals = fact.lower() == fact.upper()  # a script that often has no spaces either
+    if without_capitals or is_number(fact.split(maxsplit=1)[0]):
+        return Source.of(text).supports(fact)
+    return _words(fact) in _words(text)
+
+
+def _words(text: str) -> str:
+    return f" {' '.join(map(squash, _WORD.findall(text)))} "
 
 
 def _invented(text: str, sample: CaptionSample) -> tuple[int, int]:

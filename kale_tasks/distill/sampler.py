@@ -1,7 +1,7 @@
 """The endless, resumable stream of training examples: filtered, encoded, shuffled and grouped into batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from random import Random
 from typing import NamedTuple
 
@@ -49,21 +49,15 @@ class ExampleSampler:
             for batch in batches[rank::world_size]:
                 yield MicroBatch(batch, after, tokens)
 
-    def held_out(self, rows: int) -> list[TrainingExample]:
-        """Return up to `rows` captions that no training uses, the same ones at each call.
-
-        Raises BadData if there is none.
-        """
-        found: list[TrainingExample] = []
-        for (block,) in self._dataset.pools(self._train.seed, 0, 1):
-            for sample in self._dataset.read(block):
-                if is_held_out(sample.uid, self._lessons.held_out) and (example := self._encoded(sample, self._own)):
-                    found.append(example)
-            if len(found) >= rows:
-                return found[:rows]
-        if not found:
-            raise BadData("No caption is held out to evaluate the student on. Raise distill.lessons.held_out.")
-        return found
+    def held_out(self, rows: int, share: float) -> list[TrainingExample]:
+        """Return up to `rows` captions of the held-out share, the same ones at each call."""
+        samples = (
+            sample
+            for (block,) in self._dataset.pools(self._train.seed, 0, 1)
+            for sample in self._dataset.read(block)
+            if is_held_out(sample.uid, share)
+        )
+        return list(islice(filter(None, (self._encoded(sample, self._own) for sample in samples)), rows))
 
     def _steps(self, start: StreamPosition) -> Iterator[tuple[StreamPosition, list[list[TrainingExample]]]]:
         for epoch in count(start.epoch):

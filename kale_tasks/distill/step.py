@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 from kale_tasks import __version__
 from kale_tasks.contract.step import Input, Step, committed_input
 from kale_tasks.contract.types import Chunk, Part
-from kale_tasks.distill.dataset import IMAGES, caption_keys, stage1, stage1_keys
+from kale_tasks.distill.dataset import IMAGES, caption_keys, stage1, stage1_keys, variant_name
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.models import students
 from kale_tasks.models.locate import pinned
+from kale_tasks.recipes.files import VARIANTS, variant_of
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import read_sealed
@@ -55,7 +56,15 @@ class Distill(Step):
                 f"`kale run captions --key KEY` first."
             )
         captions = {found: committed_input(lake, "captions", found, stage1(name)) for found in keys}
-        return {**captions, **{IMAGES + found: committed_input(lake, "images", found) for found in keys}}
+        held_out = {
+            variant_name(found, variant): committed_input(lake, "captions", found, stage1(of))
+            for variant in VARIANTS
+            for of in [variant_of(name, variant)]
+            for found in stage1_keys(lake, of, key)
+            if found in captions
+        }
+        images = {IMAGES + found: committed_input(lake, "images", found) for found in keys}
+        return {**captions, **held_out, **images}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
         train = run.settings.distill.train

@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from kale_tasks.distill.batches import BatchDataset, TensorBatch, load_batches
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
-from kale_tasks.distill.dataset import IMAGES, CaptionDataset, caption_keys
+from kale_tasks.distill.dataset import IMAGES, CaptionDataset, variant_keys, variant_name
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
@@ -32,11 +32,12 @@ _MOST_SPIKES = 10  # consecutive steps with a spiking loss that end a training
 _MEAN_DECAY = 0.95  # of the running mean of the loss, per step
 
 
-def example_sampler(run: Run, processor: Any) -> ExampleSampler:
-    """Return the training examples of a run, encoded with a model's processor."""
+def example_sampler(run: Run, processor: Any, variant: str = "") -> ExampleSampler:
+    """Return the examples of a run, or those that a variant of its recipe made, encoded with a model's processor."""
     settings = run.settings.distill
-    keys = caption_keys(run.inputs)
-    dataset = CaptionDataset([run.rows(key) for key in keys], [run.rows(IMAGES + key) for key in keys])
+    keys = variant_keys(run.inputs, variant)
+    captions = [run.rows(variant_name(key, variant)) for key in keys]
+    dataset = CaptionDataset(captions, [run.rows(IMAGES + key) for key in keys])
     recipe = load_recipe(run.settings.caption.recipe)
     encoder = ExampleEncoder(processor, recipe)
     return ExampleSampler(dataset, encoder.encode, recipe, settings.lessons, settings.train)

@@ -9,6 +9,11 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.resources import parse_yaml, resource
 from kale_tasks.settings.model import Settings
 
+HOLDOUT, AGAIN = "holdout", "again"
+VARIANTS = {
+    HOLDOUT: "the recipe on the images that no model is trained on",
+    AGAIN: "the same at another seed",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -36,14 +41,30 @@ def _describes(block: Mapping[str, Any]) -> bool:
 
 def recipe_path(name: str) -> Path:
     """The file of a recipe, given its name or path; BadConfig if there is none, or its name is no name of a folder."""
+    return variant_path(name)[0]
+
+
+def variant_path(name: str) -> tuple[Path, str]:
+    """The file of a recipe, and which variant of it is meant (`VARIANTS`): RECIPE@VARIANT; empty: the recipe itself."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else resource(f"config/recipes/{name}.yaml")
+    stem, _, variant = path.stem.partition("@")
+    path = path.with_stem(stem)
+    if variant and variant not in VARIANTS:
+        raise BadConfig(
+            f"'{name}' is no variant of a recipe. There are {', '.join(f'{stem}@{one}' for one in VARIANTS)}."
+        )
     if not path.exists():
         raise BadConfig(
             f"There is no recipe '{name}'. Use one of {', '.join(shipped_recipes())}, or the path of a YAML file."
         )
     if not _NAME.fullmatch(path.stem):
         raise BadConfig(f"'{path.stem}' cannot be the name of a recipe: use letters, digits, '_', '.' and '-'.")
-    return path
+    return path, variant
+
+
+def variant_of(recipe: str, variant: str) -> str:
+    """Name a variant of a recipe that is given by its name or path."""
+    return str(Path(recipe).with_stem(f"{Path(recipe).stem}@{variant}"))
 
 
 def shipped_recipes() -> list[str]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from pydantic import Field
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.recipes.files import recipe_path
+from kale_tasks.recipes.files import AGAIN, HOLDOUT, variant_path
 from kale_tasks.recipes.parts import Lesson, ModelSpec, Student, Task, Verified
 from kale_tasks.recipes.passes import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, SelectPass, VerifyPass
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.settings.section import Section
+
+_OTHER_SEED = 500_009  # away from the seeds of retries and of other candidates
 
 
 class Recipe(Section):
@@ -20,6 +22,7 @@ class Recipe(Section):
 
     name: str  # as rows store it
     about: str
+    split: str = "stage1"  # of the images that its passes work on
     models: dict[str, ModelSpec]
     passes: list[AnyPass]
     caption: str
@@ -86,9 +89,10 @@ def _describes(one: AnyPass) -> bool:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Load the recipe of that name from config/recipes, or from a path that ends in .yaml."""
-    path = recipe_path(name)
-    return _read(path, path.stat().st_mtime_ns)
+    """Load the recipe of that name from config/recipes, or from a path that ends in .yaml; RECIPE@VARIANT a variant."""
+    path, variant = variant_path(name)
+    recipe = _read(path, path.stat().st_mtime_ns)
+    return _variant(recipe, variant) if variant else recipe
 
 
 def drawing(recipe: Recipe) -> Iterator[str]:
@@ -130,6 +134,19 @@ def _described(recipe: Recipe, one: AnyPass) -> str:
         limit = "facts counted" if one.allowed is None else f"{one.allowed} unsupported facts allowed"
         return f"verifies {one.verify} against {' and '.join(one.against)}, {limit}, otherwise {one.otherwise}"
     return f"{one.verb}: {', '.join(dict.fromkeys(one.reads())) or getattr(one, one.verb)}"
+
+
+def _variant(recipe: Recipe, variant: str) -> Recipe:
+    passes = [_at_another_seed(one) for one in recipe.passes] if variant == AGAIN else recipe.passes
+    return recipe.model_copy(update={"name": f"{recipe.name}@{variant}", "split": HOLDOUT, "passes": passes})
+
+
+def _at_another_seed(one: AnyPass) -> AnyPass:
+    if not isinstance(one, AskPass):
+        return one
+    sampling = one.sampling
+    drawn = {"seed": sampling.seed + _OTHER_SEED, "temperature": sampling.temperature or sampling.retry_temperature}
+    return one.model_copy(update={"sampling": sampling.model_copy(update=drawn)})
 
 
 @cache

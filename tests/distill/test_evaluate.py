@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.gate import promotion_score, promotion_verdict
-from kale_tasks.distill.metrics import Quotient, caption_metrics, interval, measure
+from kale_tasks.distill.metrics import Quotient, caption_metrics, interval, measure, states
 from kale_tasks.distill.wording import Wording
 from kale_tasks.lake.shards import Span
 from kale_tasks.settings import load
@@ -33,7 +33,8 @@ def sample(number):
 
 
 def measured(wording, *texts, again=()):
-    return measure(texts, [sample(number) for number in range(len(texts))], wording, again)
+    others = {sample(number).uid: text for number, text in enumerate(again)}
+    return measure(texts, [sample(number) for number in range(len(texts))], wording, others)
 
 
 def metrics(wording, *texts, again=()):
@@ -54,13 +55,24 @@ def test_a_caption_of_another_image_says_nothing(wording):
     assert (found.facts_carried, found.facts_invented) == (0, 1) and abs(found.description) < 1e-6
 
 
-def test_a_fact_is_carried_as_a_word_and_in_another_notation(wording):
-    def carried(text):
-        return metrics(wording, *with_first(text)).facts_carried * 6 - 4  # the other two carry two facts each
-
-    assert round(carried("UBUNA's tower is from 1844.")) == 2
-    assert round(carried("A tower, made in eighteen forty-four or so, named Ubunandia.")) <= 1
-    assert round(carried("Ubunandia 18440")) == 0
+@pytest.mark.parametrize(
+    ("text", "fact", "stated"),
+    [
+        ("UBUNA's tower", "Ubuna", True),
+        ("a Zoe Muller-designed home", "Zoë Müller", True),
+        ("the #ubunatower", "Ubuna", False),
+        ("Romeo waits", "Rome", False),
+        ("a tower in Ubunandia", "Ubuna", False),
+        ("twenty-five dogs", "25", True),
+        ("1,200 metres", "1200", True),
+        ("in 18440", "1844", False),
+        ("Snyder and Todd", "Todd Snyder", False),
+        ("東京タワーの夜", "東京タワー", True),
+        ("", "Ubuna", False),
+    ],
+)
+def test_a_fact_is_stated_by_whole_words_and_numbers_in_any_notation(text, fact, stated):
+    assert states(text, fact) == stated
 
 
 def test_a_fact_of_no_source_is_invented(wording):
@@ -90,6 +102,7 @@ def test_texts_as_close_as_the_teacher_at_another_seed_say_the_same(wording):
     again = [text.replace("The background is", "Behind it, all is") for text in TEACHER]
     assert metrics(wording, *again, again=again).description == 1
     assert metrics(wording, *again).description < 1
+    assert metrics(wording, *again, again=again[:2]).description == pytest.approx(1, abs=0.02)  # of two of them
 
 
 def test_loops_and_captions_that_are_cut_off_are_counted(wording):
@@ -104,7 +117,7 @@ def test_an_empty_caption_is_measured(wording):
 
 def test_captions_that_are_all_equal_show_nothing(wording):
     one = [sample(0)] * 4
-    found = caption_metrics(measure([TEACHER[0]] * 4, one, wording))
+    found = caption_metrics(measure([TEACHER[0]] * 4, one, wording, {}))
     assert found.description == 0
 
 

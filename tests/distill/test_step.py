@@ -102,7 +102,7 @@ def test_without_captions_a_run_is_a_conflict(tmp_path, base):
 def test_a_student_learns_only_from_the_keys_that_its_run_records(lake, processor):
     made = Run(Distill("demo"), lake, lake.settings, small.KEY)
     small.commit_captions(lake, "2026-10-31", 40)  # an earlier key that is committed after the run was planned
-    examples = example_sampler(made, processor).held_out(100)
+    examples = example_sampler(made, processor).held_out(100, 0.2)
     first = {row["uid"] for row in lake.arrow("captions", small.KEY, ["uid"]).to_pylist()}
     assert caption_keys(made.inputs) == [small.KEY]
     assert examples and {example.sample.uid for example in examples} <= first
