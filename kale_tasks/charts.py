@@ -6,7 +6,7 @@ from html import escape
 
 from markupsafe import Markup
 
-_WIDTH, _BASE = 640, 134
+_WIDTH, _BASE, _EDGE = 640, 134, 8
 _LOSS_HEIGHT, _LOSS_LEFT, _LOSS_BASE = 320, 56, 284
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1")
 
@@ -74,20 +74,20 @@ def course(values: Mapping[str, float | None], label: str, unit: str = "") -> Ma
     """Draw a figure over keys, in their order, with axes. Keys without the figure are left out."""
     known = {key: value for key, value in values.items() if value is not None}
     top = max(known.values(), default=0) or 1
-    step = (_WIDTH - _LOSS_LEFT - 24) / max(len(known) - 1, 1)
-    points = [(_LOSS_LEFT + 4 + i * step, _BASE - 112 * value / top) for i, value in enumerate(known.values())]
+    step = (_WIDTH - 2 * _EDGE) / max(len(known) - 1, 1)
+    points = [(_EDGE + i * step, _BASE - 112 * value / top) for i, value in enumerate(known.values())]
     parts = []
     for part in (0, 0.5, 1):
         y = _BASE - 112 * part
-        parts.append(f'<path stroke="#ddd" class="axis" d="M{_LOSS_LEFT} {y:.1f}H{_WIDTH - 12}"/>')
-        parts.append(_text(_LOSS_LEFT - 6, y + 4, f"{part * top:.3g}{unit}", anchor="end"))
+        parts.append(f'<path stroke="#ddd" class="axis" d="M{_EDGE} {y:.1f}H{_WIDTH - _EDGE}"/>')
+        parts.append(_text(_EDGE + 8, y - 6, f"{part * top:.3g}{unit}"))  # inside: however long it is
     for (x, y), (key, value) in zip(points, known.items(), strict=True):
         said = f"<title>{escape(key)}: {value:.4g}{unit}</title>"
         parts.append(f'<circle class="now" cx="{x:.1f}" cy="{y:.1f}" r="3">{said}</circle>')
     ends = list(known)
-    parts += [_text(_LOSS_LEFT, _BASE + 18, ends[0])] if ends else []
-    parts += [_text(_WIDTH - 12, _BASE + 18, ends[-1], anchor="end")] if len(ends) > 1 else []
-    return _svg("".join([_line(points, "course"), *parts]), _WIDTH, _BASE + 24, label)
+    parts += [_text(_EDGE, _BASE + 22, ends[0])] if ends else []
+    parts += [_text(_WIDTH - _EDGE, _BASE + 22, ends[-1], anchor="end")] if len(ends) > 1 else []
+    return _svg("".join([_line(points, "course"), *parts]), _WIDTH, _BASE + 28, label, "chart wide")
 
 
 def loss_curve(points: Sequence[tuple[int, float]]) -> Markup:

@@ -9,7 +9,7 @@ from kale_tasks.templates import open_templates
 
 TEMPLATES = Path(__file__).with_name("templates")
 FILTERS = {
-    **{name: getattr(words, name) for name in ("number", "share", "duration", "seen", "wanted", "counted")},
+    **{name: getattr(words, name) for name in ("number", "share", "duration", "moment", "seen", "wanted", "counted")},
     "words": words.spaced,
     "sparkline": sparkline,
 }

@@ -30,6 +30,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def moment(at: str) -> str:
+    """Format a time: 2026-11-01T08:15:00+00:00 as 2026-11-01 08:15."""
+    return at[:16].replace("T", " ")
+
+
 def spaced(name: str) -> str:
     """Format a name: words_mean as words mean."""
     return name.replace("_", " ")

@@ -63,11 +63,11 @@ def _board(site: Site, opened: Opened, before: str) -> dict[str, Any]:
     keys = earlier[-_KEYS:]
     running = site.access.active()
     cells = [_cell(view, one, running) for one in states_of(view, lake, settings, [*keys, ALL_KEYS])]
-    columns = dict.fromkeys(cell["column"] for cell in cells)
+    columns = dict.fromkeys(cell["column"] for cell in cells if cell["step"] not in ("distill", "release"))
     reports, _ = list_reports(lake.storage)
     of_keys = {one.title: one.summary for one in reversed(reports) if one.title in keys}
     return {
-        "columns": [name for name in columns if name not in ("distill", "release")],
+        "columns": list(columns),
         "matrix": {key: {c["column"]: c for c in cells if c["key"] == key} for key in reversed(keys)},
         "older": keys[0] if len(earlier) > _KEYS else "",
         "total": len(every),

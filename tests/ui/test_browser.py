@@ -1,24 +1,17 @@
 """The pages in a browser, in a running Airflow: every page and action as admin, viewer and nobody, wide and narrow."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.resources import files
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser
 
 from kale_tasks.lake import reviews
 from kale_tasks.lake.tables import Lake
 from tests.ui.conftest import KEY, SECOND_KEY, Airflow
 from tests.ui.test_pages import _login as login_as_viewer
+from tests.ui.visits import axe, problems, visit
 
 WIDTHS = [1440, 400]
-_SERIOUS = ("serious", "critical")
-# The elements that are wider than the window and have no scroll bar of their own.
-_WIDE = """[...document.querySelectorAll('main *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1
-  && !one.closest('.scroll')).slice(0, 3).map(one => one.outerHTML.slice(0, 200))"""
 
 
 def _paths(lake: Lake) -> list[str]:
@@ -42,67 +35,28 @@ def _paths(lake: Lake) -> list[str]:
     ]
 
 
-@contextmanager
-def _visit(chromium: Browser, airflow: Airflow, user: str, width: int = 1440) -> Iterator[tuple[Page, list[str]]]:
-    """A page of a logged-in browser, and what went wrong: console errors and requests to elsewhere."""
-    wrong: list[str] = []
-    with chromium.new_context(viewport={"width": width, "height": 900}) as context:
-        _log_in(context, airflow, user)
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "request", lambda asked: None if asked.url.startswith((airflow.url, "data:")) else wrong.append(asked.url)
-        )
-        yield page, wrong
-
-
-def _log_in(context: BrowserContext, airflow: Airflow, user: str) -> None:
-    with airflow.client(user) as client:
-        token = client.headers["Authorization"].removeprefix("Bearer ")
-    context.add_cookies([{"name": "_token", "value": token, "url": airflow.url}])
-
-
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("user", ["admin", "viewer"])
 def test_every_page_is_whole_quiet_and_without_barriers(
     user: str, width: int, airflow: Airflow, lake: Lake, chromium: Browser
 ) -> None:
-    package = pytest.importorskip("axe_playwright_python")
-    axe = files(package).joinpath("axe.min.js").read_text("utf-8")
-    found: dict[str, list[Any]] = {}
-    with _visit(chromium, airflow, user, width) as (page, wrong):
-        for path in _paths(lake):
-            absent = path.endswith("x")
-            answer = page.goto(f"{airflow.url}{path}")
-            assert answer and answer.status == (404 if absent else 200), path
-            assert page.title() != "broken in", "a script of a caption ran"
-            problems: list[Any] = [one for one in wrong if not (absent and "404" in one)]
-            wrong.clear()
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                problems.append(page.evaluate(_WIDE))
-            page.evaluate(axe)
-            barriers = page.evaluate("axe.run()")["violations"]
-            problems += [(one["id"], one["nodes"][0]["html"]) for one in barriers if one["impact"] in _SERIOUS]
-            found |= {path: problems} if problems else {}
-    assert found == {}
+    with visit(chromium, airflow, user, width) as (page, wrong):
+        found = {path: problems(page, airflow, path, wrong) for path in _paths(lake)}
+    assert {path: one for path, one in found.items() if one} == {}
 
 
 def test_in_the_dark_texts_can_be_read(airflow: Airflow, lake: Lake, chromium: Browser) -> None:
-    package = pytest.importorskip("axe_playwright_python")
-    axe = files(package).joinpath("axe.min.js").read_text("utf-8")
-    with _visit(chromium, airflow, "admin") as (page, _):
+    with visit(chromium, airflow, "admin") as (page, _):
         page.emulate_media(color_scheme="dark")
         for path in _paths(lake)[:9]:
             page.goto(f"{airflow.url}{path}")
-            page.evaluate(axe)
+            page.evaluate(axe())
             found = page.evaluate("axe.run({runOnly: ['color-contrast']})")
             assert [one["nodes"][0]["html"] for one in found["violations"]] == [], path
 
 
 def test_a_viewer_is_offered_no_action_and_nobody_sees_a_page(airflow: Airflow, lake: Lake, chromium: Browser) -> None:
-    with _visit(chromium, airflow, "viewer") as (page, _):
+    with visit(chromium, airflow, "viewer") as (page, _):
         for path in _paths(lake):
             page.goto(f"{airflow.url}{path}")
             assert page.locator("form[method=post] button").count() == 0, path
@@ -112,7 +66,7 @@ def test_a_viewer_is_offered_no_action_and_nobody_sees_a_page(airflow: Airflow, 
 
 def test_a_vote_a_verdict_and_a_report_are_stored_by_clicks(airflow: Airflow, lake: Lake, chromium: Browser) -> None:
     uid = sorted(lake.arrow("captions", SECOND_KEY, ["uid"])["uid"].to_pylist())[3]
-    with _visit(chromium, airflow, "admin") as (page, wrong):
+    with visit(chromium, airflow, "admin") as (page, wrong):
         page.goto(f"{airflow.url}/kale/votes?key={SECOND_KEY}")
         page.get_by_role("button", name="The second is better").click()
         page.get_by_role("status").get_by_text("Stored.").wait_for()
@@ -134,7 +88,7 @@ def test_actions_start_dags_in_the_name_of_the_person_and_are_in_the_audit_log(
     airflow: Airflow, lake: Lake, chromium: Browser
 ) -> None:
     uid = sorted(lake.arrow("captions", SECOND_KEY, ["uid"])["uid"].to_pylist())[4]
-    with _visit(chromium, airflow, "admin") as (page, wrong):
+    with visit(chromium, airflow, "admin") as (page, wrong):
         page.goto(f"{airflow.url}/kale/keys/{SECOND_KEY}")
         page.get_by_role("button", name="Fetch failed images again").click()
         page.get_by_role("status").get_by_text("Airflow has started").wait_for()
@@ -171,7 +125,7 @@ def test_who_has_no_right_cannot_act_by_hand_either(user: str | None, airflow: A
 
 
 def test_a_page_of_another_site_cannot_act_with_the_session_of_a_reader(airflow: Airflow, chromium: Browser) -> None:
-    with _visit(chromium, airflow, "admin") as (page, _):
+    with visit(chromium, airflow, "admin") as (page, _):
         page.goto("about:blank")
         form = f'<form method="post" action="{airflow.url}/kale/releases/start"><button>go</button></form>'
         page.set_content(form)
@@ -181,7 +135,7 @@ def test_a_page_of_another_site_cannot_act_with_the_session_of_a_reader(airflow:
 
 
 def test_pages_can_be_used_by_keyboard(airflow: Airflow, chromium: Browser) -> None:
-    with _visit(chromium, airflow, "viewer") as (page, _):
+    with visit(chromium, airflow, "viewer") as (page, _):
         page.goto(f"{airflow.url}/kale/captions?key={KEY}")
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Skip to the content"

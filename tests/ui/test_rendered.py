@@ -171,6 +171,8 @@ def test_the_overview_names_what_needs_a_person_and_what_runs(lake: Lake, person
     shown = client.get("/").text
     row = re.search(r'keys/2026-11-09".*?</tr>', shown, re.DOTALL)
     assert row and "60 rows" in row[0] and ">missing<" in row[0] and ">running<" in row[0]
+    columns = re.findall(r'<th scope="col">([^<]+)', shown)
+    assert "ingest" in columns and not [name for name in columns if name.startswith(("distill", "release"))]
 
 
 def test_quality_shows_verdicts_what_was_taken_out_and_reports(lake: Lake, client: TestClient) -> None:
