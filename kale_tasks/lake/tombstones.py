@@ -3,19 +3,21 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kale_tasks.errors import BadConfig
+from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.hashing import short_sha256
 from kale_tasks.lake.tables import Lake
 from kale_tasks.urls import normal_url
 
 FOLDER = "takedowns"
 _REQUESTS = f"{FOLDER}/requests"
+_LIST = "/list.json"  # in the folder of a takedown
 TAKEDOWN = "takedown"  # the rule under which such rows are counted
 KINDS = ("uid", "url", "host", "sha256", "pattern")
 _COLUMNS = {"uid": ("uid",), "url": ("url", "final_url"), "host": ("url", "final_url"), "sha256": ("sha256",)}
@@ -62,10 +64,13 @@ class Matcher:
 
 
 def matcher(lake: Lake) -> Matcher:
-    """Everything that was ever taken down in this lake: what the lists name, and the uids found by them."""
+    """Everything that was ever taken down in this lake: what the lists name, and the uids found by them.
+
+    Raises BadData if a file of it cannot be read: without it, rows that were taken down would come back.
+    """
     paths = sorted(entry.path for entry in lake.storage.entries(FOLDER))
-    names = [path for path in paths if path.endswith("/list.json")]
-    lists = [json.loads(lake.storage.read(path)) for path in names]
+    names = [path for path in paths if path.endswith(_LIST)]
+    lists = [_parsed(lake, path, lake.storage.read(path)) for path in names]
     if not lists:
         return Matcher()
     digests = {kind: {d for one in lists for d in one["digests"].get(kind, ())} for kind in _COLUMNS}
@@ -73,11 +78,11 @@ def matcher(lake: Lake) -> Matcher:
     for path in paths:
         if "/uids/" in path:
             text = lake.storage.read(path)
-            digests["uid"].update(json.loads(text))
+            digests["uid"].update(_parsed(lake, path, text))
             # Part of the content, too: captions have no URL, so a release depends on what a sweep has found by then.
             names.append(f"{path} {short_sha256(text)}")
         elif "/phashes/" in path:
-            phashes.update(json.loads(lake.storage.read(path)))
+            phashes.update(_parsed(lake, path, lake.storage.read(path)))
             names.append(path)  # what is known by now is part of the content, too
     patterns = tuple(sorted({pattern for one in lists for pattern in one["patterns"]}))
     known = {kind: frozenset(found) for kind, found in digests.items()}
@@ -106,7 +111,7 @@ def record_phashes(lake: Lake, name: str) -> bool:
         rows = lake.arrow("images", key, ["sha256", "phash"], where="status == 'ok'")
         named = Matcher(digests={"sha256": bytes_named or frozenset()}).matches(rows)
         path, found = f"{FOLDER}/{name}/phashes/{key}.json", _distinct(lake, rows, named)
-        known = set(json.loads(lake.storage.read(path))) if found and lake.storage.exists(path) else set[int]()
+        known = set(_parsed(lake, path, lake.storage.read(path))) if found and lake.storage.exists(path) else set[int]()
         if found - known:
             lake.storage.put(path, json.dumps(sorted(found | known)).encode())
             new = True
@@ -125,17 +130,16 @@ def _distinct(lake: Lake, rows: pa.Table, named: pa.ChunkedArray) -> set[int]:
 
 def recorded_uids(lake: Lake, name: str, key: str) -> list[str]:
     """Return the digests of the uids that a takedown has found in a key."""
+    path = _uids_path(name, key)
     try:
-        return list(json.loads(lake.storage.read(_uids_path(name, key))))
+        return list(_parsed(lake, path, lake.storage.read(path)))
     except FileNotFoundError:
         return []
 
 
 def add(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> None:
-    """Add a list to the lake; the same list twice is one."""
-    path = f"{FOLDER}/{name_of(wanted)}/list.json"
-    if not lake.storage.exists(path):
-        lake.storage.put(path, _text(wanted))
+    """Add a list to the lake; the same list twice is one, and the second time replaces a damaged file."""
+    lake.storage.put(f"{FOLDER}/{name_of(wanted)}{_LIST}", _text(wanted))
 
 
 def put_request(lake: Lake, wanted: Mapping[str, Iterable[str]]) -> str:
@@ -174,6 +178,14 @@ def read_lines(lines: Iterable[str]) -> dict[str, list[str]]:
                 kind, value = _guess(line, number), line
             wanted.setdefault(kind, []).append(value.strip())
     return wanted
+
+
+def _parsed(lake: Lake, path: str, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        again = "Repeat that takedown with the same list, or restore" if path.endswith(_LIST) else "Restore"
+        raise BadData(f"{lake.storage.uri(path)} is damaged: {error}. {again} the file from a backup.") from error
 
 
 def _uids_path(name: str, key: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
+from kale_tasks.lake.damage import advice
 from kale_tasks.lake.io_errors import explain
 from kale_tasks.lake.shards import TarWriter, content_name
 from kale_tasks.lake.tables import Lake
@@ -26,10 +27,10 @@ def named_if_unreadable(path: str, key: str = "") -> Iterator[None]:
     except (pa.ArrowException, tarfile.TarError, OSError) as error:
         known = explain(error) if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) else None
         where = f" of key {key}" if key else ""
-        other = f"run its step again (kale run STEP --key {key} --again)" if key else "delete it if no table uses it"
+        unused = "" if key else " Delete it if no table uses it."
         raise known or BadData(
-            f"{path}{where} cannot be read: {' '.join(str(error).split()).rstrip('.')}. Restore it from a "
-            f"backup, or {other}. Then repeat the takedown: it continues where it stopped."
+            f"{path}{where} cannot be read: {' '.join(str(error).split()).rstrip('.')}. {advice(path)}{unused} Then "
+            f"repeat the takedown: it continues where it stopped."
         ) from error
 
 

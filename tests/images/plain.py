@@ -32,7 +32,7 @@ class Plain:
         return sum(not path.endswith((".txt", ".json")) for path in list(self.paths))
 
     def url(self, number: int, way: str = "ok") -> str:
-        """Return the URL of an image; `way`: ok, gone, slowly, heals (500 at first) or busy (429 at first)."""
+        """Return the URL of an image; `way`: ok, gone, slowly, moved, heals (500 at first) or busy (429 at first)."""
         return f"http://127.0.0.1:{self.port}/{way}/{number}.jpg"
 
     def sha256(self, number: int) -> str:
@@ -77,6 +77,8 @@ def plain_server() -> Iterator[Plain]:
                 time.sleep(0.05)
             if self.path.endswith((".txt", ".json")) or way == "gone":
                 self._send(404, b"")
+            elif way == "moved":
+                self._send(302, b"", {"Location": f"http://moved.test:{plain.port}{self.path.replace('moved', 'ok')}"})
             elif first and way in ("heals", "busy"):
                 self._send(500 if way == "heals" else 429, b"", {"Retry-After": "1"} if way == "busy" else {})
             else:

@@ -21,6 +21,7 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 from kale_tasks.takedown.sweep import rewritten_steps, take_down
+from tests.images.dns import name_server
 from tests.images.plain import Plain, image, plain_server
 from tests.images.world import KEY, Pairs, images, lake_with, pairs_of, settings, uid
 
@@ -52,11 +53,24 @@ def test_an_image_that_was_taken_down_by_hash_does_not_come_back_at_another_addr
     assert image(3) not in stored(lake)
 
 
-def test_an_image_of_a_host_that_was_taken_down_is_not_stored(tmp_path: Path) -> None:
+def test_an_image_whose_url_was_taken_down_is_not_stored(tmp_path: Path) -> None:
     with plain_server() as server:
         lake, of = lake_of(tmp_path, server)
         tombstones.add(lake, {"url": [server.url(5)]})
         assert uid(server.url(5)) not in images(lake, of)
+
+
+@pytest.mark.parametrize("kind", ["host", "url"])
+def test_an_image_that_a_redirect_takes_from_what_was_taken_down_is_not_stored(tmp_path: Path, kind: str) -> None:
+    with plain_server() as server, name_server() as names:
+        names.known = {"moved.test": ["127.0.0.1"]}
+        of = settings(tmp_path, f"images.fetch.name_servers=['{names.address}']")
+        urls = [server.url(1), server.url(2, "moved")]
+        lake = lake_with(of, pairs_of(urls))
+        value = "moved.test" if kind == "host" else f"http://moved.test:{server.port}/ok/2.jpg"
+        tombstones.add(lake, {kind: [value]})
+        assert set(images(lake, of)) == {uid(urls[0])}
+    assert image(2) not in stored(lake)
 
 
 @pytest.mark.parametrize("perceptual", [False, True])

@@ -80,6 +80,17 @@ def test_the_file_of_another_process_is_not_removed(tmp_path: Path) -> None:
         assert path.exists()
 
 
+def test_two_processes_write_their_shards_to_different_files(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "part"
+    with Spool(path) as first, multiprocessing.get_context("fork").Pool(1) as other:
+        assert other.apply(_shard_path, [path]) != first.shard_path
+
+
+def _shard_path(path: Path) -> Path:
+    with Spool(path) as spool:
+        return spool.shard_path
+
+
 def test_a_shard_can_be_written_after_another_process_has_removed_the_folder(tmp_path: Path) -> None:
     path = tmp_path / "run" / "part"
     with Spool(path) as first, Spool(path) as second:

@@ -51,6 +51,13 @@ def test_no_spelling_of_a_private_address_is_accepted(address: ipaddress.IPv4Add
             SsrfGuard().check_url(f"http://{spelling}/a.jpg")
 
 
+@pytest.mark.parametrize("prefix", ["64:ff9b:1::", "64:ff9b:1:ffff::", "64:ff9b:1:a:b:c:"])
+def test_every_local_nat64_prefix_is_known(prefix: str) -> None:
+    for private in ("7f00:1", "a9fe:a9fe", "a00:1"):
+        with pytest.raises(ImageError, match="private_address"):
+            SsrfGuard().check_url(f"http://[{prefix}{private}]/a.jpg")
+
+
 @given(st.ip_addresses(v=6))
 def test_an_ipv6_address_is_accepted_only_if_it_is_public(address: ipaddress.IPv6Address) -> None:
     try:

@@ -131,6 +131,20 @@ def test_a_run_that_goes_on_while_it_is_being_deleted_keeps_its_files(tmp_path: 
     assert commit(again, made).rows_in == 50
 
 
+def test_a_run_that_is_committed_again_while_it_is_being_deleted_keeps_its_files(tmp_path: Path) -> None:
+    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+    for salt in ("old ", "new "):
+        execute(Run(Numbers(50, salt), *lake, KEY))
+    before = rows(opened)
+    expire(opened, NOW)
+    listed = list(orphans(opened, NONE))  # the files of the first run
+    again = execute(Run(Numbers(50, "old "), *lake, KEY))  # the settings go back: what it had made is used as it is
+    assert listed and again.rows == len(before)
+    age(opened, 24 * 30)
+    delete(opened, listed, grace_of(settings))
+    assert {str(row["alt_text"]).split()[0] for row in rows(opened)} == {"old"}
+
+
 def test_an_abandoned_run_is_deleted_after_its_grace(tmp_path: Path) -> None:
     opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
     run = Run(Numbers(50), *lake, KEY)

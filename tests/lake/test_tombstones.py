@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kale_tasks.errors import BadConfig
+from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake import tombstones
 from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.tombstones import Matcher, add, digest, matcher, read_lines
@@ -105,3 +105,26 @@ def test_a_list_that_cannot_be_carried_out_is_refused(
 ) -> None:
     with pytest.raises(BadConfig):
         add(lake[0], wanted)
+
+
+def test_a_damaged_list_is_named_and_written_again_by_the_same_takedown(lake: tuple[Lake, Settings]) -> None:
+    it, _ = lake
+    wanted = {"url": ["https://x.example/1.jpg"]}
+    add(it, wanted)
+    whole, (path,) = matcher(it), [entry.path for entry in it.storage.entries("takedowns")]
+    it.storage.put(path, it.storage.read(path)[:20])
+    with pytest.raises(BadData, match=f"{path} is damaged: .* Repeat that takedown with the same list"):
+        matcher(it)
+    add(it, wanted)
+    assert matcher(it) == whole
+
+
+def test_what_a_takedown_has_found_is_never_forgotten_because_its_file_is_damaged(lake: tuple[Lake, Settings]) -> None:
+    it, _ = lake
+    add(it, {"url": ["https://x.example/1.jpg"]})
+    tombstones.record_uids(it, "name", "k", ["a" * 32])
+    (path,) = [entry.path for entry in it.storage.entries("takedowns") if "/uids/" in entry.path]
+    it.storage.put(path, b"[")
+    for use in (lambda: matcher(it), lambda: tombstones.record_uids(it, "name", "k", ["b" * 32])):
+        with pytest.raises(BadData, match=r"uids/k\.json is damaged: .* Restore the file from a backup"):
+            use()

@@ -144,11 +144,23 @@ def test_a_release_by_somebody_else_is_a_conflict_and_stays(it: World) -> None:
     assert place.current().version == "other"
 
 
-def test_a_truncated_file_is_not_published_and_the_advice_works(plain: World) -> None:
+def flipped(data: bytes) -> bytes:
+    return data[:-200] + bytes([data[-200] ^ 1]) + data[-199:]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [(lambda _: b"torn", "has 4 bytes instead of"), (flipped, "has other bytes than were written")],
+    ids=["truncated", "one bit"],
+)
+def test_a_damaged_file_is_not_published_and_the_advice_works(
+    plain: World, damage: Callable[[bytes], bytes], says: str
+) -> None:
     file = read(plain.lake, "b").files[0]
-    plain.lake.storage.put(file.path, b"torn")
-    with pytest.raises(BadData, match=r"has 4 bytes instead of .* Run `kale repair`"):
+    plain.lake.storage.put(file.path, damage(plain.lake.storage.read(file.path)))
+    with pytest.raises(BadData, match=f"{says}.* Run `kale repair`"):
         plain.publish("b")
+    assert reader(outside(plain)) == frozenset()
     assert repair(plain.lake, plain.settings, Silent()).left == {}
     assert plain.publish("b") and reader(outside(plain)) == names(plain, "b")
 

@@ -1,17 +1,19 @@
 """What the tests take down, and helpers that do it and look for traces."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from kale_tasks.contract.registry import STEPS
 from kale_tasks.lake.tombstones import Matcher
 from kale_tasks.progress import Silent
 from kale_tasks.runner.run import Run
 from kale_tasks.takedown.sweep import take_down
 from tests.release.conftest import World
-from tests.release.world import Ingest, pipeline, uid
+from tests.release.world import Fuse, Ingest, Tars, pipeline, uid
 
 TABLES = ("pairs", "images", "captions", "dedup_index")
 REQUEST = {"uid": [uid("a", n) for n in range(6)], "url": [f"https://host{uid('b', 9)[0]}.example/{uid('b', 9)}.jpg"]}
@@ -23,6 +25,23 @@ class Blind(Ingest):
 
     def _takedowns(self, run: Run) -> Matcher:
         return Matcher()
+
+
+class _Whole(Ingest):
+    def __init__(self) -> None:
+        super().__init__(120)
+
+
+class _Fused(Fuse):
+    def __init__(self, recipe: str) -> None:
+        super().__init__()
+
+
+# The steps of the tests as commands find them.
+SPECS = [
+    replace(STEPS[name].of_recipe("kale"), reference=f"{step.__module__}:{step.__name__}", suite=None)
+    for name, step in (("ingest", _Whole), ("images", Tars), ("fuse", _Fused))
+]
 
 
 def take(it: World, **request: list[str]) -> dict[str, Any]:

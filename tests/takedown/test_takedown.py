@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from kale_tasks.contract.registry import StepSpec
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake import reviews
 from kale_tasks.lake.partition import Partition
@@ -21,6 +22,7 @@ from kale_tasks.quality.suite import Subject
 from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
 from kale_tasks.release.publish import target
+from kale_tasks.runner.repair import repair
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute, plan
 from kale_tasks.takedown.certificate import finish, traces
@@ -28,7 +30,7 @@ from kale_tasks.takedown.sweep import take_down
 from tests.kale import kale
 from tests.release.conftest import World, world
 from tests.release.world import Ingest, image, pipeline, uid
-from tests.takedown.requests import REMOVED, REQUEST, TABLES, files_with, take, uids
+from tests.takedown.requests import REMOVED, REQUEST, SPECS, TABLES, files_with, take, uids
 
 
 def test_a_takedown_leaves_no_trace_in_any_file_and_all_other_rows_as_they_were(it: World, tmp_path: Path) -> None:
@@ -136,14 +138,18 @@ def test_lists_and_records_contain_no_uid(one: World, tmp_path: Path) -> None:
         assert not any(name in text for name in REMOVED)
 
 
-def test_an_unreadable_file_is_named_and_the_advice_works(one: World) -> None:
-    path = one.lake.files("pairs", "a")[0].path
+@pytest.mark.parametrize("request_", [REQUEST, {"uid": ["f" * 32]}], ids=["of rows", "of no row"])
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_an_unreadable_file_is_named_and_the_advice_works(
+    one: World, spec: StepSpec, request_: dict[str, list[str]]
+) -> None:
+    path = one.lake.files(spec.table, "a", spec.slice)[0].path
     one.lake.storage.put(path, b"truncated")
-    with pytest.raises(BadData, match=f"{path} of key a cannot be read: .* run its step again .*--key a --again"):
-        take(one, **REQUEST)
-    execute(Run(Ingest(120), one.lake, one.settings, "a", again="again"))
-    take(one, **REQUEST)
-    assert not set(uids(one, "pairs", "a")) & set(REMOVED)
+    with pytest.raises(BadData, match=f"{path} of key a cannot be read: .* Run `kale repair --key a`.* repeat the"):
+        take(one, **request_)
+    assert repair(one.lake, one.settings, Silent(), key="a", specs=SPECS).left == {}
+    take(one, **request_)
+    assert not set(uids(one, spec.table, "a")) & set(REMOVED if request_ == REQUEST else request_["uid"])
 
 
 def test_a_damaged_file_is_named_when_a_takedown_ends(one: World) -> None:
