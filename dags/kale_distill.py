@@ -45,8 +45,11 @@ for recipe in dag_recipes():
         distill = RunOperator(
             task_id="distill",
             task_display_name="train, evaluate, promote",
-            doc_md="Trains on all committed captions. A retry continues from the last checkpoint.",
+            doc_md="Trains on all committed captions. A retry continues from the last checkpoint, and so does a "
+            "training that takes longer than a task may.",
             step="distill",
+            retries=schedule().retries + schedule().distill_tasks - 1,
+            retry_exponential_backoff=0,
             overrides=recipe.overrides,
         )
         due >> distill >> announce

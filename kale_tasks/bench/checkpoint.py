@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from kale_tasks.bench.vocabulary import build_tokenizer
-from kale_tasks.distill.model import add_image_token, save, student_config, student_processor
+from kale_tasks.distill.model import IMAGE_TOKEN, add_image_token, save, student_config, student_processor
 
 Family = Mapping[str, Any]
 
@@ -66,7 +66,9 @@ def _student(size: Mapping[str, Any], tokenizer: Any) -> tuple[Any, Any]:
     add_image_token(tokenizer)
     vision = AutoConfig.for_model(**size["vision"])
     text = AutoConfig.for_model(**{"vocab_size": len(tokenizer), **size["llm"]})
-    return student_config(vision, text, tokenizer), student_processor(vision, tokenizer)
+    return student_config(vision, text, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)), student_processor(
+        vision, tokenizer
+    )
 
 
 def _model_class(family: Family, config: Any) -> Any:

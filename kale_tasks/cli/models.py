@@ -21,7 +21,7 @@ from kale_tasks.cli.options import (
 _SHOWN = ("facts_carried", "facts_invented", "description", "bits")
 
 app = typer.Typer(no_args_is_help=True, help="List, promote and roll back the students of a lake.")
-training = typer.Typer(no_args_is_help=True, help="Train a student on many machines.")
+training = typer.Typer(no_args_is_help=True, help="Plan a training, or train a student on many machines.")
 
 Version = Annotated[str, typer.Argument(help="A version or the beginning of one.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, recorded in the history.")]
@@ -101,11 +101,6 @@ def _state(accepted: bool) -> str:
     return "accepted" if accepted else "refused"
 
 
-@training.callback()
-def _group() -> None:
-    pass  # a group of one command keeps its name
-
-
 @training.command()
 def train(key: Key = "all", recipe: Recipe = "", sets: Sets = None) -> None:
     """Train as one of the processes that torchrun has started on some machines; `kale run distill` does the rest.
@@ -117,3 +112,29 @@ def train(key: Key = "all", recipe: Recipe = "", sets: Sets = None) -> None:
 
     of = settings(with_recipe(sets, recipe))
     train_launched(find_spec("distill", of).load(), of, key)
+
+
+@training.command("plan")
+def plan_(  # noqa: PLR0913, PLR0917
+    key: Key = "all",
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes; default: distill.train.processes.")] = None,
+    tflops: Annotated[float | None, typer.Option(min=0, help="TFLOPS that one reaches; else measured here.")] = None,
+    length: Annotated[int | None, typer.Option(min=1, help="Tokens of an example; else those of the captions.")] = None,
+    answer: Annotated[int, typer.Option(min=1, help="Tokens of an answer, with --length.")] = 100,
+    recipe: Recipe = "",
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Say what a training will take: parameters, tokens, hours, checkpoints. No weights are loaded."""
+    from kale_tasks.captions.steps import find_spec
+    from kale_tasks.distill.forecast import Lengths, forecast, lengths_of
+    from kale_tasks.runner.run import Run
+
+    of = settings(with_recipe(sets, recipe))
+    if length:
+        lengths = Lengths(length, answer)
+    else:
+        lengths = lengths_of(Run(find_spec("distill", of).load(), open_lake(of), of, key))
+    train = of.distill.train
+    found = forecast(of.distill, lengths, processes or train.processes, of.schedule.task_hours, tflops)
+    say(asdict(found), json, found.text)

@@ -38,16 +38,21 @@ class CaptionLoss(nn.Module):
 
     def flops(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
         """Estimate the floating-point operations of a forward and backward pass, without recomputed activations."""
-        config, model = self.model.config, self.model.model
         rows, length = ids.shape
-        patches = config.image_seq_length
-        text, vision = config.text_config, config.vision_config
-        work = (_matmuls(model.vision_tower, 2) + _matmuls(model.multi_modal_projector, 2)) * rows * patches
-        work += _matmuls(model.language_model.layers, 4) * rows * length
-        work += _matmuls(self.model.lm_head, 4) * int((labels != IGNORED).sum())
-        attention = vision.num_hidden_layers * vision.hidden_size * patches**2
-        attention += text.num_hidden_layers * text.hidden_size * length**2 // 2  # causal
-        return float(work + 12 * rows * attention)
+        return training_flops(self.model, rows, length, int((labels != IGNORED).sum()))
+
+
+def training_flops(model: Any, rows: int, length: int, answers: int) -> float:
+    """Estimate the operations of a forward and backward pass over rows of tokens; `answers` of all have a loss."""
+    config, parts = model.config, model.model
+    patches = config.image_seq_length
+    text, vision = config.text_config, config.vision_config
+    work = (_matmuls(parts.vision_tower, 2) + _matmuls(parts.multi_modal_projector, 2)) * rows * patches
+    work += _matmuls(parts.language_model.layers, 4) * rows * length
+    work += _matmuls(model.lm_head, 4) * answers
+    attention = vision.num_hidden_layers * vision.hidden_size * patches**2
+    attention += text.num_hidden_layers * text.hidden_size * length**2 // 2  # causal
+    return float(work + 12 * rows * attention)
 
 
 def _matmuls(part: nn.Module, frozen: int) -> int:

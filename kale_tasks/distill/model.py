@@ -38,19 +38,53 @@ def build(vision: Path, llm: Path) -> tuple[Any, Any]:
     """Build a new student from a pretrained vision tower and language model, and a connector with random weights."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlavaForConditionalGeneration, SiglipVisionModel
 
-    vision_config = _vision_config(vision)
+    vision_config = _vision_config(vision, trust_remote_code=False)
     tower = SiglipVisionModel.from_pretrained(vision, config=vision_config, dtype=torch.float32, use_safetensors=True)
     text = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32, **_SAFE)
     tokenizer = AutoTokenizer.from_pretrained(llm, trust_remote_code=False)
     add_image_token(tokenizer)
     text.resize_token_embeddings(max(len(tokenizer), text.config.vocab_size), mean_resizing=False)
-    model = LlavaForConditionalGeneration(student_config(vision_config, text.config, tokenizer))
+    model = LlavaForConditionalGeneration(
+        student_config(vision_config, text.config, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+    )
     model.model.vision_tower.load_state_dict(tower.state_dict())
     model.model.language_model.load_state_dict(text.model.state_dict())
     model.lm_head.load_state_dict(text.lm_head.state_dict())
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, student_processor(vision_config, tokenizer)
+
+
+def outline(distill: Distill) -> Any:
+    """Build the model that a training starts from without its weights, from configurations alone."""
+    from transformers import AutoConfig, LlavaForConditionalGeneration
+
+    if distill.base:
+        config = AutoConfig.from_pretrained(**_named(distill.base))
+    else:
+        text = AutoConfig.from_pretrained(**_named(distill.llm))
+        config = student_config(_vision_config(**_named(distill.vision)), text, image_token=text.vocab_size - 1)
+    with torch.device("meta"):
+        return LlavaForConditionalGeneration(config)
+
+
+def load_processor(distill: Distill) -> Any:
+    """Load the processor of the model that a training starts from, without any weights."""
+    from transformers import AutoProcessor, AutoTokenizer
+
+    if distill.base:
+        processor: Any = AutoProcessor
+        return processor.from_pretrained(**_named(distill.base))
+    tokenizer = AutoTokenizer.from_pretrained(**_named(distill.llm))
+    add_image_token(tokenizer)
+    return student_processor(_vision_config(**_named(distill.vision)), tokenizer)
+
+
+def _named(name: str) -> dict[str, Any]:
+    """Return the arguments with which transformers finds a model; on the Hub it then reads single files only."""
+    repo, at, revision = name.partition("@")
+    where = {"pretrained_model_name_or_path": repo, "revision": revision} if at else {}
+    return {"trust_remote_code": False, **(where or {"pretrained_model_name_or_path": locate(name)})}
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:
@@ -79,6 +113,16 @@ def freeze_unused(model: Any) -> None:
         part.requires_grad_(False)
 
 
+def choose_trained(model: Any, *, connector_only: bool, vision: bool) -> None:
+    """Freeze what is not trained: what gets no gradient, all but the connector, or the vision tower."""
+    freeze_unused(model)
+    if connector_only:
+        model.requires_grad_(False)
+        model.model.multi_modal_projector.requires_grad_(True)
+    elif not vision:
+        model.model.vision_tower.requires_grad_(False)
+
+
 def image_side(processor: Any) -> int:
     """Return the width and height in pixels of the images that the model takes."""
     return int(processor.image_processor.size["height"])
@@ -90,10 +134,10 @@ def _vllm_name(name: str) -> str:
     return name
 
 
-def _vision_config(vision: Path) -> Any:
+def _vision_config(pretrained_model_name_or_path: Path | str, **how: Any) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(vision, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(pretrained_model_name_or_path, **how)
     config = getattr(config, "vision_config", config)
     config.vision_use_head = False  # the connector reads patches, not the pooled image
     return config
@@ -105,14 +149,14 @@ def add_image_token(tokenizer: Any) -> None:
         tokenizer.add_tokens([IMAGE_TOKEN], special_tokens=True)
 
 
-def student_config(vision: Any, text: Any, tokenizer: Any) -> Any:
+def student_config(vision: Any, text: Any, image_token: Any) -> Any:
     """Return the configuration of a student made of a vision tower and a language model."""
     from transformers import LlavaConfig
 
     return LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        image_token_index=image_token,
         image_seq_length=(vision.image_size // vision.patch_size) ** 2,
         vision_feature_layer=-2,
         vision_feature_select_strategy="full",

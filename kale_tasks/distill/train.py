@@ -1,6 +1,7 @@
 """The training loop: first the connector alone, then the whole model. It continues from the newest checkpoint."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -8,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import psutil
 import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
@@ -18,18 +20,34 @@ from kale_tasks.distill.dataset import IMAGES, CaptionDataset, variant_keys, var
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
-from kale_tasks.distill.model import freeze_unused, image_side, load_base
+from kale_tasks.distill.model import choose_trained, image_side, load_base
 from kale_tasks.distill.parallel import TrainingProcess, require_equal_shares, shard_weights
 from kale_tasks.distill.sampler import ExampleSampler
 from kale_tasks.distill.schedule import Phase, phases
 from kale_tasks.distill.state import TrainingState
-from kale_tasks.errors import BadData
+from kale_tasks.errors import BadData, Transient
+from kale_tasks.lake.leases import TASK
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.distill import Train
 
 _MOST_SPIKES = 10  # consecutive steps with a spiking loss that end a training
+_SPARE = 0.05  # of a task's time: the next checkpoint may take longer than the last one
 _MEAN_DECAY = 0.95  # of the running mean of the loss, per step
+
+
+class TaskClock:
+    """Tells, at each checkpoint, whether the next one would come too late. Without a scheduler it never does."""
+
+    def __init__(self, hours: float) -> None:
+        self._limit = hours * 3600 if os.environ.get(TASK) else None
+        self._began, self._last = psutil.Process().create_time(), time.time()
+
+    def is_over(self) -> bool:
+        """Whether the time up to the next checkpoint, which is that since the last one, is no longer left."""
+        now = time.time()
+        since, self._last = now - self._last, now
+        return self._limit is not None and now - self._began + since > self._limit * (1 - _SPARE)
 
 
 def example_sampler(run: Run, processor: Any, variant: str = "") -> ExampleSampler:
@@ -73,6 +91,7 @@ def _train_phase(
     if state.step:
         checkpoints.restore(state, module, optimizer if state.step > phase.start else None)
     batches = _batches(process, run, processor, state)
+    clock = TaskClock(run.settings.schedule.task_hours)
     while state.step < phase.stop:
         torch.manual_seed(settings.seed + state.step * process.world_size + process.rank)  # a resumed step is the same
         began = time.monotonic()
@@ -83,16 +102,13 @@ def _train_phase(
         if state.step == phase.stop or (state.step % settings.checkpoint_steps == 0 and not state.spikes):
             checkpoints.save(state, module, optimizer)
             log.upload()
+            if process.same(clock.is_over) and state.step < settings.steps:
+                raise Transient(f"The task's hours end: step {state.step} is saved, and the next try goes on from it.")
     return state
 
 
 def _prepare(module: CaptionLoss, phase: Phase, settings: Train, process: TrainingProcess) -> CaptionLoss:
-    freeze_unused(module.model)
-    if phase.connector_only:
-        module.requires_grad_(False)
-        module.model.model.multi_modal_projector.requires_grad_(True)
-    elif not settings.vision:
-        module.model.model.vision_tower.requires_grad_(False)
+    choose_trained(module.model, connector_only=phase.connector_only, vision=settings.vision)
     if settings.checkpointing:
         module.model.gradient_checkpointing_enable({"use_reentrant": False})
     module.train().to(process.device)

@@ -19,7 +19,7 @@ _RENEW_SECONDS = 15.0
 _FIRST_POLL, _LAST_POLL = 0.1, 10.0  # seconds between two looks at a lease that is waited for
 _PATIENCE = 0.2  # of the time waited so far, until the next look
 _FOLDER = "leases"
-_TASK = "KALE_TASK"  # environment variable: what the tries of one task of a scheduler have in common
+TASK = "KALE_TASK"  # environment variable: what the tries of one task of a scheduler have in common
 _attempts: set[str] = set()  # tokens of this process whose attempts have not ended
 
 
@@ -69,7 +69,7 @@ class Lease:
     def __init__(self, storage: Storage, run: str, chunks: Sequence[int]) -> None:
         self._storage, self._folder = storage, f"{run}/{_FOLDER}"
         self.paths = [f"{self._folder}/{chunk:05d}.json" for chunk in chunks]
-        self._token, self._task = uuid.uuid4().hex, os.environ.get(_TASK, "")
+        self._token, self._task = uuid.uuid4().hex, os.environ.get(TASK, "")
         self._renewals = 0
         self._renewed = 0.0
         self._young_until: dict[str, float] = {}  # when the term of another's lease can be over at the earliest

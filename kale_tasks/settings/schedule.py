@@ -61,6 +61,7 @@ class Schedule(Section):
     retries: int = runtime("Retries of failures that may be temporary.", ge=0)
     retry_minutes: float = runtime("Pause before the first retry; doubles with each retry.", gt=0)
     task_hours: float = runtime("Time limit of one task.", gt=0)
+    distill_tasks: int = runtime("Tasks of `task_hours` over which a training may go on.", ge=1)
     deadline_hours: float = runtime("Time after which a Dag run counts as late and `on_late` is called.", gt=0)
     on_failure: str | None = runtime("Dotted name of a callable that Airflow calls with the context of a failed task.")
     on_late: str | None = runtime("Dotted name of a coroutine function that Airflow calls when a run is late.")

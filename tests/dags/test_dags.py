@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from kale_tasks.settings import load
+
 DAGS = Path(__file__).parents[2] / "dags"
 HEAVY = ("torch", "vllm", "pyspark", "pandas", "pyarrow", "great_expectations", "transformers", "duckdb")
 _PARSE = f"""
@@ -139,6 +141,13 @@ def test_temporary_failures_are_retried_and_bad_data_is_not(dags: dict[str, Any]
     for error in (BadConfig("x"), BadData("x"), Conflict("x"), Blocked("x", "f")):
         assert policy.evaluate(error, 1, 3).action is RetryAction.FAIL
     assert policy.evaluate(Transient("x"), 1, 3).action is RetryAction.RETRY
+
+
+def test_a_training_may_go_on_over_several_tasks(dags: dict[str, Any]) -> None:
+    train, other = (dags["kale_distill"].get_task(name) for name in ("distill", "announce"))
+    of = load(environ={}).settings.schedule
+    assert train.retries == other.retries + of.distill_tasks - 1 and of.distill_tasks > 1
+    assert train.execution_timeout == timedelta(hours=of.task_hours)
 
 
 _ALL_SET = """

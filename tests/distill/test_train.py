@@ -16,8 +16,8 @@ from kale_tasks.distill.sampler import StreamPosition
 from kale_tasks.distill.schedule import Phase, phases, warm_up_cosine
 from kale_tasks.distill.state import TrainingState
 from kale_tasks.distill.step import Distill
-from kale_tasks.distill.train import _Made, _next_state, _prepare
-from kale_tasks.errors import BadData
+from kale_tasks.distill.train import TaskClock, _Made, _next_state, _prepare
+from kale_tasks.errors import BadData, Transient
 from kale_tasks.progress import Silent
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import load
@@ -139,3 +139,23 @@ def test_the_estimate_of_flops_is_close_to_those_counted(base):
     with FlopCounterMode(display=False) as counter:
         module(ids, ids, pixels).backward()
     assert module.flops(ids, ids) == pytest.approx(counter.get_total_flops(), rel=0.2)
+
+
+def test_a_training_longer_than_a_task_goes_on_in_the_next_one(lake, monkeypatch):
+    monkeypatch.setenv("KALE_TASK", "kale_distill manual__1 distill -1")
+    settings = settings_of(lake, steps=8, connector_steps=3, checkpoint_steps=2)
+    hurried = settings.model_copy(update={"schedule": settings.schedule.model_copy(update={"task_hours": 1e-9})})
+    run, steps = Run(Distill("demo"), lake, hurried, small.KEY, progress=Silent()), []
+    while not steps or steps[-1] < 6:
+        with pytest.raises(Transient, match="the next try goes on"):
+            run_training(run)
+        steps.append(newest_state(lake.storage, checkpoint_folder(run.folder)).step)
+    run_training(run)
+    assert steps == [2, 3, 4, 6] and newest_state(lake.storage, checkpoint_folder(run.folder)).step == 8
+
+
+def test_without_a_scheduler_a_training_has_all_the_time(lake, monkeypatch):
+    monkeypatch.delenv("KALE_TASK", raising=False)
+    assert not TaskClock(1e-9).is_over()
+    monkeypatch.setenv("KALE_TASK", "kale_distill manual__1 distill -1")
+    assert TaskClock(1e-9).is_over() and not TaskClock(1e9).is_over()
