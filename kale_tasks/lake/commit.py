@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered
+from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.manifests import overwrite
 from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.tables import COMMITTED, Committed, Lake
@@ -87,7 +88,7 @@ def swap(lake: Lake, request: Swap) -> Committed:
         if request.epoch is not None and epoch_in(table) != request.epoch:
             raise Moved("Rows were taken down or files were deleted at the same time. Run the step again.")
         added = added or _data_files(lake, table, request.paths)
-        with suppress(*_REFUSED):
+        with _of_version(lake, table):
             return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
     raise Conflict(
         f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
@@ -103,10 +104,24 @@ def discard(lake: Lake, partition: Partition, base: Committed) -> None:
             return
         if current.commit != base.commit:
             raise Moved(f"Another run committed {partition} since it was looked at.")
-        with suppress(*_REFUSED):
+        with _of_version(lake, table):
             answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
             return
     raise Conflict(f"{_TRIES} attempts to change {partition.table} failed, others commit to it. Try again.")
+
+
+def expire_snapshots(lake: Lake, name: str, ids: Sequence[int]) -> None:
+    """Take snapshots out of the metadata of a table; those that are gone were taken out by somebody else."""
+    for _ in _tries():
+        table = lake.table(name)
+        left = [i for i in ids if table.snapshot_by_id(i)]
+        if not left:
+            return
+        # pyiceberg raises ValueError for a snapshot that went away after this look.
+        with suppress(ValueError), _of_version(lake, table):
+            answered(lambda t=table, i=left: t.maintenance.expire_snapshots().by_ids(i).commit(), lake.catalog_uri)  # type: ignore[misc]
+            return
+    raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
 
 
 def move_epoch(lake: Lake, names: Iterable[str]) -> None:
@@ -122,7 +137,7 @@ def move_epoch(lake: Lake, names: Iterable[str]) -> None:
 def _move_epoch(lake: Lake, name: str) -> None:
     for _ in _tries():
         table = lake.table(name)
-        with suppress(*_REFUSED):
+        with _of_version(lake, table):
             answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
             return
     raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
@@ -150,6 +165,23 @@ def read_base(lake: Lake, partition: Partition) -> tuple[Committed | None, str]:
 def epoch_in(table: Table) -> str:
     """The epoch of this very version of a table; it changes when rows or files are taken away."""
     return str(table.properties.get(_EPOCH, ""))
+
+
+@contextmanager
+def _of_version(lake: Lake, table: Table) -> Iterator[None]:
+    """Around a commit to a version of a table: ends quietly if that is no longer the current one.
+
+    Maintenance may have deleted its metadata while this process was stopped.
+    """
+    name = table.name()[-1]
+    try:
+        yield
+    except _REFUSED:
+        pass
+    except FileNotFoundError as error:
+        if lake.table(name).metadata_location == table.metadata_location:
+            with reading(name):
+                raise error
 
 
 def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergFile]:

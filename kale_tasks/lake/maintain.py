@@ -9,8 +9,7 @@ from itertools import groupby, pairwise
 
 from pyiceberg.table import Table
 
-from kale_tasks.lake.catalog import answered
-from kale_tasks.lake.commit import move_epoch
+from kale_tasks.lake.commit import expire_snapshots, move_epoch
 from kale_tasks.lake.leases import Lease, Renewals, is_lease
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.segments import unused_segments
@@ -33,7 +32,7 @@ def expire(lake: Lake, older_than: timedelta, *, dry_run: bool = False) -> dict[
         replaced = ((one.snapshot_id, after.timestamp_ms / 1000) for one, after in pairwise(ordered))
         old = [i for i, at in replaced if at < before.timestamp() and i != table.current_snapshot().snapshot_id]  # type: ignore[union-attr]
         if old and not dry_run:
-            answered(lambda t=table, ids=old: t.maintenance.expire_snapshots().by_ids(ids).commit())  # type: ignore[misc]
+            expire_snapshots(lake, name, old)
         if old:
             expired[name] = old
     return expired
@@ -56,21 +55,27 @@ def grace_of(settings: Settings) -> Grace:
 def orphans(lake: Lake, grace: Grace) -> Iterator[Entry]:
     """Files that nothing refers to any more and that nobody can still be writing.
 
-    A run is one unit in all its tables: while any of its files is young, all of them stay. A run that waits for a
-    device or a person over a weekend keeps what it has made.
+    A run is one unit in all its tables: while any of its files is young, or any table has it committed, all of them
+    stay. A run that waits for a device or a person over a weekend keeps what it has made, and one that died between the
+    commits of its tables keeps what the others will need.
     """
     now = datetime.now(UTC)
     # List first, ask what is used afterwards: a commit in between can only turn an orphan into a used file.
     listed = {name: [e for e in lake.storage.entries(name) if _is_ours(name, e.path)] for name in TABLES}
     newest = _newest(entry for entries in listed.values() for entry in entries)
     pinned = _pinned_runs(lake, (e.path for entries in listed.values() for e in entries))
+    committed = _committed_runs(lake)
     for name, entries in listed.items():
         candidates = [e for e in entries if _is_old(e, newest, now, grace)]
         if not candidates:
             continue
         used, runs = _used(lake, name)
         unused = (e for e in candidates if e.path not in used and _run_name(e.path) not in pinned)
-        yield from (e for e in unused if _half_written(e.path) or _run(e.path) not in runs)
+        yield from (
+            e
+            for e in unused
+            if _half_written(e.path) or (_run(e.path) not in runs and _run_name(e.path) not in committed)
+        )
     yield from (e for e in unused_segments(lake) if e.modified < now - grace.files)
 
 
@@ -96,7 +101,12 @@ def delete(lake: Lake, entries: Iterable[Entry], grace: Grace) -> int:
         folder: [entry.path for entry in group]
         for folder, group in groupby(sorted(entries, key=lambda entry: entry.path), key=lambda e: _run(e.path))
     }
-    runs = {folder for folder, paths in groups.items() if "/key=" in folder and _is_unused(lake, folder, paths, grace)}
+    committed = _committed_runs(lake)
+    runs = {
+        folder
+        for folder, paths in groups.items()
+        if "/key=" in folder and _is_unused(lake, folder, paths, grace, committed)
+    }
     # A run has files in several tables; its plan and its leases are in the folder of its main table.
     homes = {_run_name(folder): folder for folder, paths in groups.items() if f"{folder}/plan.json" in paths}
     leases = {name: Lease(lake.storage, home, _chunks(lake, home)) for name, home in homes.items() if home in runs}
@@ -121,9 +131,9 @@ def _delete_groups(
     for name in held:
         lake.storage.put(f"{homes[name]}/{WITHDRAWN}", b"{}")
     tables = {path.partition("/")[0] for path in groups if "/key=" not in path}  # with unused metadata
-    if changed := tables | {homes[name].partition("/")[0] for name in held}:
+    if changed := tables | {folder.partition("/")[0] for folder in (*runs, *(homes[name] for name in held))}:
         move_epoch(lake, sorted(changed & set(lake.tables())))
-    used = {path for name in tables for path in _used(lake, name)[0]}
+    used, committed = {path for name in tables for path in _used(lake, name)[0]}, _committed_runs(lake)
     pinned = _pinned_runs(lake, (entry.path for name in TABLES for entry in lake.storage.entries(name)))
     deleted = 0
     for folder, paths in groups.items():
@@ -132,7 +142,7 @@ def _delete_groups(
             deleted += _delete(lake, [path for path in paths if path not in used])
         elif name in homes and name not in held:
             continue  # somebody works on this run
-        elif folder in runs and name not in pinned and _is_unused(lake, folder, paths, grace):
+        elif folder in runs and name not in pinned and _is_unused(lake, folder, paths, grace, committed):
             deleted += _delete(lake, paths, held.get(name), f"{homes.get(name)}/{WITHDRAWN}")
         elif name in held and folder == homes[name]:
             # A new try of this run has begun or committed since it was listed, or a plan has pinned its files.
@@ -160,10 +170,10 @@ def _chunks(lake: Lake, folder: str) -> list[int]:
         return []
 
 
-def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace) -> bool:
+def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace, committed: Collection[str]) -> bool:
     name = folder.partition("/")[0]
     current = lake.partitions(name)
-    if any(c.fingerprint == folder.rpartition("/")[2] for c in current.values()):
+    if _run_name(folder) in committed or any(c.fingerprint == folder.rpartition("/")[2] for c in current.values()):
         return all(_half_written(path) for path in paths)
     young = datetime.now(UTC) - grace.files
     key = folder.split("/")[1].removeprefix("key=")
@@ -174,6 +184,12 @@ def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace) -> b
     entries = [entry for entry in entries if not (entry.path.endswith(f"/{WITHDRAWN}") or is_lease(entry.path))]
     newest = _newest(entries)
     return all(_is_old(entry, newest, datetime.now(UTC), grace) for entry in entries if entry.path in paths)
+
+
+def _committed_runs(lake: Lake) -> set[str]:
+    """Return the names of runs that any table has committed, but the ledger, which has those that failed as well."""
+    names = (name for name in lake.tables() if name != "runs")
+    return {f"key={p.key}/{committed.fingerprint}" for name in names for p, committed in lake.partitions(name).items()}
 
 
 def _pinned_runs(lake: Lake, paths: Iterable[str]) -> set[str]:

@@ -66,9 +66,13 @@ def record_commit(run: Run, sealed: SealedRun) -> None:
 
 def fold_ledger(run: Run) -> None:
     """Add the run's ledger lines to the `runs` table."""
-    folder = run.writer.folder("runs")
-    paths = [entry.path for entry in run.lake.storage.entries(folder) if entry.path.endswith(".parquet")]
-    fold(run.lake, run.key, run.step.name, run.fingerprint, paths)
+
+    def fold_lines() -> None:
+        entries = run.lake.storage.entries(run.writer.folder("runs"))  # maintenance may have deleted some meanwhile
+        paths = [entry.path for entry in entries if entry.path.endswith(".parquet")]
+        _fold_once(run.lake, run.key, run.step.name, run.fingerprint, paths, "")
+
+    retry_moved(fold_lines)
 
 
 def fold(lake: Lake, key: str, step: str, fingerprint: str, paths: Sequence[str], note: str = "") -> None:

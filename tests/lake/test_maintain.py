@@ -1,6 +1,7 @@
 """Housekeeping deletes what nobody uses, and nothing else."""
 
 import os
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from kale_tasks.lake.maintain import WITHDRAWN, Grace, delete, expire, grace_of,
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import commit, execute, plan, work
+from kale_tasks.runner.verify import verify
 from kale_tasks.settings import Settings
 from tests.kale import kale
 from tests.lakes import lake_of, lake_sets
@@ -115,6 +117,51 @@ def test_a_commit_that_stalls_for_days_does_not_name_metadata_that_is_gone(
     assert execute(Run(Numbers(50), *lake, KEY)).rows_in == 50
     assert {row["key"] for row in rows(opened)} == {"2026-10-31", KEY}
     assert len(opened.files("pairs", KEY)) == 1
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("before", ["dedup_index", "quarantine", "runs"])
+def test_a_commit_that_stalls_for_weeks_between_its_tables_keeps_its_files(
+    before: str, dies: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, settings = lake = lake_of(lake_sets("folder", tmp_path))
+    execute(Run(Numbers(50, salt="old "), *lake, KEY))
+    commit_table, grace, weeks = SqlCatalog.commit_table, grace_of(settings), [3]
+
+    def stalled(self: Any, table: Any, *changes: Any) -> Any:
+        if table.name()[-1] == before and weeks:
+            move_clock(monkeypatch, 24 * 7 * weeks.pop())
+            expire(opened, timedelta(days=7))
+            delete(opened, list(orphans(opened, grace)), grace)
+            if dies:
+                raise InterruptedError
+        return commit_table(self, table, *changes)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", stalled)
+    with suppress(InterruptedError):
+        execute(Run(Numbers(60, salt="new "), *lake, KEY))
+    execute(Run(Numbers(60, salt="new "), *lake, KEY))
+    assert {str(row["alt_text"])[:4] for row in rows(opened)} == {"new "}
+    assert opened.arrow("dedup_index")["uid"].to_pylist() == opened.arrow("pairs")["uid"].to_pylist()
+    assert opened.arrow("quarantine").num_rows and opened.arrow("runs").num_rows
+    assert not verify(opened).damaged
+
+
+def test_two_maintenances_at_once_expire_the_same_snapshots(lake: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, _ = lake
+    for salt in ("a", "b", "c"):
+        execute(Run(Numbers(20, salt=salt), *lake, KEY))
+    commit_table, others = SqlCatalog.commit_table, [1]
+
+    def overtaken(self: Any, table: Any, *changes: Any) -> Any:
+        if others:
+            others.clear()
+            assert expire(opened, NOW)["pairs"]
+        return commit_table(self, table, *changes)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", overtaken)
+    assert expire(opened, NOW)["pairs"]
+    assert [len(opened.table(name).snapshots()) for name in ("pairs", "runs")] == [1, 1]
 
 
 def test_a_run_that_goes_on_while_it_is_being_deleted_keeps_its_files(tmp_path: Path) -> None:
