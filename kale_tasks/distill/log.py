@@ -18,10 +18,11 @@ class TrainingLog:
             self._local = tempfile.TemporaryDirectory()
             self._writer = SummaryWriter(self._local.name)
 
-    def add(self, step: int, **figures: float) -> None:
-        """Log the figures of a step."""
+    def add(self, step: int, **figures: float | None) -> None:
+        """Log the figures of a step that are known."""
         for name, value in figures.items() if self._writes else ():
-            self._writer.add_scalar(f"train/{name}", value, step)
+            if value is not None:
+                self._writer.add_scalar(f"train/{name}", value, step)
 
     def add_text(self, step: int, name: str, text: str) -> None:
         """Log a text."""

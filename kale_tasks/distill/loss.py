@@ -1,11 +1,14 @@
-"""A model with its loss on captions, and how many operations that takes."""
+"""A model with its loss on captions, also on those that are held out, and how many operations that takes."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from kale_tasks.distill.batches import IGNORED
+from kale_tasks.distill.batches import IGNORED, BatchDataset
+from kale_tasks.distill.parallel import TrainingProcess, arithmetic
+from kale_tasks.distill.sampler import START, ExampleSampler, MicroBatch
+from kale_tasks.settings.distill import Distill
 
 
 class CaptionLoss(nn.Module):
@@ -40,6 +43,31 @@ class CaptionLoss(nn.Module):
         """Estimate the floating-point operations of a forward and backward pass, without recomputed activations."""
         rows, length = ids.shape
         return training_flops(self.model, rows, length, int((labels != IGNORED).sum()))
+
+
+class Validation:
+    """The loss on held-out captions. They are the same in every training, and every process has as many batches."""
+
+    def __init__(
+        self, process: TrainingProcess, distill: Distill, sampler: ExampleSampler, dataset: BatchDataset
+    ) -> None:
+        self._process, self._train = process, distill.train
+        examples = sampler.held_out(distill.train.validation_rows, distill.lessons.held_out)
+        own = examples[process.rank :: process.world_size][: len(examples) // process.world_size]
+        size = distill.train.batch
+        self._batches = [dataset[MicroBatch(own[at : at + size], START, 0)] for at in range(0, len(own), size)]
+
+    def loss(self, module: nn.Module) -> float | None:
+        """Return the mean loss of a caption token over all processes; None if nothing is held out."""
+        total = torch.zeros(2, device=self._process.device)
+        module.eval()
+        with torch.no_grad(), arithmetic(self._process, self._train):
+            for batch in self._batches:
+                ids, labels, pixels = (part.to(self._process.device) for part in batch[:3])
+                total += torch.stack([module(ids, labels, pixels).float(), (labels != IGNORED).sum()])
+        module.train()
+        loss, tokens = self._process.sum(total).tolist()
+        return loss / tokens if tokens else None
 
 
 def training_flops(model: Any, rows: int, length: int, answers: int) -> float:

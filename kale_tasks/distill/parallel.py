@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,8 +40,12 @@ class TrainingProcess:
             torch.distributed.all_reduce(value)
         return value
 
+    def any(self, holds: bool) -> bool:
+        """Whether something holds in one of the processes. May be asked while a checkpoint is written."""
+        return bool(self.sum(torch.tensor(float(holds), device=self.device)))
+
     def same(self, make: Callable[[], T]) -> T:
-        """Return what the leader makes, in every process."""
+        """Return what the leader makes, in every process. No checkpoint may be written meanwhile: it uses the group."""
         made: list[Any] = [make() if self.is_leader else None]
         if self.world_size > 1:
             torch.distributed.broadcast_object_list(made, group=self.writers)
@@ -55,6 +59,13 @@ def choose_device(name: str, number: int = 0) -> torch.device:
     if not torch.cuda.is_available():
         raise errors.BadConfig("distill.train.device asks for a GPU, but torch finds none. Use auto or cpu.")
     return torch.device("cuda", number)
+
+
+def arithmetic(process: TrainingProcess, train: Train) -> AbstractContextManager[Any]:
+    """Context manager: forward passes in `train.dtype`. Of several processes, FSDP sees to that by itself."""
+    if train.dtype == "float32" or process.world_size > 1:
+        return nullcontext()
+    return torch.autocast(process.device.type, getattr(torch, train.dtype))
 
 
 def require_equal_shares(train: Train, processes: int) -> None:

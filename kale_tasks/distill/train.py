@@ -4,7 +4,6 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -19,9 +18,9 @@ from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.dataset import IMAGES, CaptionDataset, variant_keys, variant_name
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.log import TrainingLog
-from kale_tasks.distill.loss import CaptionLoss
+from kale_tasks.distill.loss import CaptionLoss, Validation
 from kale_tasks.distill.model import choose_trained, image_side, load_base
-from kale_tasks.distill.parallel import TrainingProcess, require_equal_shares, shard_weights
+from kale_tasks.distill.parallel import TrainingProcess, arithmetic, require_equal_shares, shard_weights
 from kale_tasks.distill.sampler import ExampleSampler
 from kale_tasks.distill.schedule import Phase, phases
 from kale_tasks.distill.state import TrainingState
@@ -90,7 +89,12 @@ def _train_phase(
     optimizer = _optimizer(module, settings)
     if state.step:
         checkpoints.restore(state, module, optimizer if state.step > phase.start else None)
-    batches = _batches(process, run, processor, state)
+    dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
+    sampler = example_sampler(run, processor)
+    validation = Validation(process, run.settings.distill, sampler, dataset)
+    micro_batches = sampler.micro_batches(state.position, process.rank, process.world_size)
+    workers = run.settings.distill.lessons.workers
+    batches = load_batches(dataset, micro_batches, workers, pin_memory=process.device.type == "cuda")
     clock = TaskClock(run.settings.schedule.task_hours)
     while state.step < phase.stop:
         torch.manual_seed(settings.seed + state.step * process.world_size + process.rank)  # a resumed step is the same
@@ -101,8 +105,9 @@ def _train_phase(
         _report(run, process, log, state, made, time.monotonic() - began)
         if state.step == phase.stop or (state.step % settings.checkpoint_steps == 0 and not state.spikes):
             checkpoints.save(state, module, optimizer)
+            log.add(state.step, validation_loss=validation.loss(module))
             log.upload()
-            if process.same(clock.is_over) and state.step < settings.steps:
+            if process.any(clock.is_over()) and state.step < settings.steps:
                 raise Transient(f"The task's hours end: step {state.step} is saved, and the next try goes on from it.")
     return state
 
@@ -124,14 +129,6 @@ def _optimizer(module: nn.Module, settings: Train) -> torch.optim.Optimizer:
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=weights[0].device.type == "cuda")
-
-
-def _batches(process: TrainingProcess, run: Run, processor: Any, state: TrainingState) -> Iterator[TensorBatch]:
-    dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
-    sampler = example_sampler(run, processor)
-    micro_batches = sampler.micro_batches(state.position, process.rank, process.world_size)
-    workers = run.settings.distill.lessons.workers
-    return load_batches(dataset, micro_batches, workers, pin_memory=process.device.type == "cuda")
 
 
 @dataclass(frozen=True)
@@ -172,12 +169,11 @@ def _backward(
 ) -> torch.Tensor:
     """Add up the gradients of some batches. Return the sum of their losses."""
     total = torch.zeros((), device=process.device)
-    mixed = settings.dtype != "float32" and process.world_size == 1
     for batch in ready:
         if isinstance(module, FSDPModule):
             module.set_requires_gradient_sync(batch is ready[-1])  # they cross the network once per optimiser step
         ids, labels, pixels = (part.to(process.device, non_blocking=True) for part in batch[:3])
-        with torch.autocast(process.device.type, getattr(torch, settings.dtype)) if mixed else nullcontext():
+        with arithmetic(process, settings):
             loss = module(ids, labels, pixels) / batch.step_tokens
         (loss * process.world_size).backward()  # FSDP averages gradients over processes, but the loss is a sum
         total += loss.detach()

@@ -45,6 +45,7 @@ class Train(Section):
     device: str = runtime("cpu, cuda, or auto: a GPU if there is one.")
     threads: int | None = runtime("CPU threads per process; empty: torch decides.", ge=1)
     checkpoint_steps: int = runtime("Steps between two checkpoints.", ge=1)
+    validation_rows: int = runtime("Held-out captions whose loss is logged at each checkpoint; 0: none.", ge=0)
     peak_tflops: float | None = runtime("Peak TFLOPS of one device, for MFU in the logs; empty: not logged.", gt=0)
 
 
