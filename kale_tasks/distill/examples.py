@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.lake.shards import Span
-from kale_tasks.recipes.parts import Lesson, Message
+from kale_tasks.recipes.parts import ANSWER_WORDS, Lesson, Message
 from kale_tasks.recipes.recipe import Recipe
 
 
@@ -35,11 +35,14 @@ class ExampleEncoder:
     def encode(self, sample: CaptionSample, lesson: Lesson) -> TrainingExample | None:
         """Encode a caption as one of the lessons of the recipe.
 
-        Returns None if the answer is empty, or if prompt or answer contain the image token as text.
+        Returns None if the answer or a text that the prompt shows is empty, or if one has the image token as text.
         """
-        prompt = self._prompt(self._messages(sample, lesson))
+        values = self._values(sample, lesson)
         answer = self._ids(self._answer(sample, lesson.answer).strip())
-        if prompt is None or not answer or self._image_token in answer:
+        if values is None or not answer or self._image_token in answer:
+            return None
+        prompt = self._prompt(self._recipe.student.lesson_prompt(lesson).messages(values, image=True))
+        if prompt is None:
             return None
         return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample)
 
@@ -53,9 +56,13 @@ class ExampleEncoder:
             return sample.caption
         return sample.dense if name == self._recipe.dense else sample.also.get(name, "")
 
-    def _messages(self, sample: CaptionSample, lesson: Lesson) -> list[Message]:
-        alt = "" if "alt" in lesson.without else sample.alt
-        return self._recipe.student.lesson_prompt(lesson).messages({"alt": alt}, image=True)
+    def _values(self, sample: CaptionSample, lesson: Lesson) -> dict[str, str] | None:
+        """What the slots of a lesson's prompt are filled with; None if a pass that it shows wrote nothing."""
+        words = len(self._answer(sample, lesson.answer).split())
+        values = {"alt": "" if "alt" in lesson.without else sample.alt, ANSWER_WORDS: str(max(10, round(words, -1)))}
+        shown = self._recipe.student.lesson_prompt(lesson).reads - values.keys()
+        texts = {name: self._answer(sample, name) for name in shown}
+        return {**values, **texts} if all(texts.values()) else None
 
     def _prompt(self, messages: list[Message]) -> list[int] | None:
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -14,6 +14,7 @@ from kale_tasks.settings.section import Section, neutral
 from kale_tasks.text.taming import tame
 
 Message = dict[str, Any]
+ANSWER_WORDS = "words"  # slot of a lesson's own prompt: about how many words the answer has
 
 
 class Prompt(Section):
@@ -133,7 +134,10 @@ class Lesson(Section):
     weight: float = Field(gt=0)
     answer: str = Field(description="Pass whose text is the answer.")
     system: str | None = neutral(None, "Other than the student's.", default=None)
-    user: str | None = neutral(None, "Other than the student's.", default=None)
+    user: str | None = neutral(
+        None, "Other than the student's. It may also have slots of passes, and {words}: the length of the answer.",
+        default=None,
+    )  # fmt: skip
     without: list[str] = neutral([], "Slots that are left empty, so that the student can do without them.", default=[])
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from kale_tasks.contract.registry import STEPS
 from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import check_name
-from kale_tasks.recipes.parts import ModelSpec, Prompt, Student, Verified
+from kale_tasks.recipes.parts import ANSWER_WORDS, ModelSpec, Prompt, Student, Verified
 from kale_tasks.recipes.passes import (
     CHOICE,
     CUT,
@@ -61,8 +61,7 @@ def recipe_problems(path: Path, installed: Mapping[str, Installed] | None = None
 
 def _parsed(path: Path, installed: Mapping[str, Installed] | None = None) -> tuple[dict[str, Any], list[str]]:
     file = RecipeFile.read(path)
-    fields = _fields(file, installed or {}) if file.tree else {}
-    return fields, file.messages()
+    return _fields(file, installed or {}) if file.tree else {}, file.messages()
 
 
 def _fields(file: RecipeFile, installed: Mapping[str, Installed]) -> dict[str, Any]:
@@ -246,13 +245,13 @@ def _place(file: RecipeFile, where: Where, read: str) -> Where:
 def _check_published(file: RecipeFile, passes: Sequence[AnyPass], also: Sequence[str], student: Any) -> None:
     names = [one.name for one in passes]
     caption = file.tree["caption"]
-    published = [("caption", caption), *((("also", at), name) for at, name in enumerate(also))]
-    for where, name in published:
+    published: dict[Where, str] = {("caption",): caption, **{("also", at): name for at, name in enumerate(also)}}
+    for where, name in published.items():
         if name not in names:
-            place: Where = where if isinstance(where, tuple) else (where,)
-            file.report(place, f"there is no pass '{name}'{near(str(name), names)}")
+            file.report(where, f"there is no pass '{name}'{near(str(name), names)}")
     read = {name for one in passes for name in one.needs()}
-    read |= {caption, *also, *(lesson.answer for lesson in student.lessons)}
+    taught = {name for one in student.lessons for name in (one.answer, *student.lesson_prompt(one).reads)}
+    read |= {caption, *also, *taught}
     for at, one in enumerate(passes):
         if one.name not in read and not isinstance(one, EmbedPass):  # vectors may be wanted for themselves
             file.report(("passes", at), f"nothing reads the pass '{one.name}'")
@@ -275,12 +274,16 @@ def _check_lessons(file: RecipeFile, passes: Sequence[AnyPass], student: Student
             )
         for name in set(lesson.without) - prompt.reads:
             file.report((*where, "without"), f"the prompt has no slot {{{name}}}")
+        for name in sorted(prompt.reads & by_name.keys()):
+            written = isinstance(by_name[name], AskPass | VerifyPass)
+            if name in _sources(passes, lesson.answer) or (written and lesson.answer in _sources(passes, name)):
+                file.report((*where, "user"), f"this lesson shows '{name}', which gives '{lesson.answer}' away")
     for place, prompt in prompts:
         for problem in slot_problems(prompt.user):
             file.report(place, problem)
-        for name in prompt.reads - _SHOWN_TO_STUDENTS:
-            shown = ", ".join(_SHOWN_TO_STUDENTS)
-            file.report(place, f"the student's prompt reads '{name}', which stage 2 does not have; it has {shown}")
+        lesson_only = {ANSWER_WORDS, *by_name} if len(place) > 1 else set()
+        for name in prompt.reads - _SHOWN_TO_STUDENTS - lesson_only:
+            file.report(place, f"the student's prompt reads '{name}', which stage 2 does not have; it has alt")
 
 
 def _check_verified(file: RecipeFile, passes: Sequence[AnyPass], verified: Sequence[Verified]) -> None:

@@ -76,7 +76,10 @@ class Recipe(Section):
     @property
     def kept(self) -> list[str]:
         """The passes whose texts captions carry in `also`: what is published or taught besides caption and dense."""
-        named = [*self.also, *(lesson.answer for lesson in self.student.lessons)]
+        student = self.student
+        shown = {name for lesson in student.lessons for name in student.lesson_prompt(lesson).reads}
+        taught = [lesson.answer for lesson in student.lessons]
+        named = [*self.also, *taught, *(one.name for one in self.passes if one.name in shown)]
         return [name for name in dict.fromkeys(named) if name not in (self.caption, self.dense)]
 
     def own_lesson(self) -> Lesson:

@@ -1,10 +1,13 @@
 """Training examples contain the recipe's prompts, and no text from the web can change their structure."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kale_tasks.distill.dataset import CaptionSample
+from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.lake.shards import Span
 from kale_tasks.recipes.parts import Lesson
 from kale_tasks.recipes.recipe import load_recipe
@@ -40,6 +43,15 @@ def test_an_example_has_the_prompt_of_its_lesson(encoder, processor):
     prompt = processor.tokenizer.decode(example.prompt)
     assert "Describe it." in prompt and "Ubuna" not in prompt
     assert encoder.decode(example.answer) == "A red cup."
+
+
+def test_a_lesson_may_show_a_pass_and_the_length_of_its_answer(processor):
+    recipe = load_recipe("demo")
+    encoder = ExampleEncoder(processor, recipe)
+    lesson = Lesson(weight=1, answer="caption", user="Quality {bin}, {words} words. <alt>{alt}</alt>")
+    row = replace(sample("Ubuna", caption="A red cup named Ubuna. " * 5), also={"bin": "7"})
+    assert "Quality 7, 20 words. <alt>Ubuna</alt>" in processor.tokenizer.decode(encoder.encode(row, lesson).prompt)
+    assert encoder.encode(sample("Ubuna"), lesson) is None  # its image has no bin
 
 
 @pytest.mark.parametrize(
