@@ -117,7 +117,7 @@ def _suite(place: str, text: str, table: str, derived: Sequence[str]) -> SuiteFi
 def _parsed(place: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadConfig(f"{place} is not JSON: {error}. Write it with `suite.to_json_dict()`.") from error
     listed = found.get("expectations") if isinstance(found, dict) else None
     if not isinstance(listed, list) or not listed:

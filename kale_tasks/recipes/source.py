@@ -35,11 +35,10 @@ class RecipeFile:
         """Read a file and look at its outermost fields; BadConfig if it is no YAML."""
         try:
             text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, YamlLoader)
             tree = parse_yaml(text)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            found = list(_lines(yaml.compose(text, YamlLoader), ()))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:  # it may be a part of itself
             raise BadConfig(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from error
-        found = list(_lines(node, ()))
         file = cls(path.name, tree if isinstance(tree, dict) else {}, {(): 1, **dict(found)})
         if not file.tree:
             file.report((), f"a recipe has the fields {', '.join(FIELDS)}")

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import pyarrow.fs as pafs
 
+from kale_tasks.errors import BadData
 from kale_tasks.lake.io_errors import explained
 from kale_tasks.lake.storage.base import Entry, Storage
 
@@ -25,7 +26,7 @@ class FolderStorage(Storage):
         self.root = str(Path(root).absolute())
 
     def put(self, path: str, data: bytes | Path | Iterator[bytes]) -> None:
-        target = Path(self.root, path)
+        target = self._target(path)
         with explained(target):
             _mkdirs(target.parent)
             temporary = self._write_beside(target, data)
@@ -33,7 +34,7 @@ class FolderStorage(Storage):
             _fsync_folder(target.parent)
 
     def _put_if(self, path: str, data: bytes, tag: str | None) -> bool:
-        target = Path(self.root, path)
+        target = self._target(path)
         with explained(target):
             _mkdirs(target.parent)
             if tag is None:
@@ -73,10 +74,16 @@ class FolderStorage(Storage):
 
     def delete(self, path: str) -> None:
         # Empty folders stay: removing one could pull it from under somebody who is about to write in it.
-        Path(self.root, path).unlink(missing_ok=True)
+        self._target(path).unlink(missing_ok=True)
+
+    def _target(self, path: str) -> Path:
+        """The place of a file that is written or deleted. Raises BadData if it is outside of the folder."""
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise BadData(f"'{path}' leads out of {self.root}: nothing was written.")
+        return Path(self.root, path)
 
     def copy(self, source: str, path: str) -> None:
-        target = Path(self.root, path)
+        target = self._target(path)
         with explained(target):
             _mkdirs(target.parent)
             temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
