@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test budgets lint bench floors nightly containers docs pictures up down env vllm lock clean help
+.PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down env vllm lock clean help
 ARGS ?=
 WORKERS ?= 2
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
@@ -15,6 +15,11 @@ test: lint vllm  ## Lint, then all but the nightly tests against real servers; A
 	@scripts/system test
 	@scripts/ceph
 	@$(PYTEST) -m "not nightly" --budgets $(ARGS)
+
+test-faults: env vllm  ## The faults of docs/operations.md on real processes and servers; under 20 minutes
+	@scripts/system test
+	@scripts/ceph
+	@$(PYTEST) -m "fault and not nightly" $(ARGS)
 
 budgets: env vllm  ## Run every test and write what each file took to tests/budgets.yaml
 	@scripts/system test

@@ -8,8 +8,10 @@ no worker ends with a long one while the others are idle (needs `--no-loadscope-
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.budgets import budgets
 
@@ -31,6 +33,7 @@ SERVER_FILES = {  # these start a server, or an interpreter of .venv-vllm, of th
     "tests/distill/test_parallel.py": "vllm",
     "tests/services/": "services",
 }
+FAULTS = Path(__file__).parent / "faults" / "faults.yaml"
 CHECK_SECONDS = 120  # of tests without servers in `make check`, on two workers: the fastest files
 UNLISTED_SECONDS = 15.0  # what a file without a budget is taken for: new ones must not make `make check` long
 
@@ -42,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "slow: is no part of `make check` (set by itself for the files with the longest budgets)"
     )
     config.addinivalue_line("markers", "xdist_group(name): shares a worker with the tests of that name (set by itself)")
+    config.addinivalue_line("markers", "fault: causes a fault of tests/faults/faults.yaml (set by itself)")
     config.addinivalue_line("markers", "nightly: takes minutes; run by `make nightly` only")
 
 
@@ -57,9 +61,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed[groups[item]] += seconds.get(file, UNLISTED_SECONDS) / tests[file]
         if not servers[item]:
             alone[file] += seconds.get(file, UNLISTED_SECONDS) / tests[file]
-    slow = slow_files(alone)
+    slow, faults = (
+        slow_files(alone),
+        {test for row in yaml.safe_load(FAULTS.read_text("utf-8")) for test in row["tests"]},
+    )
     for item in items:
         item.add_marker(pytest.mark.xdist_group(groups[item]))
+        if item.nodeid.partition("[")[0] in faults:
+            item.add_marker(pytest.mark.fault)
         if servers[item]:
             item.add_marker(pytest.mark.server)
         if _file(item) in slow or item.get_closest_marker("nightly"):

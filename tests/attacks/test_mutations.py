@@ -42,7 +42,8 @@ def test_a_removed_guard_is_missed(mutation: dict[str, str], tmp_path: Path) -> 
         (tmp_path / folder).symlink_to(ROOT / folder)
     guarded = tmp_path / "kale_tasks" / mutation["file"]
     guarded.write_text(guarded.read_text("utf-8").replace(mutation["old"], mutation["new"]), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", *_tests(mutation["test"])]
+    options = ["-x", "-n", "0", "-p", "no:cacheprovider", "--timeout=120"]  # without its guard a test may hang
+    command = [sys.executable, "-m", "pytest", *options, *_tests(mutation["test"])]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == _FAILED, done.stdout[-2000:]

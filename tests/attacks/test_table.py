@@ -1,25 +1,29 @@
-"""The table of attacks in docs/security.md names tests that exist, one at least for each promise."""
+"""The tables of attacks and faults in the documents name tests that exist, one at least for each row."""
 
 import ast
+import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PROMISES = yaml.safe_load(Path(__file__).with_name("promises.yaml").read_text("utf-8"))
-DOCS = ROOT / "docs" / "security.md"
+TABLES = {"docs/security.md": "tests/attacks/promises.yaml", "docs/operations.md": "tests/faults/faults.yaml"}
+ROWS = {page: yaml.safe_load((ROOT / file).read_text("utf-8")) for page, file in TABLES.items()}
+Row = dict[str, Any]
 
 
-def table() -> str:
-    """The promises as docs/security.md shows them."""
-    rows = [f"| {one['promise']} | {one['attack']} | {_cell(one['tests'])} |" for one in PROMISES]
-    return "\n".join(["| promise | attack | tests |", "|---|---|---|", *rows])
+def table(page: str) -> str:
+    """The rows as a page shows them."""
+    rows = [[*[*row.values()][:-1], _cell(row["tests"])] for row in ROWS[page]]
+    lines = [" | ".join(line) for line in ([*ROWS[page][0]], ["---"] * 3, *rows)]
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _cell(tests: list[str]) -> str:
-    return "<br>".join(f"`{test.replace('tests/', '', 1).replace('::', ' ')}`" for test in tests)
+    return "<br>".join(f"`{test.replace('::', ' ')}`" for test in tests)
 
 
 @cache
@@ -30,17 +34,20 @@ def defined_in(file: str) -> set[str]:
     return {one.name for one in inside if isinstance(one, ast.FunctionDef) and one.name.startswith("test_")}
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=lambda one: one["promise"])
-def test_every_promise_is_attacked_by_tests_that_exist(promise: dict[str, list[str]]) -> None:
-    assert promise["tests"]
-    for test in promise["tests"]:
+@pytest.mark.parametrize(
+    "row", [row for rows in ROWS.values() for row in rows], ids=lambda row: next(iter(row.values()))
+)
+def test_every_row_has_tests_that_exist(row: Row) -> None:
+    assert row["tests"]
+    for test in row["tests"]:
         file, _, name = test.partition("::")
         assert (name in defined_in(file)) if name else defined_in(file), test
 
 
-def test_the_documents_show_the_table() -> None:
-    assert table() in DOCS.read_text("utf-8")
+@pytest.mark.parametrize("page", TABLES)
+def test_the_documents_show_the_table(page: str) -> None:
+    assert table(page) in (ROOT / page).read_text("utf-8")
 
 
-if __name__ == "__main__":  # the table, for docs/security.md
-    print(table())
+if __name__ == "__main__":  # the table of a page
+    print(table(sys.argv[1]))
