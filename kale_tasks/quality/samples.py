@@ -18,6 +18,7 @@ from kale_tasks.settings.model import Settings
 from kale_tasks.text.origins import Piece, pieces
 
 _SIDE = 240
+_LONGEST = 4000  # characters of a text
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Sample:
 
     @property
     def pieces(self) -> list[Piece]:
-        """The caption, divided by where its facts come from."""
+        """The caption, divided by where its facts come from; undivided if it is cut."""
+        if len(self.caption) > _LONGEST:
+            return [Piece(self.caption)]
         return pieces(self.caption, self.dense_caption, self.alt_text)
 
 
@@ -62,13 +65,17 @@ def _sample(row: dict[str, Any], why: str, image: str) -> Sample:
         recipe=row["recipe"],
         stage=row["stage"],
         why=why,
-        alt_text=row["alt_text"] or "",
-        dense_caption=row["dense_caption"] or "",
-        caption=row["caption"] or "",
+        alt_text=_cut(row["alt_text"] or ""),
+        dense_caption=_cut(row["dense_caption"] or ""),
+        caption=_cut(row["caption"] or ""),
         facts=_facts(row) if row["facts"] else "",
         flags=tuple(row["flags"] or ()),
         image=image,
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\N{HORIZONTAL ELLIPSIS} ({len(text):,} characters)"
 
 
 def _facts(row: dict[str, Any]) -> str:

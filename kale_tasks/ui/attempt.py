@@ -27,6 +27,7 @@ _SECONDS = 300  # a recipe may load several models
 _LARGEST = 20 << 20  # bytes of a picture
 _SHOWN = 2 << 20  # bytes of a picture that is shown beside its result
 _TYPES = {b"\xff\xd8": "image/jpeg", b"\x89P": "image/png", b"RI": "image/webp", b"GI": "image/gif"}
+_LONGEST = 4000  # characters of an alt-text
 _turn = Lock()  # models need much memory: one attempt at a time
 Short = Annotated[str, Form(max_length=80)]
 
@@ -41,12 +42,12 @@ def add(app: FastAPI, site: Site) -> None:
     ) -> Response:
         opened = site.open()
         pair = next(iter(row_of(opened, "pairs", check_key(key), uid, ["alt_text"])), {}) if key and uid else {}
-        return _page(site, request, opened, key=key, uid=uid, alt_text=pair.get("alt_text") or "")
+        return _page(site, request, opened, key=key, uid=uid, alt_text=(pair.get("alt_text") or "")[:_LONGEST])
 
     def run(  # noqa: PLR0913, PLR0917 - the fields of a form with a file
         request: Request,
         recipe: Short,
-        alt_text: Annotated[str, Form(max_length=4000)] = "",
+        alt_text: Annotated[str, Form(max_length=_LONGEST)] = "",
         engine: Short = "",
         key: Short = "",
         uid: Annotated[str, Form(pattern=f"{UID}|^$")] = "",

@@ -66,7 +66,7 @@ def add(app: FastAPI, site: Site) -> None:
             key=name,
             status=overall([one.status for one in found]),
             found=found,
-            blocked=[run for partition, run in blocked_runs(opened.lake).items() if partition.key == name],
+            blocked=[(run, _right(run.step)) for run in blocked_runs(opened.lake).values() if run.key == name],
             funnel=funnel(found),
             efforts=efforts(opened.lake, name, found) if found else [],
             commits=_commits(opened.lake, name),

@@ -69,10 +69,12 @@ class Given(Step):
         built_on: Sequence[tuple[str, Mapping[str, Any]]],
         dropped: int,
         quarantined: int = 0,
+        detail: str = "",
     ) -> None:
         self.name, self.table = step, {**STEPS, "distill": "models"}[step]
         self.slice: Mapping[str, Any] = SLICES.get(step, {})
         self.rows, self.built_on, self.dropped, self.quarantined = rows, built_on, dropped, quarantined
+        self.detail = detail  # of the rows in quarantine
         self.version = hash(str(rows))  # type: ignore[misc] # other rows, another run of the same settings
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
@@ -88,7 +90,9 @@ class Given(Step):
         for number in numbers:
             start, stop = part_span(run.settings, chunk, number)
             rows = pa.Table.from_pylist(list(self.rows[start:stop]), schema=TABLES[self.table].arrow)
-            gone = [Quarantined(f"{i:032x}", "broken") for i in range(self.quarantined if number == 0 else 0)]
+            gone = [
+                Quarantined(f"{i:032x}", "broken", self.detail) for i in range(self.quarantined if number == 0 else 0)
+            ]
             dropped = {"rule": self.dropped if number == 0 else 0}
             yield Part(number, rows, rows.num_rows + sum(dropped.values()) + len(gone), dropped, gone)
 
@@ -254,15 +258,15 @@ def commit(lake: Lake, world: World, step: str, spoil: Callable[[Rows], Rows] = 
     execute(Run(cast("Step", given(lake, world, step, spoil, **what)), lake, lake.settings, world.key))
 
 
-def commit_student(lake: Lake) -> None:
-    """Register the student that wrote the captions of stage 2, with its loss curve."""
+def commit_student(lake: Lake, **more: Any) -> None:
+    """Register the student that wrote the captions of stage 2, with its loss curve; `more` are other columns."""
     path = f"students/{STUDENT}"
     lake.storage.put(f"{path}/loss.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>')
     metrics = {"student": {"facts_invented_share": 0.01}, "teacher": {"facts_invented_share": 0.0}}
     row = {
         "version": STUDENT, "key": "all", "path": path, "base": "small@1", "recipe": "kale", "rows": 9, "steps": 3,
         "accepted": True, "verdict": "Good enough.", "code": "1", "parents": "{}", "config": "{}",
-        "metrics": json.dumps(metrics), "files": "{}",
+        "metrics": json.dumps(metrics), "files": "{}", **more,
     }  # fmt: skip
     execute(Run(cast("Step", Given("distill", [row], [], 0)), lake, lake.settings, "all"))
 

@@ -33,11 +33,11 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     for key in (KEY, OTHER):
         world = World(key, seed=7, pairs=60)
         for step in ("ingest", "images", "dense-0123456789ab", "fuse", "student"):
-            commit(made, world, step, _spoil if key == KEY else list)
+            commit(made, world, step, spoil if key == KEY else list)
     return made
 
 
-def _spoil(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def spoil(rows: list[dict[str, object]]) -> list[dict[str, object]]:
     """Put a hostile text into the first rows: where people and models write, and where addresses are."""
     texts = ("alt_text", "text", "dense_caption", "caption")
     spoilt = []

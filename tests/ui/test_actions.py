@@ -127,6 +127,9 @@ def test_a_blocked_key_is_accepted_with_a_reason_by_who_may(tmp_path: Path) -> N
     variables = {"KALE_WAREHOUSE": made.settings.warehouse, "KALE_LANDING": made.settings.landing}
     with TestClient(make_app(Site(lambda: variables, person)), follow_redirects=False) as client:
         assert "is blocked" in client.get("/").text
+        person.rights = ()
+        assert "is blocked since" in (shown := client.get(f"/keys/{KEY}").text) and "Accept these rows" not in shown
+        person.rights = ALL
         form = form_of(client.get(f"/keys/{KEY}").text, f"/keys/{KEY}/accept")
         assert client.post(f"/keys/{KEY}/accept", data={**form, "why": " "}).status_code == 422
         assert client.post(f"/keys/{KEY}/accept", data={**form, "why": "seen", "fingerprint": "x"}).status_code == 409
