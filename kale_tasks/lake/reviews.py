@@ -90,7 +90,9 @@ def _change_once(lake: Lake, key: str, change: Callable[[pa.Table], pa.Table]) -
     allowed = changed.filter(pc.invert(matcher(lake).matches(changed)))
     rows = allowed.sort_by([("uid", "ascending"), ("review", "ascending")])
     name = short_sha256(repr(rows.to_pylist()))
-    written = parts.write(lake.storage, f"{TABLE}/key={key}/{name}", PartMeta(name, 0, len(rows), len(rows)), rows)
-    new = Committed(name, content=name, rows=len(rows), parts=1, snapshot_id=0, at="")
-    swap(lake, Swap(TABLE, key, {}, "review", [written.path], base, new, epoch=epoch))
+    account = PartMeta(name, 0, len(rows), len(rows))
+    # A file without rows does not say of which key it is.
+    paths = [parts.write(lake.storage, f"{TABLE}/key={key}/{name}", account, rows).path] if len(rows) else []
+    new = Committed(name, content=name, rows=len(rows), parts=len(paths), snapshot_id=0, at="")
+    swap(lake, Swap(TABLE, key, {}, "review", paths, base, new, epoch=epoch))
     return int(rows.num_rows)

@@ -59,6 +59,16 @@ def test_removal_takes_out_the_named_rows(tmp_path: Path) -> None:
     assert [uid for uid, *_ in _stored(lake)] == [UIDS[3]]
 
 
+def test_the_only_judgement_on_a_key_is_removed_and_another_comes_after_it(tmp_path: Path) -> None:
+    lake, _ = lake_of(lake_sets("folder", tmp_path))
+    reviews.add(lake, "k", [_vote(UIDS[0], "ada")])
+    for _ in range(2):  # a takedown may sweep again
+        reviews.remove(lake, "k", pa.array([UIDS[0]]))
+        assert _stored(lake) == []
+    reviews.add(lake, "k", [_vote(UIDS[1], "ada")])
+    assert [uid for uid, *_ in _stored(lake)] == [UIDS[1]]
+
+
 def test_a_list_for_a_dag_is_deleted_by_the_takedown_that_it_asks_for(tmp_path: Path) -> None:
     lake, _ = lake_of(lake_sets("folder", tmp_path))
     wanted = {"uid": [UIDS[0]], "url": ["https://a.example/x.jpg"]}
