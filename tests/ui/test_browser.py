@@ -1,4 +1,4 @@
-"""The pages in a browser, in a running Airflow: every page and action as admin, viewer and nobody, wide and narrow."""
+"""The pages in a browser and the API server of Airflow, as admin, viewer and nobody, wide and narrow."""
 
 import re
 
