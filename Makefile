@@ -34,10 +34,11 @@ lint: env  ## Style, types, layers, unused code, spelling
 	@.venv/bin/python scripts/unused
 	@git ls-files -z | xargs -0 .venv/bin/codespell
 
-bench: env vllm  ## Every measurement in bench/, one after the other; writes bench/*.md
+bench: env vllm  ## Every measurement in bench/, one after the other; writes bench/*.md and bench/results/<date>.json
 	@scripts/bench-env
-	@for script in $(filter-out bench/frame.py bench/floors.py bench/__init__.py,$(wildcard bench/*.py)); do \
+	@for script in $(filter-out $(addprefix bench/,frame.py floors.py results.py __init__.py),$(wildcard bench/*.py)); do \
 	    echo "== $$script"; .venv/bin/python -m bench.$$(basename $$script .py) || exit; done
+	@.venv/bin/python -m bench.results
 
 floors: env  ## Compare the tables in bench/ with bench/floors.yaml; FLOORS=run measures again first
 	@.venv/bin/python -m bench.floors $(if $(filter run,$(FLOORS)),--run)

@@ -8,6 +8,7 @@ import pytest
 from bench import frame
 from bench.floors import Floor, failures, load_floors, measured
 from bench.frame import Page
+from bench.results import gather
 from kale_tasks.bench.measure import Ratio, Sample, Series, in_turns, ratio
 
 PROMISE = Floor("x.speed", 0.9, "it must not wait")
@@ -35,6 +36,14 @@ def test_a_page_holds_its_ratios_where_floors_finds_them(tmp_path: Path, monkeyp
     page.ratio("speed", Ratio([0.9, 1.0, 1.2], busy=False))
     page.write()
     assert measured(tmp_path) == {"x.speed": (1.0, False)}
+
+
+def test_results_have_every_ratio_with_its_machine_and_the_losing_ones_first() -> None:
+    rows = gather()
+    assert {row["name"]: row["ratio"] for row in rows} == {name: ratio for name, (ratio, _) in measured().items()}
+    assert [row["loses"] for row in rows] == sorted((row["loses"] for row in rows), reverse=True)
+    assert all(row["loses"] == (row["ratio"] < max(1.0, row["floor"] or 1.0)) for row in rows)
+    assert all("cores" in row["machine"] for row in rows)
 
 
 def test_a_page_waits_until_the_load_of_what_ran_before_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
