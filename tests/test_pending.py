@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadData
+from kale_tasks.lake.marks import put_mark
+from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Lake
 from kale_tasks.pending import pending_work
 from kale_tasks.quality.check import accept_run
@@ -116,3 +119,26 @@ def test_a_blocked_pass_holds_up_the_recipes_that_have_it(tmp_path: Path) -> Non
         checked(Run(cast("Step", made), lake, lake.settings, KEY))
     recipes = pending_work(lake, lake.settings)["recipes"]
     assert {name: lacks["stage1"] for name, lacks in recipes.items()} == {"kale": [], "dense-only": [KEY]}
+
+
+def test_keys_whose_pairs_may_be_in_an_earlier_key_are_to_be_ingested_again_in_order(tmp_path: Path) -> None:
+    lake = open_world(tmp_path)
+    for key in ("2026-11-01", "2026-11-02", "2026-11-03"):
+        commit(lake, World(key), "ingest")
+    for key in ("2026-11-03", "2026-11-02"):
+        put_mark(lake.storage, Partition("pairs", key), "after-2026-10-31", "2026-10-31 keeps other entries")
+    assert pending(lake)["ingest"] == ["2026-11-02", "2026-11-03"]
+    assert pending(lake, quiet=timedelta(hours=6))["ingest"] == []
+    commit(lake, World("2026-11-02"), "ingest")
+    assert pending(lake)["ingest"] == ["2026-11-03"]
+
+
+def test_captions_of_a_student_are_pending_when_their_images_are_replaced(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kale_tasks.pending.promoted", lambda *_: SimpleNamespace(version="1"))
+    assert pending(lake)["stage2"] == [KEY]
+    commit(lake, World(KEY, pairs=60), "student")
+    assert pending(lake)["stage2"] == []
+    commit(lake, World(KEY, pairs=60), "images", each(sha256_matches=True))
+    assert pending(lake)["stage2"] == [KEY]

@@ -66,7 +66,8 @@ def status(sets: Sets = None, preview: Preview = None, json: AsJson = False) -> 
 def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
     """List pending work: keys without images, without captions of each recipe, students that are due, keys to release.
 
-    Stale keys are listed with those that lack rows. Blocked keys are not listed: a person must decide about them.
+    `ingest` lists keys whose pairs may be in an earlier key too: run ingest for them, in this order. Stale keys are
+    listed with those that lack rows. Blocked keys are not listed: a person must decide about them.
     """
     from kale_tasks.pending import pending_work
 
@@ -75,7 +76,7 @@ def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
     of_recipes = [
         (f"{recipe}: {what}", value) for recipe, lacks in found["recipes"].items() for what, value in lacks.items()
     ]
-    listed = [("images", found["images"]), *of_recipes, ("release", found["release"])]
+    listed = [("ingest", found["ingest"]), ("images", found["images"]), *of_recipes, ("release", found["release"])]
     rows = [{"what": what, "found": _in_words(value)} for what, value in listed]
     say(found, True) if json else say_table(rows, False)
 

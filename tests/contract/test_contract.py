@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ from kale_tasks.contract.step import part_span, row_chunks
 from kale_tasks.contract.types import Part, Quarantined
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.keys import check_key
-from kale_tasks.lake.parts import digest
+from kale_tasks.lake.parts import PartMeta, digest, write
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.runner.writer import Writer
 from tests.lakes import settings_of
@@ -146,3 +147,13 @@ def test_the_digest_of_rows_does_not_depend_on_how_they_are_held(texts: list[str
     pieces = pa.concat_tables([whole.slice(0, cut), whole.slice(cut)])
     padded = pa.table({"text": pa.array(["x", *texts], pa.string())}).slice(1)
     assert digest(whole) == digest(pieces) == digest(padded)
+
+
+def test_a_part_has_the_same_bytes_however_its_rows_are_held(tmp_path: Path) -> None:
+    rng, count = Random(1), 40_000  # enough for several pages
+    whole = pa.table({"text": [f"{rng.random()} {rng.random()} {rng.random()}" for _ in range(count)]})
+    pieces = pa.concat_tables([whole.slice(start, 7) for start in range(0, count, 7)])
+    padded = pa.concat_tables([whole.slice(0, 3), whole]).combine_chunks().slice(3)
+    storage, meta = FolderStorage(tmp_path), PartMeta("run", 0, count, count)
+    files = [write(storage, "pairs/run", meta, rows) for rows in (whole, pieces, padded)]
+    assert files[0] == files[1] == files[2]

@@ -182,6 +182,11 @@ def test_what_follows_the_cap_of_robots_txt_is_ignored(tmp_path: Path) -> None:
     assert _site_rules(tmp_path, {"/robots.txt": pieces}).robots.allows("/a.jpg")
 
 
+def test_a_site_that_asks_for_longer_delays_than_we_have_patience_for_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="asks for 120 s between two requests"):
+        _site_rules(tmp_path, {"/robots.txt": [b"User-agent: *\nCrawl-delay: 120\n"]})
+
+
 def test_tdmrep_json_is_read_to_its_end(tmp_path: Path) -> None:
     text = json.dumps([{"location": "/", "tdm-reservation": 1}] + [{"location": "/b", "tdm-reservation": 0}] * 3000)
     pieces = [text[:50].encode(), text[50:].encode()]

@@ -91,6 +91,17 @@ def test_a_host_that_asks_for_too_long_delays_is_given_up(tmp_path: Path) -> Non
         asyncio.run(ask())
 
 
+def test_a_host_that_takes_too_much_time_is_given_up(tmp_path: Path) -> None:
+    async def ask() -> None:
+        host = HostLimit(limited(tmp_path).model_copy(update={"host_seconds": 0.1}), Alone())
+        for _ in range(2):
+            async with host.slot():
+                await asyncio.sleep(0.15)
+
+    with pytest.raises(ImageError, match="not done after"):
+        asyncio.run(ask())
+
+
 def test_a_slow_host_occupies_few_workers(tmp_path: Path) -> None:
     async def order() -> list[str]:
         queues, taken = HostQueues[int](2, 1000), list[str]()

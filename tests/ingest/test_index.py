@@ -1,11 +1,13 @@
 """Keys committed in any order: entries belong to the earlier key, and only keys whose rows may change are named."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from kale_tasks.errors import Conflict
+from kale_tasks.contract.registry import STEPS
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.ingest.step import Ingest
 from kale_tasks.lake.index import INDEX, keys_touched
 from kale_tasks.lake.maintain import expire
@@ -13,6 +15,8 @@ from kale_tasks.lake.marks import marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.progress import Silent
+from kale_tasks.runner.repair import repair
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import read_sealed, seal
 from kale_tasks.runner.verbs import commit, plan, reopen, work
@@ -174,3 +178,16 @@ def owners_of_sealed(run: Run) -> set[tuple[str, str]]:
     assert sealed
     found = sealed.snapshot(run.lake.storage, Partition.of(INDEX, run.key)).read(0, 100).to_pylist()
     return {(row["kind"], row["owner"]) for row in found if row["owner"]}
+
+
+def test_a_damaged_index_of_an_earlier_key_is_named_and_the_advice_works(settings: Settings) -> None:
+    ingest(settings, "k1")
+    lake, index = Lake(settings), index_of(settings, "k1")
+    assert index
+    path = index.files[0].path
+    lake.storage.put(path, lake.storage.read(path)[:-40])
+    with pytest.raises(BadData, match=f"{path} is damaged: .* Run `kale repair --key k1`"):
+        ingest(settings, "k2")
+    assert repair(lake, settings, Silent(), key="k1", specs=[replace(STEPS["ingest"], suite=None)]).left == {}
+    ingest(settings, "k2")
+    assert owners(settings, "k2") == {("uid", "k1"), ("url", "k1"), ("sha256", "k1")}

@@ -35,6 +35,7 @@ MIXED = [
     *(pair(300 + n, text="The same old story of a harbour") for n in range(12)),
     *(pair(400 + n, text="IMG_2034.jpg") for n in range(5)),
 ]
+SIDES = ("pairs", "dedup_index", "quarantine")
 
 
 def land_mixed(landing: Path) -> None:
@@ -177,7 +178,11 @@ def on_spark(master: str, **conf: str) -> list[str]:
 @pytest.mark.timeout(900)
 def test_spark_and_duckdb_make_the_same_bytes(mixed: Path) -> None:
     spark = settings_for(mixed, f"warehouse={mixed}/spark", *on_spark("local[2]"))
-    assert contents(spark) == contents(settings_for(mixed, "ingest.piece_rows=50", "ingest.workers=2"))
+    duckdb = settings_for(mixed, "ingest.piece_rows=50", "ingest.workers=2")
+    assert contents(spark) == contents(duckdb)
+    # Names of files have a hash of their bytes.
+    names = [[file.path for table in SIDES for file in Lake(of).files(table)] for of in (spark, duckdb)]
+    assert names[0] == names[1] and {name.partition("/")[0] for name in names[0]} == set(SIDES)
 
 
 @pytest.mark.usefixtures("s3", "postgres")
