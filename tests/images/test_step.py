@@ -241,3 +241,14 @@ def test_a_repair_fetches_only_what_was_in_damaged_files(tmp_path: Path, server:
     assert (server.pictures - asked, shard in {row["shard"] for row in after.values()}) == (len(lost), False)
     assert {u: row["sha256"] for u, row in after.items()} == {u: row["sha256"] for u, row in before.items()}
     assert verify(lake, step="images").damaged == []
+
+
+def test_images_whose_table_file_is_damaged_are_made_again(tmp_path: Path, server: Plain) -> None:
+    of = settings(tmp_path)
+    lake = lake_with(of, pairs_of([server.url(i) for i in range(50)]))
+    before, path = images(lake, of), lake.files("images", KEY)[0].path
+    lake.storage.put(path, lake.storage.read(path)[:-50])
+    with pytest.raises(BadData, match=f"Run `kale repair --key {KEY}`"):
+        rows_of(lake)
+    assert repair(lake, of, Silent(), key=KEY, specs=[replace(STEPS["images"], suite=None)]).left == {}
+    assert {u: row["sha256"] for u, row in rows_of(lake).items()} == {u: row["sha256"] for u, row in before.items()}

@@ -8,10 +8,12 @@ import pytest
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
+from kale_tasks.progress import Silent
 from kale_tasks.quality.check import accept_run, check_run
 from kale_tasks.quality.current import age, changed_keys, changes, current_page
 from kale_tasks.quality.report import make_report
 from kale_tasks.quality.stored import list_reports, read_report
+from kale_tasks.runner.repair import repair
 from tests.quality.defects import each, failed, first_twice
 from tests.quality.test_blocked import KEY, block, checked, run_of
 from tests.quality.world import STEPS, World, commit, open_world
@@ -108,3 +110,12 @@ def test_a_failed_check_says_what_was_seen_and_wanted_on_the_page(tmp_path: Path
     counts = [sum(one.status == status for one in result.checks) for status in ("passed", "failed", "skipped")]
     assert "{} passed, {} failed, {} skipped (0 of 3 earlier keys".format(*counts) in page
     assert "--failing 100" in page and "suite kale" in page and ">figure<" in page
+
+
+def test_a_damaged_file_of_the_ledger_is_named_and_the_report_is_made_once_it_is_repaired(lake: Lake) -> None:
+    path = lake.files("runs", KEY)[0].path
+    lake.storage.put(path, b"torn")
+    with pytest.raises(BadData, match=f"Run `kale repair --key {KEY}`"):
+        make_report(lake, lake.settings, KEY)
+    assert repair(lake, lake.settings, Silent(), key=KEY).left == {}
+    assert make_report(lake, lake.settings, KEY).summary()["pairs"] == 300
