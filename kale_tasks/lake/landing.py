@@ -13,6 +13,7 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.lake.keys import MANIFEST, MARKER, check_key
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.lake.storage.linked import LinkedFolderStorage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.settings.model import S3, Settings
 
@@ -31,7 +32,8 @@ def landing_storage(settings: Settings) -> Storage:
 
 @lru_cache(maxsize=8)  # a client of S3 takes a tenth of a second, and status asks for each key
 def _opened(landing: str, s3: S3) -> Storage:
-    return open_storage(landing, s3)
+    storage = open_storage(landing, s3)
+    return LinkedFolderStorage(storage.root) if isinstance(storage, FolderStorage) else storage
 
 
 def landing_keys(settings: Settings) -> list[str]:

@@ -59,7 +59,7 @@ class FolderStorage(Storage):
             return file.read(-1 if length is None else length)
 
     def entries(self, prefix: str) -> Iterator[Entry]:
-        for folder, _, names in os.walk(Path(self.root, prefix)):
+        for folder, names in self._folders(Path(self.root, prefix)):
             for name in sorted(names):
                 full = Path(folder, name)
                 try:
@@ -71,6 +71,11 @@ class FolderStorage(Storage):
                 yield Entry(
                     str(full.relative_to(self.root)), found.st_size, datetime.fromtimestamp(found.st_mtime, tz=UTC)
                 )
+
+    def _folders(self, top: Path) -> Iterator[tuple[str, list[str]]]:
+        """Yield each folder below `top`, and itself, with the names of its files."""
+        for folder, _, names in os.walk(top):
+            yield folder, names
 
     def delete(self, path: str) -> None:
         # Empty folders stay: removing one could pull it from under somebody who is about to write in it.
