@@ -19,6 +19,7 @@ from typer.cli import get_docs_for_click
 
 from kale_tasks.cli.app import app
 from kale_tasks.explore import codes
+from kale_tasks.images.reasons import Reason
 from kale_tasks.settings.model import Settings
 from kale_tasks.settings.section import Section
 
@@ -118,11 +119,13 @@ def reasons() -> str:
     for kind, some in by_kind.items():
         again = kind == codes.KINDS["images"]
         head = ["code", "meaning", "what to do", *(["`kale run images --redrive` tries again"] if again else [])]
-        rows = [
-            [f"`{one.code}`", one.means, one.do, *(["yes" if codes.transient(one.code) else "no"] if again else [])]
-            for one in some
-        ]
+        rows = [[f"`{one.code}`", one.means, one.do, *([_tried_again(one.code)] if again else [])] for one in some]
         table = [head, ["---"] * len(head), *rows]
         cells = [[cell.replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in table]
         lines += [f"## {kind.capitalize()}", "\n".join(f"| {' | '.join(row)} |" for row in cells)]
     return "\n\n".join(lines) + "\n"
+
+
+def _tried_again(code: str) -> str:
+    reason = Reason(code)
+    return "once its limit is larger" if reason.limited else "yes" if reason.transient else "no"

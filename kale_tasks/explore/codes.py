@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from kale_tasks import errors
 from kale_tasks.contract.registry import ANSWERS, STEPS, step_spec
 from kale_tasks.errors import BadConfig
-from kale_tasks.images.reasons import Reason
 from kale_tasks.ingest.rules import RULES
 from kale_tasks.resources import parse_yaml
 from kale_tasks.settings import load
@@ -85,11 +84,6 @@ def check_codes() -> Iterator[Code]:
             name, severity = one.meta["name"], one.meta["severity"]
             found.setdefault(name, Code(name, "check", f"{one.description} ({severity})."))
     yield from found.values()
-
-
-def transient(code: str) -> bool:
-    """Whether `kale run images --redrive` tries an image with this reason again."""
-    return Reason(code).transient
 
 
 def _suites() -> Iterator[Any]:

@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 
 from kale_tasks.frames import receive_frame, send_frame
 from kale_tasks.images.decode import ImageInfo
+from kale_tasks.images.decode_limits import limits
 from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.settings.images import Decode
 
@@ -103,7 +104,7 @@ class _DecodeProcess:
                 self._deadline = float("inf")
         if frame is None:
             self.stop()
-            raise ImageError(Reason.DECODE_TIMEOUT if self._late else Reason.DECODE_CRASHED)
+            raise ImageError(Reason.DECODE_TIMEOUT if self._late else Reason.DECODE_CRASHED, limits(self._settings))
         result, stored = frame
         if "reason" in result:
             raise ImageError(Reason(result["reason"]), result["detail"])

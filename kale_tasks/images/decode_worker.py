@@ -10,6 +10,7 @@ from PIL import Image
 
 from kale_tasks.frames import receive_frame, send_frame
 from kale_tasks.images.decode import convert, inspect
+from kale_tasks.images.decode_limits import limits
 from kale_tasks.images.reasons import ImageError, Reason
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def _decode(request: Any, raw: bytes, settings: "Decode") -> tuple[Any, bytes]:
         return {"info": info}, stored
     except ImageError as error:
         return {"reason": error.reason, "detail": error.detail}, b""
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except Image.DecompressionBombError as error:
         return {"reason": Reason.TOO_MANY_PIXELS, "detail": _described(error)}, b""
+    except MemoryError:
+        return {"reason": Reason.TOO_MANY_PIXELS, "detail": f"MemoryError: {limits(settings)}"}, b""
     except Exception as error:  # a decoder may raise anything on malformed input; only this image is lost
         return {"reason": Reason.BROKEN_IMAGE, "detail": _described(error)}, b""
 

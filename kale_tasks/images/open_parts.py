@@ -18,6 +18,7 @@ from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.errors import BadData
 from kale_tasks.images.adopt import AdoptedImage, ArchiveIndex, archive_files
 from kale_tasks.images.decode import FACES_BLURRED, ImageInfo
+from kale_tasks.images.decode_limits import limits_raised
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet
 from kale_tasks.images.outcomes import outcome_counts
@@ -77,17 +78,23 @@ class PartOpener:
                 adopted.append(pair)
             elif uid in placeholders:
                 part.quarantine.append(placeholders[uid])
-            elif row and not _tried_again(row):
+            elif row and not self._tried_again(row):
                 part.rows.append({**row, "split": pair["split"]})
             elif not self.fetches:
                 self._add_missing(part, pair)
-            elif uid in spool.rows:
+            elif uid in spool.rows and not self._tried_again(spool.rows[uid]):
                 part.rows.append(dict(spool.rows[uid]))
             else:
                 part.to_fetch.append({**pair, "attempts": (row or {}).get("attempts") or 0})
         self._adopt(part, adopted)
         part.unfinished = len(part.to_fetch)
         return part
+
+    def _tried_again(self, row: Row) -> bool:
+        if row["status"] == "ok":
+            return False
+        passing = row["reason"] == Reason.NOT_IN_TARS or Reason(row["reason"]).transient
+        return passing or limits_raised(row, self._run.settings.images.decode)
 
     def _committed(self, first: str, last: str) -> tuple[Mapping[str, Row], Mapping[str, Quarantined]]:
         """Rows and quarantined placeholders of the committed run, if its settings are those of this run."""
@@ -229,7 +236,3 @@ def _write_shard(path: Path, images: Iterable[tuple[Row, bytes]]) -> dict[str, t
             metadata = {name: row.get(name) for name in _METADATA}
             tar.add(f"{row['uid']}.json", json.dumps(metadata, ensure_ascii=False, sort_keys=True).encode())
     return places
-
-
-def _tried_again(row: Row) -> bool:
-    return row["status"] != "ok" and (row["reason"] == Reason.NOT_IN_TARS or Reason(row["reason"]).transient)

@@ -49,8 +49,13 @@ class Reason(StrEnum):
 
     @property
     def transient(self) -> bool:
-        """Whether a redrive tries the image again."""
+        """Whether a redrive always tries the image again."""
         return self in _TRANSIENT
+
+    @property
+    def limited(self) -> bool:
+        """Whether a limit of `images.decode` may have lost the image; a redrive tries it again once that is larger."""
+        return self in _LIMITED
 
     @property
     def retried_at_once(self) -> bool:
@@ -80,6 +85,7 @@ _UNAVAILABLE = (
     _RETRIED_AT_ONCE | _UNANSWERED | {Reason.NOT_FOUND, Reason.FORBIDDEN, Reason.REJECTED, Reason.TLS_FAILED}
 ) - {Reason.ROBOTS_UNREADABLE}
 _TRANSIENT = _RETRIED_AT_ONCE | _UNANSWERED
+_LIMITED = {Reason.TOO_MANY_PIXELS, Reason.DECODE_CRASHED, Reason.DECODE_TIMEOUT}
 
 
 class ImageError(Exception):

@@ -32,7 +32,7 @@ class Plain:
         return sum(not path.endswith((".txt", ".json")) for path in list(self.paths))
 
     def url(self, number: int, way: str = "ok") -> str:
-        """Return the URL of an image; `way`: ok, gone, slowly, moved, heals (500 at first) or busy (429 at first)."""
+        """Return the URL of an image; `way`: ok, gone, slowly, moved, large, heals (500 at first) or busy (429)."""
         return f"http://127.0.0.1:{self.port}/{way}/{number}.jpg"
 
     def sha256(self, number: int) -> str:
@@ -46,6 +46,14 @@ def image(number: int) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).resize((120, 90), Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+@cache
+def large() -> bytes:
+    """Encode a picture that needs more memory and time to decode than others."""
+    out = io.BytesIO()
+    Image.new("RGB", (7000, 7000)).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
@@ -81,6 +89,8 @@ def plain_server() -> Iterator[Plain]:
                 self._send(302, b"", {"Location": f"http://moved.test:{plain.port}{self.path.replace('moved', 'ok')}"})
             elif first and way in ("heals", "busy"):
                 self._send(500 if way == "heals" else 429, b"", {"Retry-After": "1"} if way == "busy" else {})
+            elif way == "large":
+                self._send(200, large())
             else:
                 self._send(200, image(int(self.path.rpartition("/")[2].removesuffix(".jpg"))))
 

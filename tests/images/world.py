@@ -68,7 +68,7 @@ def pairs_of(urls: Sequence[str]) -> list[dict[str, Any]]:
     return [{"uid": uid(url), "url": url} for url in urls]
 
 
-def images(lake: Lake, of: Settings, *, again: bool = False) -> dict[str, dict[str, Any]]:
+def images(lake: Lake, of: Settings, *, again: str = "") -> dict[str, dict[str, Any]]:
     """Run the images step and return its rows by uid."""
     execute(Run(Images(), lake, of, KEY, again=again))
     return rows_of(lake)
