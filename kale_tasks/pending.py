@@ -9,6 +9,7 @@ from typing import Any
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.lake.freshness import changed_inputs, current_contents, is_fresh
+from kale_tasks.lake.holds import read_hold
 from kale_tasks.lake.marks import unanswered_marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
@@ -24,17 +25,17 @@ _Runs = Mapping[str, Committed]  # by key
 def pending_work(lake: Lake, settings: Settings, quiet: timedelta | None = None) -> dict[str, Any]:
     """List keys to ingest again, keys that lack images, keys to release, and what each configured recipe lacks.
 
-    Keys are to be ingested again, in this order, if an earlier key that was committed later keeps some of their pairs.
-    Of a recipe these are the keys that lack captions of either stage, and whether a new student is due.
-    A key whose rows were made from inputs that have changed since is listed as if it lacked them. A blocked key is not
-    listed until its inputs change or a person accepts the run. With `quiet`, neither is a key for which something was
-    written since then: somebody is working on it.
+    Keys are to be ingested again, in this order, if an earlier key that was committed later keeps some of their pairs,
+    unless a person holds them. Of a recipe these are the keys that lack captions of either stage, and whether a new
+    student is due. A key whose rows were made from inputs that have changed since is listed as if it lacked them. A
+    blocked key is not listed until its inputs change or a person accepts the run. With `quiet`, neither is a key for
+    which something was written since then: somebody is working on it.
     """
     of = _Pending(lake, datetime.now(UTC) - quiet if quiet else None)
     recipes = {recipe_name(recipe): recipe for recipe in recipes_of(settings)}
     made = {name: [of.committed(step, name) for step in ("fuse", "student")] for name in recipes}
     return {
-        "ingest": of.unless_busy(sorted(partition.key for partition in unanswered_marks(lake, "pairs")), "pairs"),
+        "ingest": of.marked(),
         "images": of.due(of.committed("images"), of.committed("ingest"), "images"),
         "recipes": {
             name: _of_recipe(of, settings, recipe, stage1, stage2)
@@ -70,18 +71,24 @@ class _Pending:
         """Those of committed runs that were made from what is committed now."""
         return {key: committed for key, committed in made.items() if is_fresh(key, committed, self._current)}
 
+    def marked(self) -> list[str]:
+        """List the keys to ingest again, without those that are held, blocked or worked on."""
+        waiting, storage = set(self._waiting(["pairs"])), self.lake.storage
+        marked = (p for p in unanswered_marks(self.lake, "pairs") if p.key not in waiting and not read_hold(storage, p))
+        return self._unless_busy(sorted(partition.key for partition in marked), "pairs")
+
     def due(self, made: _Runs, keys: Iterable[str], *tables: str, recipe: str = "") -> list[str]:
         """List the keys for which nothing fresh was made, without those that are blocked or worked on."""
         fresh = self.fresh(made)
         missing = [key for key in sorted(keys) if key not in fresh]
         waiting = set(self._waiting(tables, recipe)) if missing else set()
-        return self.unless_busy([key for key in missing if key not in waiting], *tables)
+        return self._unless_busy([key for key in missing if key not in waiting], *tables)
 
-    def unless_busy(self, keys: Iterable[str], *tables: str) -> list[str]:
+    def _unless_busy(self, keys: Iterable[str], *tables: str) -> list[str]:
         """Return the keys for which nobody works on one of these tables."""
         return [key for key in keys if not self._is_busy(key, tables)]
 
-    def _waiting(self, tables: Sequence[str], recipe: str) -> Iterator[str]:
+    def _waiting(self, tables: Sequence[str], recipe: str = "") -> Iterator[str]:
         """Yield the keys for which a person must decide about a run of one of these tables."""
         of_recipe = {"recipe": recipe_name(recipe)}
         for partition, run in self._blocked.items():

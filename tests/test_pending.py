@@ -10,6 +10,7 @@ import pytest
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadData
+from kale_tasks.lake.holds import hold, release_hold
 from kale_tasks.lake.marks import put_mark
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Lake
@@ -19,7 +20,7 @@ from kale_tasks.release.shards import CAPTIONS
 from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
-from tests.quality.defects import each, failing
+from tests.quality.defects import each, failing, first_twice
 from tests.quality.test_blocked import KEY, checked, run_of
 from tests.quality.world import DENSE, SLICES, World, commit, commit_all, given, open_world
 
@@ -131,6 +132,21 @@ def test_keys_whose_pairs_may_be_in_an_earlier_key_are_to_be_ingested_again_in_o
     assert pending(lake, quiet=timedelta(hours=6))["ingest"] == []
     commit(lake, World("2026-11-02"), "ingest")
     assert pending(lake)["ingest"] == ["2026-11-03"]
+
+
+def test_a_marked_key_that_is_held_or_blocked_is_left_to_a_person(tmp_path: Path) -> None:
+    lake = open_world(tmp_path)
+    commit(lake, World(KEY), "ingest")
+    put_mark(lake.storage, Partition("pairs", KEY), "after-2026-10-31", "2026-10-31 keeps other entries")
+    hold(lake.storage, Partition("pairs", KEY), "a wrong list")
+    assert pending(lake)["ingest"] == []
+    release_hold(lake.storage, Partition("pairs", KEY))
+    assert pending(lake)["ingest"] == [KEY]
+    with pytest.raises(BadData):
+        checked(run_of(lake, "ingest", first_twice))
+    assert pending(lake)["ingest"] == []
+    accept_run(lake, "ingest", KEY, "a small site")
+    assert pending(lake)["ingest"] == [KEY]
 
 
 def test_captions_of_a_student_are_pending_when_their_images_are_replaced(

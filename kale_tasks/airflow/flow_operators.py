@@ -11,34 +11,54 @@ from kale_tasks.recipes.files import recipe_name
 
 
 class _PendingOperator(CommandOperator):
-    """Asks `kale pending` for `what` a recipe lacks, or, without a recipe, for what is not of one."""
+    """Asks `kale pending` for `what` a recipe lacks, or, without a recipe, for what is not of one.
 
-    def __init__(self, *, what: str, recipe: str = "", **kwargs: Any) -> None:
+    With `quiet_hours`, a key for which something was written in these hours is left out: a run is working on it.
+    """
+
+    def __init__(self, *, what: str, recipe: str = "", quiet_hours: float = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.what, self.recipe = what, recipe
+        self.what, self.recipe, self.quiet_hours = what, recipe, quiet_hours
 
-    def pending(self, context: Any, *options: str) -> Any:
+    def pending(self, context: Any) -> Any:
         """Return what is pending."""
-        found = self.kale(context, ["pending", *options])
+        quiet = ["--quiet-hours", str(self.quiet_hours)] if self.quiet_hours else []
+        found = self.kale(context, ["pending", *quiet])
         return (found["recipes"][recipe_name(self.recipe)] if self.recipe else found)[self.what]
+
+    def _key(self) -> list[str]:
+        return []  # `kale pending` lists all keys
+
+
+class PendingKeysOperator(_PendingOperator):
+    """Returns the first `most` keys that `kale pending` lists under `what`, in order, for tasks mapped over them."""
+
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        super().__init__(key=None, **kwargs)
+        self.most = most
+
+    def execute(self, context: Any) -> list[str]:
+        """List the keys."""
+        found: list[str] = self.pending(context)
+        if len(found) > self.most:
+            self.log.info("%d keys are pending; the others come with the next run.", len(found))
+        return found[: self.most]
 
 
 class AnnounceOperator(_PendingOperator):
     """Emits an asset for keys that `kale pending` lists under `what`, for one key or for all; nothing if it lists none.
 
     When two Dags must both finish before a third starts, each commits its rows and then announces. The one that ends
-    last finds the rows of both. A second announcement does no harm: a committed key is not made again. With
-    `quiet_hours`, a key for which something was written in these hours is left out: a run is working on it.
+    last finds the rows of both. A second announcement does no harm: a committed key is not made again.
     """
 
-    def __init__(self, *, outlet: Asset, key: str | None = KEY, quiet_hours: float = 0, **kwargs: Any) -> None:
+    def __init__(self, *, outlet: Asset, key: str | None = KEY, **kwargs: Any) -> None:
         super().__init__(key=key, outlets=[outlet], **kwargs)
-        self.outlet, self.quiet_hours = outlet, quiet_hours
+        self.outlet = outlet
 
     def execute(self, context: Any) -> list[str]:
         """List pending work, and emit an event for each key."""
-        quiet = ["--quiet-hours", str(self.quiet_hours)] if self.quiet_hours else []
-        found: list[str] = self.pending(context, *quiet)
+        found: list[str] = self.pending(context)
         keys = [key for key in found if self.key in (None, key)]
         if keys:
             context["outlet_events"][self.outlet].add_partitions(keys)
@@ -46,9 +66,6 @@ class AnnounceOperator(_PendingOperator):
             self.log.info("Nothing to announce: %s is not pending for %s.", self.what, self.key or "any key")
             self.outlets = []  # Airflow emits an event of its own for an outlet without one
         return keys
-
-    def _key(self) -> list[str]:
-        return []  # `kale pending` lists all keys
 
 
 class OnlyIfPendingOperator(_PendingOperator):

@@ -67,7 +67,7 @@ def pending(quiet: Quiet = 0, sets: Sets = None, json: AsJson = False) -> None:
     """List pending work: keys without images, without captions of each recipe, students that are due, keys to release.
 
     `ingest` lists keys whose pairs may be in an earlier key too: run ingest for them, in this order. Stale keys are
-    listed with those that lack rows. Blocked keys are not listed: a person must decide about them.
+    listed with those that lack rows. Blocked keys, and held ones to ingest, are not: a person must decide about them.
     """
     from kale_tasks.pending import pending_work
 

@@ -3,6 +3,8 @@
 The keys come by a backfill through the REST API with its ten active runs.
 """
 
+import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from kale_tasks.airflow.rest import AirflowRest
 from kale_tasks.airflow.standalone import StandaloneAirflow, free_port
 from kale_tasks.lake.keys import MARKER
+from kale_tasks.lake.marks import unanswered_marks
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings import load
 from kale_tasks.world.write import write_landing
@@ -19,6 +22,7 @@ from tests.services.server import wait_until
 
 # An Airflow of its own takes a minute.
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1200)]
+LATE = "2026-10-31"
 FIRST, BAD, LAST, WAITING = "2026-11-01", "2026-11-02", "2026-11-03", "2026-11-04"
 REASON = "the source sends one-word texts on Mondays"
 _RUNS = "/dags/kale_ingest/dagRuns"
@@ -106,3 +110,22 @@ def test_the_events_of_the_keys_say_what_was_committed(rest: AirflowRest, lake: 
         committed = lake.committed("pairs", key)
         assert committed and (extra["rows"], extra["fingerprint"]) == (committed.rows, committed.fingerprint)
     assert events[BAD]["verdict"] == "accepted" and events[FIRST]["verdict"] in ("passed", "warned")
+
+
+def test_maintenance_ingests_a_key_again_after_an_earlier_one_came_late(rest: AirflowRest, lake: Lake) -> None:
+    before = lake.arrow("pairs", LAST, ["url", "alt_text"]).to_pylist()
+    late = Path(lake.settings.landing, LATE)
+    late.mkdir()
+    with open(late / "rows.csv", "w", newline="") as out:
+        csv.writer(out).writerows([("url", "text"), *((row["url"], row["alt_text"]) for row in before[:2])])
+    (late / MARKER).touch()
+    rest.send("POST", _RUNS, {"logical_date": None, "partition_key": LATE})
+    wait_until(lambda: bool(unanswered_marks(lake, "pairs")), "the late key", 300)
+    for path in Path(lake.settings.warehouse, "pairs", f"key={LAST}").rglob("*"):
+        os.utime(path, (1e9, 1e9))  # nobody works on the key
+    rest.send("PATCH", "/dags/kale_maintenance", {"is_paused": False})
+    rest.send("POST", "/dags/kale_maintenance/dagRuns", {"logical_date": None})
+    wait_until(lambda: not unanswered_marks(lake, "pairs"), "the key to be ingested again", 300)
+    assert lake.arrow("pairs", LAST).num_rows == len(before) - 2
+    started = [run for run in rest.get(_RUNS)["dag_runs"] if run["run_type"] == "operator_triggered"]
+    assert [run["conf"]["key"] for run in started] == [LAST]
