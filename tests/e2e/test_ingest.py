@@ -94,7 +94,7 @@ def test_the_log_of_a_waiting_key_says_what_it_waits_for(rest: AirflowRest) -> N
 
 def test_a_person_who_accepts_the_failed_key_lets_it_go_on(rest: AirflowRest, lake: Lake) -> None:
     (question,) = rest.get(f"{_RUNS}/~/hitlDetails?response_received=false")["hitl_details"]
-    assert "kept_share is 0.01" in question["body"] and f"/kale/report/{BAD}" in question["body"]
+    assert "saw 1.0 %" in question["body"] and f"/kale/report/{BAD}" in question["body"]
     fields = {name: field["value"] for name, field in question["params"].items()} | {"reason": REASON}
     path = f"{_RUNS}/{runs(rest)[BAD]['dag_run_id']}/taskInstances/ingest/-1/hitlDetails"
     rest.send("PATCH", path, {"chosen_options": ["Accept"], "params_input": fields})
