@@ -76,7 +76,7 @@ def content_name(stem: str, tar: Path) -> str:
 
 
 def read_image(lake: Lake, shard: str, offset: int, length: int) -> bytes:
-    """Return the bytes of one image; raises BadData if its shard is missing or too short."""
+    """Return the bytes of one image; raises BadData if its shard is missing, too short or another one."""
     return read_images(lake, [Span(shard, offset, length)])[0]
 
 
@@ -97,7 +97,10 @@ def _locate(lake: Lake, shard: str) -> tuple[Storage, str]:
 
 
 def _advice(span: Span) -> str:
-    return "Deliver it again." if span.shard.startswith(LANDING) else advice(span.shard)
+    if not span.shard.startswith(LANDING):
+        return advice(span.shard)
+    key = span.shard.removeprefix(LANDING).partition("/")[0]
+    return f"Deliver it again as it was, or `kale run images --key {key}` with the files that are there now."
 
 
 def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
@@ -123,12 +126,33 @@ def _joins(group: Sequence[Span], span: Span) -> bool:
 def _read_group(lake: Lake, group: Sequence[Span]) -> bytes:
     storage, path = _locate(lake, group[0].shard)
     start, stop = group[0].offset, max(span.offset + span.length for span in group)
+    before, after = _checked_beside(group[0])
     try:
-        data = storage.read(path, start, stop - start)
+        data = storage.read(path, start - before, before + stop - start + after)
     except FileNotFoundError as error:
         raise BadData(
             f"{storage.uri(path)} is missing, but rows of `images` refer to it. {_advice(group[0])}"
         ) from error
-    if len(data) < stop - start:
+    if len(data) < before + stop - start:
         raise BadData(f"{storage.uri(path)} is shorter than rows of `images` say. {_advice(group[0])}")
-    return data
+    if before and not all(_has_header(data, span.offset - start, span.length) for span in group):
+        raise BadData(f"{storage.uri(path)} holds other files than rows of `images` say. {_advice(group[0])}")
+    if len(data) > before + stop - start:
+        raise BadData(f"{storage.uri(path)} is longer than rows of `images` say. {_advice(group[0])}")
+    return data[before:]
+
+
+def _checked_beside(span: Span) -> tuple[int, int]:
+    """Return how many bytes before and after an image tell whether its landing file is still the adopted one."""
+    if not span.shard.startswith(LANDING):
+        return 0, 0
+    return (tarfile.BLOCKSIZE, 0) if span.shard.lower().endswith(".tar") else (0, 1)
+
+
+def _has_header(data: bytes, start: int, length: int) -> bool:
+    """Whether a header of a file of this length begins at `start`."""
+    try:
+        member = tarfile.TarInfo.frombuf(data[start : start + tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return member.isreg() and member.size == length

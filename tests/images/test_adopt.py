@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kale_tasks.errors import BadData
 from kale_tasks.images.adopt import read_tar
 from kale_tasks.lake.shards import Span, read_images
 from tests.images.plain import image, plain_server
@@ -102,6 +103,37 @@ def test_a_replaced_tar_of_the_same_size_is_adopted_again(tmp_path: Path) -> Non
         assert row["phash"] != first[name(number)]["phash"]
 
 
+@pytest.mark.parametrize("kind", ["other images", "one image more", "no tar", "cut"])
+def test_no_bytes_of_a_replaced_tar_are_read_at_the_places_of_the_former(tmp_path: Path, kind: str) -> None:
+    write_tar(tmp_path, "00000000", {i: image(i) for i in range(40)})
+    of = settings(tmp_path)
+    lake = lake_with(of, [pair(i) for i in range(40)])
+    spans = spans_of(images(lake, of))
+    order = [*range(40, 80)] if kind == "other images" else [40, *range(40)]
+    path = write_tar(tmp_path, "00000000", {i: image(i) for i in order})
+    if kind in ("no tar", "cut"):
+        path.write_bytes(bytes(path.stat().st_size if kind == "no tar" else 2000))
+    for some in (spans, spans[-1:], spans[5:9]):
+        with pytest.raises(BadData, match=f"kale run images --key {KEY}"):
+            read_images(lake, some)
+    if kind in ("other images", "one image more"):
+        left = [] if kind == "other images" else [image(i) for i in range(40)]
+        assert read_images(lake, spans_of(images(lake, of))) == left
+
+
+@pytest.mark.parametrize("longer", [1, -1, 5000])
+def test_a_replaced_picture_is_not_read_by_the_length_of_the_former(tmp_path: Path, longer: int) -> None:
+    path = tmp_path / "landing" / KEY / "1.jpg"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x" * 900)
+    lake = lake_with(settings(tmp_path), [pair(1)])
+    span = Span(f"landing:{KEY}/1.jpg", 0, 900)
+    assert read_images(lake, [span]) == [b"x" * 900]
+    path.write_bytes(b"y" * (900 + longer))
+    with pytest.raises(BadData, match="than rows of `images` say"):
+        read_images(lake, [span])
+
+
 def test_adopted_images_with_faces_are_stored_blurred_and_the_others_are_kept(tmp_path: Path) -> None:
     write_tar(tmp_path, "00000000", {i: image(i) for i in range(10)})
     of = settings(tmp_path)
@@ -124,6 +156,12 @@ def test_the_files_of_an_image_may_come_in_any_order(order: tuple[str, ...]) -> 
                 _add(tar, f"{i:09}.{suffix}", json.dumps({"uid": f"u{i}"}).encode() if suffix == "json" else b"x" * 9)
     out.seek(0)
     assert [(m.metadata["uid"], m.length) for m in read_tar(out, "a.tar")] == [("u0", 9), ("u1", 9), ("u2", 9)]
+
+
+def spans_of(rows: Mapping[str, dict[str, Any]]) -> list[Span]:
+    """Return the places of the stored images among 40, in the order of their numbers."""
+    found = [rows[name(i)] for i in range(40) if rows.get(name(i), {}).get("shard")]
+    return [Span(row["shard"], row["offset"], row["length"]) for row in found]
 
 
 def name(number: int) -> str:
