@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page of a key shows. Only `samples` and `dropped_texts` hold text of rows."""
+    """All that the page of a key shows. Only `samples`, `dropped_texts` and `quarantine_details` hold text."""
 
     key: str
     at: str
@@ -46,6 +46,7 @@ class Report:
     efforts: Sequence[Effort]
     image_outcomes: Counted
     quarantine: Counted
+    quarantine_details: Mapping[str, Sequence[str]]
     dropped_texts: Mapping[str, Sequence[str]]
     metrics: Sequence[Mapping[str, Any]]
     fact_shares: Mapping[str, float | None]  # of the captions of both stages
@@ -56,7 +57,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for machines, without pictures."""
-        hidden = ("found", "samples", "dropped_texts")
+        hidden = ("found", "samples", "dropped_texts", "quarantine_details")
         known = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         known |= {"efforts": [asdict(effort) for effort in self.efforts]}
         steps = [
@@ -116,7 +117,7 @@ def gather(lake: Lake, settings: Settings, key: str, sealed: SealedRun | None = 
     if not found:
         raise Conflict(f"Nothing is committed for {key}. Run `kale run ingest --key {key}` first.")
     captions, images = metrics.captions_of(lake, settings, found), _images(lake, found)
-    texts = metrics.texts(captions)
+    texts, quarantined = metrics.texts(captions), _quarantine(lake, found)
     return Report(
         key=key,
         at=utc_now(),
@@ -125,7 +126,8 @@ def gather(lake: Lake, settings: Settings, key: str, sealed: SealedRun | None = 
         found=found,
         efforts=efforts(lake, key, found),
         image_outcomes=_outcomes(images),
-        quarantine=_quarantine(lake, found),
+        quarantine={label: count for label, (count, _) in quarantined.items()},
+        quarantine_details={label: details for label, (_, details) in quarantined.items() if details},
         dropped_texts=_dropped_texts(lake, key, found),
         metrics=measured(lake, settings, images, captions),
         fact_shares=metrics.fact_shares(captions, _caption_rows(found)),
@@ -171,10 +173,12 @@ def _outcomes(images: Snapshot | None) -> dict[str, int]:
     return _counted("reports/reasons", images=images.read(0, images.count, columns)) if images else {}
 
 
-def _quarantine(lake: Lake, found: Sequence[Found]) -> dict[str, int]:
+def _quarantine(lake: Lake, found: Sequence[Found]) -> dict[str, tuple[int, list[str]]]:
+    """Return how many rows each step has quarantined for each reason, and a few of their details."""
     opened = [rows for one in found if (rows := one.quarantine(lake))]
-    tables = [rows.read(0, rows.count, ["step", "reason"]) for rows in opened]
-    return _counted("reports/quarantine", quarantine=pa.concat_tables(tables)) if tables else {}
+    tables = [rows.read(0, rows.count, ["step", "reason", "detail"]) for rows in opened]
+    counted = queried("reports/quarantine", quarantine=pa.concat_tables(tables)) if tables else []
+    return {f"{one['step']} · {one['name']}": (one["n"], sorted(one["examples"])) for one in counted}
 
 
 def _dropped_texts(lake: Lake, key: str, found: Sequence[Found]) -> dict[str, list[str]]:

@@ -117,6 +117,16 @@ def test_the_page_is_complete_without_a_network(
         assert page.locator("svg.chart").count() >= 4
 
 
+def test_quarantined_rows_are_shown_with_a_few_of_their_details_and_these_are_only_text(tmp_path: Path) -> None:
+    lake, world = open_world(tmp_path), World(KEY, pairs=9)
+    commit(lake, world, "ingest", quarantined=4, detail="<b>a.csv</b>: {{ 7 * 7 }} 'ended' \u202e" + "x" * 999)
+    report = make_report(lake, lake.settings, KEY)
+    page = lake.storage.read(report_path(KEY, "html")).decode()
+    assert "&lt;b&gt;a.csv&lt;/b&gt;: {{ 7 * 7 }}" in page and "<b>a.csv" not in page and "x" * 300 not in page
+    assert [len(few) for few in report.quarantine_details.values()] == [1], "four times the same"
+    assert "a.csv" not in lake.storage.read(report_path(KEY, "json")).decode()
+
+
 def test_a_missing_release_and_a_key_without_rows_are_errors(lake: Lake) -> None:
     with pytest.raises(BadConfig, match="Releases: none yet"):
         make_release_report(lake, lake.settings, "v1")
