@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kale_tasks.lake.archives import is_tar
 from kale_tasks.lake.hashing import short_sha256
-from kale_tasks.lake.landing import is_picture, landing_files, landing_storage, place_url, stem_and_ending
-from kale_tasks.lake.pictures import described_pictures, is_picture_table, named_pictures
+from kale_tasks.lake.landing import is_picture, landing_storage, place_url, stem_and_ending
+from kale_tasks.lake.pictures import is_picture_table, named_pictures
 from kale_tasks.lake.shards import LANDING, Span
 from kale_tasks.lake.storage.base import Entry
 from kale_tasks.lake.tables import Lake
@@ -52,20 +53,13 @@ class Picture(NamedTuple):
     length: int
 
 
-def archive_files(lake: Lake, key: str) -> list[Entry]:
-    """List the tars of a key, its pictures that a file or a table describes, and these files and tables, by name."""
-    entries = landing_files(lake.settings, key)
-    described = set(described_pictures(landing_storage(lake.settings), entries))
-    return [entry for entry in entries if _is_tar(entry) or entry in described]
-
-
 class ArchiveIndex:
     """Index of a key's archives by uid. Each file is read once and leaves its part of the index in the run's folder."""
 
     def __init__(self, lake: Lake, folder: str, entries: Sequence[Entry]) -> None:
         self._lake, self._folder = lake, folder
         self._urls = lake.settings.ingest.columns["url"]
-        self._tars = [entry for entry in entries if _is_tar(entry)]
+        self._tars = [entry for entry in entries if is_tar(entry)]
         pictures = [entry for entry in entries if is_picture(entry.path)]
         self._pictures = [pictures[start : start + _PICTURES] for start in range(0, len(pictures), _PICTURES)]
         paths = ((stem_and_ending(entry.path), entry.path) for entry in entries)
@@ -190,10 +184,6 @@ def read_tar(file: BinaryIO, path: str) -> Iterator[Picture]:
         file.seek(tar.offset)
         if not file.read(1):
             raise tarfile.ReadError("it ends too early")  # a complete tar ends with empty blocks
-
-
-def _is_tar(entry: Entry) -> bool:
-    return entry.path.lower().endswith(".tar")
 
 
 def _metadata(text: bytes) -> dict[str, Any]:

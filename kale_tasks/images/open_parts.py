@@ -16,7 +16,7 @@ import pyarrow as pa
 from kale_tasks.contract.step import part_span
 from kale_tasks.contract.types import Chunk, Part, Quarantined
 from kale_tasks.errors import BadData
-from kale_tasks.images.adopt import AdoptedImage, ArchiveIndex, archive_files
+from kale_tasks.images.adopt import AdoptedImage, ArchiveIndex
 from kale_tasks.images.decode import FACES_BLURRED, ImageInfo
 from kale_tasks.images.decode_limits import limits_raised
 from kale_tasks.images.decode_pool import DecodePool
@@ -26,6 +26,7 @@ from kale_tasks.images.reasons import ImageError, Reason
 from kale_tasks.images.refused import RefusedImages
 from kale_tasks.images.spool import Spool
 from kale_tasks.imaging import SNIFFED_BYTES, image_type
+from kale_tasks.lake.archives import archive_files
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import LANDING, TarWriter, content_name, read_image

@@ -7,15 +7,14 @@ from typing import Any, ClassVar
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.experts.faces import Faces
-from kale_tasks.images.adopt import archive_files
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet, finalize
 from kale_tasks.images.fetch_loop import fetch_parts
 from kale_tasks.images.open_parts import PartOpener, close_part
 from kale_tasks.images.outcomes import require_images, summary
 from kale_tasks.images.refused import RefusedImages
+from kale_tasks.lake.archives import TARS, archives_content
 from kale_tasks.lake.evaluation import evaluation_content
-from kale_tasks.lake.landing import landing_storage, sampled_content
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Lake
 from kale_tasks.runner.receipts import Receipt
@@ -40,10 +39,10 @@ class Images(Step):
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         """Return the content of the pairs, of the tars and of the evaluation set."""
-        tars, evaluation = archive_files(lake, key), evaluation_content(lake)
+        tars, evaluation = archives_content(lake, key), evaluation_content(lake)
         return {
             "pairs": committed_input(lake, "pairs", key),
-            **({"tars": sampled_content(landing_storage(settings), tars)} if tars else {}),
+            **({TARS: tars} if tars else {}),
             **({"evaluation": evaluation} if evaluation else {}),
         }
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from kale_tasks.errors import Conflict
+from kale_tasks.lake.archives import TARS, archives_replaced
 from kale_tasks.lake.freshness import changed_inputs, current_contents, is_fresh
 from kale_tasks.lake.marks import unanswered_marks
 from kale_tasks.lake.partition import Partition
@@ -14,6 +16,7 @@ from kale_tasks.lake.verdicts import blocked_runs, read_acceptance, read_verdict
 
 IN_TWO_KEYS = "its pairs may be in another key too"
 STALE = "made from rows that are replaced since"
+REPLACED = "made from images of landing files that are replaced since"
 GONE = "made from rows that are gone"
 FAILED = "failed its checks"
 
@@ -75,7 +78,13 @@ class UnfitCaptions:
             changed_inputs(key, one.inputs, self._current) for one in above
         ):
             return STALE
+        if any(TARS in one.inputs for one in above) and self._has_other_archives(key):
+            return REPLACED
         return FAILED if any(self._failed(one.seal_id) for one in above) else ""
+
+    @cache  # noqa: B019 - the captions of all recipes and stages of a key have the same images
+    def _has_other_archives(self, key: str) -> bool:
+        return archives_replaced(self._lake, key, self._made["images", key])
 
     def _above(self, key: str, committed: Committed) -> Iterator[Committed]:
         """Yield captions and, by their inputs, every run of the key that they were made from."""

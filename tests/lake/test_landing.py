@@ -6,8 +6,8 @@ import pytest
 
 from kale_tasks.airflow.sensor import list_landing
 from kale_tasks.errors import BadConfig
-from kale_tasks.images.adopt import archive_files
 from kale_tasks.ingest.pieces import data_files
+from kale_tasks.lake.archives import archive_files
 from kale_tasks.lake.landing import is_hidden, landing_files, landing_keys
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
