@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, Not
-from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.catalog import NAMESPACE, answered
 from kale_tasks.lake.partition import Partition, partition_filter
+from kale_tasks.lake.scan import Where, parsed
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
@@ -109,7 +109,7 @@ class PreviewLake(Lake):
         name: str,
         key: str | None = None,
         slice_: Mapping[str, Any] | None = None,
-        where: BooleanExpression | None = None,
+        where: Where = None,
     ) -> list[DataFile]:
         found = super().files(name, key, slice_, where) if self._own_table(name) else []
         if name in self.real.tables():
@@ -134,7 +134,7 @@ class PreviewLake(Lake):
         name: str,
         key: str | None = None,
         columns: Sequence[str] | None = None,
-        where: BooleanExpression | str | None = None,
+        where: Where = None,
         slice_: Mapping[str, Any] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         if name in self.real.tables():
@@ -147,15 +147,14 @@ class PreviewLake(Lake):
         name: str,
         key: str | None = None,
         columns: Sequence[str] | None = None,
-        where: BooleanExpression | str | None = None,
+        where: Where = None,
         slice_: Mapping[str, Any] | None = None,
     ) -> pa.Table:
         own = self._own_table(name) or name not in self.real.tables()
         parts = [super().arrow(name, key, columns, where, slice_)] if own else []
         if name in self.real.tables():
             parts.insert(0, self.real.arrow(name, key, columns, self._outside(name, where), slice_))
-        filled = [table for table in parts if table.num_rows]  # an empty scan has other string types
-        return pa.concat_tables(filled or parts[:1], promote_options="permissive")
+        return pa.concat_tables(parts)
 
     def _own_tables(self) -> set[str]:
         if not self.exists:
@@ -179,9 +178,8 @@ class PreviewLake(Lake):
             row_filter = And(row_filter, Not(partition_filter(partition.key, partition.columns)))
         return row_filter
 
-    def _outside(self, name: str, where: BooleanExpression | str | None) -> BooleanExpression:
-        condition = parse(where) if isinstance(where, str) else where
-        return And(condition if condition is not None else AlwaysTrue(), self._replaced(name))
+    def _outside(self, name: str, where: Where) -> BooleanExpression:
+        return And(parsed(where), self._replaced(name))
 
 
 def preview_names(catalog: Catalog) -> list[str]:

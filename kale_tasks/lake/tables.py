@@ -8,9 +8,9 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from pyiceberg.expressions import And, BooleanExpression
-from pyiceberg.expressions.parser import parse
-from pyiceberg.table import DataScan, Table
+from pyiceberg.table import Table
 
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.catalog import NAMESPACE, answered, load_or_create, no_lake, open_catalog
@@ -19,6 +19,7 @@ from kale_tasks.lake.iceberg_schema import iceberg_schema, name_mapping, partiti
 from kale_tasks.lake.identity import checked_identity, copied, create_identity, real_place
 from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.partition import Partition, partition_filter
+from kale_tasks.lake.scan import Where, parsed, scanner
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import duckdb
 
 COMMITTED = "kale.committed."
-Where = BooleanExpression | str | None  # which rows
 Slice = Mapping[str, Any] | None  # values of the partition's columns beside the key
 _ALWAYS = ("fingerprint", "content", "rows", "parts", "snapshot_id", "at")
 
@@ -150,16 +150,9 @@ class Lake:
         """Every key that a table has something committed for."""
         return sorted({partition.key for partition in self.partitions(name)})
 
-    def files(
-        self,
-        name: str,
-        key: str | None = None,
-        slice_: Slice = None,
-        where: BooleanExpression | None = None,
-    ) -> list[DataFile]:
+    def files(self, name: str, key: str | None = None, slice_: Slice = None, where: Where = None) -> list[DataFile]:
         """The data files of a partition in row order, without reading any of them."""
-        row_filter = partition_filter(key, slice_)
-        return self._files(self.table(name), And(row_filter, where) if where else row_filter)
+        return self._files(self.table(name), And(partition_filter(key, slice_), parsed(where)))
 
     def opened(self, partition: Partition) -> tuple[Committed, tuple[DataFile, ...]] | None:
         """What is committed for a partition and its files, from one version of the table."""
@@ -189,7 +182,7 @@ class Lake:
     ) -> Iterator[pa.RecordBatch]:
         """Rows as Arrow batches, columns and filter pushed down to the files."""
         with reading(name, key):
-            yield from self._scan(name, key, columns, where, slice_).to_arrow_batch_reader()
+            yield from self._scanner(name, key, columns, where, slice_).to_batches()
 
     def arrow(
         self,
@@ -201,7 +194,7 @@ class Lake:
     ) -> pa.Table:
         """Rows as one Arrow table; for what fits in memory."""
         with reading(name, key):
-            return self._scan(name, key, columns, where, slice_).to_arrow()
+            return self._scanner(name, key, columns, where, slice_).to_table()
 
     def duckdb(self, names: Iterable[str], key: str | None = None) -> "duckdb.DuckDBPyConnection":
         """A DuckDB connection that sees the named tables (of one key) as views over their files."""
@@ -226,12 +219,12 @@ class Lake:
             found.setdefault(place, []).append(_described(self.storage, task.file, uid))
         return {partition: tuple(sorted(files, key=row_order)) for partition, files in found.items()}
 
-    def _scan(self, name: str, key: str | None, columns: Sequence[str] | None, where: Where, slice_: Slice) -> DataScan:
+    def _scanner(
+        self, name: str, key: str | None, columns: Sequence[str] | None, where: Where, slice_: Slice
+    ) -> ds.Scanner:
         table = self.table(name)
-        row_filter = partition_filter(key, slice_)
-        if where is not None:
-            row_filter = And(row_filter, parse(where) if isinstance(where, str) else where)
-        return table.scan(row_filter=row_filter, selected_fields=tuple(columns or ("*",)))
+        paths = [file.path for file in self._files(table, And(partition_filter(key, slice_), parsed(where)))]
+        return scanner(self.storage.arrow, paths, table.schema(), TABLES[name].selected(None), columns, where)
 
     def _load(self, name: str) -> Table:
         spec = TABLES[name]

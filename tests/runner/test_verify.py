@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.contract import registry as steps
+from kale_tasks.errors import BadData
 from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
@@ -125,6 +126,22 @@ def test_no_flipped_bit_is_read_as_another_row(sets: list[str]) -> None:
         try:
             assert read_columns(lake.storage, name, TABLES["pairs"].arrow) == rows  # of a byte that means nothing
         except (OSError, pa.ArrowInvalid):
+            refused += 1
+        path.write_bytes(intact)
+    assert refused > 20
+
+
+def test_no_flipped_bit_is_read_as_another_row_of_a_table(sets: list[str]) -> None:
+    path, lake = part(sets), Lake(settings_of(sets))
+    intact, refused = path.read_bytes(), 0
+    known = lake.arrow("pairs", KEY).to_pylist()
+    assert known == [row for batch in lake.batches("pairs", KEY) for row in batch.to_pylist()]
+    pages = len(intact) - 8 - pq.read_metadata(path).serialized_size  # what follows has no checksum
+    for at in range(4, pages, 11):
+        flip(path, at)
+        try:
+            assert lake.arrow("pairs", KEY).to_pylist() == known, at
+        except BadData:
             refused += 1
         path.write_bytes(intact)
     assert refused > 20
