@@ -10,7 +10,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 SMALL, LARGE = 2_000, 8_000  # characters of the two sizes that are compared
-FASTEST = 0.0015  # seconds: what takes no longer at SMALL cannot grow with the square in a way that matters
+FASTEST = 0.006  # seconds: what takes no longer at LARGE cannot grow with the square in a way that matters
 GROWTH = 8.0  # four times the text takes four times as long; a square takes sixteen times
 PATIENCE = 3.0  # seconds for one text
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
@@ -135,7 +135,7 @@ def slow(pattern: re.Pattern[Any], whole: bool) -> str:
     made = attacks(pattern)
     for make in made[:: len(made) // _MOST + 1]:
         try:
-            if _cpu(pattern, make(SMALL), whole) > FASTEST and (growth := _growth(pattern, make, whole)) > GROWTH:
+            if _cpu(pattern, make(LARGE), whole) > FASTEST and (growth := _growth(pattern, make, whole)) > GROWTH:
                 return f"{make(60)[:60]!r}…: four times the text takes {growth:.0f} times as long"
         except TooSlow:
             return f"{make(60)[:60]!r}…: more than {PATIENCE:g} s"
@@ -146,7 +146,7 @@ def _growth(pattern: re.Pattern[Any], make: Callable[[int], str], whole: bool) -
     """How many times longer the large text takes, by the fastest of some rounds: a busy machine slows single ones."""
     small, large = [], []
     while len(small) < 4 and (not small or min(large) / min(small) > GROWTH):
-        small.append(max(FASTEST / 4, _cpu(pattern, make(SMALL), whole)))
+        small.append(max(FASTEST / 16, _cpu(pattern, make(SMALL), whole)))
         large.append(_cpu(pattern, make(LARGE), whole))
     return min(large) / min(small)
 
