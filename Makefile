@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down env vllm lock clean help
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 DAY := $(shell date +%F)
 

@@ -57,7 +57,7 @@ class Gate(Section):
     facts_carried: float = Field(ge=0, description="Least share of the teacher's alt-text facts that it carries.")
     facts_invented: float = Field(ge=0, description="Most that its share of invented facts may exceed its teacher's.")
     description: float = Field(
-        ge=0,
+        ge=-1,
         description="Least likeness to the teacher's captions, between that of captions of other images (0) and that "
         "of the teacher at another seed (1).",
     )

@@ -26,6 +26,7 @@ def beside() -> Beside:
     )
 
 
+@pytest.mark.nightly
 def test_texts_of_other_photographs_fit_worse(beside: Beside) -> None:
     with opened(["fit", "self-retrieval"]) as (fit, retrieval):
         scores = {name: fit.scores(beside.items, some, []) for name, some in beside.texts.items()}
