@@ -1,5 +1,6 @@
 """Measuring contenders in turns: medians with their spread, and a watch on who else uses the machine."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import psutil
 
 MAX_OTHERS = 0.3  # cores that other processes may use during a sample
+_TICKS = 0.02 * (os.cpu_count() or 1)  # seconds by which the counters of the machine may be off: two ticks of each
 Act = Callable[[], Any]
 
 
@@ -111,7 +113,8 @@ def _watched() -> Iterator[dict[str, float]]:
     wall, own, machine = time.perf_counter(), _own_cpu(), machine_cpu()
     yield spent
     spent["wall"], spent["cpu"] = time.perf_counter() - wall, _own_cpu() - own
-    spent["others"] = max(0.0, machine_cpu() - machine - spent["cpu"]) / max(spent["wall"], 1e-9)
+    others = machine_cpu() - machine - spent["cpu"] - _TICKS
+    spent["others"] = max(0.0, others) / max(spent["wall"], 1e-9)
 
 
 def _own_cpu() -> float:
