@@ -36,7 +36,9 @@ async def note(context):
 """
 _SETTINGS = {
     "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",
-    "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(10 * KEYS - 5),  # fewer than all keys have, more than without the last one
+    # Uids, and so the splits, differ with the port of the web. Fewer than all keys have, more than without the last one:
+    "KALE_INGEST__SPLIT__STAGE1": "0.7",
+    "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(13 * KEYS - 9),
     "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.002",
     "KALE_SCHEDULE__APPROVE": "true",
     "KALE_SCHEDULE__DEADLINE_HOURS": str(DEADLINE / 3600),
