@@ -1,5 +1,6 @@
 """Two attempts at once share the work: a part is made twice only if its maker was stopped or killed in it."""
 
+import gc
 import os
 import signal
 import threading
@@ -55,6 +56,7 @@ def attempt(folder: Path, seconds: float, task: str = "") -> Any:
     """Start one attempt to make the key, in a process of its own."""
 
     def run() -> None:
+        gc.freeze()  # to collect objects of libraries that had threads in the parent can end this process
         os.environ["KALE_TASK"] = task
         try:
             execute(Run(SlowNumbers(folder, seconds), *lake_of(sets(folder)), KEY))

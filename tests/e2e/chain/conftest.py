@@ -36,7 +36,7 @@ async def note(context):
 """
 _SETTINGS = {
     "KALE_IMAGES__FETCH__ALLOW": "[127.0.0.1/32]",
-    # Uids, and so the splits, differ with the port of the web. Fewer than all keys have, more than without the last one:
+    # Fewer than all keys have, more than without the last one: splits go by uids, which differ with the web's port.
     "KALE_INGEST__SPLIT__STAGE1": "0.7",
     "KALE_SCHEDULE__DISTILL_NEW_ROWS": str(13 * KEYS - 9),
     "KALE_SCHEDULE__LANDING_WAIT_HOURS": "0.002",
