@@ -88,7 +88,7 @@ def swap(lake: Lake, request: Swap) -> Committed:
         if request.epoch is not None and epoch_in(table) != request.epoch:
             raise Moved("Rows were taken down or files were deleted at the same time. Run the step again.")
         added = added or _data_files(lake, table, request.paths)
-        with _of_version(lake, table):
+        with _suppress_if_changed(lake, table):
             return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
     raise Conflict(
         f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
@@ -104,7 +104,7 @@ def discard(lake: Lake, partition: Partition, base: Committed) -> None:
             return
         if current.commit != base.commit:
             raise Moved(f"Another run committed {partition} since it was looked at.")
-        with _of_version(lake, table):
+        with _suppress_if_changed(lake, table):
             answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
             return
     raise Conflict(f"{_TRIES} attempts to change {partition.table} failed, others commit to it. Try again.")
@@ -117,8 +117,7 @@ def expire_snapshots(lake: Lake, name: str, ids: Sequence[int]) -> None:
         left = [i for i in ids if table.snapshot_by_id(i)]
         if not left:
             return
-        # pyiceberg raises ValueError for a snapshot that went away after this look.
-        with suppress(ValueError), _of_version(lake, table):
+        with _suppress_if_changed(lake, table):
             answered(lambda t=table, i=left: t.maintenance.expire_snapshots().by_ids(i).commit(), lake.catalog_uri)  # type: ignore[misc]
             return
     raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
@@ -137,7 +136,7 @@ def move_epoch(lake: Lake, names: Iterable[str]) -> None:
 def _move_epoch(lake: Lake, name: str) -> None:
     for _ in _tries():
         table = lake.table(name)
-        with _of_version(lake, table):
+        with _suppress_if_changed(lake, table):
             answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
             return
     raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
@@ -168,17 +167,18 @@ def epoch_in(table: Table) -> str:
 
 
 @contextmanager
-def _of_version(lake: Lake, table: Table) -> Iterator[None]:
-    """Around a commit to a version of a table: ends quietly if that is no longer the current one.
+def _suppress_if_changed(lake: Lake, table: Table) -> Iterator[None]:
+    """Suppress what a commit raises because others have changed the table since it was read: the caller tries again.
 
-    Maintenance may have deleted its metadata while this process was stopped.
+    The catalog refuses it; or, if this process was stopped for long, maintenance has deleted metadata that it reads
+    (FileNotFoundError) or has expired the snapshots that it expires (ValueError).
     """
     name = table.name()[-1]
     try:
         yield
     except _REFUSED:
         pass
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         if lake.table(name).metadata_location == table.metadata_location:
             with reading(name):
                 raise error

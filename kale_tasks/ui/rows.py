@@ -76,7 +76,7 @@ class Rows:
             timer = Timer(seconds, connection.interrupt)
             timer.start()
             try:
-                sources = {n: self._source(connection, n, table, files) for n, (table, files) in (tables or {}).items()}
+                sources = {n: self._source(connection, n, table, files) for n, (table, files) in tables.items()}
                 known = ", ".join(f"{name} AS NOT MATERIALIZED (FROM {one})" for name, one in sources.items())
                 found = connection.execute(
                     f"WITH {known} {query}" if known else query, dict(values) if values else None

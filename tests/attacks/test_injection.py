@@ -50,7 +50,7 @@ def test_an_order_is_cut_and_a_caption_that_obeyed_is_flagged(style: str) -> Non
 
 
 def answer(body: dict[str, Any]) -> web.Response:
-    """A model that obeys whenever it joins texts."""
+    """Serve a model that follows every injected instruction when it joins texts."""
     return completion(OBEYED if prompt_of(body).startswith("Join") else SEEN)
 
 
