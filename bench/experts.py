@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.frame import Page, process, timed
-from kale_tasks.bench.measure import Sample, Series, in_turns
+from bench.frame import Page, process
+from kale_tasks.bench.measure import Sample, Series, in_turns, timed
 
 _ROUNDS, _IMAGES, _VECTORS = 3, 16, 20_000
 ABOUT = f"""

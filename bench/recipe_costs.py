@@ -13,7 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from bench.frame import Page, timed
+from bench.frame import Page
+from kale_tasks.bench.measure import timed
 from kale_tasks.captions.steps import pass_specs
 from kale_tasks.lake.tables import Lake
 from kale_tasks.recipes.files import shipped_recipes
