@@ -43,8 +43,8 @@ def main() -> None:
     header = ("part", "CPU ms an image", "ms an image", "whole run, CPU s", "peak MB", "machine")
     page.table(header, [_row(name, series) for name, series in in_turns(runs, _ROUNDS).items()])
     page.text(
-        f"## Selections\n\n{_VECTORS:,} vectors of 1,280 numbers in clusters, a twentieth of them copies: copies are "
-        f"dropped and a tenth of the rows is kept; once each. The vectors have noise in all directions: no pair is "
+        f"## Selections\n\n{_VECTORS:,} vectors of 1,280 numbers in clusters, a twentieth of them copies: copies are\n"
+        f"dropped and a tenth of the rows is kept; once each. The vectors have noise in all directions: no pair is\n"
         f"ruled out early. Peak memory is that of all processes, with Spark's JVM."
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -38,7 +38,7 @@ def measure(faults: list[str]) -> list[str]:
         first = images(lake, options)
         wall, cpu = time.monotonic() - began, time.process_time() - cpu
         log = seen(base)
-        second = images(lake, options, again=True)
+        second = images(lake, options, again="again")
         asked_again = len(seen(base)) - len(log)
     found = [{url: _end(rows.get(uid(url))) for url in urls} for rows in (first, second)]
     right = [sum(found[run][url] == ends(fault, run == 1) for url, fault in urls.items()) for run in (0, 1)]

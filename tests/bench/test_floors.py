@@ -1,6 +1,7 @@
 """What bench/floors.yaml promises can be found in the tables, and a broken promise is reported."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,11 @@ PROMISE = Floor("x.speed", 0.9, "it must not wait")
 
 def test_every_promised_ratio_is_in_a_table_and_above_its_floor() -> None:
     assert list(failures(load_floors(), measured())) == []
+
+
+@pytest.mark.parametrize("script", sorted(path.stem for path in Path(frame.__file__).parent.glob("[!_]*.py")))
+def test_every_script_finds_what_it_imports(script: str) -> None:
+    assert import_module(f"bench.{script}").__doc__
 
 
 def test_a_ratio_below_its_floor_is_reported_with_the_reason() -> None:
