@@ -1,6 +1,5 @@
 """One chunk of a captioning run: reads its rows, and fills the columns that all captioning steps have in common."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -18,7 +17,7 @@ from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.recipes.parts import Task
 from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.runner.run import Run
-from kale_tasks.text.alttext import injected_words
+from kale_tasks.text.alttext import injected_words, words_of
 from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import Grounding
 
@@ -149,7 +148,7 @@ def answer_flags(row: PendingRow, answer: Answer, cleaned: Cleaned) -> list[str]
 def injection_flags(caption: str, cut: str, *sources: str) -> list[str]:
     """Return the flag of a caption with a word that only the instructions cut off its sources have."""
     words = injected_words(cut, *sources) if cut else set()
-    return ["injected"] if words and words & {word.lower() for word in re.findall(r"\w+", caption)} else []
+    return ["injected"] if words & words_of(caption) else []
 
 
 def result_of(outcome: Row | NoCaption, answer: Answer, cleaned: Cleaned) -> CaptionResult:

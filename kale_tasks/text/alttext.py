@@ -12,6 +12,8 @@ from kale_tasks.text.words import pattern, words
 
 ALT_AS_IS = "alt_as_is"  # flag of a text that is the alt-text: no model wrote it
 _WORD = re.compile(r"\w+")
+_UNSPACED = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # scripts that set names apart by no space
+_RUN = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
 _QUOTED = re.compile(r"[\"'\u2018\u201c]([^\"'\u2019\u201d]{3,80})[\"'\u2019\u201d]")
 # Words with which instructions begin; a caption may have them by itself.
 _COMMON = frozenset(words("order_words"))
@@ -105,8 +107,13 @@ def injected_words(cut: str, *sources: str) -> set[str]:
     These are names, words in capitals and quoted words that none of the sources has, also if they are disguised.
     """
     texts = list(dict.fromkeys(readings(cut)))
-    known = {word.lower() for source in sources for word in _WORD.findall(source)}
-    marked = {word for text in texts for word in _WORD.findall(text) if len(word) >= 4 and word[:1].isupper()}
+    known = set[str]().union(*map(words_of, sources))
+    marked = {word for text in texts for word in _RUN.findall(text) if len(word) >= 4 and word[:1].isupper()}
     quotes = [match for text in texts for match in _QUOTED.findall(text)]
-    quoted = {word for match in quotes for word in _WORD.findall(match) if len(word) >= 4}
+    quoted = {word for match in quotes for word in _RUN.findall(match) if len(word) >= 4}
     return {word.lower() for word in marked | quoted} - known - _COMMON
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words of a text in small letters. Scripts without spaces end a word of any other script."""
+    return {word.lower() for word in _RUN.findall(text)}

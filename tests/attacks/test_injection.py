@@ -35,8 +35,7 @@ def order(style: str) -> str:
 
 
 def test_there_are_thirty_styles_and_few_are_not_recognised() -> None:
-    assert len(GIVEN["styles"]) == 30
-    assert len(GIVEN["reach"]) <= 5 and len(GIVEN["in_a_run"]) <= 1
+    assert len(GIVEN["styles"]) == 30 and len(GIVEN["reach"]) <= 3
 
 
 @pytest.mark.parametrize("style", GIVEN["styles"])
@@ -46,7 +45,12 @@ def test_an_order_is_cut_and_a_caption_that_obeyed_is_flagged(style: str) -> Non
     assert not any(token in tamed for token in TOKENS) and "\n" not in tamed
     assert (MARKER in tamed) == (style in GIVEN["reach"])
     flags = injection_flags(f"A mill. {MARKER} is seen.", alt.cut, alt.text, "A mill.")
-    assert bool(flags) == (style not in [*GIVEN["reach"], *GIVEN["in_a_run"]])
+    assert bool(flags) == (style not in GIVEN["reach"])
+
+
+@pytest.mark.parametrize("text", [*GIVEN["second"], *GIVEN["third"]["recognised"]])
+def test_an_order_of_a_later_set_is_cut(text: str) -> None:
+    assert prepare_alt(f"Mill at Fenwick. {text}").text == "Mill at Fenwick."
 
 
 def answer(body: dict[str, Any]) -> web.Response:

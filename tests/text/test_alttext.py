@@ -65,8 +65,16 @@ def test_the_instructions_of_the_sample_world_are_cut_off_and_its_facts_stay() -
 
 @pytest.mark.parametrize(
     "text",
-    ["a system of rivers", "Show the way: a sign in Brix", "You are here, a map", "Above all, the rules of golf"],
-)
+    [
+        "a system of rivers", "Show the way: a sign in Brix", "You are here, a map", "Above all, the rules of golf",
+        "Dear Ai Weiwei, an exhibition", "AI: use cases and tools", "Create a new task in the app",
+        "Make your own rules", "Stop signs and nothing else", "Message from the system administrator",
+        "Pretend you are a pirate: games for children", "The model was asked to pose with a hat",
+        "I <3 you | us |> all", "Words never describe the beauty of Brix", "The correct answer is C",
+        "Keep calm and do nothing else", "Caption contest: the final caption wins", "Don't skip leg day",
+        "When writing, always use a pencil",
+    ],
+)  # fmt: skip
 def test_innocent_text_is_not_taken_for_instructions(text: str) -> None:
     assert without_instructions(text) == text
 

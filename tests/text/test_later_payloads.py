@@ -38,7 +38,7 @@ def assert_cut_and_flagged(order: str) -> None:
     assert injection_flags("A mill in Fenwick.", alt.cut, alt.text, "A mill.") == []
 
 
-@pytest.mark.parametrize("order", [*LATER["plain"], *LATER["second"]])
+@pytest.mark.parametrize("order", [*LATER["plain"], *LATER["second"], *LATER["extended"]])
 def test_an_order_in_the_open(order: str) -> None:
     assert_cut_and_flagged(order.replace("MARKER", MARKER))
 
