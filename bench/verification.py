@@ -25,6 +25,7 @@ from kale_tasks.text.sentences import is_whole
 
 REAL = Path(__file__).parents[1] / "../shared/data/real_triplets.jsonl"
 JUDGED = Path(__file__).parents[1] / "tests/text/judged_flags.yaml"
+PROBES = Path(__file__).parents[1] / "tests/text/verification_probes.yaml"
 CLASSES: Mapping[str, tuple[list[str], list[str]]] = yaml.safe_load(
     Path(__file__).with_name("false_facts.yaml").read_text(encoding="utf-8")
 )
@@ -123,7 +124,18 @@ def main() -> None:
     )
     header = ["false fact", "ten words: found", "of", "share", "sixty words: found", "of", "share"]
     page.table(header, [[kind, *_cells(rows, kind, 0), *_cells(rows, kind, MORE)] for kind in CLASSES])
+    page.text(
+        "Probes are pairs of a caption and a source, with the facts of the caption that the source does not state."
+    )
+    probes = yaml.safe_load(PROBES.read_text(encoding="utf-8"))
+    page.table(
+        ["probes", "judged rightly", "of"], [[kind, str(_right(some)), str(len(some))] for kind, some in probes.items()]
+    )
     page.write()
+
+
+def _right(probes: Sequence[tuple[str, str, Sequence[str]]]) -> int:
+    return sum(invented(caption, "", source) == set(unsaid) for caption, source, unsaid in probes)
 
 
 def _cells(rows: Sequence[Triplet], kind: str, more: int) -> list[str]:

@@ -17,7 +17,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.segments import Segment
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.settings.ingest import Ingest
-from kale_tasks.spark import open_session
+from kale_tasks.spark import driver_memory, open_session
 
 _Batches = Iterator[pa.RecordBatch]
 
@@ -27,12 +27,9 @@ class SparkEngine:
 
     def __init__(self, settings: Ingest, storage: Storage, scratch: str) -> None:
         self._storage, self._scratch, self._numbers = storage, scratch, itertools.count()
-        memory = settings.memory.lower().removesuffix("b")
-        defaults = {"spark.driver.memory": memory, "spark.sql.execution.arrow.maxRecordsPerBatch": "16384"}
+        defaults = {**driver_memory(settings.memory), "spark.sql.execution.arrow.maxRecordsPerBatch": "16384"}
         self._spark = open_session("kale ingest", settings.spark, defaults)
         self._cores = self._spark.sparkContext.defaultParallelism
-        if "spark.sql.shuffle.partitions" not in settings.spark.conf:
-            self._spark.conf.set("spark.sql.shuffle.partitions", str(4 * self._cores))
 
     def scan(self, scan: Scan, pieces: Sequence[Piece]) -> Iterator[str]:
         """Clean every piece, one task per piece."""

@@ -1,6 +1,7 @@
 """Finds rows whose vectors are as good as those of an earlier row."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,8 @@ class Basis:
     @classmethod
     def of(cls, sample: Floats) -> "Basis":
         """The directions in which a sample is longest."""
-        moments = sample.T.astype(np.float64) @ sample
+        tiles = (sample[at : at + _ROWS].astype(np.float64) for at in range(0, len(sample), _ROWS))
+        moments = sum((tile.T @ tile for tile in tiles), np.zeros((sample.shape[1], sample.shape[1])))
         return cls(np.linalg.eigh(moments)[1][:, : -_MORE - 1 : -1].astype(np.float32))
 
     def heads(self, vectors: Floats, count: int = _HEAD) -> Floats:
@@ -39,6 +41,23 @@ class Basis:
         parts = vectors @ self.directions[:, :count]
         rest = _squares(vectors) - _squares(parts)
         return np.concatenate([parts, np.sqrt(np.maximum(rest, 0))[:, None]], 1)
+
+
+class Block:
+    """Vectors that are compared, with their parts in a few directions and in more, found when they are first needed."""
+
+    def __init__(self, vectors: Floats, basis: Basis) -> None:
+        self.vectors, self._basis = vectors, basis
+
+    @cached_property
+    def few(self) -> Floats:
+        """The parts in the first directions."""
+        return self._basis.heads(self.vectors)
+
+    @cached_property
+    def more(self) -> Floats:
+        """The parts in all directions of the basis."""
+        return self._basis.heads(self.vectors, _MORE)
 
 
 @dataclass(frozen=True)
@@ -54,39 +73,39 @@ class CopySearch:
     def __call__(self, block: int) -> pa.Table:
         """Return for each row of a block the number of the first row that it is a copy of, and whether it is known
         from the evaluation set."""
-        rows = self.vectors.read(block)
-        known = first_copies(rows, self.evaluation, self.least, self.basis) if len(self.evaluation) else None
-        found = np.full(len(rows), NONE)
+        rows = self._block(self.vectors.read(block))
+        evaluation = np.zeros(len(rows.vectors), bool)
+        if len(self.evaluation):
+            evaluation = first_copies(rows, self._block(self.evaluation), self.least) != NONE
+        found = np.full(len(rows.vectors), NONE)
         start = 0
         for earlier in range(block + 1 if self.copies else 0):
-            others = rows if earlier == block else self.vectors.read(earlier)
+            others = rows if earlier == block else self._block(self.vectors.read(earlier))
             left = np.flatnonzero(found == NONE)
-            here = first_copies(rows, others, self.least, self.basis, left, inside=earlier == block)
+            here = first_copies(rows, others, self.least, left)
             found[left] = np.where(here == NONE, NONE, here + start)
-            start += len(others)
-        evaluation = np.zeros(len(rows), bool) if known is None else known != NONE
+            start += len(others.vectors)
         return pa.table([pa.array(found), pa.array(evaluation)], schema=FOUND)
 
+    def _block(self, vectors: Floats) -> Block:
+        return Block(vectors, self.basis)
 
-def first_copies(
-    rows: Floats, others: Floats, least: int, basis: Basis, some: Longs | None = None, *, inside: bool = False
-) -> Longs:
+
+def first_copies(rows: Block, others: Block, least: int, some: Longs | None = None) -> Longs:
     """Return for each row, or for some of them, the first of the others with at least this product, or NONE.
 
-    With `inside`, the others are the rows themselves, and only those before a row count.
+    Where the others are the rows themselves, only those before a row count.
     """
-    some = np.arange(len(rows)) if some is None else some
-    found, heads, more = np.full(len(some), NONE), basis.heads(others).T, None
+    some = np.arange(len(rows.vectors)) if some is None else some
+    found = np.full(len(some), NONE)
     for at in range(0, len(some), _ROWS):
         here = some[at : at + _ROWS]
-        tile = rows[here]
-        possible = basis.heads(tile) @ heads >= least - _SLACK
-        if inside:
-            possible &= np.arange(len(others)) < here[:, None]
-        if _is_dense(possible) and others.shape[1] > 2 * _MORE:
-            more = basis.heads(others, _MORE).T if more is None else more
-            possible &= basis.heads(tile, _MORE) @ more >= least - _SLACK
-        one, other = _with_product(tile, others, possible, least)
+        possible = rows.few[here] @ others.few.T >= least - _SLACK
+        if others is rows:
+            possible &= np.arange(len(others.vectors)) < here[:, None]
+        if _is_dense(possible) and others.vectors.shape[1] > 2 * _MORE:
+            possible &= rows.more[here] @ others.more.T >= least - _SLACK
+        one, other = _with_product(rows.vectors[here], others.vectors, possible, least)
         hits, first = np.unique(one, return_index=True)  # pairs are in the order of rows, then of others
         found[at + hits] = other[first]
     return found

@@ -1,5 +1,6 @@
 """The engines of a selection: DuckDB in this process, or Spark. Both give the same rows."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol
@@ -7,6 +8,7 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 
+from kale_tasks.process import SCRATCH
 from kale_tasks.settings.ingest import Ingest
 
 BlockWork = Callable[[int], pa.Table]  # takes the number of a block, returns a row for each of its rows
@@ -26,10 +28,14 @@ class Engine(Protocol):
 
 
 class DuckEngine:
-    """Works on one block after the other, with all cores that the products of matrices use."""
+    """Works on one block after the other, with all cores that the products of matrices use.
 
-    def __init__(self) -> None:
-        self._db = duckdb.connect()
+    Queries spill what does not fit in the memory to a temporary folder.
+    """
+
+    def __init__(self, memory: str) -> None:
+        self._spill = tempfile.TemporaryDirectory(prefix=f"{SCRATCH}selection-")
+        self._db = duckdb.connect(config={"memory_limit": memory, "temp_directory": self._spill.name})
 
     def map(self, work: BlockWork, blocks: int) -> pa.Table:
         """Work on one block after the other."""
@@ -44,15 +50,16 @@ class DuckEngine:
     def close(self) -> None:
         """Close the database."""
         self._db.close()
+        self._spill.cleanup()
 
 
 class SparkEngine:
     """Works on a block in each task: executors read and compare blocks of vectors. Queries are Spark's."""
 
     def __init__(self, settings: Ingest) -> None:
-        from kale_tasks.spark import open_session
+        from kale_tasks.spark import driver_memory, open_session
 
-        self._spark = open_session("kale selection", settings.spark, {})
+        self._spark = open_session("kale selection", settings.spark, driver_memory(settings.memory))
 
     def map(self, work: BlockWork, blocks: int) -> pa.Table:
         """Work on each block in a task of its own. Later blocks take longer, so they come first."""
@@ -84,6 +91,6 @@ def open_engine(settings: Ingest, rows: int) -> Iterator[Engine]:
     if settings.engine == "spark" or (settings.engine == "auto" and rows > settings.small_rows):
         engine: Engine = SparkEngine(settings)
     else:
-        engine = DuckEngine()
+        engine = DuckEngine(settings.memory)
     with closing(engine):
         yield engine

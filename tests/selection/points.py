@@ -21,8 +21,11 @@ def clustered(rows: int, width: int, clusters: int, seed: int, spread: float = 0
     """Vectors around as many directions, of which none is like another; like those of a network, all are positive."""
     rng = np.random.default_rng(seed)
     middles = unit(rng.standard_normal((clusters, width)) ** 2)
-    near = middles[rng.integers(0, clusters, rows)]
-    return unit(np.abs(near + spread * unit(rng.standard_normal((rows, width)))))
+    of, made = rng.integers(0, clusters, rows), np.empty((rows, width), np.float32)
+    for at in range(0, rows, 4096):
+        near = middles[of[at : at + 4096]]
+        made[at : at + 4096] = unit(np.abs(near + spread * unit(rng.standard_normal(near.shape))))
+    return made
 
 
 def with_copies(vectors: Floats, copies: int, seed: int, noise: float = 0.2) -> tuple[Floats, list[int]]:

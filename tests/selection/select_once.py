@@ -20,7 +20,7 @@ if __name__ == "__main__":
     rows = sum(count for _, count in files)
     vectors = Vectors(FolderStorage(folder), tuple((path, count) for path, count in files))
     began = time.process_time(), time.perf_counter()
-    with open_engine(settings_of([f"ingest.engine={name}"]).ingest, rows) as engine:
+    with open_engine(settings_of([f"ingest.engine={name}", "ingest.memory=1GB"]).ingest, rows) as engine:
         wanted = Wanted(product(0.9), copies="drop", share=0.1)
         found = choose(engine, vectors, known(rows), wanted, np.zeros((0, 0), np.float32))
     of_children = resource.getrusage(resource.RUSAGE_CHILDREN)

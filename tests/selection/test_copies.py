@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kale_tasks.selection.copies import NONE, Basis, CopySearch, first_copies
+from kale_tasks.selection.copies import NONE, Basis, Block, CopySearch, first_copies
 from kale_tasks.selection.vectors import STEPS, Floats, Vectors, in_steps, product
 from tests.selection.points import clustered, steps, stored, unit, with_copies
 
@@ -70,6 +70,7 @@ def test_copies_of_evaluation_images_are_known_and_only_they(tmp_path: Path) -> 
 
 def test_fewer_dimensions_than_directions_are_fine() -> None:
     made = steps(clustered(50, 8, 5, seed=7))
-    assert first_copies(made, made, product(0.9), Basis.of(made)).tolist() == [
+    rows, others = (Block(made, Basis.of(made)) for _ in range(2))
+    assert first_copies(rows, others, product(0.9)).tolist() == [
         int(np.argmax(row)) for row in made @ made.T >= product(0.9)
     ]

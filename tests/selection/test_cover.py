@@ -43,7 +43,7 @@ def stamps() -> list[Image.Image]:
 def selected(folder: Path, vectors: Floats, *, diverse: bool = False) -> Selection:
     wanted = Wanted(product(0.85), share=0.1, diverse=diverse)
     nothing = np.zeros((0, 0), np.float32)
-    return choose(DuckEngine(), stored(folder, vectors), known(len(vectors)), wanted, nothing)
+    return choose(DuckEngine("1GB"), stored(folder, vectors), known(len(vectors)), wanted, nothing)
 
 
 def covered(vectors: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.int64]]", clusters: int) -> float:

@@ -53,7 +53,7 @@ def test_the_same_rows_are_chosen_whatever_the_files(tmp_path: Path) -> None:
         files.append(stored(tmp_path / str(part_rows), points(), part_rows))
     wanted = Wanted(product(0.97), copies="drop", share=0.2)
     nothing = np.zeros((0, 0), np.float32)
-    first, *others = [choose(DuckEngine(), vectors, known(ROWS), wanted, nothing) for vectors in files]
+    first, *others = [choose(DuckEngine("1GB"), vectors, known(ROWS), wanted, nothing) for vectors in files]
     assert len(set(first.rules)) == 3
     assert all(one.rules == first.rules and (one.place == first.place).all() for one in others)
 
