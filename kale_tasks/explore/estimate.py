@@ -160,13 +160,14 @@ def _pass(rates: Rates, one: AnyPass, rows: float) -> Line:
     size = rows * rates.of("text_bytes")[0]
     if isinstance(one, ExpertPass | EmbedPass | ScorePass):
         rate, source = rates.of(one.name, "expert_cpu")
-        seconds = rows * rate if source.startswith("docs") else rows / rate
-        shown = f"{rate:g} CPU s an image" if source.startswith("docs") else f"{rate:.3g} a second"
+        seconds = rows * rate if source.startswith("bench") else rows / rate
+        shown = f"{rate:g} CPU s an image" if source.startswith("bench") else f"{rate:.3g} a second"
         return Line(one.name, rows, cpu_hours=seconds / _HOUR, bytes=size, rate=f"{shown} ({source})")
     return Line(one.name, rows, bytes=size, rate="asks no model")
 
 
 def _asked(rates: Rates, name: str, shipped: str, requests: float, size: str) -> Line:
     rate, source = rates.of(name, shipped)
-    return Line(name, requests, gpu_hours=requests / rate / _HOUR, bytes=requests * rates.of(size)[0],
+    cpu = requests * rates.of("pass_cpu_us")[0] / 1e6 / _HOUR
+    return Line(name, requests, gpu_hours=requests / rate / _HOUR, cpu_hours=cpu, bytes=requests * rates.of(size)[0],
                 rate=f"{rate:.3g} a second and GPU ({source})")  # fmt: skip
