@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tests.containers.site import Site, run, wait
 
 _PARTITION_SECONDS = 60
+_WORK_SECONDS = 600.0  # until the processes of a task have started on a busy machine
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def kill(site: Site, service: str) -> None:
 
 def lose(site: Site, service: str) -> None:
     """Kill the first container of a service that is at work; it does not come back."""
-    wait(lambda: any(map(_is_at_work, site.containers(service))), 120, lambda: f"no {service} is at work")
+    wait(lambda: any(map(_is_at_work, site.containers(service))), _WORK_SECONDS, lambda: f"no {service} is at work")
     run("docker", "rm", "-f", next(one["Id"] for one in site.containers(service) if _is_at_work(one)))
 
 

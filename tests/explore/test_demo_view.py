@@ -49,6 +49,12 @@ def test_a_log_gets_a_line_for_each_change_with_its_rows(captioned: list[str]) -
     assert len(done) == 3 and all(line.endswith(" rows") for line in done)
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_student_that_is_not_due_yet_waits(captioned: list[str], terminal: bool) -> None:
+    text = shown(captioned, [Cell("kale_distill", "all", "success", "")], terminal=terminal)
+    assert "waits for more keys" in text and "0 rows" not in text
+
+
 def test_tables_of_results_explain_themselves(captioned: list[str]) -> None:
     lake, settings = lake_of(captioned)
     out = io.StringIO()

@@ -28,6 +28,7 @@ _TITLES = {"kale_stage1": "captions, stage 1", "kale_distill": "student", "kale_
 _KNOWN_SHARE = 0.05  # of the work, from which on the time left is worth saying
 _WIDTH = 100  # at least, so that columns do not jump
 _FOR_ALL = ("kale_distill", "kale_release")
+_NOT_YET = "waits for more keys"  # its run has ended with nothing to do
 
 
 class View:
@@ -59,18 +60,16 @@ class View:
             return
         for cell in known.values():
             if (change := (cell.key, cell.dag, cell.state)) not in self._shown:
-                rows = f" {self._rows(cell):,} rows" if cell.state == "success" else ""
-                self._console.print(
-                    f"{self._clock()} {cell.key} {_title(cell.dag)}: {cell.state}{rows}", highlight=False
-                )
+                key = "all keys" if cell.key == ALL_KEYS else cell.key
+                line = f"{self._clock()} {key} {_title(cell.dag)}: {self._outcome(cell)}"
+                self._console.print(line, highlight=False)
                 self._shown.add(change)
 
     def _drawn(self, cells: Mapping[tuple[str, str], Cell], live: Sequence[Running]) -> RenderableType:
         table = Table("key", *map(_title, _WEIGHTS), title="Rows", title_justify="left", min_width=_WIDTH)
         for key in (*self._keys, ALL_KEYS):
-            table.add_row(
-                "all keys" if key == ALL_KEYS else key, *(self._cell(cells, live, key, dag) for dag in _WEIGHTS)
-            )
+            name = "all keys" if key == ALL_KEYS else key
+            table.add_row(name, *(self._cell(cells, live, key, dag) for dag in _WEIGHTS))
         return Group(table, Text(self._footer(cells)), Text(f"Watch it in Airflow: {self._url}", "dim"))
 
     def _cell(self, cells: Mapping[tuple[str, str], Cell], live: Sequence[Running], key: str, dag: str) -> str:
@@ -78,7 +77,8 @@ class View:
         if cell is None:
             return "" if (key == ALL_KEYS) == (dag in _FOR_ALL) else "[dim]-[/]"
         if cell.state == "success":
-            return f"[green]{self._rows(cell):,}[/]"
+            rows = self._rows(cell)
+            return f"[green]{rows:,}[/]" if rows or dag not in _FOR_ALL else f"[dim]{_NOT_YET}[/]"
         if cell.state in ("failed", "queued"):
             return f"[{'red' if cell.state == 'failed' else 'dim'}]{cell.state}[/]"
         task = cell.task.partition(".")[0]
@@ -105,6 +105,12 @@ class View:
             self._captioned = True
             self._console.print(f"{self._clock()} The first captions, of {first.key}; the rest goes on.", style="bold")
             print_seen(self._console, look(self._lake, self._settings, first.key, 1))
+
+    def _outcome(self, cell: Cell) -> str:
+        if cell.state != "success":
+            return cell.state
+        rows = self._rows(cell)
+        return f"success, {rows:,} rows" if rows or cell.dag not in _FOR_ALL else _NOT_YET
 
     def _rows(self, cell: Cell) -> int:
         spec = find_spec(STEP_OF[cell.dag], self._settings)
