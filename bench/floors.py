@@ -26,6 +26,7 @@ class Floor:
     floor: float
     why: str
     goal: float | None = None
+    shown: str = ""  # its row in README.md, if any
 
     @property
     def script(self) -> str:

@@ -1,7 +1,7 @@
 """Gather the ratios of bench/*.md into `bench/results/<date>.json`, with machine and versions, and into one table.
 
 `make bench` runs this at its end. What loses comes first: a ratio below 1, where a peer is better or a cost grows, or
-below its floor.
+below its floor. README.md shows the ratios that bench/floors.yaml has a row for; this puts them there.
 """
 
 import datetime
@@ -13,6 +13,8 @@ from typing import Any
 from bench.floors import BENCH, load_floors, measured
 from kale_tasks.bench.measure import markdown
 
+README = BENCH.parent / "README.md"
+_SHOWN = ("ratio", "of what; beside what", "")
 _MACHINE = re.compile(r"^Machine: (.*?)(?:\. Medians|\n\n)", re.MULTILINE | re.DOTALL)
 
 
@@ -31,14 +33,31 @@ def gather(folder: Path = BENCH) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (not row["loses"], row["name"]))
 
 
+def shown(rows: list[dict[str, Any]]) -> str:
+    """The table of README.md: the largest ratio first, and those that lose marked."""
+    labels = {floor.name: floor.shown for floor in load_floors() if floor.shown}
+    best_first = sorted((row for row in rows if row["name"] in labels), key=lambda row: -row["ratio"])
+    cells = [[f"{row['ratio']:.2f}", labels[row["name"]], "loses" if row["loses"] else ""] for row in best_first]
+    return "\n".join(markdown(_SHOWN, cells))
+
+
+def put_into_readme(rows: list[dict[str, Any]]) -> None:
+    """Replace the table of README.md."""
+    page, table = README.read_text("utf-8"), shown(rows)
+    before, head, after = page.partition(table.partition("\n")[0])
+    rest = (head + after).partition("\n\n")[2]
+    README.write_text(f"{before}{table}\n\n{rest}", "utf-8")
+
+
 def main() -> None:
-    """Write the file of today and print the table."""
+    """Write the file of today and the table of README.md, and print the table of all."""
     rows = gather()
     path = BENCH / "results" / f"{datetime.date.today()}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
-    shown = ("name", "ratio", "floor", "goal", "loses", "busy")
-    print("\n".join(markdown(shown, [["-" if row[name] is None else row[name] for name in shown] for row in rows])))
+    put_into_readme(rows)
+    names = ("name", "ratio", "floor", "goal", "loses", "busy")
+    print("\n".join(markdown(names, [["-" if row[name] is None else row[name] for name in names] for row in rows])))
     print(f"\n{sum(row['loses'] for row in rows)} of {len(rows)} ratios lose. Machines and versions: {path}")
 
 

@@ -9,7 +9,7 @@ import pytest
 from bench import frame
 from bench.floors import Floor, failures, load_floors, measured
 from bench.frame import Page
-from bench.results import gather
+from bench.results import README, gather, shown
 from kale_tasks.bench.measure import Ratio, Sample, Series, in_turns, ratio
 
 PROMISE = Floor("x.speed", 0.9, "it must not wait")
@@ -50,6 +50,12 @@ def test_results_have_every_ratio_with_its_machine_and_the_losing_ones_first() -
     assert [row["loses"] for row in rows] == sorted((row["loses"] for row in rows), reverse=True)
     assert all(row["loses"] == (row["ratio"] < max(1.0, row["floor"] or 1.0)) for row in rows)
     assert all("cores" in row["machine"] for row in rows)
+
+
+def test_the_readme_shows_the_ratios_beside_others_as_they_were_measured_last() -> None:
+    table = shown(gather())
+    assert table in README.read_text("utf-8"), "run `python -m bench.results`"
+    assert table.count("| loses |") >= 1  # none is left out for being bad
 
 
 def test_a_page_waits_until_the_load_of_what_ran_before_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
