@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,14 @@ from kale_tasks.resources import resource
 from kale_tasks.settings.ingest import Lists
 from kale_tasks.urls import normal_url
 
+# What a list is called in fingerprints, wherever it is: the shipped ones, and what the demo calls its evaluation set.
+_CALLED = {
+    "patterns": "config/ingest/patterns.yaml",
+    "nsfw": "config/ingest/nsfw.txt",
+    "domains": "domains",
+    "evaluation": "_eval",
+}
+
 
 @dataclass(frozen=True)
 class Blocklists:
@@ -26,6 +35,12 @@ class Blocklists:
     nsfw: frozenset[str]
     domains: frozenset[str]
     evaluation: frozenset[int]  # hashes of phrases, URLs and image digests
+
+
+def hashed_settings(lists: Lists) -> dict[str, Any]:
+    """Return what the fingerprint takes from the settings of the lists: not where they are, which changes no row."""
+    known = lists.semantic()
+    return {**known, **{name: called for name, called in _CALLED.items() if name in known}}
 
 
 def list_contents(landing: Storage, lists: Lists) -> dict[str, str]:
@@ -80,6 +95,8 @@ def _files(landing: Storage, name: str, suffix: str = "") -> list[bytes]:
     shipped = resource(name)  # an absolute path stays as it is
     if shipped.is_file():
         return [shipped.read_bytes()]
+    if shipped.is_dir() and Path(name).is_absolute():  # perhaps outside of the landing area
+        return [path.read_bytes() for path in sorted(shipped.rglob(f"*{suffix}")) if path.is_file()]
     paths = sorted(e.path for e in landing.entries(name) if e.path.endswith(suffix)) or [name]
     try:
         return [landing.read(path) for path in paths]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from kale_tasks.contract.step import Input, Step
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import Conflict, KaleError
-from kale_tasks.ingest.blocklists import list_contents, read_lists
+from kale_tasks.ingest.blocklists import hashed_settings, list_contents, read_lists
 from kale_tasks.ingest.clean import CLEAN, FACTS, SKETCHES, RowCleaner
 from kale_tasks.ingest.content import landing_content, read_content
 from kale_tasks.ingest.dedup import decide
@@ -44,8 +44,9 @@ class Ingest(Step):
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
         """Return the settings of ingest that change rows, with the content of lists and the versions of extra rules."""
-        lists = list_contents(landing_storage(settings), settings.ingest.lists)
-        known = {**settings.ingest.semantic(), "limit": settings.limit, "list_contents": lists}
+        named = settings.ingest.lists
+        lists = {"lists": hashed_settings(named), "list_contents": list_contents(landing_storage(settings), named)}
+        known = {**settings.ingest.semantic(), "limit": settings.limit, **lists}
         versions = extra_rule_versions(settings.ingest.rules)
         return {**known, "rule_versions": versions} if versions else known
 

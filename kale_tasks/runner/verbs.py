@@ -60,7 +60,8 @@ def plan(run: Run) -> Plan:
         return made
     known = former.result()
     if known and known.version == made.version and _has_pins(run, known, made.side_snapshot):
-        made = known.model_copy(update={"base": made.base})
+        # Settings that make the same rows can differ, such as where a list is: those of today can be followed.
+        made = known.model_copy(update={"base": made.base, "settings": made.settings})
     # Written in any case: a young file keeps the run from being deleted as unused. Equal fingerprints make equal rows,
     # so parts that were made by an unusable plan count.
     run.lake.storage.put(_path(run.folder), made.model_dump_json(indent=1, exclude={"base"}).encode())
