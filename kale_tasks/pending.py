@@ -1,15 +1,16 @@
 """Lists the work that is pending in a lake. The Dags ask nothing else before they wake the next Dag."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from kale_tasks.captions.steps import pass_specs
-from kale_tasks.contract.registry import step_spec
+from kale_tasks.contract.registry import ASSEMBLY, StepSpec, step_spec
+from kale_tasks.errors import KaleError
 from kale_tasks.lake.freshness import changed_inputs, current_contents, is_fresh
-from kale_tasks.lake.holds import read_hold
+from kale_tasks.lake.holds import held_partitions
 from kale_tasks.lake.marks import unanswered_marks
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
@@ -17,6 +18,7 @@ from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.models.students import promoted
 from kale_tasks.recipes.files import recipe_name, recipes_of
 from kale_tasks.release.choice import UnfitCaptions
+from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
 
 _Runs = Mapping[str, Committed]  # by key
@@ -25,42 +27,43 @@ _Runs = Mapping[str, Committed]  # by key
 def pending_work(lake: Lake, settings: Settings, quiet: timedelta | None = None) -> dict[str, Any]:
     """List keys to ingest again, keys that lack images, keys to release, and what each configured recipe lacks.
 
-    Keys are to be ingested again, in this order, if an earlier key that was committed later keeps some of their pairs,
-    unless a person holds them. Of a recipe these are the keys that lack captions of either stage, and whether a new
-    student is due. A key whose rows were made from inputs that have changed since is listed as if it lacked them. A
-    blocked key is not listed until its inputs change or a person accepts the run. With `quiet`, neither is a key for
-    which something was written since then: somebody is working on it.
+    Keys are to be ingested again, in this order, if an earlier key that was committed later keeps some of their pairs.
+    Of a recipe these are the keys that lack captions of either stage, and whether a new student is due. A key whose
+    rows were made from inputs that have changed since is listed as if it lacked them. A blocked key is not listed until
+    its inputs change or a person accepts the run, and one that a person holds at another run not until it is released.
+    With `quiet`, neither is a key for which something was written since then: somebody is working on it.
     """
-    of = _Pending(lake, datetime.now(UTC) - quiet if quiet else None)
+    of = _Pending(lake, settings, datetime.now(UTC) - quiet if quiet else None)
     recipes = {recipe_name(recipe): recipe for recipe in recipes_of(settings)}
     made = {name: [of.committed(step, name) for step in ("fuse", "student")] for name in recipes}
     return {
         "ingest": of.marked(),
-        "images": of.due(of.committed("images"), of.committed("ingest"), "images"),
+        "images": of.due("images", of.committed("ingest")),
         "recipes": {
-            name: _of_recipe(of, settings, recipe, stage1, stage2)
-            for (name, recipe), (stage1, stage2) in zip(recipes.items(), made.values(), strict=True)
+            name: _of_recipe(of, settings, recipe, stage1)
+            for (name, recipe), (stage1, _) in zip(recipes.items(), made.values(), strict=True)
         },
         "release": _release(lake, [[of.fresh(stage) for stage in stages] for stages in made.values()]),
     }
 
 
-def _of_recipe(of: "_Pending", settings: Settings, recipe: str, stage1: _Runs, stage2: _Runs) -> dict[str, Any]:
+def _of_recipe(of: "_Pending", settings: Settings, recipe: str, stage1: _Runs) -> dict[str, Any]:
     images, student = of.committed("images"), promoted(of.lake, recipe_name(recipe))
     return {
-        "stage1": of.due(stage1, images, "texts", "captions", recipe=recipe),
-        "stage2": of.due(stage2, images, "captions", recipe=recipe) if student else [],
+        "stage1": of.due("fuse", images, recipe),
+        "stage2": of.due("student", images, recipe) if student else [],
         "student": student.version if student else None,
         "distill": _distill(of.lake, settings, stage1),
     }
 
 
 class _Pending:
-    """What is committed and what is blocked, read once for all recipes."""
+    """What is committed, blocked and held, read once for all recipes."""
 
-    def __init__(self, lake: Lake, after: datetime | None) -> None:
-        self.lake, self._after = lake, after
+    def __init__(self, lake: Lake, settings: Settings, after: datetime | None) -> None:
+        self.lake, self._settings, self._after = lake, settings, after
         self._current, self._blocked = current_contents(lake), blocked_runs(lake)
+        self._held = held_partitions(lake.storage)
 
     def committed(self, step: str, recipe: str = "") -> dict[str, Committed]:
         """Return what a step has committed, by key; of this recipe, if the step is one of a recipe."""
@@ -73,41 +76,46 @@ class _Pending:
 
     def marked(self) -> list[str]:
         """List the keys to ingest again, without those that are held, blocked or worked on."""
-        waiting, storage = set(self._waiting(["pairs"])), self.lake.storage
-        marked = (p for p in unanswered_marks(self.lake, "pairs") if p.key not in waiting and not read_hold(storage, p))
-        return self._unless_busy(sorted(partition.key for partition in marked), "pairs")
+        marked = sorted(partition.key for partition in unanswered_marks(self.lake, "pairs"))
+        return self._left(marked, [step_spec("ingest")])
 
-    def due(self, made: _Runs, keys: Iterable[str], *tables: str, recipe: str = "") -> list[str]:
-        """List the keys for which nothing fresh was made, without those that are blocked or worked on."""
-        fresh = self.fresh(made)
+    def due(self, step: str, keys: Iterable[str], recipe: str = "") -> list[str]:
+        """List the keys for which a step made nothing fresh, without those that are held, blocked or worked on.
+
+        Captions wait for the passes that they are made of, too.
+        """
+        fresh = self.fresh(self.committed(step, recipe))
         missing = [key for key in sorted(keys) if key not in fresh]
-        waiting = set(self._waiting(tables, recipe)) if missing else set()
-        return self._unless_busy([key for key in missing if key not in waiting], *tables)
+        passes = pass_specs(recipe) if missing and step == ASSEMBLY else []
+        return self._left(missing, [step_spec(step, recipe), *passes])
 
-    def _unless_busy(self, keys: Iterable[str], *tables: str) -> list[str]:
-        """Return the keys for which nobody works on one of these tables."""
-        return [key for key in keys if not self._is_busy(key, tables)]
+    def _left(self, keys: Iterable[str], steps: Sequence[StepSpec]) -> list[str]:
+        """Return the keys for which no person must decide about one of these steps, and nobody works on one."""
+        tables = {spec.table for spec in steps}
+        free = (key for key in keys if not any(self._waits(spec, key) for spec in steps))
+        return [key for key in free if not self._is_busy(key, tables)]
 
-    def _waiting(self, tables: Sequence[str], recipe: str = "") -> Iterator[str]:
-        """Yield the keys for which a person must decide about a run of one of these tables."""
-        of_recipe = {"recipe": recipe_name(recipe)}
-        for partition, run in self._blocked.items():
-            if partition.table not in tables or changed_inputs(run.key, run.inputs, self._current):
-                continue
-            if not recipe or partition.within(of_recipe) or _is_pass_of(partition, recipe):
-                yield partition.key
+    def _waits(self, spec: StepSpec, key: str) -> bool:
+        partition = spec.partition(key)
+        blocked = self._blocked.get(partition)
+        if blocked and not changed_inputs(key, blocked.inputs, self._current):
+            return True
+        return partition in self._held and not self._is_current(spec, key)
 
-    def _is_busy(self, key: str, tables: Sequence[str]) -> bool:
+    def _is_current(self, spec: StepSpec, key: str) -> bool:
+        """Whether the run at which a key is held is the one that would be made now."""
+        try:
+            return Run(spec.load(), self.lake, self._settings, key).committed
+        except KaleError:  # an input no longer exists
+            return False
+
+    def _is_busy(self, key: str, tables: Iterable[str]) -> bool:
         entries = (entry for table in sorted(tables) for entry in self.lake.storage.entries(f"{table}/key={key}"))
         return self._after is not None and any(entry.modified > self._after for entry in entries)
 
     @cached_property
     def _partitions(self) -> dict[str, dict[Partition, Committed]]:
         return {table: self.lake.partitions(table) for table in ("pairs", "images", "captions")}
-
-
-def _is_pass_of(partition: Partition, recipe: str) -> bool:
-    return "pass" in partition.columns and partition.columns["pass"] in {spec.name for spec in pass_specs(recipe)}
 
 
 def _distill(lake: Lake, settings: Settings, stage1: _Runs) -> dict[str, Any]:

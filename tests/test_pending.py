@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from kale_tasks.captions.steps import pass_specs
+from kale_tasks.captions.steps import find_spec, pass_specs
+from kale_tasks.contract.registry import step_spec
 from kale_tasks.contract.step import Step
 from kale_tasks.errors import BadData
 from kale_tasks.lake.holds import hold, release_hold
@@ -20,6 +21,10 @@ from kale_tasks.release.shards import CAPTIONS
 from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from tests.captions.conftest import COMMON
+from tests.captions.world import give, pairs, run_step
+from tests.engines.server import completion, serving
+from tests.lakes import lake_of
 from tests.quality.defects import each, failing, first_twice
 from tests.quality.test_blocked import KEY, checked, run_of
 from tests.quality.world import DENSE, SLICES, World, commit, commit_all, given, open_world
@@ -147,6 +152,41 @@ def test_a_marked_key_that_is_held_or_blocked_is_left_to_a_person(tmp_path: Path
     assert pending(lake)["ingest"] == []
     accept_run(lake, "ingest", KEY, "a small site")
     assert pending(lake)["ingest"] == [KEY]
+
+
+def test_images_and_captions_that_are_held_are_left_to_a_person(lake: Lake) -> None:
+    (first, *_), fused = pass_specs("kale"), step_spec("fuse", "kale")
+    commit(lake, World(KEY, pairs=60), "ingest", each(dup_count=2))
+    hold(lake.storage, Partition("images", KEY), "a better fetch")
+    assert pending(lake)["images"] == []
+    release_hold(lake.storage, Partition("images", KEY))
+    assert pending(lake)["images"] == [KEY]
+    commit(lake, World(KEY, pairs=60), "images", each(sha256_matches=True))
+    for spec in (first, fused):
+        hold(lake.storage, spec.partition(KEY), "better captions")
+        assert pending(lake)["stage1"] == []
+        release_hold(lake.storage, spec.partition(KEY))
+        assert pending(lake)["stage1"] == [KEY]
+
+
+def test_a_hold_or_block_of_one_stage_leaves_the_other_pending(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kale_tasks.pending.promoted", lambda *_: SimpleNamespace(version="1"))
+    hold(lake.storage, step_spec("fuse", "kale").partition(KEY), "better captions")
+    assert pending(lake)["stage2"] == [KEY]
+    hold(lake.storage, step_spec("student", "kale").partition(KEY), "better captions")
+    assert pending(lake)["stage2"] == []
+
+
+def test_captions_of_a_pass_that_is_held_at_its_current_run_are_pending(tmp_path: Path) -> None:
+    with serving(reply=lambda body: completion("A small red tower is at the left.")) as server:
+        served = [f"caption.endpoints.models.{name}=[{server.url}]" for name in ("vlm", "llm")]
+        own, settings = lake_of([f"warehouse={tmp_path}", *COMMON, "caption.engine=openai", *served])
+        give(own, settings, pairs(8), KEY)
+        run_step("dense", own, settings, KEY)
+    hold(own.storage, find_spec("dense", settings).partition(KEY), "a better seed")
+    assert pending_work(own, settings)["recipes"]["demo"]["stage1"] == [KEY]
+    other = settings.with_values({"parts": {"part_rows": 7}})
+    assert pending_work(own, other)["recipes"]["demo"]["stage1"] == []
 
 
 def test_captions_of_a_student_are_pending_when_their_images_are_replaced(

@@ -9,6 +9,8 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.times import utc_now
 
+_FOLDER = "holds"
+
 
 @dataclass(frozen=True)
 class Hold:
@@ -38,6 +40,12 @@ def read_hold(storage: Storage, partition: Partition) -> Hold | None:
         return None
 
 
+def held_partitions(storage: Storage) -> set[Partition]:
+    """Return every partition that is held, from one listing."""
+    paths = (entry.path.removesuffix(".json").split("/")[1:] for entry in storage.entries(_FOLDER))
+    return {Partition.parse(table, name.replace(",", "/")) for table, name in paths}
+
+
 def require_no_hold(storage: Storage, partition: Partition, step: str) -> None:
     """Raise BadData if a partition is held."""
     if found := read_hold(storage, partition):
@@ -48,4 +56,4 @@ def require_no_hold(storage: Storage, partition: Partition, step: str) -> None:
 
 
 def _path(partition: Partition) -> str:
-    return f"holds/{partition.table}/{partition.name.replace('/', ',')}.json"
+    return f"{_FOLDER}/{partition.table}/{partition.name.replace('/', ',')}.json"
