@@ -75,8 +75,7 @@ def swap(lake: Lake, request: Swap) -> Committed:
     new = replace(request.new, commit=uuid.uuid4().hex[:12])
     new = new if new.origin else replace(new, origin=new.commit)
     added: list[IcebergFile] | None = None
-    for _ in _tries():
-        table = lake.table(request.table)
+    for table in _tries(lake, request.table):
         current = lake.committed_at(table, request.table, request.key, request.slice)
         if current and current.commit == new.commit:
             return current  # the answer to an earlier try was lost
@@ -90,15 +89,12 @@ def swap(lake: Lake, request: Swap) -> Committed:
         added = added or _data_files(lake, table, request.paths)
         with _suppress_if_changed(lake, table):
             return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
-    raise Conflict(
-        f"{_TRIES} attempts to commit to {request.table} failed, others commit to it too. Run the step again."
-    )
+    raise AssertionError("unreachable")
 
 
 def discard(lake: Lake, partition: Partition, base: Committed) -> None:
     """Take a partition out of its table. Raises Moved if something else was committed to it since `base`."""
-    for _ in _tries():
-        table = lake.table(partition.table)
+    for table in _tries(lake, partition.table):
         current = lake.committed_at(table, partition.table, partition.key, partition.columns)
         if current is None:
             return
@@ -107,20 +103,17 @@ def discard(lake: Lake, partition: Partition, base: Committed) -> None:
         with _suppress_if_changed(lake, table):
             answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
             return
-    raise Conflict(f"{_TRIES} attempts to change {partition.table} failed, others commit to it. Try again.")
 
 
 def expire_snapshots(lake: Lake, name: str, ids: Sequence[int]) -> None:
     """Take snapshots out of the metadata of a table; those that are gone were taken out by somebody else."""
-    for _ in _tries():
-        table = lake.table(name)
+    for table in _tries(lake, name):
         left = [i for i in ids if table.snapshot_by_id(i)]
         if not left:
             return
         with _suppress_if_changed(lake, table):
             answered(lambda t=table, i=left: t.maintenance.expire_snapshots().by_ids(i).commit(), lake.catalog_uri)  # type: ignore[misc]
             return
-    raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
 
 
 def move_epoch(lake: Lake, names: Iterable[str]) -> None:
@@ -134,25 +127,26 @@ def move_epoch(lake: Lake, names: Iterable[str]) -> None:
 
 
 def _move_epoch(lake: Lake, name: str) -> None:
-    for _ in _tries():
-        table = lake.table(name)
+    for table in _tries(lake, name):
         with _suppress_if_changed(lake, table):
             answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
             return
-    raise Conflict(f"{_TRIES} attempts to change {name} failed, others commit to it. Try again.")
 
 
-def _tries() -> Iterator[None]:
-    """Yield for each try of a commit. Each pause is at random up to the time of a try, then twice and four times that.
+def _tries(lake: Lake, name: str) -> Iterator[Table]:
+    """Yield a table as it is now for each try of a commit, in turns with other processes of this machine.
 
-    A try writes the metadata of the whole table, which takes longer the more keys there are; who comes back before
-    another has finished is refused again.
+    Each pause is at random up to the time of a try, then twice and four times that. A try writes the metadata of the
+    whole table, which takes longer the more keys there are; who comes back before another has finished is refused
+    again. The turn ends with the loop.
     """
     for number in range(_TRIES):
-        began = time.monotonic()
-        yield
-        took = time.monotonic() - began
+        with lake.storage.turn(name):
+            began = time.monotonic()
+            yield lake.table(name)
+            took = time.monotonic() - began
         time.sleep(random.uniform(0, min(_LONGEST_PAUSE, took * 2**number)))
+    raise Conflict(f"{_TRIES} attempts to commit to {name} failed, others commit to it too. Try again.")
 
 
 def read_base(lake: Lake, partition: Partition) -> tuple[Committed | None, str]:

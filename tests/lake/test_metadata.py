@@ -1,12 +1,14 @@
 """Metadata files are parsed once by a process, and copies share snapshots; nothing stale or deleted is served."""
 
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake import metadata
+from kale_tasks.lake.maintain import expire
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from tests.lakes import lake_of, lake_sets
@@ -54,3 +56,27 @@ def test_a_copy_of_metadata_shares_its_snapshots(tmp_path: Path) -> None:
     assert copy.snapshots[0] is known.snapshots[0]
     copy.snapshots.clear()
     assert known.snapshots
+
+
+def test_metadata_of_another_process_shares_the_snapshots_that_are_known(tmp_path: Path) -> None:
+    lake, settings = lake_of(lake_sets("folder", tmp_path))
+    for number in range(3):
+        execute(Run(Numbers(salt=f"{number}"), lake, settings, "2026-11-01"))
+    before = lake.table("pairs")
+    expire(lake, timedelta(days=-1))
+    execute(Run(Numbers(), lake, settings, "2026-11-02"))
+    location = lake.table("pairs").metadata_location
+    metadata._parsed.clear()
+    alone = metadata._parse(before.io.new_input(location))
+    metadata._keep(before.metadata_location, before.metadata)
+    beside = lake.table("pairs").metadata
+    assert beside == alone and beside.model_dump_json() == alone.model_dump_json()
+    assert len(beside.snapshots) == 2 and beside.snapshots[0].parent_snapshot_id is None
+    execute(Run(Numbers(), lake, settings, "2026-11-03"))
+    known, newest = lake.table("pairs").metadata, lake.table("pairs").metadata_location
+    metadata._parsed.clear()
+    metadata._keep(location, beside)
+    assert lake.table("pairs").metadata == known and newest not in (location, before.metadata_location)
+    assert [one is other for one, other in zip(lake.table("pairs").snapshots(), beside.snapshots, strict=False)] == [
+        True, True
+    ]  # fmt: skip

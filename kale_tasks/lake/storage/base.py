@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +74,14 @@ class Storage(ABC):
     def exists(self, path: str) -> bool:
         """Whether the file exists."""
         return self.tag(path) is not None
+
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        """Run a block while no other process runs one of this name, where the store can tell; nobody waits for long.
+
+        It only saves work that others would undo: what must not happen at once needs `put_if` or the catalog.
+        """
+        yield
 
     def uri(self, path: str) -> str:
         """Return the full address of a path, as tables and other engines name it."""

@@ -2,21 +2,25 @@
 
 import fcntl
 import os
+import random
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import pyarrow.fs as pafs
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.io_errors import explained
 from kale_tasks.lake.storage.base import Entry, Storage
+
+_LONGEST_WAIT = 1.0  # seconds for a turn
 
 
 class FolderStorage(Storage):
@@ -97,6 +101,19 @@ class FolderStorage(Storage):
             temporary.unlink(missing_ok=True)  # a rename onto its own file leaves both names
             _fsync_folder(target.parent)
 
+    @contextmanager
+    def turn(self, name: str) -> Iterator[None]:
+        target = self._target(f"turns/{name}")
+        with explained(target):
+            _mkdirs(target.parent)
+            file = target.open("a")
+        with file:
+            _wait_for_lock(file)
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)  # a process that was forked meanwhile has the file open, too
+
     @cached_property
     def arrow(self) -> pafs.FileSystem:
         return pafs.SubTreeFileSystem(self.root, pafs.LocalFileSystem())
@@ -164,3 +181,13 @@ def _locked(target: Path) -> Iterator[None]:
     with target.with_name(f".{target.name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _wait_for_lock(file: IO[str]) -> None:
+    """Lock a file, or give up after some time: whoever holds it may have been stopped."""
+    deadline = time.monotonic() + _LONGEST_WAIT
+    while time.monotonic() < deadline:
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(random.uniform(0.001, 0.01))
