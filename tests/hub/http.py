@@ -28,6 +28,7 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or the body waits 40 ms until the client has acknowledged the headers
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
