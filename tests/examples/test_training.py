@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoProcessor
 
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from kale_tasks.world.models import CHECKPOINTS
+from tests.kale import kale
 from tests.release import world as pictures
 from tests.release.conftest import World, world
 from tests.release.world import Fuse
@@ -106,3 +109,34 @@ def kind(text: str) -> str:
 def test_texts_are_cut_at_what_clip_reads() -> None:
     tokens = example("clip")["tokens"]
     assert len(tokens("word " * 500)) == 77 and tokens("a a")[1:3] == [tokens("a")[1]] * 2
+
+
+def lessons(it: World, kind: str, out: Path) -> Path:
+    """Export the conversations of the key."""
+    answer = kale("export", kind, "--key", "a", "--out", str(out), sets=it.sets)
+    assert answer.code == 0, answer.err
+    return out
+
+
+FILES = [("sft", "lessons.jsonl"), ("llava", "lessons.json")]
+
+
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_a_model_learns_in_20_steps_from_exported_conversations(
+    it: World, kind: str, name: str, tmp_path: Path
+) -> None:
+    losses = example("sft")["train"](lessons(it, kind, tmp_path / name), str(CHECKPOINTS / "base"), 20)
+    assert len(losses) == 20 and sum(losses[-4:]) < 0.5 * sum(losses[:4])
+
+
+def test_both_files_give_the_same_tensors_and_only_answers_are_learnt(it: World, tmp_path: Path) -> None:
+    module, processor = example("sft"), AutoProcessor.from_pretrained(str(CHECKPOINTS / "base"))
+    made = []
+    for kind, name in FILES:
+        rows = list(module["conversations"](lessons(it, kind, tmp_path / name)))[:5]
+        made.append(module["tensors"](processor, rows))
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+    captions = {row["uid"]: row["caption"] for row in it.lake.arrow("captions", "a").to_pylist()}
+    learnt = [processor.tokenizer.decode(row[row >= 0]) for row in made[0]["labels"]]
+    asked = [json.loads(line)["id"] for line in (tmp_path / "lessons.jsonl").read_text().splitlines()[:5]]
+    assert learnt == [f"{captions[uid]}<|end|>" for uid in asked]
