@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kale_tasks.cli.options import AsJson, Sets, opened, say, settings
+from kale_tasks.cli.options import AsJson, Sets, opened, real_lake, say, settings
 from kale_tasks.errors import BadConfig
 
 Listed = Annotated[
@@ -17,12 +17,14 @@ Listed = Annotated[
     ),
 ]
 Now = Annotated[bool, typer.Option("--now", help="With --end: before it is due.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With --list: count the rows by key, and change nothing.")]
 
 
 def takedown(
     listed: Listed = None,
     end: Annotated[str | None, typer.Option(help="End the takedown of this name and write its certificate.")] = None,
     now: Now = False,
+    dry_run: DryRun = False,
     sets: Sets = None,
     json: AsJson = False,
 ) -> None:
@@ -32,12 +34,17 @@ def takedown(
     """
     if bool(listed) == bool(end):
         raise BadConfig("Name either what to take down (--list FILE, or --list - for stdin) or a takedown to --end.")
+    if end and dry_run:
+        raise BadConfig("--dry-run is for --list: ending a takedown deletes files.")
     if end:
         _end(end, now, sets, json)
         return
     from kale_tasks.takedown.sweep import check_again, rewritten_steps, take_down
 
     request = _request(str(listed), sets)
+    if dry_run:
+        _count(request, sets, json)
+        return
     with opened(sets, real="A takedown") as (lake, settings, progress):
         record = take_down(lake, settings, request, rewritten_steps(lake), progress)
         keys: dict[str, Any] = record.get("keys", {})
@@ -55,6 +62,14 @@ def takedown(
         f"Takedown {record['name']}: {removed} rows removed.{warning} Release and publish; end it on {record['due']}."
     )
     say(answer, json, text)
+
+
+def _count(request: dict[str, list[str]], sets: list[str] | None, json: bool) -> None:
+    from kale_tasks.takedown.sweep import rows_named
+
+    found = rows_named(real_lake(settings(sets), "A takedown"), request)
+    shown = "".join(f"\n{key}: {rows:,}" for key, rows in found.items())
+    say({"rows": found}, json, f"The list names {sum(found.values()):,} rows. Nothing was removed.{shown}")
 
 
 def _end(name: str, now: bool, sets: list[str] | None, json: bool) -> None:

@@ -90,6 +90,13 @@ def matcher(lake: Lake) -> Matcher:
     return Matcher(short_sha256("".join(names)), known, patterns, tuple(sorted(phashes)), near_bits)
 
 
+def matcher_of(wanted: Mapping[str, Iterable[str]]) -> Matcher:
+    """What one list names, without asking any lake."""
+    named = json.loads(_text(wanted))
+    known = {kind: frozenset(found) for kind, found in named["digests"].items()}
+    return Matcher(digests=known, patterns=tuple(named["patterns"]))
+
+
 def record_uids(lake: Lake, name: str, key: str, uids: Iterable[str]) -> None:
     """Record the uids that a takedown finds in a key, before any of its rows is removed.
 

@@ -61,6 +61,14 @@ def take_down(
     return record
 
 
+def rows_named(lake: Lake, request: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Count the rows that a request names, by key, and change nothing. Near copies of images are not looked for."""
+    _check_forms(request)
+    removal = takedowns.matcher_of(request)
+    found = {key: len(matching_uids(lake, key, removal)) for key in _keys(lake)}
+    return {key: rows for key, rows in found.items() if rows}
+
+
 def sweep(
     lake: Lake, settings: Settings, record: dict[str, Any], steps: Sequence[Step], progress: Progress
 ) -> dict[str, Any]:
@@ -70,7 +78,7 @@ def sweep(
     move_epoch(lake, tables)
     if takedowns.record_phashes(lake, record["name"]):
         move_epoch(lake, tables)  # how these images look is part of the list from here on
-    removal, keys = matcher(lake), sorted({key for table in tables_with_uids() for key in lake.keys(table)})
+    removal, keys = matcher(lake), _keys(lake)
     progress.begin(f"takedown {record['name']}", len(keys), "keys")
     for key in keys:
         uids = matching_uids(lake, key, removal)
@@ -85,6 +93,10 @@ def sweep(
     record |= {"done": utc_now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
     _write(lake, record)
     return record
+
+
+def _keys(lake: Lake) -> list[str]:
+    return sorted({key for table in tables_with_uids() for key in lake.keys(table)})
 
 
 def _remove(lake: Lake, step: Step, key: str, uids: pa.Array, record: dict[str, Any]) -> None:

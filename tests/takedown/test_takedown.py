@@ -214,6 +214,21 @@ def test_the_command_reads_values_from_stdin_and_checks_the_keys(one: World, mon
     assert (on_the_line.code, "No such option" in on_the_line.complaint) == (2, True)
 
 
+def test_a_dry_run_counts_what_a_list_names_by_key_and_removes_nothing(it: World, tmp_path: Path) -> None:
+    (listed := tmp_path / "list").write_text("\n".join([*REQUEST["uid"], *REQUEST["url"], "pattern no such words"]))
+    before = {(table, key): uids(it, table, key) for table in TABLES for key in "abc"}
+    answer = kale("takedown", "--list", str(listed), "--dry-run", "--json", sets=it.sets)
+    assert (answer.code, answer.json) == (0, {"rows": {"a": 6, "b": 1}}), answer.err
+    assert {(table, key): uids(it, table, key) for table in TABLES for key in "abc"} == before
+    assert not list(it.lake.storage.entries("takedowns"))
+    listed.write_text("pattern .")
+    everything = kale("takedown", "--list", str(listed), "--dry-run", sets=it.sets)
+    first, *by_key = everything.out.splitlines()
+    assert (first, by_key) == ("The list names 360 rows. Nothing was removed.", ["a: 120", "b: 120", "c: 120"])
+    ending = kale("takedown", "--end", "x", "--dry-run", sets=it.sets)
+    assert (ending.code, "--dry-run is for --list" in ending.complaint) == (2, True)
+
+
 def test_what_people_said_of_a_row_goes_with_it(it: World, tmp_path: Path) -> None:
     said = [
         Review(uid("a", n), "a", EDIT, "ada", "kale/1", text=f"What uid {uid('a', n)} should be.") for n in (0, 1, 30)
