@@ -39,6 +39,7 @@ _debug = False
 _EXTRAS = {
     "airflow": "airflow", "pyspark": "spark", "torch": "train", "transformers": "train", "safetensors": "train",
     "tokenizers": "train", "huggingface_hub": "publish", "httpx2": "publish", "vllm": "gpu",
+    "obstore": "clouds", "lance": "lance",
 }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def export(
         typer.Argument(help="sft (TRL), llava, dpo (best and worst rated text), composed (near pictures), or a table."),
     ],
     key: Key,
-    out: Annotated[Path, typer.Option(help="File: .jsonl or .json; of a table also .parquet or .csv.")],
+    out: Annotated[Path, typer.Option(help="File: .jsonl or .json; of a table also .parquet, .csv or .lance.")],
     recipe: Recipe = "",
     sets: Sets = None,
     json: AsJson = False,

@@ -4,7 +4,7 @@ import csv
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadConfig
 
+_LANCE = ".lance"  # a folder, which gets a new version in one step
+
 
 def export(batches: Iterable[pa.RecordBatch], schema: pa.Schema, out: Path) -> int:
     """Write all batches to `out` and return the number of rows. The file appears complete or not at all.
 
-    Raises BadConfig if `out` does not end with .parquet, .csv or .jsonl.
+    Raises BadConfig if `out` does not end with .parquet, .csv, .jsonl or .lance.
     """
     write = _WRITERS.get(out.suffix)
     if write is None:
@@ -30,7 +32,7 @@ def export(batches: Iterable[pa.RecordBatch], schema: pa.Schema, out: Path) -> i
             written += batch.num_rows
             yield batch.select(schema.names).cast(schema)
 
-    with complete_file(out) as unfinished:
+    with nullcontext(out) if out.suffix == _LANCE else complete_file(out) as unfinished:
         write(counted(), schema, unfinished)
     return written
 
@@ -91,8 +93,15 @@ def _write_jsonl(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Pat
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
 
+def _write_lance(batches: Iterator[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    import lance
+
+    lance.write_dataset(pa.RecordBatchReader.from_batches(schema, batches), str(path), mode="overwrite")
+
+
 _WRITERS: Mapping[str, Callable[[Iterator[pa.RecordBatch], pa.Schema, Path], None]] = {
     ".parquet": _write_parquet,
     ".csv": _write_csv,
     ".jsonl": _write_jsonl,
+    _LANCE: _write_lance,
 }

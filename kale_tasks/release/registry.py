@@ -30,6 +30,8 @@ TARGETS: Registry[type[Target]] = Registry(
         "folder": "kale_tasks.release.targets.store:Store",
         "file": "kale_tasks.release.targets.store:Store",
         "s3": "kale_tasks.release.targets.store:Store",
+        "gs": "kale_tasks.release.targets.store:Store",
+        "az": "kale_tasks.release.targets.store:Store",
         "hf": "kale_tasks.release.targets.hub:Hub",
     },
 )

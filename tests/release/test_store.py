@@ -247,5 +247,5 @@ def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones(plain: World) -> None:
-    with pytest.raises(BadConfig, match=r"no release target 'ftp'\. Known: folder, file, s3, hf"):
+    with pytest.raises(BadConfig, match=r"no release target 'ftp'\. Known: folder, file, s3, gs, az, hf"):
         plain.with_("publish.target=ftp://host/releases").publish("b")

@@ -2,9 +2,17 @@
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.cloud import SCHEMES, CloudStorage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.storage.s3 import S3Storage
 from kale_tasks.settings.model import S3
+
+
+def open_place(address: str, s3: S3) -> Storage:
+    """Open a place for releases: whatever may hold a lake, gs://bucket/prefix or az://container/prefix."""
+    if address.partition("://")[0] in SCHEMES:
+        return CloudStorage(address)
+    return open_storage(address, s3)
 
 
 def open_storage(root: str, s3: S3) -> Storage:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow.fs as pafs
 
+from kale_tasks.lake.storage.arrow_files import ReadOnly
 from kale_tasks.lake.storage.base import Entry, Storage
 
 
@@ -68,17 +69,16 @@ class OverlayStorage(Storage):
         return self._lower if below else self._upper
 
 
-class _Overlay(pafs.FileSystemHandler):  # type: ignore[misc]
+class _Overlay(ReadOnly):
     """The readable half of an Arrow file system over both storages."""
+
+    writer = "OverlayStorage.put"
 
     def __init__(self, storage: OverlayStorage) -> None:
         self._storage = storage
 
     def get_type_name(self) -> str:
         return "overlay"
-
-    def normalize_path(self, path: str) -> str:
-        return path
 
     def get_file_info(self, paths: list[str]) -> list[pafs.FileInfo]:
         return [self._storage.holder(path).arrow.get_file_info(path) for path in paths]
@@ -88,9 +88,3 @@ class _Overlay(pafs.FileSystemHandler):  # type: ignore[misc]
 
     def open_input_file(self, path: str) -> Any:
         return self._storage.holder(path).arrow.open_input_file(path)
-
-    def _refuse(self, *_: Any) -> NoReturn:
-        raise NotImplementedError("Arrow only reads through an overlay; write with OverlayStorage.put.")
-
-    get_file_info_selector = create_dir = delete_dir = delete_dir_contents = _refuse
-    delete_root_dir_contents = delete_file = move = copy_file = open_output_stream = open_append_stream = _refuse
