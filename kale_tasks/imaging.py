@@ -25,6 +25,7 @@ _SIGNATURES = [
     (0, b"II*\x00", "image/tiff"),
     (0, b"MM\x00*", "image/tiff"),
 ]
+_ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
 # Brands of ISO media files. `mif1` and `msf1` say only that there are images; a later brand says of which kind.
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "image/avif"),
@@ -70,6 +71,11 @@ def image_type(head: bytes) -> str | None:
         found = _media_type(head)
         return found if found != "image/heif" or heif_installed() else None
     return next((mime for at, magic, mime in _SIGNATURES if head[at : at + len(magic)] == magic), None)
+
+
+def file_ending(data: bytes) -> str:
+    """Return the ending of a file with this image, without its dot; `bin` for what not every viewer shows."""
+    return _ENDINGS.get(image_type(data[:SNIFFED_BYTES]) or "", "bin")
 
 
 @lru_cache(maxsize=1)

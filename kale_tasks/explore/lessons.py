@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kale_tasks.errors import BadConfig, Conflict
-from kale_tasks.imaging import SNIFFED_BYTES, image_type
+from kale_tasks.imaging import file_ending
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.snapshot import Snapshot
@@ -101,9 +101,8 @@ class Lessons:
                     yield found
 
     def _write(self, uid: str, data: bytes) -> str:
-        ending = (image_type(data[:SNIFFED_BYTES]) or "image/bin").rpartition("/")[2]
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{uid}.{ending}"
+        path = self.folder / f"{uid}.{file_ending(data)}"
         path.write_bytes(data)
         return f"{self.folder.name}/{path.name}"
 

@@ -195,11 +195,10 @@ def _committed_runs(lake: Lake) -> set[str]:
 def _pinned_runs(lake: Lake, paths: Iterable[str]) -> set[str]:
     """Return the names of runs that wait for a person, or whose files a plan that is not committed yet reads."""
     found = {_run_name(blocked.folder) for blocked in blocked_runs(lake).values()}
-    current = {name: {c.fingerprint for c in lake.partitions(name).values()} for name in lake.tables()}
+    committed = {run for name in lake.tables() for run in _used(lake, name)[1]}  # older releases among them
     for path in paths:
-        name, _, folder = path.removesuffix("/plan.json").partition("/")
-        is_plan = path.endswith("/plan.json") and folder.rpartition("/")[2] not in current.get(name, ())
-        if is_plan and not lake.storage.exists(f"{name}/{folder}/{WITHDRAWN}"):
+        is_plan = path.endswith("/plan.json") and _run(path) not in committed
+        if is_plan and not lake.storage.exists(f"{_run(path)}/{WITHDRAWN}"):
             found.update(_runs_of_plan(lake, path))
     return found
 

@@ -159,15 +159,16 @@ def _older(lake: Lake, key: str, version: str) -> tuple[Mapping[str, str], str]:
     raise Conflict(f"The run that made {version} is gone. Run release again.")
 
 
-def manifest(built: Built) -> bytes:
-    """Return the list of all its files with their hashes, and of the captions in it, as JSON."""
+def manifest(built: Built, pages: Sequence[str] = ()) -> bytes:
+    """Return the list of all its files with their hashes, of its pages, and of the captions in it, as JSON."""
     listed = [
         {"name": f.name, "format": f.format, "rows": f.rows, "bytes": f.bytes, "sha256": f.sha256} for f in built.files
     ]
     captions = {n.removeprefix(CAPTIONS): c for n, c in built.inputs.items() if n.startswith(CAPTIONS)}
     left_out = {name: {"rows": rows, "reason": why} for name, (rows, why) in built.left_out.items()}
     known = {
-        "version": built.version, "key": built.key, "captions": captions, "left_out": left_out, "files": listed
+        "version": built.version, "key": built.key, "captions": captions, "left_out": left_out, "files": listed,
+        "pages": [*pages],
     }  # fmt: skip
     return json.dumps(known, indent=1, sort_keys=True).encode() + b"\n"
 
@@ -178,11 +179,15 @@ def _checks(lake: Lake, inputs: Mapping[str, str]) -> Iterator[PartitionCheck]:
         partition = Partition.parse("captions", name)
         committed = partitions.get(partition)
         if committed is None or committed.content != inputs[CAPTIONS + name]:
+            yield PartitionCheck(name, "not known", (), ())  # other captions have taken their place
             continue
-        if found := read_verdict(lake.storage, committed.seal_id):
-            accepted = read_acceptance(lake.storage, committed.seal_id)
-            status = "accepted" if accepted and found["status"] == "failed" else str(found["status"])
-            yield PartitionCheck(name, status, found["failed"], found["warnings"], accepted["why"] if accepted else "")
+        found = read_verdict(lake.storage, committed.seal_id)
+        if found is None:
+            yield PartitionCheck(name, "not checked", (), ())
+            continue
+        accepted = read_acceptance(lake.storage, committed.seal_id)
+        status = "accepted" if accepted and found["status"] == "failed" else str(found["status"])
+        yield PartitionCheck(name, status, found["failed"], found["warnings"], accepted["why"] if accepted else "")
 
 
 def recipe_of(name: str) -> str:

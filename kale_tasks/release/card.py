@@ -1,7 +1,7 @@
 """The pages of a release: dataset card, charts, Croissant metadata and manifest; and the card of a student."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kale_tasks.release.croissant import croissant
 from kale_tasks.release.formats.base import IMAGE
 from kale_tasks.release.formats.further import license_of
 from kale_tasks.release.formats.text import Captions
+from kale_tasks.release.samples import Sample
 from kale_tasks.release.stats import BIN, BINS, TEXTS, Counts, mean_words
 from kale_tasks.release.targets.base import MANIFEST, README
 from kale_tasks.settings.publish import Publish
@@ -26,7 +27,7 @@ _BEGIN, _END = "<!-- begin of your notes: kept from release to release -->", "<!
 _SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B"]
 
 
-def pages(built: Built, settings: Publish, old_readme: str = "") -> dict[str, bytes]:
+def pages(built: Built, settings: Publish, old_readme: str = "", samples: Sequence[Sample] = ()) -> dict[str, bytes]:
     """Return every page by name; notes that people wrote into the old card are kept."""
     charts = _charts(built.stats)
     readme = render(
@@ -38,15 +39,17 @@ def pages(built: Built, settings: Publish, old_readme: str = "") -> dict[str, by
         models=[(name, n, license_of(settings.licenses, name)) for name, n in built.stats.get("models", {}).items()],
         words={name: mean_words(built.stats, name) for name in TEXTS},
         charts=list(charts),
+        samples=samples,
         code=__version__,
         **_notes(old_readme),
     )
-    return {
+    made = {
         README: readme.encode(),
         CROISSANT: croissant(built, settings),
-        MANIFEST: manifest(built),
         **charts,
+        **{sample.name: sample.data for sample in samples},
     }
+    return {**made, MANIFEST: manifest(built, sorted(made))}
 
 
 def student_card(student: Student, settings: Publish, old_readme: str = "") -> bytes:

@@ -12,6 +12,7 @@ from kale_tasks.recipes.files import recipe_name
 from kale_tasks.release import built as release
 from kale_tasks.release.card import pages, student_card
 from kale_tasks.release.registry import open_target
+from kale_tasks.release.samples import samples_of
 from kale_tasks.release.targets.base import MANIFEST, README, Publication, Target
 from kale_tasks.settings.model import Settings
 
@@ -67,7 +68,7 @@ def _send(lake: Lake, settings: Settings, built: release.Built, progress: Progre
     place = target(settings)
     base = place.current()
     _require_no_takedown_since(lake, built, "was built")
-    made = pages(built, settings.publish, base.readme)
+    made = pages(built, settings.publish, base.readme, samples_of(lake, built, settings.publish))
     address = place.publish(Publication(built.version, lake.storage, built.files, made), base, progress)
     _require_no_takedown_since(lake, built, "was built, and it is published now")
     return address

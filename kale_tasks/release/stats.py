@@ -57,8 +57,13 @@ def _spaces(texts: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int64]]":
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     if ends[0] == ends[-1]:
         return np.zeros(0, np.int64)
-    places = np.flatnonzero(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] == ord(" "))
-    counts: np.ndarray[Any, np.dtype[np.int64]] = np.diff(np.searchsorted(places, ends - ends[0]))
+    spaces = np.packbits(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] == ord(" "))
+    before = np.concatenate(
+        ([0], np.cumsum(np.bitwise_count(spaces), dtype=np.int64))
+    )  # before each byte of eight bits
+    byte, bit = np.divmod(ends - ends[0], 8)
+    within = np.bitwise_count(np.append(spaces, np.uint8(0))[byte] >> (8 - bit))
+    counts: np.ndarray[Any, np.dtype[np.int64]] = np.diff(before[byte] + within)
     return counts.compress(np.diff(ends) > 0)
 
 

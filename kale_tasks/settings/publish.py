@@ -26,7 +26,10 @@ class Publish(Section):
     )
     shard_rows: int = Field(ge=1, description="Captions of one shard, the unit of work and of reuse.")
     shard_bytes: int = Field(ge=1 << 10, description="Size of rows, in bytes, at which a file is closed.")
-    target: str | None = runtime("Target of releases: a folder, s3://bucket/prefix or hf://datasets/name/dataset.")
+    target: str | None = runtime(
+        "Target of releases: a folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or "
+        "hf://datasets/name/dataset."
+    )
     model_target: str | None = runtime("Target of students: a folder, s3://bucket/prefix or hf://name/model.")
     upload_workers: int = runtime("Files that are uploaded at the same time.", ge=1)
     title: str = runtime("Title of the card.")
@@ -38,6 +41,13 @@ class Publish(Section):
         "Whether readers of a repository that publishing creates must ask for access: no, auto (granted at once) or "
         "manual (granted by a person)."
     )
+    samples: int = runtime(
+        "Pictures that the card shows beside their captions; 0: none. They are copies of pictures of others: show only "
+        "what you may.",
+        ge=0,
+        le=100,
+    )
+    sample_hosts: list[str] = runtime("Hosts, with those below them, whose pictures the card may show; empty: all.")
     contact: str = runtime("Address for opt-out and takedown, shown on the card.")
     citation: str = runtime("BibTeX entry shown on the card; empty: none.")
     keep_releases: int = runtime(

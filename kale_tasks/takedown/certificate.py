@@ -21,6 +21,7 @@ from kale_tasks.progress import Progress
 from kale_tasks.release import built as release
 from kale_tasks.release.registry import open_target
 from kale_tasks.release.retention import drop_versions
+from kale_tasks.release.targets.base import Removal
 from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 from kale_tasks.runner.rewrite_files import named_if_unreadable
 from kale_tasks.settings.model import Settings
@@ -42,7 +43,7 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
         )
     removed = {uid for known in record.get("keys", {}).values() for uid in known["digests"]}
     released = _files_to_delete(lake, record, removed)
-    withdrawn = _withdraw(lake, settings, released)
+    withdrawn, published = _withdraw(lake, settings, set(record.get("keys", {})), released)
     done = datetime.fromisoformat(record["done"]) + timedelta(seconds=1)  # it has no fractions
     maintain.expire(lake, datetime.now(UTC) - done)
     replaced = [path for known in record.get("keys", {}).values() for path in known["replaced"]]
@@ -50,14 +51,15 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
         lake.storage.delete(path)
     delete_leftovers(lake, leftovers(lake, timedelta(days=-1)))  # however young: they hold the rows that were merged
     grace = maintain.grace_of(settings)
-    maintain.delete(lake, maintain.orphans(lake, grace), grace)
+    while maintain.delete(lake, maintain.orphans(lake, grace), grace):
+        pass  # a replaced run goes before the runs that its plan has read
     left = traces(lake, removed)
     if left:
         raise Conflict(
             f"{len(left)} files still contain a row that was taken down, such as {left[0]}, which a run wrote "
             f"meanwhile. Repeat the takedown, and end it when they are older than maintenance.run_days."
         )
-    return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in released)])
+    return _certificate(lake, record, withdrawn, [*replaced, *(row["path"] for row in released), *published])
 
 
 def due_takedowns(lake: Lake) -> Iterator[dict[str, Any]]:
@@ -137,21 +139,26 @@ def _files_to_delete(lake: Lake, record: Mapping[str, Any], removed: set[str]) -
     return [row for row in rows if hit.get(row["cut"])]
 
 
-def _withdraw(lake: Lake, settings: Settings, files: list[dict[str, Any]]) -> list[str]:
-    """Remove every release with one of these files from target and lake; Conflict if the newest one has any."""
+def _withdraw(
+    lake: Lake, settings: Settings, keys: set[str], files: list[dict[str, Any]]
+) -> tuple[list[str], list[str]]:
+    """Remove every release with one of these files from target and lake; Conflict if the newest one has any.
+
+    Returns the releases, and what the target had of them and of older ones that the lake no longer has.
+    """
     versions = {row["version"] for row in files}
-    if not versions:
-        return []
-    newest = lake.keys("releases")[-1]
-    if release.read(lake, newest).version in versions:
+    if versions and release.read(lake, newest := lake.keys("releases")[-1]).version in versions:
         raise Conflict(
             f"The release of {newest} still contains rows that were taken down. Run release and publish for it first."
         )
-    if settings.publish.target:
-        open_target(settings.publish.target, settings).forget({row["sha256"] for row in files})
+    published: list[str] = []
+    if keys and settings.publish.target:
+        known = {row["sha256"] for row in lake.arrow("releases", columns=["sha256"]).to_pylist()}
+        removal = Removal({row["sha256"] for row in files}, known, keys)
+        published = open_target(settings.publish.target, settings).forget(removal)
     for key in sorted({row["key"] for row in files}):
         drop_versions(lake, key, lambda version: version in versions)
-    return sorted(versions)
+    return sorted(versions), published
 
 
 def _learnt(student: registry.Student, keys: Mapping[str, Any]) -> bool:

@@ -164,6 +164,18 @@ def test_tables_are_exported_as_csv_and_lines_of_json(it: World, tmp_path: Path)
     assert {row["uid"]: row["caption"] for row in rows} == captions(it)
 
 
+def test_tables_are_exported_for_lance(it: World, tmp_path: Path) -> None:
+    lance = pytest.importorskip("lance")
+    out = tmp_path / "captions.lance"
+    for _ in range(2):  # the second export takes the place of the first
+        answer = kale("export", "captions", "--key", "a", "--out", str(out), sets=it.sets)
+        assert answer.code == 0, answer.err
+    dataset = lance.dataset(str(out))
+    assert {row["uid"]: row["caption"] for row in dataset.to_table().to_pylist()} == captions(it)
+    assert dataset.take([5, 2]).to_pylist() == [dataset.to_table().to_pylist()[n] for n in (5, 2)]
+    assert [path.name for path in tmp_path.iterdir()] == ["captions.lance"]
+
+
 def test_a_lake_without_vectors_says_which_pass_it_needs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     it = world("folder", tmp_path, request)
     it.fill("a", rows=20)

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-LARGE = (".parquet", ".tar", ".safetensors")
+LARGE = (".parquet", ".tar", ".safetensors", ".jpg", ".png", ".webp", ".gif")  # as .gitattributes of the Hub
 
 
 @dataclass(frozen=True)

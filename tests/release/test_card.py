@@ -73,6 +73,7 @@ def test_the_card_shows_the_results_of_the_checks(it: World) -> None:
     for path in paths:
         it.lake.storage.delete(path)
     assert "| a/recipe=kale/stage=1 | accepted: a short day | captions_are_short | captions_are_long |" in card
+    assert "| a/recipe=kale/stage=2 | not checked |  |  |" in card
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r")).map(str.strip))

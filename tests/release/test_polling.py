@@ -23,7 +23,7 @@ from tests.release.readers import State, watching
 
 REPO = "datasets/someone/captions"
 TARGETS = ["folder", pytest.param("s3", marks=pytest.mark.server), "hub"]
-SOME = [5, pytest.param(50, marks=pytest.mark.nightly)]
+SOME = [5, pytest.param(50, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])]
 
 
 def store_reader(place: Storage) -> State:

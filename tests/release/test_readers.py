@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from kale_tasks.settings import Settings
 from tests.hub.server import HubServer
 from tests.lakes import lake_sets
 from tests.release.conftest import Template, World, world
@@ -121,6 +123,40 @@ def test_croissant_gives_every_record_of_every_config(
 
 def uids_of(dataset: Any, config: str) -> Counter[str]:
     return Counter(record[f"{config}/uid"].decode() for record in dataset.records(config))
+
+
+class Filtered(Fuse):
+    """Captions of another recipe, with a further text."""
+
+    slice: Mapping[str, Any] = {"recipe": "views", "stage": 1}  # type: ignore[misc]
+
+    def config(self, settings: Settings) -> Mapping[str, Any]:
+        return {"recipe": "views"}
+
+    def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        found = super().made(run, number, rows)
+        return [{**r, "recipe": "views", "also": json.dumps({"short": r["dense_caption"]})} for r in found]
+
+
+def test_of_two_recipes_and_a_further_text_each_is_a_config_for_all_readers(template: Template, tmp_path: Path) -> None:
+    sets = [f"publish.target={tmp_path / 'out'}", "schedule.recipes=[views]", "publish.formats=['view:short']"]
+    it = template.restored(*sets)
+    for key in "ab":
+        execute(Run(Filtered(), it.lake, it.settings, key))
+    it.release("b")
+    place = Path(it.publish("b"))
+    rows = it.lake.arrow("captions").to_pylist()
+    filtered = sorted(row["uid"] for row in rows if row["recipe"] == "views")
+    known = {
+        "kale-full": sorted(row["uid"] for row in rows if row["recipe"] == "kale"),
+        "kale-core": sorted(row["uid"] for row in rows if row["recipe"] == "kale" and row["stage"] == 1),
+        **dict.fromkeys(("views-full", "views-core", "views-view-short"), filtered),
+    }
+    found = load_all(str(tmp_path / "out"), tmp_path / "cache", HF_HUB_OFFLINE="1")
+    assert uids(found) == {f"{name}/train": names for name, names in known.items()}
+    dataset = mlcroissant.Dataset(jsonld=place / "croissant.json")
+    read = {one.uuid: uids_of(dataset, one.uuid) for one in dataset.metadata.record_sets}
+    assert read == {name: Counter(names) for name, names in known.items()}
 
 
 def test_the_metadata_is_what_the_classes_of_the_hub_accept(published: Path, hub: HubServer) -> None:

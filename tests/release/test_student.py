@@ -21,6 +21,7 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.settings import Settings
 from tests.hub.server import HubServer
+from tests.kale import kale
 from tests.release.conftest import World, world
 
 FILES = {"config.json": b'{"model_type": "llava"}', "model.safetensors": bytes(range(256)) * 100}
@@ -70,8 +71,8 @@ def test_a_student_goes_to_the_hub_with_a_card(it: World, hub: HubServer) -> Non
     assert {name: repo.read(repo.head.files[name]) for name in FILES} == FILES
     card = repo.read(repo.head.files["README.md"]).decode()
     assert "`small@1`" in card and '"facts": 0.9' in card and repo.tags[VERSION] == repo.head.oid
-    publish_student(it.lake, it.settings, Silent())
-    assert len(repo.commits) == 2
+    again = kale("publish", "--student", "--json", sets=it.sets)
+    assert again.json["address"].endswith(f"someone/student/tree/{repo.head.oid}") and len(repo.commits) == 2
 
 
 def test_without_a_promoted_student_publishing_is_a_conflict(it: World, hub: HubServer) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from kale_tasks.errors import BadConfig, Conflict
 from kale_tasks.progress import Progress
-from kale_tasks.release.targets.base import MANIFEST, README, Current, Publication, Target, local_file, manifest_of
+from kale_tasks.release.targets.base import (
+    MANIFEST,
+    README,
+    Current,
+    Publication,
+    Removal,
+    Target,
+    local_file,
+    manifest_of,
+    require_none,
+)
 from kale_tasks.settings.model import Settings
 
 
@@ -44,10 +54,7 @@ class ZipTarget(Target):
         os.replace(new, self.path)
         return self.address
 
-    def forget(self, removed: set[str]) -> list[str]:
+    def forget(self, removal: Removal) -> list[str]:
         """Check that the archive has none of these files; it keeps no older release."""
-        if held := removed & set(self.current().names.values()):
-            raise Conflict(
-                f"{self.address} still has {len(held)} of the removed files. Publish a release without them."
-            )
+        require_none(removal, self.current(), self.address)
         return []

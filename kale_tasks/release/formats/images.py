@@ -7,12 +7,10 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from kale_tasks.imaging import SNIFFED_BYTES, image_type
+from kale_tasks.imaging import file_ending
 from kale_tasks.lake.columns import Column
 from kale_tasks.lake.shards import TarWriter
 from kale_tasks.release.formats.base import IMAGE, FileWriter, Format, StoredImages, caption_columns
-
-_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/gif": "gif"}
 
 
 class Images(Format):
@@ -28,7 +26,7 @@ class Images(Format):
     def convert(self, captions: pa.Table, images: StoredImages) -> pa.Table:
         stored = images.of(captions["uid"])
         column = [
-            {"bytes": stored[uid], "path": f"{uid}.{_extension(stored[uid])}"} if uid in stored else None
+            {"bytes": stored[uid], "path": f"{uid}.{file_ending(stored[uid])}"} if uid in stored else None
             for uid in captions["uid"].to_pylist()
         ]
         return captions.append_column("image", pa.array(column, IMAGE))
@@ -64,7 +62,3 @@ class _TarFile:
 
     def close(self) -> None:
         self._tar.close()
-
-
-def _extension(data: bytes) -> str:
-    return _EXTENSIONS.get(image_type(data[:SNIFFED_BYTES]) or "", "bin")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kale_tasks.errors import BadData
+from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.progress import Progress
 from kale_tasks.settings.model import Settings
@@ -63,6 +63,27 @@ class Current:
         """The SHA-256 of each published file, by name."""
         return {file["name"]: file["sha256"] for file in self.manifest.get("files", ())}
 
+    @property
+    def ours(self) -> set[str]:
+        """Every published file and page, which is what the next release may remove."""
+        return {*self.names, *self.manifest.get("pages", ())}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a takedown takes out of older releases, by the SHA-256 of their files."""
+
+    removed: set[str]  # files with a row that was taken down
+    known: set[str]  # every file of the releases that the lake still has
+    keys: set[str]  # keys that lost a row
+
+    def concerns(self, name: str, sha256: str) -> bool:
+        """Whether a published file has such a row, or may have one: nobody knows any more what is in it."""
+        if sha256 in self.known:
+            return sha256 in self.removed
+        begins = tuple(f"{key}-" for key in self.keys)
+        return any(part in self.keys or part.startswith(begins) for part in name.split("/"))
+
 
 class Target(ABC):
     """A place for releases. Readers see the old release or the new one, even while one is published.
@@ -83,8 +104,8 @@ class Target(ABC):
         """Replace `base` by a release and return its address; Conflict if something else is published by now."""
 
     @abstractmethod
-    def forget(self, removed: set[str]) -> list[str]:
-        """Delete files with these SHA-256 from every older release; Conflict if the current one contains any.
+    def forget(self, removal: Removal) -> list[str]:
+        """Delete the files that a removal concerns from every older release; Conflict if the current one has any.
 
         Returns the addresses of what was deleted.
         """
@@ -96,6 +117,14 @@ class Target(ABC):
     def expire(self, keep: int, *, dry_run: bool = False) -> Sequence[str]:
         """Delete all but the latest older releases, if the place keeps them; returns their addresses."""
         return []
+
+
+def require_none(removal: Removal, current: Current, place: str) -> None:
+    """Raise Conflict if a removal concerns the release that readers see."""
+    if any(removal.concerns(name, sha256) for name, sha256 in current.names.items()):
+        raise Conflict(
+            f"The newest release in {place} still contains rows that were taken down. Release and publish first."
+        )
 
 
 def manifest_of(text: bytes | None) -> dict[str, Any]:

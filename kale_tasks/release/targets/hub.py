@@ -18,16 +18,19 @@ from kale_tasks.errors import BadConfig, Conflict, Transient
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.progress import Progress
+from kale_tasks.release.samples import FOLDER as SAMPLES
 from kale_tasks.release.targets.base import (
     MANIFEST,
     README,
     Current,
     Publication,
     Published,
+    Removal,
     Target,
     damaged,
     local_file,
     manifest_of,
+    require_none,
 )
 from kale_tasks.release.targets.hub_errors import explained, retrying
 from kale_tasks.settings.model import Settings
@@ -78,29 +81,36 @@ class Hub(Target):
             files = [file for file in publication.files if present.get(file.name) != file.sha256]
             progress.begin(f"publish {publication.version}", len(publication.files), "files")
             progress.advance(len(publication.files) - len(files), resumed=True)
+            pages = [CommitOperationAdd(name, page) for name, page in publication.pages.items()]
             operations: list[Any] = [
-                op for group in _groups(files, _GROUP) for op in self._upload(publication, group, progress)
+                op for group in _groups(files, _GROUP) for op in self._upload(publication, group, pages, progress)
             ]
-            operations += [CommitOperationAdd(name, page) for name, page in publication.pages.items()]
+            operations += pages
             kept = {file.name for file in publication.files} | set(publication.pages)
             # Only files of earlier releases are removed: what people added stays.
-            operations += [CommitOperationDelete(name) for name in base.names if name in present and name not in kept]
+            gone = sorted(name for name in base.ours if name in present and name not in kept)
+            operations += map(CommitOperationDelete, gone)
             commit = self._commit(operations, publication.version, parent)
             retrying(lambda: self._api.create_tag(
                 self._repo, tag=publication.version, revision=commit, repo_type=self._type, exist_ok=True
             ))  # fmt: skip
             return f"{self._api.endpoint}/{'datasets/' if self._type == 'dataset' else ''}{self._repo}/tree/{commit}"
 
-    def forget(self, removed: set[str]) -> list[str]:
+    def forget(self, removal: Removal) -> list[str]:
         with explained(self._repo):
             current = self.current()
-            if not removed.isdisjoint(current.names.values()):
-                raise Conflict(
-                    f"The newest release in {self._repo} still contains rows that were taken down. "
-                    f"Release and publish first."
-                )
+            if current.state is None:
+                return []
+            require_none(removal, current, self._repo)
+            shown = set(self._files(current.state).values())
             known = retrying(lambda: list(self._api.list_lfs_files(self._repo, repo_type=self._type)))
-            stored = [file for file in known if file.file_oid in removed]
+            # Which rows the pictures of older cards are of is not recorded, so all of them go.
+            stored = [
+                file
+                for file in known
+                if file.file_oid not in shown
+                and (removal.concerns(file.filename, file.file_oid) or file.filename.startswith(SAMPLES))
+            ]
             if stored:
                 self._api.permanently_delete_lfs_files(self._repo, stored, repo_type=self._type)
             return [f"hf://{self._repo}/{file.filename}" for file in stored]
@@ -112,7 +122,11 @@ class Hub(Target):
             return list(dict.fromkeys(t.removeprefix(_TITLE) for t in titles if t.startswith(_TITLE)))
 
     def _upload(
-        self, publication: Publication, group: Sequence[Published], progress: Progress
+        self,
+        publication: Publication,
+        group: Sequence[Published],
+        pages: Sequence[CommitOperationAdd],
+        progress: Progress,
     ) -> list[CommitOperationAdd]:
         # The Hub does not ask for bytes that it already has, such as those of a killed run.
         with ExitStack() as stack:
@@ -122,7 +136,8 @@ class Hub(Target):
                 CommitOperationAdd(file.name, path.read_bytes() if file.bytes < _SMALL else path)
                 for file, path in zip(group, paths, strict=True)
             ]
-            self._api.preupload_lfs_files(self._repo, adds, repo_type=self._type, num_threads=self._workers)
+            # Pages are asked about here, once, because the commit would ask by a request of its own.
+            self._api.preupload_lfs_files(self._repo, [*adds, *pages], repo_type=self._type, num_threads=self._workers)
             for file, add in zip(group, adds, strict=True):
                 # The client hashes what it sends, and the Hub compares that with what it receives.
                 if (add.upload_info.size, add.upload_info.sha256.hex()) != (file.bytes, file.sha256):

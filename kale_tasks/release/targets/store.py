@@ -1,4 +1,4 @@
-"""Releases in a folder or an S3 prefix: one folder for each, and a pointer that is swapped last."""
+"""Releases in a folder or an object store: one folder for each, and a pointer that is swapped last."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import yaml
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_incrementing
 
 from kale_tasks.errors import Conflict, Transient
-from kale_tasks.lake.storage.open import open_storage
+from kale_tasks.lake.storage.open import open_place
 from kale_tasks.progress import Progress
 from kale_tasks.release.targets.base import (
     MANIFEST,
@@ -17,9 +17,11 @@ from kale_tasks.release.targets.base import (
     Current,
     Publication,
     Published,
+    Removal,
     Target,
     checked_blocks,
     manifest_of,
+    require_none,
 )
 from kale_tasks.settings.model import Settings
 
@@ -28,11 +30,11 @@ _SWAP_TRIES = 5
 
 
 class Store(Target):
-    """A folder or S3 prefix. Its `latest.json` names the folder of the newest release."""
+    """A folder, or a prefix of an object store. Its `latest.json` names the folder of the newest release."""
 
     def __init__(self, address: str, settings: Settings) -> None:
         self.url = address.rstrip("/")
-        self._storage = open_storage(self.url, settings.s3)
+        self._storage = open_place(self.url, settings.s3)
         self._workers = settings.publish.upload_workers
 
     def current(self) -> Current:
@@ -69,17 +71,15 @@ class Store(Target):
         self._show(version)
         return f"{self.url}/{version}"
 
-    def forget(self, removed: set[str]) -> list[str]:
+    def forget(self, removal: Removal) -> list[str]:
         current = self.current()
-        if not removed.isdisjoint(current.names.values()):
-            raise Conflict(
-                f"The newest release in {self.url} still contains rows that were taken down. Release and publish first."
-            )
-        deleted = []
-        for version, manifest in self._releases().items():
-            if version != current.version and any(f["sha256"] in removed for f in manifest["files"]):
-                deleted.append(self._delete(version))
-        return deleted
+        require_none(removal, current, self.url)
+        return [
+            self._delete(version)
+            for version, manifest in self._releases().items()
+            if version != current.version
+            and any(removal.concerns(file["name"], file["sha256"]) for file in manifest["files"])
+        ]
 
     def history(self) -> Sequence[str]:
         if self._storage.tag(LATEST) is None:
@@ -150,4 +150,6 @@ def at_root(readme: bytes, version: str) -> bytes:
     for files in (files for config in known.get("configs", ()) for files in config["data_files"]):
         files["path"] = [f"{version}/{path}" for path in files["path"]]
     metadata = yaml.safe_dump(known, sort_keys=False, allow_unicode=True)
-    return f"---\n{metadata}---\n{text.replace('](pictures/', f']({version}/pictures/')}".encode()
+    for before in ("](", 'src="'):
+        text = text.replace(f"{before}pictures/", f"{before}{version}/pictures/")
+    return f"---\n{metadata}---\n{text}".encode()
