@@ -14,6 +14,7 @@ RELEASE = "release-"  # prefix of the name of a release's report; that of a key 
 _FOLDER = "reports"
 _PUBLISHED = f"{_FOLDER}/published.json"
 _LISTED = 200
+_KINDS = ("html", "summary.json", "json")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,24 @@ def read_report(storage: Storage, name: str, kind: str) -> bytes | None:
         return storage.read(report_path(check_key(name), kind))
     except (FileNotFoundError, BadConfig):
         return None
+
+
+def report_names(storage: Storage) -> dict[str, list[str]]:
+    """Return the stored reports by name, each with its files."""
+    found: dict[str, list[str]] = {}
+    for path in (entry.path for entry in storage.entries(_FOLDER)):
+        for kind in _KINDS:
+            if path.endswith(f".{kind}"):
+                found.setdefault(path.removeprefix(f"{_FOLDER}/").removesuffix(f".{kind}"), []).append(path)
+                break
+    found.pop("published", None)
+    return found
+
+
+def delete_report(storage: Storage, name: str) -> None:
+    """Delete a report, its page first: without it nobody looks for the rest."""
+    for kind in _KINDS:
+        storage.delete(report_path(name, kind))
 
 
 def put_published(storage: Storage, version: str) -> None:

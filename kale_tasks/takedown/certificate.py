@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,9 +24,9 @@ from kale_tasks.release.targets.base import Removal
 from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 from kale_tasks.runner.rewrite_files import named_if_unreadable
 from kale_tasks.settings.model import Settings
+from kale_tasks.takedown.reports import UID, delete_reports
 from kale_tasks.takedown.sweep import rewritten_steps, sweep
 
-_UID = re.compile(rb"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 _BLOCK = 1 << 24
 
 
@@ -53,6 +52,7 @@ def finish(lake: Lake, settings: Settings, record: Mapping[str, Any], *, now: bo
     grace = maintain.grace_of(settings)
     while maintain.delete(lake, maintain.orphans(lake, grace), grace):
         pass  # a replaced run goes before the runs that its plan has read
+    delete_reports(lake, removed)
     left = traces(lake, removed)
     if left:
         raise Conflict(
@@ -123,7 +123,7 @@ def _uids_in(lake: Lake, path: str) -> Iterator[str]:
     else:
         for start in itertools.count(0, _BLOCK):  # blocks overlap by more than the length of a uid
             block = lake.storage.read(path, start, _BLOCK + 40)
-            yield from (match.decode() for match in _UID.findall(block))
+            yield from (match.decode() for match in UID.findall(block))
             if len(block) < _BLOCK:
                 break
 

@@ -32,6 +32,7 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, read_committed, write_revision
 from kale_tasks.runner.writer import run_folder
 from kale_tasks.settings.model import Settings
+from kale_tasks.takedown.reports import delete_reports
 from kale_tasks.urls import normal_url
 
 _FORMS = {
@@ -89,6 +90,7 @@ def sweep(
             _remove_reviews(lake, key, uids, record)
         _delete_samples(lake, key)
         progress.advance(1, removed=len(uids))
+    delete_reports(lake, {uid for known in record.get("keys", {}).values() for uid in known["digests"]})
     due = datetime.now(UTC) + timedelta(days=settings.publish.takedown_days)
     record |= {"done": utc_now(), "due": record.get("due", due.isoformat(timespec="seconds"))}
     _write(lake, record)

@@ -18,6 +18,7 @@ from kale_tasks.lake.tombstones import digest
 from kale_tasks.progress import Silent
 from kale_tasks.quality import integrity
 from kale_tasks.quality.committed import find as find_committed
+from kale_tasks.quality.stored import published_version, put_published, put_report, report_names
 from kale_tasks.quality.suite import Subject
 from kale_tasks.release.built import read
 from kale_tasks.release.diff import diff
@@ -242,3 +243,17 @@ def test_what_people_said_of_a_row_goes_with_it(it: World, tmp_path: Path) -> No
     it.publish("c")
     finish(it.lake, it.settings, record, now=True)
     assert files_with(tmp_path, [f"What uid {uid('a', 0)}".encode()]) == []
+
+
+def test_a_report_that_shows_a_removed_row_is_deleted_at_once_and_others_stay(it: World) -> None:
+    put_report(it.lake.storage, "a", f"<p>{REQUEST['uid'][0]}</p>", {"rows": 1}, {"key": "a", "at": "2026-11-01"})
+    put_report(it.lake.storage, "release-x", "<p></p>", {"uid": REMOVED[-1]}, {"at": "2026-11-01"})
+    put_report(it.lake.storage, "b", f"<p>{uid('b', 1)}</p>", {"rows": 1}, {"key": "b", "at": "2026-11-01"})
+    put_published(it.lake.storage, "x")
+    record = take(it, **REQUEST)
+    assert report_names(it.lake.storage).keys() == {"b"} and published_version(it.lake.storage) == "x"
+    put_report(it.lake.storage, "a", f"<p>{REQUEST['uid'][0]}</p>", {"rows": 1}, {"key": "a", "at": "2026-11-01"})
+    it.release("c")
+    it.publish("c")
+    finish(it.lake, it.settings, record, now=True)
+    assert report_names(it.lake.storage).keys() == {"b"}
