@@ -39,13 +39,13 @@ def captions(it: World) -> dict[bytes, str]:
     return {image(row["uid"]): row["caption"] for row in it.lake.arrow("captions").to_pylist()}
 
 
-def test_a_card_shows_no_picture_unless_it_is_told_to(it: World) -> None:
+def test_a_card_shows_no_picture_unless_it_is_asked_to(it: World) -> None:
     place = Path(it.publish("b"))
     assert not shown((place / "README.md").read_text()) and not (place / "pictures/samples").exists()
 
 
 @pytest.mark.parametrize("number", [1, 3, 30])
-def test_pictures_stand_beside_their_captions_and_at_the_root_as_well(it: World, number: int) -> None:
+def test_pictures_are_beside_their_captions_and_at_the_root_as_well(it: World, number: int) -> None:
     place, known = Path(it.with_(f"publish.samples={number}").publish("b")), captions(it)
     for folder in (place, place.parent):
         found = shown((folder / "README.md").read_text())
