@@ -8,6 +8,7 @@ import io
 import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -58,7 +59,9 @@ def _boxed(name: str, expert: str, longest: int) -> Image.Image:
     for value in found:
         edges = [edge * side for edge, side in zip(json.loads(value["data"])["box"], shown.size * 2, strict=True)]
         draw.rectangle(edges, outline="#00c000", width=3)
-        draw.text((edges[0], max(edges[1] - 16, 0)), f"{value['score']:.2f}", "#00c000", ImageFont.load_default(14))
+        place, text, font = (edges[0], max(edges[1] - 20, 0)), f"{value['score']:.2f}", ImageFont.load_default(14)
+        draw.rectangle(draw.textbbox(place, text, font), "white", "white", 2)
+        draw.text(place, text, "#006000", font)
     return shown
 
 
@@ -72,7 +75,7 @@ def _copies() -> Image.Image:
     vectors = EfficientNet().see(list(made.values())).vectors
     bits = [(perceptual_hash(one) ^ perceptual_hash(image)) % 2**64 for one in made.values()]
     labels = [
-        f"{name}\ncosine {vector @ vectors[0]:.2f}, {differ.bit_count()} bits"
+        f"{name}\ncosine {vector @ vectors[0]:.2f}, bits that differ: {differ.bit_count()}"
         for name, vector, differ in zip(made, vectors, bits, strict=True)
     ]
     return _sheet(list(made.values()), labels, 4)
@@ -95,14 +98,18 @@ def _clusters() -> Image.Image:
 
 
 def _sheet(images: Sequence[Image.Image], labels: Sequence[str], across: int) -> Image.Image:
-    down, height = -(-len(images) // across), _CELL + (40 if any(labels) else 8)
-    sheet = Image.new("RGB", (across * (_CELL + 8), down * height), "white")
-    for at, (image, label) in enumerate(zip(images, labels, strict=True)):
-        small = image.copy()
-        small.thumbnail((_CELL, _CELL))
-        left, top = at % across * (_CELL + 8), at // across * height
-        sheet.paste(small, (left, top))
-        ImageDraw.Draw(sheet).text((left, top + small.height + 2), label, "black", ImageFont.load_default(14))
+    """Pictures in rows, each as high as its highest picture."""
+    small = [image.copy() for image in images]
+    for image in small:
+        image.thumbnail((_CELL, _CELL))
+    rows = [small[at : at + across] for at in range(0, len(small), across)]
+    below = 48 if any(labels) else 8
+    tops = [0, *accumulate(max(image.height for image in row) + below for row in rows)]
+    sheet = Image.new("RGB", (across * (_CELL + 8), tops[-1]), "white")
+    for at, (image, label) in enumerate(zip(small, labels, strict=True)):
+        left, top = at % across * (_CELL + 8), tops[at // across]
+        sheet.paste(image, (left, top))
+        ImageDraw.Draw(sheet).text((left, top + image.height + 2), label, "black", ImageFont.load_default(14))
     return sheet
 
 
