@@ -151,6 +151,8 @@ def paths(rows: int, at: int, word: str) -> dict[str, str]:
         "row": f"/rows/{KEY}/{middle}",
         "overview": "/",
         "key": f"/keys/{KEY}",
+        "votes": f"/votes?key={KEY}",
+        "quality": "/quality",
         "search, common word": f"{listed}&q=bridge",
         "search, in no caption": f"{listed}&q={word}",
         "search, in no dense caption": f"{listed}&q={word}&within=dense_caption",
@@ -176,15 +178,15 @@ def readers(address: str, rows: int, names: Collection[str], each: int) -> list[
 
     def reader(number: int) -> list[float]:
         draw, took = random.Random(number), []
-        with httpx.Client(base_url=address, timeout=120) as client:
-            for turn in range(each):
-                asked = paths(rows, draw.randrange(rows), f"zebra{number}x{turn}")
-                began = time.perf_counter()
-                assert client.get(asked[draw.choice(list(names))]).status_code in (200, 409)
-                took.append(time.perf_counter() - began)
+        for turn in range(each):
+            asked = paths(rows, draw.randrange(rows), f"zebra{number}x{turn}")
+            began = time.perf_counter()
+            assert client.get(asked[draw.choice(list(names))]).status_code in (200, 409)
+            took.append(time.perf_counter() - began)
         return took
 
-    with ThreadPoolExecutor(_READERS) as pool:
+    lines = httpx.Limits(max_connections=_READERS)
+    with httpx.Client(base_url=address, timeout=120, limits=lines) as client, ThreadPoolExecutor(_READERS) as pool:
         return [seconds for took in pool.map(reader, range(_READERS)) for seconds in took]
 
 

@@ -28,6 +28,7 @@ from kale_tasks.ui import (
 )
 from kale_tasks.ui.answers import GUARDS, TEMPLATES, page
 from kale_tasks.ui.site import Site
+from kale_tasks.ui.turns import in_turn
 
 _NOT_LOGGED_IN = 401
 _HEADINGS = {403: "Not allowed", 404: "Not found", 422: "This address is not valid", 503: "Not reachable"}
@@ -37,6 +38,7 @@ _log = logging.getLogger(__name__)
 def make_app(site: Site) -> FastAPI:
     """Make the application that Airflow mounts."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=list(site.access.dependencies))
+    app.router.route_class = in_turn()
     for part in (overview, key, captions, row, votes, images, quality, models, releases, canary, attempt, reports):
         part.add(app, site)
     app.add_api_route("/kale.css", _style)

@@ -1,6 +1,6 @@
 """The page of captions: browse, search and sort them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -32,6 +32,7 @@ SORTS: Mapping[str, tuple[str, str]] = {
 }
 FIELDS = {"caption": "captions", "alt_text": "alt-texts", "dense_caption": "dense captions"}
 _SCORE = "list_max(TRY_CAST(json_extract(candidates, '$[*].score') AS DOUBLE[])) AS score"
+_PATH = "/captions"
 _SHOWN = "uid, key, recipe, stage, url, facts, facts_invented, flags, confidence"
 _HOST = "regexp_matches(lower(url), '^[a-z]+://([^/?#@]*[.@])?' || regexp_escape(lower($host)) || '([:/?#]|$)')"
 Name = Annotated[str, Field(max_length=80)]
@@ -58,7 +59,7 @@ class Wanted(BaseModel):
         """The conditions in SQL, which name values."""
         given = {
             "q": f"contains(lower({self.within}), lower($q))",
-            "uid": "starts_with(uid, $uid)",
+            "uid": "starts_with(uid, $uid) AND uid BETWEEN $uid AND $uid || 'g'",
             "host": _HOST,
             "flag": "list_contains(flags, $flag)",
         }
@@ -116,7 +117,12 @@ def add(app: FastAPI, site: Site) -> None:
             fields=FIELDS,
         )
 
-    app.add_api_route("/captions", captions)
+    app.add_api_route(_PATH, captions)
+
+
+def is_search(path: str, parameters: Mapping[str, str]) -> bool:
+    """Whether a page may have to read every caption of a key."""
+    return path == _PATH and any(parameters.get(name) for name in ("q", "uid", "host", "flag", "sort"))
 
 
 def _partitions(opened: Opened, wanted: Wanted) -> list[Partition]:
@@ -154,27 +160,43 @@ def _stored(opened: Opened, wanted: Wanted, parts: Parts) -> list[dict[str, Any]
         if place == name:
             conditions.append("uid > $after")
             values["after"] = uid
-        values["rows"] = ROWS + 1 - len(rows)
-        query = f"SELECT {_SHOWN}, {_texts()} FROM captions{_where(conditions)} LIMIT $rows"
-        tables = {"captions": ("captions", files)}
-        rows += opened.rows.ask(query, values, tables, search=bool(wanted.conditions))
-        if len(rows) > ROWS:
-            break
+        for some, span in _spans(opened, wanted, slice_, files):
+            if place == name and span and span["last"] <= uid:
+                continue
+            within = ["uid BETWEEN $first AND $last"] if span else []
+            query = f"SELECT {_SHOWN}, {_texts()} FROM captions{_where([*within, *conditions])} LIMIT $rows"
+            known = {**values, **span, "rows": ROWS + 1 - len(rows)}
+            rows += opened.rows.ask(query, known, {"captions": ("captions", some)})
+            if len(rows) > ROWS:
+                return rows
     return rows
+
+
+def _spans(
+    opened: Opened, wanted: Wanted, slice_: Mapping[str, Any], files: Sequence[DataFile]
+) -> Iterator[tuple[Sequence[DataFile], dict[str, str]]]:
+    """The files that may have what is searched for, in row order; the first and last uid if it is a part of one."""
+    place = (wanted.key, *slice_.values())
+    blocks = opened.rows.words.blocks(place, files, wanted.within, wanted.q) if wanted.q else None
+    if blocks is None:
+        yield files, {}
+    for block in blocks or ():
+        yield [block.file], {"first": block.first, "last": block.last}
 
 
 def _sorted(opened: Opened, wanted: Wanted, parts: Parts) -> list[dict[str, Any]]:
     """Rows by a figure. Only the figure is read of all rows; the texts of those that are shown, afterwards."""
-    tables = {"captions": ("captions", [file for _, files in parts for file in files])}
+    spans = [some for slice_, files in parts for some, _ in _spans(opened, wanted, slice_, files)]
+    tables = {"captions": ("captions", list(dict.fromkeys(file for some in spans for file in some)))}
     order, scored = SORTS[wanted.sort][1], wanted.sort == "score"
     conditions = [*wanted.conditions, *(["candidates IS NOT NULL"] if scored else [])]
     query = (
         f"SELECT uid, recipe, stage{f', {_SCORE}' if scored else ''} FROM captions{_where(conditions)} "
         f"ORDER BY {order}, uid LIMIT {ROWS + 1} OFFSET {ROWS * (wanted.number - 1)}"
     )
-    found = opened.rows.ask(query, wanted.values, tables, search=True)
-    uids = {"uids": [row["uid"] for row in found]}
-    text = f"SELECT {_SHOWN}, {_texts()} FROM captions WHERE list_contains($uids, uid)"
+    found = opened.rows.ask(query, wanted.values, tables)
+    uids = {f"uid{number}": row["uid"] for number, row in enumerate(found)}  # not as one list: that is not pushed down
+    text = f"SELECT {_SHOWN}, {_texts()} FROM captions WHERE uid IN ({', '.join(f'${name}' for name in uids)})"
     known = {_name(row): row for row in (opened.rows.ask(text, uids, tables) if found else [])}
     return [known[_name(row)] for row in found]
 

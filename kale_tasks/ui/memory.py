@@ -6,14 +6,14 @@ from concurrent.futures import Future
 from threading import Lock
 from typing import Any, TypeVar, cast
 
-_REMEMBERED = 200
 _T = TypeVar("_T")
 
 
 class Memory:
     """Values by name. One thread makes a value; the others wait for it and get it, or the error that it ended in."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self._most = most  # values; the oldest are forgotten
         self._values: dict[Hashable, tuple[float, Future[Any]]] = {}  # and when their making began
         self._lock = Lock()
 
@@ -36,5 +36,5 @@ class Memory:
     def _put(self, name: Hashable, value: Future[Any]) -> None:
         self._values.pop(name, None)
         self._values[name] = time.monotonic(), value
-        for old in list(self._values)[:-_REMEMBERED]:
+        for old in list(self._values)[: -self._most]:
             del self._values[old]

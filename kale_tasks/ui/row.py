@@ -27,7 +27,6 @@ _LONGEST = 20_000  # characters of a text that are shown
 _DIVIDED = 4000  # longer captions are not coloured, and not judged sentence by sentence
 _SENTENCES = 40
 VERDICTS = ("right", "wrong", "unsure")
-_HIDDEN = ("vector",)  # long, and nothing that a person reads
 Short = Annotated[str, Form(max_length=80)]
 
 
@@ -199,7 +198,7 @@ def _by_pass(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a row that have a value, as text."""
-    plain = {n: v for n, v in row.items() if v not in (None, "", []) and n not in ("uid", "key", *_HIDDEN)}
+    plain = {n: v for n, v in row.items() if v not in (None, "", []) and n not in ("uid", "key")}
     return {name: _cut(json.dumps(v) if isinstance(v, list) else str(v)) for name, v in plain.items()}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import lru_cache
-from threading import BoundedSemaphore, Timer
+from threading import Timer
 from typing import Any
 
 import duckdb
@@ -16,11 +16,10 @@ from kale_tasks.lake.io_errors import reading
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import DataFile, Lake, Slice
+from kale_tasks.ui.words import Words
 
 _MEMORY = "512MB"  # of all questions together
 _THREADS = 2
-_AT_ONCE = 6  # questions; others wait
-_SEARCHES = 2  # of them, those that may read every row of a key: others must not wait for them
 _KEPT = 500  # lists of files that are kept, of the current version of tables
 SECONDS = 2.0  # a question that takes longer is stopped
 
@@ -40,7 +39,8 @@ class Rows:
             "autoinstall_known_extensions": False,
         }
         self._duckdb = duckdb.connect(config=config)
-        self._turns = {True: BoundedSemaphore(_SEARCHES), False: BoundedSemaphore(_AT_ONCE - _SEARCHES)}
+        self._duckdb.execute("SET GLOBAL parquet_metadata_cache = true")  # footers of large files take milliseconds
+        self.words = Words(lake.storage)
         self._columns = lru_cache(maxsize=4096)(self._read_columns)
         self._files = lru_cache(maxsize=_KEPT)(self._list_files)
 
@@ -64,15 +64,12 @@ class Rows:
         values: Mapping[str, Any],
         tables: Mapping[str, tuple[str, Sequence[DataFile]]],
         seconds: float = SECONDS,
-        *,
-        search: bool = False,
     ) -> list[dict[str, Any]]:
-        """Run a SELECT. `tables` gives, by the name in the query, the table of the lake and the files to read. A
-        `search` may have to read every row of them.
+        """Run a SELECT. `tables` gives, by the name in the query, the table of the lake and the files to read.
 
         Raises TooLong after some seconds, BadData if a file is missing or damaged.
         """
-        with self._turns[search], self._duckdb.cursor() as connection, reading("rows"):
+        with self._duckdb.cursor() as connection, reading("rows"):
             timer = Timer(seconds, connection.interrupt)
             timer.start()
             try:

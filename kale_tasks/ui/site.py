@@ -13,6 +13,7 @@ from kale_tasks.ui.memory import Memory
 from kale_tasks.ui.rows import Rows
 
 _CONNECTION_SECONDS = 30.0  # a changed connection is used after this
+_VALUES, _PICTURES = 200, 2000  # that are kept; a small picture has some 15 kB
 _T = TypeVar("_T")
 
 
@@ -31,7 +32,7 @@ class Site:
     def __init__(self, environment: Callable[[], Mapping[str, str]], access: Access) -> None:
         self.access = access
         self._environment = environment
-        self._memory = Memory()
+        self._memory, self.pictures = Memory(_VALUES), Memory(_PICTURES)
         self._opened: Opened | None = None
         self._lock = Lock()
 

@@ -4,8 +4,10 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,7 +16,7 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.ui.memory import Memory
 from kale_tasks.ui.rows import Rows, TooLong
-from tests.quality.world import World, commit
+from tests.quality.world import World, commit, shard_path
 from tests.ui.rendered import KEY, OTHER, client, lake, person, uid_of
 
 __all__ = ["client", "lake", "person"]
@@ -22,7 +24,7 @@ _READERS = 8
 
 
 def test_one_thread_makes_a_value_and_the_others_wait_for_it() -> None:
-    memory, made, start = Memory(), Counter[str](), Barrier(_READERS)
+    memory, made, start = Memory(9), Counter[str](), Barrier(_READERS)
 
     def make() -> int:
         made["value"] += 1
@@ -39,7 +41,7 @@ def test_one_thread_makes_a_value_and_the_others_wait_for_it() -> None:
 
 
 def test_who_waits_for_a_value_that_fails_gets_the_error_once_and_later_ones_try_again() -> None:
-    memory, asked, go = Memory(), Counter[str](), Event()
+    memory, asked, go = Memory(9), Counter[str](), Event()
 
     def fail() -> int:
         asked["failed"] += 1
@@ -56,7 +58,7 @@ def test_who_waits_for_a_value_that_fails_gets_the_error_once_and_later_ones_try
 
 
 def test_an_old_value_is_made_again_and_the_memory_stays_small() -> None:
-    memory = Memory()
+    memory = Memory(200)
     assert memory.get("value", 60, lambda: 1) == 1
     assert memory.get("value", 60, lambda: 2) == 1
     assert memory.get("value", 0, lambda: 3) == 3
@@ -102,12 +104,55 @@ def test_a_request_looks_each_table_up_once(client: TestClient, lake: Lake, monk
         assert asked and max(asked.values()) <= 2, (path, asked)  # once as a table, once for its partitions
 
 
-def test_rows_can_be_looked_up_while_searches_take_all_their_turns(lake: Lake) -> None:
-    rows = Rows(lake)
-    tables = {"captions": ("captions", rows.files("captions", KEY))}
-    turns = rows._turns[True]
-    while turns.acquire(blocking=False):
-        pass
-    with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(rows.ask, "SELECT count(*) AS n FROM captions", {}, tables)
-        assert found.result(timeout=10)[0]["n"] > 0
+def test_a_small_picture_is_shown_again_without_its_file_until_something_is_committed(
+    lake: Lake, client: TestClient
+) -> None:
+    uid = uid_of(lake, 9, key=OTHER)
+    path = f"/images/{OTHER}/{uid}"
+    shown = client.get(f"{path}?size=100")
+    assert shown.headers["content-type"] == "image/jpeg"
+    full = lake.storage.uri(shard_path(OTHER))
+    os.rename(full, f"{full}.away")
+    try:
+        assert client.get(f"{path}?size=100").content == shown.content
+        assert client.get(f"{path}?size=101").headers["content-type"] == "image/svg+xml", "another size needs the file"
+    finally:
+        os.rename(f"{full}.away", full)
+    world = World(OTHER, seed=7, pairs=60)
+    commit(lake, world, "images", lambda rows: [row for row in rows if row["uid"] != uid])
+    assert client.get(f"{path}?size=100").status_code == 404, "what is not committed any more is never shown"
+    commit(lake, world, "images")
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Event, list[str]]]:
+    """Questions that search for a word wait for this event; the words in the order in which they were asked."""
+    go, asked, ask = Event(), list[str](), Rows.ask
+
+    def wait(rows: Rows, query: str, values: Mapping[str, Any], *more: Any) -> list[dict[str, Any]]:
+        if "q" in values:
+            asked.append(values["q"])
+            assert go.wait(20)
+        return ask(rows, query, values, *more)
+
+    monkeypatch.setattr(Rows, "ask", wait)
+    yield go, asked
+    go.set()
+
+
+def test_pages_are_answered_while_searches_take_all_their_turns_and_those_come_in_order(
+    lake: Lake, client: TestClient, held: tuple[Event, list[str]]
+) -> None:
+    go, asked = held
+    words = [f"zebra{number}" for number in range(_READERS)]
+    with ThreadPoolExecutor(_READERS + 1) as pool:
+        searches = []
+        for word in words:
+            searches.append(pool.submit(client.get, f"/captions?key={KEY}&stage=1&q={word}"))
+            time.sleep(0.1)
+        assert 0 < len(asked) < _READERS, "most of them wait"
+        for path in (f"/captions?key={KEY}", f"/rows/{KEY}/{uid_of(lake)}", f"/images/{KEY}/{uid_of(lake)}", "/models"):
+            assert pool.submit(client.get, path).result(30).status_code == 200, path
+        go.set()
+        assert {search.result(30).status_code for search in searches} == {200}
+    assert sorted(asked, key=words.index) == asked
