@@ -74,7 +74,7 @@ def orphans(lake: Lake, grace: Grace) -> Iterator[Entry]:
         yield from (
             e
             for e in unused
-            if _half_written(e.path) or (_run(e.path) not in runs and _run_name(e.path) not in committed)
+            if half_written(e.path) or (_run(e.path) not in runs and _run_name(e.path) not in committed)
         )
     yield from (e for e in unused_segments(lake) if e.modified < now - grace.files)
 
@@ -174,7 +174,7 @@ def _is_unused(lake: Lake, folder: str, paths: Sequence[str], grace: Grace, comm
     name = folder.partition("/")[0]
     current = lake.partitions(name)
     if _run_name(folder) in committed or any(c.fingerprint == folder.rpartition("/")[2] for c in current.values()):
-        return all(_half_written(path) for path in paths)
+        return all(half_written(path) for path in paths)
     young = datetime.now(UTC) - grace.files
     key = folder.split("/")[1].removeprefix("key=")
     if any(p.key == key and datetime.fromisoformat(c.at) > young for p, c in current.items()):
@@ -214,7 +214,7 @@ def _runs_of_plan(lake: Lake, path: str) -> set[str]:
 
 
 def _is_old(entry: Entry, newest: Mapping[str, datetime], now: datetime, grace: Grace) -> bool:
-    if "/key=" not in entry.path or _half_written(entry.path):
+    if "/key=" not in entry.path or half_written(entry.path):
         return entry.modified < now - grace.files
     return newest[_run_name(entry.path)] < now - grace.runs
 
@@ -263,7 +263,8 @@ def _runs_of_shards(lake: Lake, key: str, committed: Committed) -> set[str]:
     return found
 
 
-def _half_written(path: str) -> bool:
+def half_written(path: str) -> bool:
+    """Whether a file of a folder was being written when its writer ended."""
     return path.rpartition("/")[2].startswith(".tmp-")
 
 

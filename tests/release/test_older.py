@@ -1,6 +1,8 @@
 """Older releases: how long they stay, and how one is published again."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,15 @@ def test_the_oldest_releases_expire_in_lake_and_target(it: World) -> None:
     assert left == files[1] | files[2]
     assert not list(Path(str(it.settings.publish.target), first).rglob("*.parquet"))
     assert roll_back(few.lake, few.settings, Silent())[0] == second
+
+
+def test_what_a_killed_publication_had_begun_to_write_is_deleted_after_a_day(it: World) -> None:
+    folder = Path(str(it.settings.publish.target), published(it)[-1], "data")
+    for name, age in ((".tmp-old", 2 * 86_400), (".tmp-new", 60)):
+        (folder / name).write_bytes(b"PAR1")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    expire_releases(it.lake, it.settings)
+    assert {path.name for path in folder.glob(".tmp-*")} == {".tmp-new"}
 
 
 def test_a_release_that_is_shown_does_not_expire(it: World) -> None:

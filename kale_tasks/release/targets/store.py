@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_incrementing
 
 from kale_tasks.errors import Conflict, Transient
+from kale_tasks.lake.maintain import half_written
 from kale_tasks.lake.storage.open import open_place
 from kale_tasks.progress import Progress
 from kale_tasks.release.targets.base import (
@@ -91,6 +93,8 @@ class Store(Target):
     def expire(self, keep: int, *, dry_run: bool = False) -> Sequence[str]:
         older = [version for version in self.history() if version != self._pointer()["version"]]
         old = older[: max(0, len(older) - keep)]
+        if not dry_run:
+            self._delete_unfinished()
         return [f"{self.url}/{version}" if dry_run else self._delete(version) for version in old]
 
     def _delete(self, version: str) -> str:
@@ -98,6 +102,13 @@ class Store(Target):
         for entry in list(self._storage.entries(version)):
             self._storage.delete(entry.path)
         return f"{self.url}/{version}"
+
+    def _delete_unfinished(self) -> None:
+        """Delete what publications that were killed had begun to write; after a day nobody goes on with it."""
+        before = datetime.now(UTC) - timedelta(days=1)
+        for entry in list(self._storage.entries("")):
+            if half_written(entry.path) and entry.modified < before:
+                self._storage.delete(entry.path)
 
     def _pointer(self) -> dict[str, Any]:
         return dict(json.loads(self._storage.read(LATEST)))
