@@ -50,7 +50,10 @@ def _snapshots_beside(location: str) -> dict[int, Snapshot]:
 def _parse_beside(input_file: InputFile, known: Mapping[int, Snapshot]) -> TableMetadata:
     with input_file.open() as stream:
         values = from_json(stream.read())
-    values["snapshots"] = [_same(snapshot, known) or snapshot for snapshot in values["snapshots"]]
+    try:
+        values["snapshots"] = [_same(snapshot, known) or snapshot for snapshot in values["snapshots"]]
+    except (KeyError, TypeError):  # the library says what is wrong
+        return _parse(input_file)
     return TableMetadataUtil.parse_obj(values)
 
 

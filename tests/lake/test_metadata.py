@@ -48,6 +48,18 @@ def test_a_metadata_file_that_is_gone_is_noticed(tmp_path: Path) -> None:
         lake.keys("pairs")
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"snapshots": [1]}', '{"format-version": 9, "snapshots": []}'])
+def test_metadata_that_is_damaged_is_refused_beside_what_is_known(text: str, tmp_path: Path) -> None:
+    lake, settings = lake_of(lake_sets("folder", tmp_path))
+    execute(Run(Numbers(), lake, settings, "2026-11-01"))
+    execute(Run(Numbers(), lake, settings, "2026-11-02"))
+    location = lake.table("pairs").metadata_location
+    del metadata._parsed[location]
+    Path(location).write_text(text)
+    with pytest.raises(BadData, match="metadata of pairs cannot be read"):
+        lake.keys("pairs")
+
+
 def test_a_copy_of_metadata_shares_its_snapshots(tmp_path: Path) -> None:
     lake, settings = lake_of(lake_sets("folder", tmp_path))
     execute(Run(Numbers(), lake, settings, "2026-11-01"))
