@@ -48,7 +48,8 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	@scripts/stamps
 	@scripts/bench-env
 	@mkdir -p bench/nightly
-	@OPERATION_SEQUENCES=300 OPERATIONS_LOG=bench/nightly/$(DAY)-operations.log HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
+	@.venv/bin/kale demo --folder .cache/demo --no-stay
+	@DEMO_FOLDER=.cache/demo OPERATION_SEQUENCES=300 OPERATIONS_LOG=bench/nightly/$(DAY)-operations.log HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
 	    && CHAIN_KEYS=3 HOSTILE_INPUTS=5000 .venv/bin/pytest tests/e2e/chain tests/images/test_fuzz.py tests/attacks/test_parsers.py \
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 

@@ -1,113 +1,28 @@
 """The pages in a running Airflow, on a lake as the demo makes it: releases, blocked keys, and Dags that really run."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
-from kale_tasks.airflow.standalone import StandaloneAirflow, free_port
-from kale_tasks.captions.steps import find_spec
-from kale_tasks.errors import BadData
-from kale_tasks.lake.keys import MARKER
-from kale_tasks.lake.tables import Lake
+from kale_tasks.explore import canary
+from kale_tasks.lake import reviews
 from kale_tasks.lake.verdicts import blocked_runs
-from kale_tasks.quality.report import check_and_report
-from kale_tasks.runner.run import Run
-from kale_tasks.runner.verbs import execute
-from kale_tasks.settings import load
-from tests.quality.world import STUDENT, commit_student
-from tests.services.server import wait_until
-from tests.ui.conftest import Airflow
-from tests.ui.sample import fill
+from kale_tasks.models import students
+from tests.e2e.stage import BLOCKED, OTHER_STUDENT, REFUSED, Stage, open_stage
+from tests.quality.world import STUDENT
 from tests.ui.visits import problems, visit
 
-# An Airflow of its own, tiny models and seven runs of Dags take minutes.
+# An Airflow of its own, tiny models and nine runs of Dags take minutes.
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
-BLOCKED, REFUSED = "2026-11-09", "2026-11-08"  # the run of the first is accepted, that of the other never
-_DAGS = ("ingest", "quality_report", "takedown", "release", "canary")
-_USERS = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer"}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A running Airflow, and the lake that its pages show."""
-
-    standalone: StandaloneAirflow
-    airflow: Airflow
-    lake: Lake
-    keys: list[str]
-
-    def paths(self) -> list[str]:
-        """Every page, with rows of the lake; the last leads to none."""
-        key, uid = self.keys[-1], self.uid(0)
-        one, other = sorted({*self.lake.arrow("releases", columns=["version"])["version"].to_pylist()})[:2]
-        pages = [
-            "/", f"/keys/{key}?other={self.keys[0]}", f"/keys/{REFUSED}", f"/captions?key={key}",
-            f"/captions?key={key}&sort=longest", f"/captions?key={key}&q=zebra", f"/rows/{key}/{uid}",
-            f"/votes?key={key}", "/quality", "/models", "/releases", f"/releases/{one}?old={other}", "/canary",
-            "/try", f"/try?key={key}&uid={uid}", "/reports", f"/report/{key}", f"/report/{REFUSED}", "/keys/2031-01-0x",
-        ]  # fmt: skip
-        return [f"/kale{path}" for path in pages]
-
-    def uid(self, number: int) -> str:
-        """The uid of a caption of the last key."""
-        return str(sorted(self.lake.arrow("captions", self.keys[-1], ["uid"])["uid"].to_pylist())[number])
-
-    def ended(self, dag: str) -> dict[str, Any]:
-        """Wait until the latest run of a Dag has ended well, and return it."""
-        path = f"/dags/kale_{dag}/dagRuns?order_by=-run_after&limit=1"
-
-        def state() -> str:
-            return str(self.standalone.rest.get(path)["dag_runs"][0]["state"])
-
-        wait_until(lambda: state() in ("success", "failed"), f"the end of {dag}", 400)
-        run: dict[str, Any] = self.standalone.rest.get(path)["dag_runs"][0]
-        assert run["state"] == "success", self.logs(dag, run["dag_run_id"])
-        return run
-
-    def logs(self, dag: str, run: str) -> str:
-        """The ends of the logs of the tasks of a run."""
-        path, rest = f"/dags/kale_{dag}/dagRuns/{run}/taskInstances", self.standalone.rest
-        tries = [(one["task_id"], one["state"], one["try_number"]) for one in rest.get(path)["task_instances"]]
-        return "".join(f"{name} {state}: {rest.get(f'{path}/{name}/logs/{n}')}"[-3000:] for name, state, n in tries)
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A lake of three keys with two releases, and two keys of which almost no row is kept, behind a real Airflow."""
-    folder = tmp_path_factory.mktemp("pages")
-    environment, keys = fill(folder, keys=3, pairs=40)
-    settings = load(environ=environment).settings
-    lake = Lake(settings)
-    commit_student(lake)
-    for key in (BLOCKED, REFUSED):
-        _block(folder, lake, key)
-    airflow = StandaloneAirflow(folder / "airflow", {**environment, **_USERS}, free_port())
-    try:
-        airflow.start()
-        for dag in _DAGS:
-            airflow.rest.send("PATCH", f"/dags/kale_{dag}", {"is_paused": False})
-        passwords = json.loads((folder / "airflow/passwords.json").read_text())
-        yield Stage(airflow, Airflow(airflow.url, passwords), lake, keys)
-    finally:
-        airflow.stop()
-
-
-def _block(folder: Path, lake: Lake, key: str) -> None:
-    """Land a key of one-word texts, and let its run fail its checks."""
-    landing = folder / "landing" / key
-    landing.mkdir()
-    rows = [f"https://{key}.example/{number}.jpg,barn\n" for number in range(1, 100)]
-    good = f"https://{key}.example/0.jpg,A red barn beside the road to Vermont\n"
-    (landing / "rows.csv").write_text("".join(["url,text\n", good, *rows]))
-    (landing / MARKER).touch()
-    run = Run(find_spec("ingest", lake.settings).load(), lake, lake.settings, key)
-    with pytest.raises(BadData):
-        execute(run, lambda sealed: check_and_report(lake, lake.settings, sealed))
+    """A running Airflow with that lake."""
+    with open_stage(tmp_path_factory.mktemp("pages")) as made:
+        yield made
 
 
 @pytest.mark.parametrize("width", [1440, 400])
@@ -125,6 +40,11 @@ def test_a_viewer_is_offered_no_action_and_nobody_sees_a_page(stage: Stage, chro
             assert page.locator("form[method=post] button").count() == 0, path
     with stage.airflow.client(None) as client:
         assert {client.get(path).status_code for path in stage.paths()} == {401}
+    with chromium.new_context() as nobody:
+        page = nobody.new_page()
+        for path in stage.paths():
+            page.goto(f"{stage.airflow.url}{path}")
+            page.locator("input[name=password]").wait_for()
 
 
 @pytest.mark.parametrize(("user", "code"), [("viewer", 403), (None, 401)])
@@ -164,31 +84,71 @@ def test_a_blocked_run_is_accepted_and_ingested_by_clicks(stage: Stage, chromium
     assert committed and committed.rows == 1
 
 
-def test_a_student_is_promoted_and_a_release_asks_for_approval(stage: Stage, chromium: Browser) -> None:
+def test_students_are_promoted_and_rolled_back_by_clicks(stage: Stage, chromium: Browser) -> None:
     with visit(chromium, stage.airflow, "admin") as (page, wrong):
         page.goto(f"{stage.airflow.url}/kale/models")
-        page.get_by_text("put this student to use").click()
-        page.get_by_label("Why").first.fill("it describes better")
-        _press(page, "Promote", f"Student {STUDENT} is in use")
+        for version in (STUDENT, OTHER_STUDENT):
+            section = page.locator(f"section[id='{version}']")
+            section.get_by_text("put this student to use").click()
+            section.get_by_label("Why").fill("it describes better")
+            section.get_by_role("button", name="Promote").click()
+            _said(page, f"Student {version} is in use")
+            assert stage.audited("promote") == {"student": version, "why": "it describes better", "refused": False}
+        history = page.locator("section", has=page.get_by_role("heading", name="Promotions of kale"))
+        history.get_by_label("Why").fill("it invents colours")
+        history.get_by_role("button", name="Roll back to the student before").click()
+        _said(page, f"Student {STUDENT} is in use again")
+        assert history.get_by_text("rolled back").count() == 1
+        assert wrong == []
+    assert stage.audited("rollback") == {"recipe": "kale", "student": STUDENT, "why": "it invents colours"}
+    in_use = students.promoted(stage.lake, "kale")
+    assert in_use and (in_use.version, in_use.back) == (STUDENT, True)
+
+
+def test_a_release_is_started_by_a_click(stage: Stage, chromium: Browser) -> None:
+    with visit(chromium, stage.airflow, "admin") as (page, wrong):
         page.goto(f"{stage.airflow.url}/kale/releases")
         _press(page, "Build it", "Airflow has started")
         assert wrong == []
+    assert stage.audited("start")["dag"] == "release"
 
 
-def test_a_canary_is_started_compared_and_dropped_by_clicks(stage: Stage, chromium: Browser) -> None:
+def test_a_caption_is_edited_by_clicks(stage: Stage, chromium: Browser) -> None:
+    key, uid, text = stage.keys[-1], stage.uid(4), "A lighthouse, painted red and white, above a calm sea."
+    with visit(chromium, stage.airflow, "admin") as (page, wrong):
+        page.goto(f"{stage.airflow.url}/kale/rows/{key}/{uid}")
+        page.get_by_text("write it as it should be").first.click()
+        page.locator("textarea[name=text]").first.fill(text)
+        page.get_by_role("button", name="Store the text").first.click()
+        _said(page, "Stored.")
+        page.get_by_role("cell", name=text).wait_for()
+        assert wrong == []
+    (stored,) = (one for one in reviews.read(stage.lake, key).to_pylist() if one["kind"] == reviews.EDIT)
+    assert (stored["uid"], stored["by"], stored["side"], stored["text"]) == (uid, "admin", "demo/1", text)
+    assert stage.audited("review") == {"key": key, "uid": uid, "kinds": ["edit"], "number": 1}
+
+
+@pytest.mark.parametrize(("button", "action"), [("Drop it", "drop"), ("Apply it to {}", "apply")])
+def test_a_canary_is_started_compared_and_ended_by_clicks(
+    button: str, action: str, stage: Stage, chromium: Browser
+) -> None:
     with visit(chromium, stage.airflow, "admin") as (page, wrong):
         page.goto(f"{stage.airflow.url}/kale/canary")
         page.get_by_label("Share of the images").fill("0.2")
+        page.get_by_label("Name").fill(action)
         _press(page, "Start it", "Airflow has started")
         stage.ended("canary")
         page.goto(f"{stage.airflow.url}/kale/canary")
         page.get_by_text("images have both captions").wait_for()
         assert problems(page, stage.airflow, "/kale/canary", wrong) == []
-        _press(page, "Drop it", "Airflow has started")
+        (one,) = canary.canaries(stage.lake)
+        _press(page, button.format(one.key), "Airflow has started")
         stage.ended("canary")
         page.goto(f"{stage.airflow.url}/kale/canary")
         page.get_by_text("No canary is at hand").wait_for()
         assert wrong == []
+    done = stage.audited("canary")
+    assert (done["action"], done["name"], done["key"]) == (action, action, one.key)
 
 
 def test_a_recipe_is_tried_on_a_row(stage: Stage, chromium: Browser) -> None:
@@ -216,4 +176,8 @@ def test_a_row_is_reported_and_taken_down_by_clicks(stage: Stage, chromium: Brow
 
 def _press(page: Page, button: str, said: str) -> None:
     page.get_by_role("button", name=button, exact=True).click()
-    page.get_by_role("status").get_by_text(said).wait_for()
+    _said(page, said)
+
+
+def _said(page: Page, text: str) -> None:
+    page.get_by_role("status").get_by_text(text).wait_for()
