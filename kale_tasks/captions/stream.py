@@ -6,7 +6,6 @@ its last row is decided, so a crash loses at most the parts that are in the engi
 
 import json
 import time
-import zlib
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from kale_tasks.captions.carry import FormerTexts
 from kale_tasks.captions.chunk import CaptionChunk
 from kale_tasks.captions.rows import CaptionResult, NextTurn, NoCaption, PendingPart, PendingRow, Row
 from kale_tasks.contract.types import Part, Quarantined
-from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine
+from kale_tasks.engines.base import Answer, Engine, Model, Request, open_engine, seed_of
 from kale_tasks.engines.budget import Budget
 from kale_tasks.engines.thought import without_thought
 from kale_tasks.lake.schemas import TABLES
@@ -155,7 +154,7 @@ class CaptionStream:
             messages=row.messages,
             image=row.image,
             temperature=sampling.retry_temperature if row.retries else sampling.temperature,
-            seed=(zlib.crc32(row.uid.encode()) + sampling.seed + tries + _SEEDS * row.candidate) % 2**31,
+            seed=seed_of(row.uid, self._task, tries + _SEEDS * row.candidate),
         )
 
     def _collect(self) -> Iterator[Part]:

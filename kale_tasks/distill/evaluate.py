@@ -1,50 +1,73 @@
-"""A student captions held-out images; its captions are measured beside its teacher's."""
+"""A student captions held-out images as stage 2 does; its captions are measured beside its teacher's."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from kale_tasks.distill.batches import BatchDataset, pad_examples, pad_rows
-from kale_tasks.distill.examples import ExampleEncoder, TrainingExample
+from kale_tasks.distill.batches import BatchDataset, pad_examples
+from kale_tasks.distill.dataset import CaptionSample
+from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.metrics import GeneratedCaption
-from kale_tasks.engines.transformers import generate_tokens
+from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Model, Request, open_engine, seed_of
+from kale_tasks.engines.thought import without_thought
+from kale_tasks.imaging import BrokenImage, fit
+from kale_tasks.lake.shards import read_images
+from kale_tasks.lake.tables import Lake
+from kale_tasks.settings.caption import Caption
 
 
-def generate_captions(
-    model: Any, processor: Any, encoder: ExampleEncoder, dataset: BatchDataset, examples: Sequence[TrainingExample],
-    batch: int, max_tokens: int,
-) -> tuple[list[GeneratedCaption], float]:  # fmt: skip
-    """Let a model caption the examples greedily, in batches.
+def judging_engine(settings: Caption) -> str:
+    """Name the engine that captions for the gate: that of stage 2, if it can run a student that no server has yet."""
+    return settings.engine if ENGINES.find(settings.engine).loads else "transformers"
 
-    Return the captions, and the loss of the teacher's captions in bits per character.
+
+def caption_samples(
+    lake: Lake, settings: Caption, model: Model, samples: Sequence[CaptionSample]
+) -> list[GeneratedCaption]:
+    """Let a model caption the images of samples with the engine, the prompt and the sampling of stage 2.
+
+    Images that cannot be decoded are left out. A request that fails otherwise is an empty caption.
     """
+    of = settings.model_copy(update={"engine": judging_engine(settings)})
+    with open_engine(of, model) as engine:
+        engine.start()
+        found = {
+            answer.id: without_thought(answer, model.task) for answer in engine.answers(_requests(lake, model, samples))
+        }
+    return [
+        GeneratedCaption(sample, found[number].text.strip())
+        for number, sample in enumerate(samples)
+        if number in found and found[number].reason != IMAGE_BROKEN
+    ]
+
+
+def _requests(lake: Lake, model: Model, samples: Sequence[CaptionSample]) -> Iterator[Request]:
+    task, images = model.task, read_images(lake, [sample.span for sample in samples])
+    for number, (sample, data) in enumerate(zip(samples, images, strict=True)):
+        try:
+            image = fit(data, task.image_side)
+        except BrokenImage:
+            continue
+        messages, seed = task.prompt.messages({"alt": sample.alt}, image=True), seed_of(sample.uid, task)
+        yield Request(number, messages, image, task.sampling.temperature, seed)
+
+
+def caption_bits(
+    model: Any, processor: Any, dataset: BatchDataset, examples: Sequence[TrainingExample], batch: int
+) -> float:
+    """Return a model's loss on the teacher's captions, in bits per character."""
     module = CaptionLoss(model, processor).eval()
-    pad_id = processor.tokenizer.pad_token_id
-    captions: list[GeneratedCaption] = []
     loss, characters = 0.0, 0
     for at in range(0, len(examples), batch):
         good, images = dataset.decode_images(examples[at : at + batch])
         if not good:
             continue
-        pixels = torch.stack(images).to(model.device)
+        ids, labels = pad_examples(good, processor.tokenizer.pad_token_id)
         with torch.inference_mode():
-            ids, labels = pad_examples(good, pad_id)
-            loss += float(module(ids.to(model.device), labels.to(model.device), pixels))
+            device = model.device
+            loss += float(module(ids.to(device), labels.to(device), torch.stack(images).to(device)))
         characters += sum(len(example.sample.caption) for example in good)
-        rows = _generate(module, good, pixels, pad_id, max_tokens)
-        captions += [GeneratedCaption(e.sample, encoder.decode(row)) for e, row in zip(good, rows, strict=True)]
-    return captions, round(loss / math.log(2) / max(1, characters), 4)
-
-
-def _generate(
-    module: CaptionLoss, examples: Sequence[TrainingExample], pixels: torch.Tensor, pad_id: int, max_tokens: int
-) -> list[list[int]]:
-    inputs = {
-        "input_ids": pad_rows([example.prompt for example in examples], pad_id, side="left").to(pixels.device),
-        "attention_mask": pad_rows([[1] * len(e.prompt) for e in examples], 0, side="left").to(pixels.device),
-        "pixel_values": module.normalize(pixels),
-    }
-    return generate_tokens(module.model, inputs, max_tokens, do_sample=False, pad_token_id=pad_id)
+    return round(loss / math.log(2) / max(1, characters), 4)

@@ -46,10 +46,6 @@ class ExampleEncoder:
             return None
         return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample)
 
-    def decode(self, ids: list[int]) -> str:
-        """Decode generated ids."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
-
     def _answer(self, sample: CaptionSample, name: str) -> str:
         """The text of a pass: the caption, the description, or one that captions carry beside them."""
         if name == self._recipe.caption:

@@ -1,6 +1,7 @@
 """Makes a registered student out of a training: save, evaluate, describe."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import torch
 from kale_tasks.charts import loss_curve, picture
 from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
-from kale_tasks.distill.dataset import caption_keys
-from kale_tasks.distill.evaluate import generate_captions
+from kale_tasks.distill.dataset import CaptionSample, caption_keys
+from kale_tasks.distill.evaluate import caption_bits, caption_samples, judging_engine
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
 from kale_tasks.distill.holdout import captions_again, judged_examples
@@ -20,7 +21,9 @@ from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.metrics import CaptionMetrics, GeneratedCaption, caption_metrics, measure
 from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
+from kale_tasks.distill.state import TrainingState
 from kale_tasks.distill.wording import Wording
+from kale_tasks.engines.base import Model
 from kale_tasks.models import students
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
@@ -42,9 +45,7 @@ def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
     settings, storage, process = run.settings.distill, run.lake.storage, single_process(run.settings.distill.train)
     checkpoints = Checkpoints(storage, checkpoint_folder(run.folder), process)
     state = checkpoints.newest()
-    model, processor = load_base(settings)
-    checkpoints.restore(state, CaptionLoss(model, processor))
-    save(model.to(getattr(torch, settings.train.dtype)), processor, folder)
+    _save(run, checkpoints, state, folder)
     metrics, verdict = _evaluate(run, folder)
     log = TrainingLog(storage, run.folder, process)
     for caption in metrics["samples"]:
@@ -55,42 +56,61 @@ def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
     return FinalizedStudent(settings.train.steps * settings.train.batch * settings.train.accumulate, metrics, verdict)
 
 
+def _save(run: Run, checkpoints: Checkpoints, state: TrainingState, folder: Path) -> None:
+    model, processor = load_base(run.settings.distill)
+    checkpoints.restore(state, CaptionLoss(model, processor))
+    save(model.to(getattr(torch, run.settings.distill.train.dtype)), processor, folder)
+
+
 def _evaluate(run: Run, folder: Path) -> tuple[dict[str, Any], PromotionVerdict]:
-    captions, bits = _generate(run, folder, None)
+    captions, bits = _judged(run, "student", folder)
     samples, wording, again = [caption.sample for caption in captions], Wording(), captions_again(run)
     student = measure([caption.text for caption in captions], samples, wording, again)
     teacher = measure([sample.caption for sample in samples], samples, wording, again)
     promoted = students.promoted(run.lake, str(run.step.slice["recipe"]))
     in_use, bits_in_use = None, None
     if promoted:
-        others, bits_in_use = _generate(run, students.local_copy(run.lake, promoted.version), captions)
+        place = students.local_copy(run.lake, promoted.version)
+        others, bits_in_use = _judged(run, f"{students.NAMED}{promoted.version}", place, samples)
         in_use = measure([caption.text for caption in others], [caption.sample for caption in others], wording, again)
     metrics = {
         "student": asdict(caption_metrics(student, bits)),
         "teacher": asdict(caption_metrics(teacher)),
         "in_use": asdict(caption_metrics(in_use, bits_in_use)) if in_use else None,
         "predecessor": promoted.version if promoted else None,
+        "engine": judging_engine(run.settings.caption),
         "samples": [asdict(caption) for caption in captions[:_LOGGED_SAMPLES]],
     }
     return metrics, promotion_verdict(student, teacher, in_use, run.settings.distill.gate)
 
 
-def _generate(run: Run, folder: Path, captioned: list[GeneratedCaption] | None) -> tuple[list[GeneratedCaption], float]:
-    """Let a model caption the samples that another model has captioned, or the held-out ones of the run."""
-    settings = run.settings.distill
-    recipe = load_recipe(run.settings.caption.recipe)
+def _judged(
+    run: Run, name: str, folder: Path, samples: Sequence[CaptionSample] | None = None
+) -> tuple[list[GeneratedCaption], float]:
+    """Let a model caption samples, or the held-out ones of the run. Return the captions, and the loss on its teacher's.
+
+    It is out of memory again before the engine loads it.
+    """
+    samples, bits = _teachers(run, folder, samples)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    model = Model(name, load_recipe(run.settings.caption.recipe).task("student"), lambda: folder)
+    return caption_samples(run.lake, run.settings.caption, model, samples), bits
+
+
+def _teachers(run: Run, folder: Path, samples: Sequence[CaptionSample] | None) -> tuple[Sequence[CaptionSample], float]:
+    """Return the samples to caption, and a model's loss on what its teacher wrote about them."""
+    settings, recipe = run.settings.distill, load_recipe(run.settings.caption.recipe)
     model, processor = load(folder)
-    encoder = ExampleEncoder(processor, recipe)
-    if captioned is None:
+    if samples is None:
         examples = judged_examples(run, processor)
     else:
-        examples = [
-            example for caption in captioned if (example := encoder.encode(caption.sample, recipe.own_lesson()))
-        ]
+        encoder, lesson = ExampleEncoder(processor, recipe), recipe.own_lesson()
+        examples = [example for sample in samples if (example := encoder.encode(sample, lesson))]
     dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
     model.to(choose_device(settings.train.device))
-    max_tokens = recipe.student.sampling.max_tokens
-    return generate_captions(model, processor, encoder, dataset, examples, settings.gate.batch, max_tokens)
+    bits = caption_bits(model, processor, dataset, examples, settings.gate.batch)
+    return [example.sample for example in examples], bits
 
 
 def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
@@ -99,7 +119,7 @@ def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
         keys=", ".join(caption_keys(run.inputs)),
         recipe=str(run.step.slice["recipe"]), base=run.config["base"],
         student=CaptionMetrics(**metrics["student"]), teacher=CaptionMetrics(**metrics["teacher"]),
-        steps=run.settings.distill.train.steps, tokens=metrics["caption_tokens"],
+        steps=run.settings.distill.train.steps, tokens=metrics["caption_tokens"], engine=metrics["engine"],
     )  # fmt: skip
     (folder / "README.md").write_text(card, encoding="utf-8")
     (folder / "loss.svg").write_bytes(picture(loss_curve(metrics["curve"]), title="Loss by step"))

@@ -13,6 +13,7 @@ from kale_tasks import __version__
 from kale_tasks.contract.step import Input, Step, committed_input
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.distill.dataset import IMAGES, caption_keys, stage1, stage1_keys, variant_name
+from kale_tasks.engines.base import ENGINES
 from kale_tasks.errors import BadData, Conflict
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
@@ -67,6 +68,7 @@ class Distill(Step):
         return {**captions, **held_out, **images}
 
     def chunks(self, run: Run) -> Sequence[Chunk]:
+        ENGINES.reference(run.settings.caption.engine)  # an unknown engine must fail the plan, not the judgement
         train = run.settings.distill.train
         return [Chunk(index=0, first_part=0, parts=1, stop=train.steps * train.batch * train.accumulate)]
 

@@ -1,11 +1,12 @@
 """The interface of engines: they take requests and return answers in the order in which these are finished."""
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.recipes.parts import Message, Task
@@ -76,6 +77,7 @@ class Engine(ABC):
 
     devices: int = 1  # in use, for the cost
     takes_all: bool = False  # it has to get all requests of a chunk before it is asked for answers
+    loads: ClassVar[bool] = True  # it loads the model's folder itself, instead of asking servers that serve the model
 
     def __init__(self, settings: Caption, model: Model) -> None:
         self.settings, self.model, self.task = settings, model, model.task
@@ -108,6 +110,16 @@ class Engine(ABC):
     def stop(self) -> None:
         """Release the model. The engine can be started again."""
 
+    def answers(self, requests: Iterable[Request]) -> Iterator[Answer]:
+        """Yield the answers to all requests as they are finished. The engine must be started."""
+        waiting = iter(requests)
+        request = next(waiting, None)
+        while request or self.pending:
+            while request and (self.takes_all or self.pending < self.room):
+                self.submit(request)
+                request = next(waiting, None)
+            yield from self.finished()
+
     def __enter__(self) -> Self:
         return self
 
@@ -132,6 +144,11 @@ ENGINES: Registry[type[Engine]] = Registry(
 def open_engine(settings: Caption, model: Model) -> Engine:
     """Create the engine that `caption.engine` names, without starting it; BadConfig if there is none."""
     return ENGINES.find(settings.engine)(settings, model)
+
+
+def seed_of(uid: str, task: Task, tries: int = 0) -> int:
+    """Return the seed of a request about a row. `tries` counts what was asked about it before."""
+    return (zlib.crc32(uid.encode()) + task.sampling.seed + tries) % 2**31
 
 
 def describe(settings: Caption, task: Task) -> str:

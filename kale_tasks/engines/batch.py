@@ -33,6 +33,7 @@ class BatchEngine(Engine):
 
     devices = 0  # a provider charges tokens
     takes_all = True
+    loads = False
 
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)

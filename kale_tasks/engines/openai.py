@@ -46,6 +46,8 @@ class OpenAIEngine(Engine):
     A server that fails gets no requests for a while; the others take over.
     """
 
+    loads = False
+
     def __init__(self, settings: Caption, model: Model) -> None:
         super().__init__(settings, model)
         if not model.endpoints:

@@ -53,7 +53,7 @@ class Gate(Section):
     """The promotion gate: when a student may replace the one in use."""
 
     rows: int = Field(ge=1, description="Held-out captions to evaluate on.")
-    batch: int = runtime("Captions generated at once during evaluation.", ge=1)
+    batch: int = runtime("Held-out captions whose loss is computed at once.", ge=1)
     facts_carried: float = Field(ge=0, description="Least share of the teacher's alt-text facts that it carries.")
     facts_invented: float = Field(ge=0, description="Most that its share of invented facts may exceed its teacher's.")
     description: float = Field(

@@ -51,7 +51,14 @@ def small_overrides(folder: Path, base: Path, **train) -> list[str]:
         "steps": 8, "connector_steps": 3, "batch": 4, "accumulate": 2, "rate": 1e-3, "connector_rate": 1e-3,
         "dtype": "float32", "checkpointing": False, "device": "cpu", "threads": 1, "checkpoint_steps": 2, **train,
     }  # fmt: skip
-    overrides = [f"warehouse={folder}/lake", "caption.recipe=demo", "log=plain", f"distill.base={base}"]
+    overrides = [
+        f"warehouse={folder}/lake",
+        "caption.recipe=demo",
+        "caption.engine=transformers",
+        "log=plain",
+        f"distill.base={base}",
+    ]
+    overrides += ["caption.device=cpu", "caption.batch=8"]
     overrides += [f"distill.train.{name}={str(value).lower()}" for name, value in chosen.items()]
     overrides += ["distill.lessons.held_out=0.2", "distill.lessons.pool_rows=256", "distill.lessons.workers=0"]
     overrides += ["distill.lessons.max_tokens=1024", "distill.gate.rows=6", "distill.gate.batch=6"]

@@ -23,26 +23,30 @@ def patches(processor):
     return (processor.image_processor.size["height"] // processor.patch_size) ** 2
 
 
+def answer(processor, example):
+    return processor.tokenizer.decode(example.answer, skip_special_tokens=True)
+
+
 def test_a_fused_example_shows_image_and_alt_text_and_ends_with_the_end_token(encoder, processor):
     example = encoder.encode(sample("Ubuna, 1844"), FUSED)
     prompt = processor.tokenizer.decode(example.prompt)
     assert "<alt>Ubuna, 1844</alt>" in prompt and load_recipe("demo").task("student").prompt.system[:30] in prompt
     assert example.prompt.count(processor.tokenizer.convert_tokens_to_ids("<image>")) == patches(processor)
-    assert encoder.decode(example.answer) == "A red cup named Ubuna."
+    assert answer(processor, example) == "A red cup named Ubuna."
     assert example.answer[-1] == processor.tokenizer.eos_token_id
 
 
 def test_the_answer_of_an_alt_free_example_is_the_dense_caption(encoder, processor):
     example = encoder.encode(sample("Ubuna, 1844"), ALT_FREE)
     assert "<alt></alt>" in processor.tokenizer.decode(example.prompt)
-    assert encoder.decode(example.answer) == "A red cup."
+    assert answer(processor, example) == "A red cup."
 
 
 def test_an_example_has_the_prompt_of_its_lesson(encoder, processor):
     example = encoder.encode(sample("Ubuna, 1844"), Lesson(weight=1, answer="dense", user="Describe it."))
     prompt = processor.tokenizer.decode(example.prompt)
     assert "Describe it." in prompt and "Ubuna" not in prompt
-    assert encoder.decode(example.answer) == "A red cup."
+    assert answer(processor, example) == "A red cup."
 
 
 def test_a_lesson_may_show_a_pass_and_the_length_of_its_answer(processor):

@@ -25,7 +25,7 @@ from tests.distill import small
 def captioned(tmp_path_factory, base):
     """A lake in which stage 1 and the holdout are captioned by the tiny models."""
     overrides = small.small_overrides(tmp_path_factory.mktemp("holdout"), base)
-    settings = load(environ={}, overrides=[*overrides, "caption.device=cpu", "parts.part_rows=50"]).settings
+    settings = load(environ={}, overrides=[*overrides, "parts.part_rows=50"]).settings
     lake = Lake(settings)
     give(lake, settings, pairs(40))
     for spec in [*pass_specs("demo"), step_spec("fuse", "demo"), *holdout_specs("demo")]:
