@@ -6,8 +6,16 @@ A student is trained on all keys, so its key is `all`. Captions of earlier stude
 from airflow.sdk import DAG, FixedKeyMapper, PartitionedAssetTimetable
 
 from kale_tasks.airflow.command_operator import CommandOperator
-from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, distill_tick, schedule, step_asset
-from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator
+from kale_tasks.airflow.dag_parts import (
+    dag_arguments,
+    dag_id,
+    dag_recipes,
+    distill_tick,
+    heavy_task,
+    schedule,
+    step_asset,
+)
+from kale_tasks.airflow.flow_operators import AnnounceOperator, OnlyIfPendingOperator, PendingKeysOperator
 from kale_tasks.airflow.forms import run_form
 from kale_tasks.airflow.operators import RunOperator
 from kale_tasks.lake.keys import ALL_KEYS
@@ -48,11 +56,37 @@ for recipe in dag_recipes():
             doc_md="Trains on all committed captions. A retry continues from the last checkpoint, and so does a "
             "training that takes longer than a task may.",
             step="distill",
+            trigger_rule="none_failed_min_one_success",  # no key may lack captions of its holdout
             retries=schedule().retries + schedule().distill_tasks - 1,
             retry_exponential_backoff=0,
             overrides=recipe.overrides,
         )
-        due >> distill >> announce
+        distill >> announce
+        if not schedule().holdout:
+            due >> distill
+        else:
+            lacking = PendingKeysOperator(
+                task_id="lacking",
+                task_display_name="list keys of the holdout",
+                doc_md="Lists the first keys whose holdout lacks captions, until there are `distill.gate.rows` of them "
+                "to judge the student by.",
+                what="holdout",
+                recipe=recipe.name,
+                most=schedule().active_runs,
+                overrides=recipe.overrides,
+            )
+            holdout = CommandOperator.partial(
+                task_id="holdout",
+                task_display_name="caption the holdout",
+                doc_md="Captions the holdout of a key by the recipe and at another seed. What is committed is not made "
+                "again. If checks fail, accept the run or mend its cause, then clear this task.",
+                map_index_template="{{ task.key }}",
+                arguments=["run", "holdout"],
+                overrides=recipe.overrides,
+                **heavy_task("gpu"),
+            ).expand(key=lacking.output)
+            due >> lacking >> distill
+            holdout >> distill
         if schedule().publish_student:
             publish = CommandOperator(
                 task_id="publish",

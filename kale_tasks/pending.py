@@ -16,7 +16,7 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.models.students import promoted
-from kale_tasks.recipes.files import recipe_name, recipes_of
+from kale_tasks.recipes.files import HOLDOUT, VARIANTS, recipe_name, recipes_of, variant_of
 from kale_tasks.release.choice import UnfitCaptions
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
@@ -28,10 +28,11 @@ def pending_work(lake: Lake, settings: Settings, quiet: timedelta | None = None)
     """List keys to ingest again, keys that lack images, keys to release, and what each configured recipe lacks.
 
     Keys are to be ingested again, in this order, if an earlier key that was committed later keeps some of their pairs.
-    Of a recipe these are the keys that lack captions of either stage, and whether a new student is due. A key whose
-    rows were made from inputs that have changed since is listed as if it lacked them. A blocked key is not listed until
-    its inputs change or a person accepts the run, and one that a person holds at another run not until it is released.
-    With `quiet`, neither is a key for which something was written since then: somebody is working on it.
+    Of a recipe these are the keys that lack captions of either stage, whether a new student is due, and the first keys
+    whose holdout lacks captions to judge it by. A key whose rows were made from inputs that have changed since is
+    listed as if it lacked them. A blocked key is not listed until its inputs change or a person accepts the run, and
+    one that a person holds at another run not until it is released. With `quiet`, neither is a key for which something
+    was written since then: somebody is working on it.
     """
     of = _Pending(lake, settings, datetime.now(UTC) - quiet if quiet else None)
     recipes = {recipe_name(recipe): recipe for recipe in recipes_of(settings)}
@@ -54,6 +55,7 @@ def _of_recipe(of: "_Pending", settings: Settings, recipe: str, stage1: _Runs) -
         "stage2": of.due("student", images, recipe) if student else [],
         "student": student.version if student else None,
         "distill": _distill(of.lake, settings, stage1),
+        "holdout": _holdout(of, settings, recipe, stage1, images),
     }
 
 
@@ -128,6 +130,26 @@ def _distill(lake: Lake, settings: Settings, stage1: _Runs) -> dict[str, Any]:
     new = sum(committed.rows for committed in stage1.values() if committed.content not in trained_on)
     wanted = settings.schedule.distill_new_rows
     return {"new_rows": new, "wanted": wanted, "ready": new >= wanted}
+
+
+def _holdout(of: "_Pending", settings: Settings, recipe: str, stage1: _Runs, images: _Runs) -> list[str]:
+    """List the first keys whose holdout is not captioned, until there are as many captions as students are judged by.
+
+    How many a key will have is estimated by the share of the holdout, so a later look may find that more are needed.
+    """
+    variants = {variant: variant_of(recipe, variant) for variant in VARIANTS}
+    made = {variant: of.committed(ASSEMBLY, name) for variant, name in variants.items()}
+    missing = {key for name in variants.values() for key in of.due(ASSEMBLY, stage1, name)}
+    found, rows = list[str](), 0.0
+    for key in sorted(stage1.keys() & images.keys()):
+        if rows >= settings.distill.gate.rows:
+            break
+        if key in missing:
+            found.append(key)
+            rows += images[key].rows * settings.ingest.split.holdout
+        elif known := made[HOLDOUT].get(key):
+            rows += known.rows
+    return found
 
 
 def _release(lake: Lake, recipes: Iterable[Sequence[_Runs]]) -> list[str]:

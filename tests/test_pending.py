@@ -21,6 +21,7 @@ from kale_tasks.release.shards import CAPTIONS
 from kale_tasks.release.step import Release
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
+from kale_tasks.settings import Settings
 from tests.captions.conftest import COMMON
 from tests.captions.world import give, pairs, run_step
 from tests.engines.server import completion, serving
@@ -30,9 +31,9 @@ from tests.quality.test_blocked import KEY, checked, run_of
 from tests.quality.world import DENSE, SLICES, World, commit, commit_all, given, open_world
 
 
-def pending(lake: Lake, **more: Any) -> dict[str, Any]:
+def pending(lake: Lake, of: Settings | None = None, **more: Any) -> dict[str, Any]:
     """What is pending, with that of the only recipe beside the rest."""
-    found = pending_work(lake, lake.settings, **more)
+    found = pending_work(lake, of or lake.settings, **more)
     return {**found, **found["recipes"]["kale"]}
 
 
@@ -88,11 +89,11 @@ def test_a_key_that_is_worked_on_is_left_out_if_asked(lake: Lake) -> None:
     assert pending(lake, quiet=timedelta(hours=6))["stage1"] == []
 
 
-def commit_as(lake: Lake, recipe: str, step: str) -> None:
+def commit_as(lake: Lake, recipe: str, step: str, key: str = KEY) -> None:
     """Commit the captions of the key as those of another recipe."""
-    made = given(lake, World(KEY, pairs=60), step, each(recipe=recipe), built_on=[("images", {})])
+    made = given(lake, World(key, pairs=60), step, each(recipe=recipe), built_on=[("images", {})])
     made.slice = {**SLICES[step], "recipe": recipe}
-    execute(Run(cast("Step", made), lake, lake.settings, KEY))
+    execute(Run(cast("Step", made), lake, lake.settings, key))
 
 
 def test_every_configured_recipe_is_looked_at(tmp_path: Path) -> None:
@@ -102,6 +103,27 @@ def test_every_configured_recipe_is_looked_at(tmp_path: Path) -> None:
     assert {name: lacks["stage1"] for name, lacks in found["recipes"].items()} == {"kale": [], "dense-only": [KEY]}
     commit_as(lake, "dense-only", "fuse")
     assert pending_work(lake, lake.settings)["recipes"]["dense-only"]["stage1"] == []
+
+
+def test_the_holdout_of_the_first_keys_is_to_be_captioned_until_there_are_enough_rows_to_judge_by(
+    tmp_path: Path,
+) -> None:
+    def missing(rows: int) -> list[str]:
+        return pending(lake, of=lake.settings.with_values({"distill": {"gate": {"rows": rows}}}))["holdout"]
+
+    lake = open_world(tmp_path, **{"ingest.split": "{stage1: 0.5, holdout: 0.1}"})
+    keys = ["2026-11-01", "2026-11-02", "2026-11-03"]
+    for key in keys:
+        caption(lake, key)
+    each_key = 0.1 * lake.committed("images", keys[0]).rows
+    assert [missing(round(n * each_key) - 1) for n in (1, 2, 3)] == [keys[:1], keys[:2], keys]
+    for variant in ("kale@holdout", "kale@again"):
+        assert missing(1) == keys[:1]
+        commit_as(lake, variant, "fuse", keys[0])
+    made = lake.committed("captions", keys[0], {"recipe": "kale@holdout", "stage": 1}).rows
+    assert missing(made) == [] and missing(made + 1) == keys[1:2]
+    commit(lake, World(keys[0], pairs=60), "images", each(sha256_matches=True))
+    assert missing(1) == keys[:1], "captions of images that have changed since"
 
 
 def test_a_key_is_to_be_released_once_any_recipe_has_captions_of_both_stages(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ class Schedule(Section):
     distill_new_rows: int = runtime(
         "New stage-1 captions since the last student after which a new one is trained.", ge=1
     )
+    holdout: bool = runtime(
+        "Whether the Dag that trains a student has the holdout captioned before, until there are `distill.gate.rows` "
+        "captions to judge it by."
+    )
     publish_student: bool = runtime(
         "Whether the Dag that trains a student publishes it to `publish.model_target` once it is promoted."
     )

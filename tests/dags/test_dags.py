@@ -89,6 +89,7 @@ def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
         ("gpu", "dense.work"),
         ("gpu", "fused.work"),
         ("gpu", "distill"),
+        ("gpu", "holdout"),
         ("gpu", "run"),
         ("gpu", "student.work"),
         ("gpu", "canary"),
@@ -141,6 +142,15 @@ def test_temporary_failures_are_retried_and_bad_data_is_not(dags: dict[str, Any]
     for error in (BadConfig("x"), BadData("x"), Conflict("x"), Blocked("x", "f")):
         assert policy.evaluate(error, 1, 3).action is RetryAction.FAIL
     assert policy.evaluate(Transient("x"), 1, 3).action is RetryAction.RETRY
+
+
+def test_a_student_is_trained_after_the_holdout_is_captioned_even_if_no_key_lacks_that(dags: dict[str, Any]) -> None:
+    dag = dags["kale_distill"]
+    holdout, train = dag.get_task("holdout"), dag.get_task("distill")
+    assert holdout.is_mapped and holdout.partial_kwargs["arguments"] == ["run", "holdout"]
+    assert dag.get_task("due").downstream_task_ids == {"lacking"}
+    assert dag.get_task("lacking").downstream_task_ids == {"holdout", "distill"}
+    assert train.upstream_task_ids == {"lacking", "holdout"} and train.trigger_rule == "none_failed_min_one_success"
 
 
 def test_a_training_may_go_on_over_several_tasks(dags: dict[str, Any]) -> None:
