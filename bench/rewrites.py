@@ -103,13 +103,28 @@ def wrong_colours(one: CaptionSample, _other: CaptionSample, chance: Random) -> 
     return re.sub(pattern, lambda found: chance.choice([c for c in _COLOURS if c != found[0]]), one.caption)
 
 
+def swapped_colours(one: CaptionSample, _other: CaptionSample, _chance: Random) -> str:
+    """The first two colours in each other's place."""
+    found = list(re.finditer(rf"\b({'|'.join(_COLOURS)})\b", one.caption))
+    first = found[0] if found else None
+    second = next((other for other in found if first and other[0] != first[0]), None)
+    if not (first and second):
+        return one.caption
+    start, middle, end = (
+        one.caption[: first.start()],
+        one.caption[first.end() : second.start()],
+        one.caption[second.end() :],
+    )
+    return f"{start}{second[0]}{middle}{first[0]}{end}"
+
+
 DAMAGED: Mapping[str, Rewrite] = {
     "shortened": shortened, "generic": generic, "facts invented": inventing, "swapped between images": swapped,
     "sentences repeated": repeating, "cut off": cut_off, "names and numbers dropped": without_facts,
     "wrong numbers": wrong_numbers, "wrong names": wrong_names, "alt-text alone": alt_text_alone,
-    "description alone": description_alone, "words shuffled": shuffled,
+    "description alone": description_alone, "words shuffled": shuffled, "wrong colours": wrong_colours,
+    "colours swapped": swapped_colours,
 }  # fmt: skip
-UNSEEN: Mapping[str, Rewrite] = {"wrong colours": wrong_colours}  # what the gate does not notice
 
 
 def other_sentence_order(one: CaptionSample, _other: CaptionSample, _chance: Random) -> str:

@@ -18,7 +18,7 @@ from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
 from kale_tasks.distill.holdout import captions_again, judged_examples
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
-from kale_tasks.distill.metrics import CaptionMetrics, GeneratedCaption, caption_metrics, measure
+from kale_tasks.distill.metrics import CaptionMetrics, GeneratedCaption, caption_metrics, measure, measure_teacher
 from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
 from kale_tasks.distill.state import TrainingState
@@ -66,7 +66,7 @@ def _evaluate(run: Run, folder: Path) -> tuple[dict[str, Any], PromotionVerdict]
     captions, bits = _judged(run, "student", folder)
     samples, wording, again = [caption.sample for caption in captions], Wording(), captions_again(run)
     student = measure([caption.text for caption in captions], samples, wording, again)
-    teacher = measure([sample.caption for sample in samples], samples, wording, again)
+    teacher = measure_teacher(samples, wording, again)
     promoted = students.promoted(run.lake, str(run.step.slice["recipe"]))
     in_use, bits_in_use = None, None
     if promoted:

@@ -57,8 +57,8 @@ def _least(name: str, figure: Quotient, limit: float, of: str) -> _Check:
 
 
 def _most(student: Measured, teacher: Measured, gate: Gate) -> Iterator[_Check]:
-    limits = {"facts_invented": gate.facts_invented, "repetition": gate.repetition, "cut_off": gate.cut_off}
-    for name, limit in limits.items():
+    for name in ("attributes_wrong", "facts_invented", "repetition", "cut_off"):
+        limit = getattr(gate, name)
         gap = student[name].value - teacher[name].value
         low, high = interval(student[name], teacher[name])
         yield _Check(

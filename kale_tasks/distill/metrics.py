@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.wording import Floats, Wording
+from kale_tasks.text.attributes import contradictions, find_attributes
 from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import ground
 from kale_tasks.text.sentences import is_whole
@@ -33,6 +34,7 @@ class CaptionMetrics:
 
     rows: int
     facts_carried: float  # of the alt-text facts in the teacher's captions
+    attributes_wrong: float  # of the colours and sides: those that its teacher's texts say of nothing or not of this
     facts_invented: float  # of all stated facts: those in neither the alt-text nor the dense caption
     description: float  # likeness to the teacher's captions: 0 is a caption of another image, 1 the teacher's own
     words: float
@@ -74,12 +76,25 @@ def measure(
     ones = np.ones(len(texts))
     return {
         "facts_carried": replace(_summed(_carried, texts, samples), empty=1.0),
+        "attributes_wrong": _summed(_wrong, texts, samples),
         "facts_invented": _summed(_invented, texts, samples),
         "description": Quotient(wording.likeness(texts, teacher) - others, same - others),
         "words": Quotient(np.array([len(text.split()) for text in texts], np.float64), ones),
         "repetition": _summed(_repeated, texts, samples),
         "cut_off": Quotient(np.array([not is_whole(text) for text in texts], np.float64), ones),
     }
+
+
+def measure_teacher(
+    samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str, str]
+) -> dict[str, Quotient]:
+    """Measure the teacher's captions as those of a student.
+
+    How often a caption may name a colour that the teacher did not name is known from its captions at another seed.
+    """
+    measured = measure([sample.caption for sample in samples], samples, wording, again)
+    others = [again.get(sample.uid, "") for sample in samples]
+    return {**measured, "attributes_wrong": _summed(_wrong, others, samples)}
 
 
 def caption_metrics(measured: Mapping[str, Quotient], bits: float | None = None) -> CaptionMetrics:
@@ -133,6 +148,12 @@ def _words(text: str) -> str:
 def _invented(text: str, sample: CaptionSample) -> tuple[int, int]:
     found = ground(text, sample.dense, sample.alt)
     return len(found.invented), len(found.facts)
+
+
+def _wrong(text: str, sample: CaptionSample) -> tuple[int, int]:
+    found = find_attributes(text)
+    known = find_attributes("\n".join((sample.caption, sample.dense, sample.alt))) if found else []
+    return contradictions(found, known), len(found)
 
 
 def _repeated(text: str, _sample: CaptionSample) -> tuple[int, int]:

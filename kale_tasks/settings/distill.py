@@ -55,6 +55,11 @@ class Gate(Section):
     rows: int = Field(ge=1, description="Held-out captions to evaluate on.")
     batch: int = runtime("Held-out captions whose loss is computed at once.", ge=1)
     facts_carried: float = Field(ge=0, description="Least share of the teacher's alt-text facts that it carries.")
+    attributes_wrong: float = Field(
+        ge=0,
+        description="Most that its share of colours and sides that its teacher's texts do not say may exceed that of "
+        "the teacher at another seed.",
+    )
     facts_invented: float = Field(ge=0, description="Most that its share of invented facts may exceed its teacher's.")
     description: float = Field(
         ge=-1,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.gate import promotion_score, promotion_verdict
-from kale_tasks.distill.metrics import Quotient, caption_metrics, interval, measure, states
+from kale_tasks.distill.metrics import Quotient, caption_metrics, interval, measure, measure_teacher, states
 from kale_tasks.distill.wording import Wording
 from kale_tasks.lake.shards import Span
 from kale_tasks.settings import load
@@ -92,6 +92,18 @@ def test_what_is_left_out_added_or_wrong_lowers_the_description(wording):
     assert all(value < 0.999 for value in found.values()), found
 
 
+def test_wrong_colours_count_beside_those_of_the_teacher_at_another_seed(wording):
+    blue = with_first(TEACHER[0].replace("red", "blue"))
+    assert metrics(wording, *TEACHER).attributes_wrong == 0
+    assert round(metrics(wording, *blue).attributes_wrong, 2) == 0.17  # of six colours and sides
+    samples = [sample(number) for number in range(3)]
+    found = [
+        caption_metrics(measure_teacher(samples, wording, again)).attributes_wrong
+        for again in ({}, {samples[0].uid: TEACHER[0]}, {samples[0].uid: blue[0]})
+    ]
+    assert [round(one, 2) for one in found] == [0, 0, 0.33]
+
+
 def test_another_order_of_sentences_costs_less_than_leaving_one_out(wording):
     first, second, third = (f"{sentence.strip()}." for sentence in TEACHER[0].split(".")[:3])
     other, less = (metrics(wording, *with_first(text)).description for text in (f"{third} {first} {second}", first))
@@ -126,7 +138,8 @@ def quotient(share, rows=400):
 
 
 def student(rows=400, **shares):
-    figures = {"facts_carried": 1, "facts_invented": 0, "description": 1, "repetition": 0, "cut_off": 0, "words": 1}
+    none = dict.fromkeys(("attributes_wrong", "facts_invented", "repetition", "cut_off"), 0)
+    figures = {"facts_carried": 1, "description": 1, "words": 1, **none}
     return {name: quotient(share, rows) for name, share in {**figures, **shares}.items()}
 
 
@@ -140,6 +153,7 @@ def test_a_student_as_good_as_its_teacher_is_accepted():
     [
         ("facts_carried", 0.85, "facts carried: 0.850 of its teacher's, 0.8"),
         ("facts_invented", 0.05, "facts invented: +5.0 points against its teacher, +3."),
+        ("attributes_wrong", 0.15, "attributes wrong: +15.0 points against its teacher, +12."),
         ("description", 0.8, "description: 0.800 of its teacher's at another seed, 0.7"),
         ("repetition", 0.05, "repetition: +5.0 points"),
         ("cut_off", 0.05, "cut off: +5.0 points"),

@@ -12,7 +12,7 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from tests.distill import small
 
-LAX = {"facts_carried": 0, "facts_invented": 1, "description": -9, "repetition": 1, "cut_off": 1}
+LAX = {"facts_carried": 0, "facts_invented": 1, "attributes_wrong": 1, "description": -9, "repetition": 1, "cut_off": 1}
 
 
 def settings_of(lake, **gate):
