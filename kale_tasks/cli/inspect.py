@@ -105,7 +105,7 @@ def show(
 def export(
     kind: Annotated[
         str,
-        typer.Argument(help="sft (TRL), llava, dpo (best and worst rated text), composed (near pictures), or a table."),
+        typer.Argument(help="sft (TRL), llava, dpo (better and worse texts), composed (near pictures), or a table."),
     ],
     key: Key,
     out: Annotated[Path, typer.Option(help="File: .jsonl or .json; of a table also .parquet, .csv or .lance.")],
@@ -118,12 +118,12 @@ def export(
     from kale_tasks.explore.export import export_lessons
     from kale_tasks.explore.lessons import KINDS, Lessons
     from kale_tasks.lake.schemas import TABLES
-    from kale_tasks.recipes.files import recipe_name
+    from kale_tasks.recipes.recipe import load_recipe
 
     of = settings(with_recipe(sets, recipe))
     lake = open_lake(of)
     if kind in KINDS:
-        lessons = Lessons(lake, key, recipe_name(of.caption.recipe), out.with_name(f"{out.stem}-images"))
+        lessons = Lessons(lake, key, load_recipe(of.caption.recipe), out.with_name(f"{out.stem}-images"))
         written = export_lessons(KINDS[kind](lessons), out)
     elif kind in TABLES:
         written = write(lake.batches(kind, key), TABLES[kind].arrow, out)

@@ -1,6 +1,5 @@
 """Rows that trainers read: conversations, better and worse captions, and near pictures with their difference."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -9,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from kale_tasks.errors import BadConfig, Conflict
+from kale_tasks.explore.preferences import Verified, rated, voted
 from kale_tasks.imaging import file_ending
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span, read_images
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.release.formats.text import question
 from kale_tasks.selection.vectors import product, whole
+from kale_tasks.text.alttext import prepare_alt
 
 Row = dict[str, Any]
 _ROWS = 4096  # whose images are in memory, and that are compared with each other: uids are hashes, so it is a sample
@@ -29,7 +31,7 @@ class Lessons:
 
     lake: Lake
     key: str
-    recipe: str
+    recipe: Recipe
     folder: Path
 
     def sft(self) -> Iterator[Row]:
@@ -48,16 +50,21 @@ class Lessons:
             yield {"id": row["uid"], "image": row["image"], "conversations": turns}
 
     def dpo(self) -> Iterator[Row]:
-        """The best and the worst of the rated texts of each image, where a recipe rates several."""
-        for row in self._rows():
-            rated = [one for one in json.loads(row["candidates"] or "[]") if one["score"] is not None]
-            best, worst = max(rated, key=_score, default=None), min(rated, key=_score, default=None)
-            if best and worst and best["score"] > worst["score"] and best["text"] != worst["text"]:
-                asked = [{"role": "user", "content": question("chat")}]
-                chosen, rejected = ([{"role": "assistant", "content": one["text"]}] for one in (best, worst))
-                scores = {"chosen_score": best["score"], "rejected_score": worst["score"]}
-                yield {"id": row["uid"], "images": [row["image"]], "prompt": asked, "chosen": chosen,
-                       "rejected": rejected, **scores}  # fmt: skip
+        """A better and a worse text of an image: of rated candidates, by votes of people, and by verification.
+
+        The prompt is that of the student, with the alt-text from which a text may know names.
+        """
+        votes, verified = voted(self.lake, self.key, self.recipe.name), Verified(self.lake, self.key, self.recipe)
+        for block in self._blocks():
+            corrected = verified.between(block[0]["uid"], block[-1]["uid"])
+            for row in block:
+                uid = row["uid"]
+                for pair in (*rated(row["candidates"]), *votes.get(uid, ()), *corrected.get(uid, ())):
+                    chosen, rejected = (
+                        [{"role": "assistant", "content": text}] for text in (pair.chosen, pair.rejected)
+                    )
+                    yield {"id": uid, "images": [row["image"]], "prompt": self._prompt(row["alt_text"]),
+                           "chosen": chosen, "rejected": rejected, "source": pair.source, **pair.scores}  # fmt: skip
 
     def composed(self) -> Iterator[Row]:
         """Pairs for composed retrieval: an image, what is to be changed, and the image that is so."""
@@ -90,7 +97,7 @@ class Lessons:
         for captions in self._captions:
             for start in range(0, captions.count, _ROWS):
                 stop = min(start + _ROWS, captions.count)
-                rows = captions.read(start, stop, ["uid", "caption", "candidates"]).to_pylist()
+                rows = captions.read(start, stop, ["uid", "caption", "candidates", "alt_text"]).to_pylist()
                 places = self._images.between(rows[0]["uid"], rows[-1]["uid"], ["shard", "offset", "length", "status"])
                 stored = {row.pop("uid"): row for row in places.to_pylist() if row.pop("status") == "ok"}
                 found = [row for row in rows if row["uid"] in stored and row["caption"]]
@@ -99,6 +106,11 @@ class Lessons:
                     row["image"] = self._write(row["uid"], data)
                 if found:
                     yield found
+
+    def _prompt(self, alt_text: str | None) -> list[Row]:
+        prompt = self.recipe.task("student").prompt
+        messages = prompt.messages({"alt": prepare_alt(alt_text or "").useful}, image=True)
+        return [{**one, "content": _parts(one["content"])} for one in messages]
 
     def _write(self, uid: str, data: bytes) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,11 +123,11 @@ class Lessons:
         found = [
             Snapshot.open(self.lake, partition)
             for partition in self.lake.partitions("captions")
-            if partition.key == self.key and partition.columns["recipe"] == self.recipe
+            if partition.key == self.key and partition.columns["recipe"] == self.recipe.name
         ]
         if not found:
             raise Conflict(
-                f"There are no captions of the recipe '{self.recipe}' for {self.key} yet. Run captions first."
+                f"There are no captions of the recipe '{self.recipe.name}' for {self.key} yet. Run captions first."
             )
         return found
 
@@ -152,8 +164,9 @@ def _plain(word: str) -> str:
     return word.strip(".,;:!?\"'()").casefold()
 
 
-def _score(text: Mapping[str, Any]) -> float:
-    return float(text["score"])
+def _parts(content: Any) -> list[Row]:
+    """The content of a message as a list in any case: a column of a data set has one type."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 KINDS: Mapping[str, Callable[[Lessons], Iterator[Row]]] = {

@@ -14,8 +14,12 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
+from kale_tasks.captions.passes import pass_id
 from kale_tasks.contract.types import Part
 from kale_tasks.explore.lessons import difference
+from kale_tasks.lake import reviews
+from kale_tasks.lake.reviews import Review
+from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from kale_tasks.selection.vectors import in_steps
@@ -61,6 +65,27 @@ class Vectors(Fuse):
             yield Part(number, pa.Table.from_pylist(made), len(rows))
 
 
+class Written(Fuse):
+    """Texts of a pass of the recipe: the caption with a sentence that no source supports, or verified, without it."""
+
+    table = "texts"
+
+    def __init__(self, name: str, more: str) -> None:
+        super().__init__()
+        self.name = pass_id(load_recipe("kale"), name)
+        self.slice, self._more = {"pass": self.name}, more
+
+    def work(self, run: Run, chunk: Any, numbers: Any) -> Any:
+        images = run.rows("images")
+        for number in numbers:
+            rows = images.read(chunk.start, chunk.stop, ["uid", "key"]).to_pylist()
+            made = [{**row, "pass": self.name, "item": "", "n": 0, "text": self._text(row["uid"])} for row in rows]
+            yield Part(number, pa.Table.from_pylist(made), len(rows))
+
+    def _text(self, uid: str) -> str:
+        return f"A {kind_of(uid)[0]}.{self._more if uid[3] < '4' else ''}"
+
+
 def kind_of(uid: str) -> tuple[str, str]:
     chance = Random(uid)
     return chance.choice(THINGS), chance.choice(COLOURS)
@@ -77,7 +102,8 @@ def vector(uid: str) -> "np.ndarray[Any, Any]":
 def it(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
     made = world("folder", tmp_path_factory.mktemp("lessons"), request, "parts.part_rows=120", "parts.chunk_rows=120")
     made.fill("a", rows=60)
-    for step in (Rated(), Student(), Vectors()):
+    written = [Written("fused", " It was made by Zorgax."), Written("caption", "")]
+    for step in (Rated(), Student(), Vectors(), *written):
         execute(Run(step, made.lake, made.settings, "a", again="request"))
     return made
 
@@ -92,6 +118,10 @@ def exported(it: World, kind: str, out: Path) -> list[dict[str, Any]]:
     )
     assert answer.json["rows"] == len(rows)
     return rows
+
+
+def of_source(it: World, source: str, folder: Path) -> list[dict[str, Any]]:
+    return [row for row in exported(it, "dpo", folder / "pairs.jsonl") if row["source"] == source]
 
 
 def captions(it: World) -> dict[str, str]:
@@ -120,13 +150,47 @@ def test_conversations_of_llava_mark_the_place_of_the_image(it: World, tmp_path:
 
 
 def test_pairs_of_preference_are_the_best_and_the_worst_of_the_rated_texts(it: World, tmp_path: Path) -> None:
-    rows = exported(it, "dpo", tmp_path / "pairs.jsonl")
+    rows = of_source(it, "candidates", tmp_path)
     stage1 = it.lake.arrow("captions", "a", where="stage = 1")["uid"].to_pylist()
     assert {row["id"] for row in rows} == {uid for uid in stage1 if uid[2] < "8"}
     for row in rows:
         assert row["chosen"][0]["content"] == f"Text 1 of {row['id'][:6]}."
         assert row["rejected"][0]["content"] == f"Text 0 of {row['id'][:6]}."
         assert row["chosen_score"] > row["rejected_score"]
+
+
+def test_pairs_of_preference_are_texts_after_and_before_verification(it: World, tmp_path: Path) -> None:
+    rows = of_source(it, "verification", tmp_path)
+    assert rows and {row["id"] for row in rows} == {uid for uid in captions(it) if uid[3] < "4"}
+    for row in rows:
+        thing = f"A {kind_of(row['id'])[0]}."
+        assert row["chosen"] == [{"role": "assistant", "content": thing}]
+        assert row["rejected"] == [{"role": "assistant", "content": f"{thing} It was made by Zorgax."}]
+
+
+def test_pairs_of_preference_are_votes_of_people_on_texts_that_are_still_the_same(it: World, tmp_path: Path) -> None:
+    found = it.lake.arrow("captions", "a", where="stage = 1").to_pylist()[:4]
+    for value, row in zip(("side", "against", "tie", "side"), found, strict=True):
+        of = reviews.hash_of(row["caption"], row["dense_caption"]) if row is not found[3] else "changed"
+        sides = {"side": "kale/1", "against": "kale/1/dense"}
+        vote = Review(row["uid"], "a", reviews.PREFERENCE, "ada", **sides, value=value, of=of)
+        reviews.add(it.lake, "a", [vote])
+    rows = {row["id"]: [row[name][0]["content"] for name in ("chosen", "rejected")]
+            for row in of_source(it, "votes", tmp_path)}  # fmt: skip
+    first, second = ([row["caption"], row["dense_caption"]] for row in found[:2])
+    assert rows == {found[0]["uid"]: first, found[1]["uid"]: second[::-1]}
+
+
+def test_pairs_of_preference_have_the_prompt_of_the_student_and_load_as_a_data_set(it: World, tmp_path: Path) -> None:
+    rows = exported(it, "dpo", tmp_path / "pairs.jsonl")
+    alts = {row["uid"]: row["alt_text"] for row in it.lake.arrow("captions", "a").to_pylist()}
+    for row in rows:
+        system, user = row["prompt"]
+        assert (system["role"], [part["type"] for part in user["content"]]) == ("system", ["image", "text"])
+        assert f"<alt>{alts[row['id']]}</alt>" in user["content"][1]["text"]
+        assert (tmp_path / row["images"][0]).exists()
+    files, cache = str(tmp_path / "pairs.jsonl"), str(tmp_path / "c")
+    assert load_dataset("json", data_files=files, cache_dir=cache, split="train")["prompt"][0][0]["role"] == "system"
 
 
 def test_pairs_of_composed_retrieval_are_near_and_their_text_has_only_what_differs(it: World, tmp_path: Path) -> None:
