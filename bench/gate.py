@@ -13,9 +13,9 @@ from bench.rewrites import DAMAGED, HARMLESS, rewritten
 from bench.verification import Triplet, triplets
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.gate import Measured, PromotionVerdict, promotion_verdict
-from kale_tasks.distill.metrics import measure, measure_teacher
-from kale_tasks.distill.wording import Wording
 from kale_tasks.lake.shards import Span
+from kale_tasks.likeness.metrics import measure, measure_teacher
+from kale_tasks.likeness.wording import Wording
 from kale_tasks.settings import load
 from kale_tasks.text.sentences import is_whole
 

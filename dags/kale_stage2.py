@@ -2,10 +2,12 @@
 
 from airflow.sdk import DAG, PartitionedAssetTimetable
 
-from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, release_ready
+from kale_tasks.airflow.command_operator import CommandOperator
+from kale_tasks.airflow.dag_parts import dag_arguments, dag_id, dag_recipes, heavy_task, release_ready
 from kale_tasks.airflow.flow_operators import AnnounceOperator
 from kale_tasks.airflow.forms import key_form
 from kale_tasks.airflow.groups import step_group
+from kale_tasks.recipes.files import sampled_share
 
 for recipe in dag_recipes():
     with DAG(
@@ -25,4 +27,16 @@ for recipe in dag_recipes():
             outlet=release_ready(),
             overrides=recipe.overrides,
         )
-        step_group("student", recipe) >> announce
+        student = step_group("student", recipe)
+        student >> announce
+        if sampled_share(recipe.name):
+            sampled = CommandOperator(
+                task_id="sampled",
+                task_display_name="the teacher on a sample",
+                doc_md="Captions a share of these images by the passes of the recipe, too (`student.sampled`). The "
+                "check compares the student's captions with them.",
+                arguments=["run", "sampled"],
+                overrides=recipe.overrides,
+                **heavy_task("gpu"),
+            )
+            sampled >> student

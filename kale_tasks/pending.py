@@ -16,7 +16,7 @@ from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.lake.verdicts import blocked_runs
 from kale_tasks.models.students import promoted
-from kale_tasks.recipes.files import HOLDOUT, VARIANTS, recipe_name, recipes_of, variant_of
+from kale_tasks.recipes.files import HOLDOUT, JUDGED_BY, recipe_name, recipes_of, variant_of
 from kale_tasks.release.choice import UnfitCaptions
 from kale_tasks.runner.run import Run
 from kale_tasks.settings.model import Settings
@@ -137,7 +137,7 @@ def _holdout(of: "_Pending", settings: Settings, recipe: str, stage1: _Runs, ima
 
     How many a key will have is estimated by the share of the holdout, so a later look may find that more are needed.
     """
-    variants = {variant: variant_of(recipe, variant) for variant in VARIANTS}
+    variants = {variant: variant_of(recipe, variant) for variant in JUDGED_BY}
     made = {variant: of.committed(ASSEMBLY, name) for variant, name in variants.items()}
     missing = {key for name in variants.values() for key in of.due(ASSEMBLY, stage1, name)}
     found, rows = list[str](), 0.0

@@ -111,7 +111,7 @@ def test_the_holdout_of_the_first_keys_is_to_be_captioned_until_there_are_enough
     def missing(rows: int) -> list[str]:
         return pending(lake, of=lake.settings.with_values({"distill": {"gate": {"rows": rows}}}))["holdout"]
 
-    lake = open_world(tmp_path, **{"ingest.split": "{stage1: 0.5, holdout: 0.1}"})
+    lake = open_world(tmp_path, **{"ingest.split.stage1": 0.5, "ingest.split.holdout": 0.1})
     keys = ["2026-11-01", "2026-11-02", "2026-11-03"]
     for key in keys:
         caption(lake, key)

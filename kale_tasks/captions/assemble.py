@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from kale_tasks.captions.chunk import ChunkRows, fact_counts, source_columns
-from kale_tasks.captions.passes import PROVENANCE, RowTexts, pass_id, read_texts
+from kale_tasks.captions.passes import PROVENANCE, RowTexts, pass_id, read_texts, split_of
 from kale_tasks.captions.rows import Row
 from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
@@ -43,8 +43,8 @@ class Assemble(Step):
         self._ids = {name: pass_id(self.recipe, name) for name in (*published, *self._rated, *self._experts)}
 
     def config(self, settings: Settings) -> Mapping[str, Any]:
-        return {"recipe": self.recipe.name, "passes": self._ids, "limit": settings.limit, "rules": RULES,
-                **settings.parts.semantic()}  # fmt: skip
+        known = {"recipe": self.recipe.name, "passes": self._ids, "limit": settings.limit, "rules": RULES}
+        return {**known, **split_of(self.recipe), **settings.parts.semantic()}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         texts = {one: committed_input(lake, "texts", key, {"pass": one}) for one in self._ids.values()}
@@ -56,7 +56,7 @@ class Assemble(Step):
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         rows = ChunkRows(run, chunk)
         for number in numbers:
-            read, dropped, found = read_texts(rows, number, self._ids, split=self.recipe.split, with_pairs=True)
+            read, dropped, found = read_texts(rows, number, self._ids, of=self.recipe, with_pairs=True)
             made = []
             for row in found:
                 if not row.texts[self.recipe.caption]:

@@ -20,13 +20,13 @@ from kale_tasks.contract.step import Input, Step, committed_input, row_chunks
 from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.errors import BadConfig
 from kale_tasks.experts.base import ORDERS, open_embedder, open_expert, open_scorer
-from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.hashing import in_share, short_sha256
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models.locate import pinned
 from kale_tasks.recipes.passes import RULES_ONLY, AnyPass, AskPass, EmbedPass, ExpertPass, ScorePass, VerifyPass
-from kale_tasks.recipes.recipe import Recipe
+from kale_tasks.recipes.recipe import STAGE2, Recipe
 from kale_tasks.recipes.slots import COLUMNS, SlotText, SlotValue
 from kale_tasks.runner.run import Run
 from kale_tasks.settings import Settings
@@ -123,6 +123,7 @@ def pass_id(recipe: Recipe, name: str) -> str:
     """Identify a pass: equal for passes of equal name and block that read the same."""
     one = recipe.find(name)
     known: dict[str, Any] = {} if recipe.split == "stage1" else {"split": recipe.split}
+    known |= {} if recipe.share == 1 else {"share": recipe.share}
     known |= {"block": one.semantic(), "reads": [_read_id(recipe, read) for read in one.needs()]}
     if isinstance(one, AskPass):
         spec = recipe.models[one.ask]
@@ -133,6 +134,11 @@ def pass_id(recipe: Recipe, name: str) -> str:
         except BadConfig as error:
             raise BadConfig(f"The pass '{name}' of the recipe '{recipe.name}': {error}") from error
     return f"{name}-{short_sha256(json.dumps(known, sort_keys=True, ensure_ascii=False), 12)}"
+
+
+def split_of(recipe: Recipe) -> dict[str, str]:
+    """What tells checks that the images of a run are those of stage 2."""
+    return {"split": recipe.split} if recipe.split == STAGE2 else {}
 
 
 def _identity(one: AnyPass) -> dict[str, str]:
@@ -155,16 +161,20 @@ def read_texts(
     number: int,
     ids: Mapping[str, str],
     *,
-    split: str,
+    of: Recipe,
     with_pairs: bool,
     read_off: Collection[str] = (),
 ) -> tuple[int, Counter[str], list[RowTexts]]:
-    """Read the images of a split of a part, with the texts of some passes (id by name) and their pairs.
+    """Read the images of a part that a recipe is for, with the texts of some passes (id by name) and their pairs.
 
     Texts of the passes `read_off` were read off images, where strangers wrote them; what was cut off these is noted.
     Returns the number of rows read, those dropped by rule, and those left.
     """
-    read, dropped, images = work.image_rows(number, {split: ""}, f"not_{split}")
+    read, dropped, images = work.image_rows(number, {of.split: ""}, f"not_{of.split}")
+    if of.share < 1:
+        sampled = [image for image in images if in_share(f"sampled {image['uid']}", of.share)]
+        dropped["not_sampled"] += len(images) - len(sampled)
+        images = sampled
     uids = [image["uid"] for image in images]
     pairs = work.pairs_of(uids) if with_pairs else {}
     found = {
@@ -199,7 +209,8 @@ class PassStep(Step):
     def config(self, settings: Settings) -> Mapping[str, Any]:
         engine = {"engine": settings.caption.engine} if isinstance(self.one, AskPass) else {}
         rules = {"rules": RULES} if self._judges else {}
-        return {"pass": self.name, "limit": settings.limit, **engine, **rules, **settings.parts.semantic()}
+        known = {"pass": self.name, "limit": settings.limit, **split_of(self.recipe)}
+        return {**known, **engine, **rules, **settings.parts.semantic()}
 
     def inputs(self, lake: Lake, settings: Settings, key: str) -> Mapping[str, Input]:
         tables = ["images", *(["pairs"] if self._with_pairs else [])]
@@ -216,7 +227,7 @@ class PassStep(Step):
             work,
             number,
             self._ids,
-            split=self.recipe.split,
+            of=self.recipe,
             with_pairs=self._with_pairs,
             read_off=of_experts & self._ids.keys(),
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kale_tasks.captions.passes import pass_id
 from kale_tasks.contract.registry import ANSWERS, ASSEMBLY, STEPS, StepSpec, step_spec
 from kale_tasks.errors import BadConfig
-from kale_tasks.recipes.files import VARIANTS, PassOutline, outline, recipes_of, variant_of
+from kale_tasks.recipes.files import JUDGED_BY, SAMPLED, PassOutline, outline, recipes_of, variant_of
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.settings import Settings
 
@@ -20,8 +20,19 @@ def pass_specs(recipe: str) -> list[StepSpec]:
 
 def holdout_specs(recipe: str) -> list[StepSpec]:
     """The steps that caption the holdout by a recipe, and then at another seed."""
-    variants = [variant_of(recipe, variant) for variant in VARIANTS]
-    return [spec for name in variants for spec in (*pass_specs(name), step_spec(ASSEMBLY, name))]
+    return [spec for variant in JUDGED_BY for spec in _variant_specs(recipe, variant)]
+
+
+def sampled_specs(recipe: str) -> list[StepSpec]:
+    """The steps that caption a share of stage 2 by a recipe; BadConfig if it says no share."""
+    if not load_recipe(recipe).student.sampled:
+        raise BadConfig(f"The recipe '{recipe}' has no student.sampled, the share of stage 2 to caption.")
+    return _variant_specs(recipe, SAMPLED)
+
+
+def _variant_specs(recipe: str, variant: str) -> list[StepSpec]:
+    name = variant_of(recipe, variant)
+    return [*pass_specs(name), step_spec(ASSEMBLY, name)]
 
 
 def steps_of(settings: Settings, recipe: str = "") -> list[StepSpec]:

@@ -53,15 +53,16 @@ Chunks = Annotated[list[int], typer.Option("--chunk", help="Number of a chunk; s
 
 
 _CAPTIONS = ("captions", ASSEMBLY, "all")  # these make everything up to the captions of stage 1
-_HOLDOUT = "holdout"  # captions it, for the gate of students
+_HOLDOUT, _SAMPLED = "holdout", "sampled"  # caption the one for the gate of students, and of stage 2 a share
 _FIRST = ("ingest", "images")  # what `all` runs before
 StepOrCaptions = Annotated[
     str,
     typer.Argument(
         help=f"{', '.join(STEPS)}; a pass of the recipe; captions (as fuse): all its passes, then fuse; "
-        "all: ingest, images and captions; holdout: the captions that students are judged by.",
+        "all: ingest, images and captions; holdout: the captions that students are judged by; sampled: those of the "
+        "teacher of a share of stage 2.",
         metavar="STEP",
-        autocompletion=lambda: [*STEPS, "captions", "all", _HOLDOUT],
+        autocompletion=lambda: [*STEPS, "captions", "all", _HOLDOUT, _SAMPLED],
     ),
 ]
 
@@ -103,10 +104,12 @@ def run(  # noqa: PLR0913, PLR0917
 
 
 def _specs(step: str, of: "Settings") -> "list[StepSpec]":
-    from kale_tasks.captions.steps import find_spec, holdout_specs, pass_specs
+    from kale_tasks.captions.steps import find_spec, holdout_specs, pass_specs, sampled_specs
 
     if step == _HOLDOUT:
         return holdout_specs(of.caption.recipe)
+    if step == _SAMPLED:
+        return sampled_specs(of.caption.recipe)
     name = ASSEMBLY if step in _CAPTIONS else step
     first = [find_spec(one, of) for one in _FIRST] if step == "all" else []
     return [*first, *(pass_specs(of.caption.recipe) if step in _CAPTIONS else ()), find_spec(name, of)]

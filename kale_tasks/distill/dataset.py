@@ -1,6 +1,5 @@
 """The training data: committed stage-1 captions of all keys, read in blocks that are shuffled for each epoch."""
 
-import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
+from kale_tasks.lake.hashing import in_share
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.shards import Span
 from kale_tasks.lake.snapshot import Snapshot
@@ -61,7 +61,7 @@ def variant_keys(inputs: Collection[str], variant: str) -> list[str]:
 
 def is_held_out(uid: str, share: float) -> bool:
     """Whether a pair is kept for evaluation. Depends on the uid alone, so that no key or rerun can change it."""
-    return int.from_bytes(hashlib.sha256(f"held out {uid}".encode()).digest()[:8]) < share * 2**64
+    return in_share(f"held out {uid}", share)
 
 
 class CaptionDataset:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,13 +11,20 @@ from kale_tasks.distill.batches import BatchDataset, pad_examples
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.distill.loss import CaptionLoss
-from kale_tasks.distill.metrics import GeneratedCaption
 from kale_tasks.engines.base import ENGINES, IMAGE_BROKEN, Model, Request, open_engine, seed_of
 from kale_tasks.engines.thought import without_thought
 from kale_tasks.imaging import BrokenImage, fit
 from kale_tasks.lake.shards import read_images
 from kale_tasks.lake.tables import Lake
 from kale_tasks.settings.caption import Caption
+
+
+@dataclass(frozen=True)
+class GeneratedCaption:
+    """What a model wrote for a held-out sample."""
+
+    sample: CaptionSample
+    text: str
 
 
 def judging_engine(settings: Caption) -> str:

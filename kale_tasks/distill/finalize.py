@@ -12,18 +12,18 @@ from kale_tasks.charts import loss_curve, picture
 from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.dataset import CaptionSample, caption_keys
-from kale_tasks.distill.evaluate import caption_bits, caption_samples, judging_engine
+from kale_tasks.distill.evaluate import GeneratedCaption, caption_bits, caption_samples, judging_engine
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
 from kale_tasks.distill.holdout import captions_again, judged_examples
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
-from kale_tasks.distill.metrics import CaptionMetrics, GeneratedCaption, caption_metrics, measure, measure_teacher
 from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
 from kale_tasks.distill.state import TrainingState
-from kale_tasks.distill.wording import Wording
 from kale_tasks.engines.base import Model
+from kale_tasks.likeness.metrics import CaptionMetrics, caption_metrics, measure, measure_teacher
+from kale_tasks.likeness.wording import Wording
 from kale_tasks.models import students
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kale_tasks.distill.metrics import Quotient, interval
+from kale_tasks.likeness.metrics import Quotient, interval
 from kale_tasks.settings.distill import Gate
 
 Measured = Mapping[str, Quotient]

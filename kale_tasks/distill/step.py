@@ -19,7 +19,7 @@ from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.models import students
 from kale_tasks.models.locate import pinned
-from kale_tasks.recipes.files import VARIANTS, variant_of
+from kale_tasks.recipes.files import JUDGED_BY, variant_of
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import read_sealed
@@ -59,7 +59,7 @@ class Distill(Step):
         captions = {found: committed_input(lake, "captions", found, stage1(name)) for found in keys}
         held_out = {
             variant_name(found, variant): committed_input(lake, "captions", found, stage1(of))
-            for variant in VARIANTS
+            for variant in JUDGED_BY
             for of in [variant_of(name, variant)]
             for found in stage1_keys(lake, of, key)
             if found in captions

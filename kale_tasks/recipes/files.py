@@ -9,11 +9,13 @@ from kale_tasks.errors import BadConfig
 from kale_tasks.resources import parse_yaml, resource
 from kale_tasks.settings.model import Settings
 
-HOLDOUT, AGAIN = "holdout", "again"
+HOLDOUT, AGAIN, SAMPLED = "holdout", "again", "sampled"
 VARIANTS = {
     HOLDOUT: "the recipe on the images that no model is trained on",
     AGAIN: "the same at another seed",
+    SAMPLED: "the recipe on a share of the images of stage 2",
 }
+JUDGED_BY = (HOLDOUT, AGAIN)  # variants whose captions are those that students are judged by
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -37,6 +39,13 @@ def outline(name: str) -> list[PassOutline]:
 def _describes(block: Mapping[str, Any]) -> bool:
     plain = "ask" in block and not {"for_each", "schema", "when", "otherwise"} & block.keys()
     return plain and block.get("image") is True and block.get("n", 1) == 1
+
+
+def sampled_share(name: str) -> float:
+    """Read the share of stage 2 that the passes of a recipe caption, too. Nothing else of the file is looked at."""
+    found = parse_yaml(recipe_path(name).read_text(encoding="utf-8"))
+    student = found.get("student") if isinstance(found, dict) else None
+    return float(student.get("sampled") or 0) if isinstance(student, dict) else 0.0
 
 
 def recipe_path(name: str) -> Path:

@@ -148,6 +148,10 @@ class Student(Prompted):
     context: int = Field(ge=16)
     image_tokens: int = neutral(0, default=0, ge=0)
     lessons: list[Lesson] = Field(min_length=1)
+    sampled: float = neutral(
+        0, "Share of the images of stage 2 that the passes caption, too, to see how the student does.", default=0, ge=0,
+        le=1,
+    )  # fmt: skip
 
     def lesson_prompt(self, lesson: Lesson) -> Prompt:
         """The prompt of a lesson."""

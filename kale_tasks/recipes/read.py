@@ -30,7 +30,7 @@ from kale_tasks.recipes.passes import (
 from kale_tasks.recipes.slots import COLUMNS, slot_problems
 from kale_tasks.recipes.source import RecipeFile, Where, near
 
-_RESERVED = ("captions", "holdout", "image", "item", CUT, LIST, RULES_ONLY, *STEPS, *COLUMNS)
+_RESERVED = ("captions", "holdout", "sampled", "image", "item", CUT, LIST, RULES_ONLY, *STEPS, *COLUMNS)
 _SHOWN_TO_STUDENTS = {"alt"}  # in stage 2, besides the image
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from kale_tasks.errors import BadConfig
-from kale_tasks.recipes.files import AGAIN, HOLDOUT, variant_path
+from kale_tasks.recipes.files import AGAIN, HOLDOUT, SAMPLED, variant_path
 from kale_tasks.recipes.parts import Lesson, ModelSpec, Student, Task, Verified
 from kale_tasks.recipes.passes import AnyPass, AskPass, ExpertPass, PickPass, ScorePass, SelectPass, VerifyPass
 from kale_tasks.recipes.read import read_recipe
 from kale_tasks.recipes.slots import COLUMNS
 from kale_tasks.settings.section import Section
 
+STAGE2 = "stage2"
 _OTHER_SEED = 500_009  # away from the seeds of retries and of other candidates
 
 
@@ -23,6 +25,7 @@ class Recipe(Section):
     name: str  # as rows store it
     about: str
     split: str = "stage1"  # of the images that its passes work on
+    share: float = 1  # of these images
     models: dict[str, ModelSpec]
     passes: list[AnyPass]
     caption: str
@@ -140,8 +143,12 @@ def _described(recipe: Recipe, one: AnyPass) -> str:
 
 
 def _variant(recipe: Recipe, variant: str) -> Recipe:
-    passes = [_at_another_seed(one) for one in recipe.passes] if variant == AGAIN else recipe.passes
-    return recipe.model_copy(update={"name": f"{recipe.name}@{variant}", "split": HOLDOUT, "passes": passes})
+    changed: dict[str, Any] = {"name": f"{recipe.name}@{variant}", "split": HOLDOUT}
+    if variant == AGAIN:
+        changed["passes"] = [_at_another_seed(one) for one in recipe.passes]
+    if variant == SAMPLED:
+        changed |= {"split": STAGE2, "share": recipe.student.sampled}
+    return recipe.model_copy(update=changed)
 
 
 def _at_another_seed(one: AnyPass) -> AnyPass:

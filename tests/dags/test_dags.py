@@ -89,7 +89,6 @@ def test_heavy_tasks_use_their_pools(dags: dict[str, Any]) -> None:
         ("gpu", "dense.work"),
         ("gpu", "fused.work"),
         ("gpu", "distill"),
-        ("gpu", "holdout"),
         ("gpu", "run"),
         ("gpu", "student.work"),
         ("gpu", "canary"),
@@ -144,13 +143,40 @@ def test_temporary_failures_are_retried_and_bad_data_is_not(dags: dict[str, Any]
     assert policy.evaluate(Transient("x"), 1, 3).action is RetryAction.RETRY
 
 
-def test_a_student_is_trained_after_the_holdout_is_captioned_even_if_no_key_lacks_that(dags: dict[str, Any]) -> None:
-    dag = dags["kale_distill"]
-    holdout, train = dag.get_task("holdout"), dag.get_task("distill")
-    assert holdout.is_mapped and holdout.partial_kwargs["arguments"] == ["run", "holdout"]
-    assert dag.get_task("due").downstream_task_ids == {"lacking"}
-    assert dag.get_task("lacking").downstream_task_ids == {"holdout", "distill"}
-    assert train.upstream_task_ids == {"lacking", "holdout"} and train.trigger_rule == "none_failed_min_one_success"
+_SHAPE = """
+import json
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+found = {}
+for name in ("kale_distill", "kale_stage2"):
+    bag = DagBag(f"dags/{name}.py", bundle_path="dags")
+    assert not bag.import_errors, bag.import_errors
+    DagSerialization.from_dict(DagSerialization.to_dict(bag.dags[name]))
+    for task in bag.dags[name].tasks:
+        assert task.doc_md
+        found[task.task_id] = [sorted(task.downstream_task_ids), task.trigger_rule, task.pool, task.is_mapped]
+print(json.dumps(found))
+"""
+
+
+def shape_of(holdout: bool, recipe: str) -> dict[str, list[Any]]:
+    """What follows each task of two Dags, when it starts, its pool, and whether it is mapped."""
+    given = {"KALE_SCHEDULE__HOLDOUT": str(holdout).lower(), "KALE_CAPTION__RECIPE": recipe}
+    command = [sys.executable, "-c", _SHAPE]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **given}, cwd=DAGS.parent
+    )
+    found: dict[str, list[Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_holdout_and_sample_are_captioned_before_a_student_is_trained_and_checked_if_that_is_wanted() -> None:
+    with_both, without = shape_of(True, "kale"), shape_of(False, "demo")
+    assert with_both["due"][0] == ["lacking"] and with_both["lacking"][0] == ["distill", "holdout"]
+    assert with_both["holdout"] == [["distill"], "all_success", "gpu", True]
+    assert with_both["distill"][1] == "none_failed_min_one_success"  # a holdout without a key is skipped
+    assert with_both["sampled"] == [["student.plan"], "all_success", "gpu", False]
+    assert not {"lacking", "holdout", "sampled"} & without.keys() and without["due"][0] == ["distill"]
 
 
 def test_a_training_may_go_on_over_several_tasks(dags: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""An engine that needs no model: it keeps what it is asked, and answers with the number of the request."""
+"""An engine that needs no model: it keeps its requests, and gives their numbers as answers."""
 
 from typing import ClassVar
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.gate import promotion_score, promotion_verdict
-from kale_tasks.distill.metrics import Quotient, caption_metrics, interval, measure, measure_teacher, states
-from kale_tasks.distill.wording import Wording
 from kale_tasks.lake.shards import Span
+from kale_tasks.likeness.metrics import Quotient, caption_metrics, interval, measure, measure_teacher, states
+from kale_tasks.likeness.wording import Wording
 from kale_tasks.settings import load
 
 GATE = load(environ={"KALE_PROFILE": "laptop"}).settings.distill.gate

@@ -4,14 +4,16 @@ from functools import partial
 
 import pytest
 
-from kale_tasks.captions.steps import holdout_specs, pass_specs
+from kale_tasks.captions.steps import holdout_specs, pass_specs, sampled_specs
 from kale_tasks.cli.run import check_run
 from kale_tasks.contract.registry import step_spec
 from kale_tasks.distill.holdout import captions_again, judged_examples
 from kale_tasks.distill.step import Distill
 from kale_tasks.errors import BadConfig
+from kale_tasks.lake.hashing import in_share
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.tables import Lake
+from kale_tasks.recipes.files import recipe_path
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.release.choice import choose
 from kale_tasks.runner.run import Run
@@ -63,9 +65,23 @@ def test_a_student_is_judged_by_the_holdout_first(captioned, processor):
     assert captions_again(run).keys() == held
 
 
+def test_the_teacher_captions_a_share_of_stage_2_and_nothing_else(captioned, tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(recipe_path("demo").read_text().replace("  lessons:", "  sampled: 0.5\n  lessons:"))
+    settings = captioned.settings.with_values({"caption": {"recipe": str(path)}})
+    for spec in sampled_specs(str(path)):
+        run = Run(spec.load(), captioned, settings, KEY)
+        execute(run, partial(check_run, run))
+    stage2 = {pair.uid for pair in pairs(40) if pair.split == "stage2"}
+    found = uids(captioned, "demo@sampled")
+    assert found == {uid for uid in stage2 if in_share(f"sampled {uid}", 0.5)} and 0 < len(found) < len(stage2)
+    with pytest.raises(BadConfig, match=r"no student\.sampled"):
+        sampled_specs("demo")
+
+
 def test_captions_of_the_holdout_are_never_released(captioned):
     opened = {p: Snapshot.open(captioned, p) for p in captioned.partitions("captions")}
-    assert {p.columns["recipe"] for p in opened} == {"demo", "demo@holdout", "demo@again"}
+    assert {p.columns["recipe"] for p in opened} >= {"demo", "demo@holdout", "demo@again"}
     assert {p.columns["recipe"] for p in choose(captioned, {"demo"}, KEY, opened).captions} == {"demo"}
 
 

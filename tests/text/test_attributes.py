@@ -20,7 +20,7 @@ def test_attributes_are_found_with_the_thing_that_they_are_said_of():
     [
         ("A crimson car.", "A red car."),
         ("The car is red.", "A red car."),
-        ("Red cars stand by a blue house.", "A blue house. A red car."),
+        ("Red cars near a blue house.", "A blue house. A red car."),
         ("A grey and white cat.", "A white and gray cat."),
         ("A red vehicle.", "A red car and a blue truck."),
         ("A teal vase.", "A green vase."),

@@ -11,6 +11,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from kale_tasks.quality.drift import beside_teacher
 from kale_tasks.quality.features import blank, foreign, loops, text_features
+from kale_tasks.quality.sampled import beside_sample, sample_limits
 from kale_tasks.quality.suite import Figures, Limit, Subject, Suite
 from kale_tasks.quality.suites.common import between, expect, never, one_of, present, valid_uid
 from kale_tasks.quality.suites.pairs import most_copies
@@ -53,6 +54,7 @@ class _GeneratedText(Suite):
 
     def limits(self, subject: Subject) -> list[Limit]:
         limit = subject.limit
+        wrong = subject.committed.rows if subject.config.get("split") == "stage2" else 0  # the teacher on stage 2
         return [
             Limit("quarantined_share", "critical", "Few rows failed", high=limit.quarantined_max),
             Limit("refusal_share", "critical", "Captions describe and do not refuse or chat", high=limit.refusal_max),
@@ -65,7 +67,7 @@ class _GeneratedText(Suite):
             Limit("words_mean", "critical", "Captions have a usual length", limit.words_mean_min, limit.words_mean_max),
             Limit("prompts", "warning", "All captions were made with one prompt", high=1),
             Limit("orphans", "critical", "Every caption belongs to a fetched image", 0, 0),
-            Limit("wrong_split", "critical", "Every captioned image is in the right split", 0, 0),
+            Limit("wrong_split", "critical", "Every captioned image is in the right split", wrong, wrong),
         ]
 
 
@@ -186,7 +188,7 @@ class StudentSuite(_CaptionsSuite):
         return [*super().failing(), sql("failing/by_student")]
 
     def figures(self, subject: Subject, figures: Figures, lengths: Sequence[int]) -> Figures:
-        return beside_teacher(subject, figures, lengths)
+        return {**beside_teacher(subject, figures, lengths), **beside_sample(subject)}
 
     def limits(self, subject: Subject) -> list[Limit]:
         gap, psi = subject.limit.student_gap, subject.settings.quality.drift.psi_critical
@@ -195,4 +197,5 @@ class StudentSuite(_CaptionsSuite):
             Limit("student_alt_gap", "critical", "The student uses the alt-text as often as stage 1", high=gap),
             Limit("student_invented_gap", "critical", "The student invents no more facts than stage 1", high=gap),
             Limit("student_length_psi", "warning", "The student's captions are as long as those of stage 1", high=psi),
+            *sample_limits(subject),
         ]

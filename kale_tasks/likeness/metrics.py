@@ -3,12 +3,12 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from kale_tasks.distill.dataset import CaptionSample
-from kale_tasks.distill.wording import Floats, Wording
+from kale_tasks.likeness.wording import Floats, Wording
 from kale_tasks.text.attributes import contradictions, find_attributes
 from kale_tasks.text.facts import is_number
 from kale_tasks.text.grounding import ground
@@ -20,12 +20,24 @@ _ROUNDS = 2000
 _LEVEL = 0.9  # of two-sided intervals: each bound is one-sided at 95 %
 
 
-@dataclass(frozen=True)
-class GeneratedCaption:
-    """What a model wrote for a held-out sample."""
+class Sample(Protocol):
+    """What a teacher wrote about an image, and what it was made from."""
 
-    sample: CaptionSample
-    text: str
+    @property
+    def uid(self) -> str:
+        """The uid of the pair."""
+
+    @property
+    def alt(self) -> str:
+        """The alt-text, as prompts use it."""
+
+    @property
+    def dense(self) -> str:
+        """The description of the image, or an empty text."""
+
+    @property
+    def caption(self) -> str:
+        """The caption."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class CaptionMetrics:
     attributes_wrong: float  # of the colours and sides: those that its teacher's texts say of nothing or not of this
     facts_invented: float  # of all stated facts: those in neither the alt-text nor the dense caption
     description: float  # likeness to the teacher's captions: 0 is a caption of another image, 1 the teacher's own
+    alike: float  # likeness to the teacher's captions above that of captions of other images, whatever the teacher's
     words: float
     repetition: float  # of the groups of four words: those that occurred before in the same caption
     cut_off: float  # of the captions: those that do not end with a whole sentence
@@ -63,7 +76,7 @@ class Quotient:
 
 
 def measure(
-    texts: Sequence[str], samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str, str]
+    texts: Sequence[str], samples: Sequence[Sample], wording: Wording, again: Mapping[str, str]
 ) -> dict[str, Quotient]:
     """Measure texts beside the teacher's captions of the same samples.
 
@@ -72,22 +85,21 @@ def measure(
     """
     teacher = [sample.caption for sample in samples]
     others = wording.likeness([*teacher[1:], *teacher[:1]], teacher)
-    same = _same(samples, wording, again)
-    ones = np.ones(len(texts))
+    same, ones = _same(samples, wording, again), np.ones(len(texts))
+    alike = wording.likeness(texts, teacher) - others
     return {
         "facts_carried": replace(_summed(_carried, texts, samples), empty=1.0),
         "attributes_wrong": _summed(_wrong, texts, samples),
         "facts_invented": _summed(_invented, texts, samples),
-        "description": Quotient(wording.likeness(texts, teacher) - others, same - others),
+        "description": Quotient(alike, same - others),
+        "alike": Quotient(alike, ones),
         "words": Quotient(np.array([len(text.split()) for text in texts], np.float64), ones),
         "repetition": _summed(_repeated, texts, samples),
         "cut_off": Quotient(np.array([not is_whole(text) for text in texts], np.float64), ones),
     }
 
 
-def measure_teacher(
-    samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str, str]
-) -> dict[str, Quotient]:
+def measure_teacher(samples: Sequence[Sample], wording: Wording, again: Mapping[str, str]) -> dict[str, Quotient]:
     """Measure the teacher's captions as those of a student.
 
     How often a caption may name a colour that the teacher did not name is known from its captions at another seed.
@@ -112,7 +124,7 @@ def interval(one: Quotient, less: Quotient | None = None) -> tuple[float, float]
     return float(low), float(high)
 
 
-def _same(samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str, str]) -> Floats:
+def _same(samples: Sequence[Sample], wording: Wording, again: Mapping[str, str]) -> Floats:
     known = np.array([sample.uid in again for sample in samples])
     if not known.any():
         return np.ones(len(samples))
@@ -121,14 +133,12 @@ def _same(samples: Sequence[CaptionSample], wording: Wording, again: Mapping[str
     return np.where(known, found, found[known].mean())
 
 
-def _summed(
-    of: Callable[[str, CaptionSample], tuple[int, int]], texts: Sequence[str], samples: Sequence[CaptionSample]
-) -> Quotient:
+def _summed(of: Callable[[str, Sample], tuple[int, int]], texts: Sequence[str], samples: Sequence[Sample]) -> Quotient:
     counted, total = np.array([of(*pair) for pair in zip(texts, samples, strict=True)], np.float64).reshape(-1, 2).T
     return Quotient(counted, total)
 
 
-def _carried(text: str, sample: CaptionSample) -> tuple[int, int]:
+def _carried(text: str, sample: Sample) -> tuple[int, int]:
     wanted = ground(sample.caption, sample.dense, sample.alt).from_alt
     return sum(states(text, fact) for fact in wanted), len(wanted)
 
@@ -145,18 +155,18 @@ def _words(text: str) -> str:
     return f" {' '.join(map(squash, _WORD.findall(text)))} "
 
 
-def _invented(text: str, sample: CaptionSample) -> tuple[int, int]:
+def _invented(text: str, sample: Sample) -> tuple[int, int]:
     found = ground(text, sample.dense, sample.alt)
     return len(found.invented), len(found.facts)
 
 
-def _wrong(text: str, sample: CaptionSample) -> tuple[int, int]:
+def _wrong(text: str, sample: Sample) -> tuple[int, int]:
     found = find_attributes(text)
     known = find_attributes("\n".join((sample.caption, sample.dense, sample.alt))) if found else []
     return contradictions(found, known), len(found)
 
 
-def _repeated(text: str, _sample: CaptionSample) -> tuple[int, int]:
+def _repeated(text: str, _sample: Sample) -> tuple[int, int]:
     words = text.lower().split()
     groups = [tuple(words[at : at + 4]) for at in range(len(words) - 3)]
     return len(groups) - len(set(groups)), len(groups)
