@@ -111,6 +111,34 @@ def loss_curve(points: Sequence[tuple[int, float]]) -> Markup:
     return _svg("".join([*parts, line]), _WIDTH, _LOSS_HEIGHT, "Loss by step")
 
 
+def learning_curve(
+    points: Sequence[tuple[float, float]], line: Sequence[tuple[float, float]],
+    predicted: tuple[float, float, float, float],
+) -> Markup:  # fmt: skip
+    """Draw losses by number of captions, a fitted line, and what it predicts (number, loss, low, high)."""
+    number, loss, low, high = predicted
+    losses = [low, high, *(one for _, one in (*points, *line))]
+    bottom, span = min(losses), (max(losses) - min(losses)) or 1
+    first, last = math.log(min(size for size, _ in points)), math.log(number)
+
+    def x(size: float) -> float:
+        return _LOSS_LEFT + (math.log(size) - first) / (last - first) * (_WIDTH - _LOSS_LEFT - 32)
+
+    def y(value: float) -> float:
+        return 12 + (bottom + span - value) / span * (_LOSS_BASE - 24)
+
+    parts = [_line([(x(size), y(one)) for size, one in line], "course")]
+    parts += [f'<path stroke="#ddd" class="axis" d="M{x(number):.1f} {y(low):.1f}V{y(high):.1f}"/>']
+    parts += [
+        f'<circle class="now" cx="{x(size):.1f}" cy="{y(one):.1f}" r="4"><title>{size:,.0f}: {one:.4f}</title></circle>'
+        for size, one in (*points, (number, loss))
+    ]
+    parts += [_text(x(size), _LOSS_HEIGHT - 14, f"{size:,.0f}", anchor="middle") for size, _ in points]
+    parts += [_text(x(number), _LOSS_HEIGHT - 14, f"{number:,.0f}", anchor="middle")]
+    parts += [_text(_LOSS_LEFT - 6, y(one) + 4, f"{one:.3g}", anchor="end") for one in (bottom, bottom + span)]
+    return _svg("".join(parts), _WIDTH, _LOSS_HEIGHT, "Loss by number of captions")
+
+
 def intervals(values: Mapping[str, tuple[float, float, float]], label: str, unit: str = "") -> Markup:
     """Draw a value with its interval (value, low, high) for each name, on one scale that has zero."""
     ends = [end for value in values.values() for end in value if math.isfinite(end)]

@@ -65,10 +65,10 @@ def _requests(lake: Lake, model: Model, samples: Sequence[CaptionSample]) -> Ite
 
 def caption_bits(
     model: Any, processor: Any, dataset: BatchDataset, examples: Sequence[TrainingExample], batch: int
-) -> float:
-    """Return a model's loss on the teacher's captions, in bits per character."""
+) -> list[tuple[float, int]]:
+    """Return a model's loss on the teacher's captions in bits, and their characters, of each batch of examples."""
     module = CaptionLoss(model, processor).eval()
-    loss, characters = 0.0, 0
+    found = []
     for at in range(0, len(examples), batch):
         good, images = dataset.decode_images(examples[at : at + batch])
         if not good:
@@ -76,6 +76,11 @@ def caption_bits(
         ids, labels = pad_examples(good, processor.tokenizer.pad_token_id)
         with torch.inference_mode():
             device = model.device
-            loss += float(module(ids.to(device), labels.to(device), torch.stack(images).to(device)))
-        characters += sum(len(example.sample.caption) for example in good)
-    return round(loss / math.log(2) / max(1, characters), 4)
+            loss = float(module(ids.to(device), labels.to(device), torch.stack(images).to(device)))
+        found.append((loss / math.log(2), sum(len(example.sample.caption) for example in good)))
+    return found
+
+
+def bits_per_character(found: Sequence[tuple[float, int]]) -> float:
+    """Return the loss per character of all batches."""
+    return round(sum(bits for bits, _ in found) / max(1, sum(characters for _, characters in found)), 4)

@@ -11,8 +11,15 @@ import torch
 from kale_tasks.charts import loss_curve, picture
 from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
+from kale_tasks.distill.curve import describe_curve, learned
 from kale_tasks.distill.dataset import CaptionSample, caption_keys
-from kale_tasks.distill.evaluate import GeneratedCaption, caption_bits, caption_samples, judging_engine
+from kale_tasks.distill.evaluate import (
+    GeneratedCaption,
+    bits_per_character,
+    caption_bits,
+    caption_samples,
+    judging_engine,
+)
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
 from kale_tasks.distill.holdout import captions_again, judged_examples
@@ -20,6 +27,7 @@ from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
 from kale_tasks.distill.model import image_side, load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
+from kale_tasks.distill.scaling import Scaling
 from kale_tasks.distill.state import TrainingState
 from kale_tasks.engines.base import Model
 from kale_tasks.likeness.metrics import CaptionMetrics, caption_metrics, measure, measure_teacher
@@ -51,8 +59,9 @@ def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
     for caption in metrics["samples"]:
         log.add_text(state.step, "held out", "{sample[alt]} | {sample[caption]} | {text}".format(**caption))
     log.upload()
-    metrics |= {"curve": state.curve, "caption_tokens": state.tokens}
-    _describe(run, folder, metrics)
+    curve = learned(run)
+    metrics |= {"curve": state.curve, "caption_tokens": state.tokens, "scaling": asdict(curve) if curve else None}
+    _describe(run, folder, metrics, curve)
     return FinalizedStudent(settings.train.steps * settings.train.batch * settings.train.accumulate, metrics, verdict)
 
 
@@ -109,11 +118,11 @@ def _teachers(run: Run, folder: Path, samples: Sequence[CaptionSample] | None) -
         examples = [example for sample in samples if (example := encoder.encode(sample, lesson))]
     dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
     model.to(choose_device(settings.train.device))
-    bits = caption_bits(model, processor, dataset, examples, settings.gate.batch)
+    bits = bits_per_character(caption_bits(model, processor, dataset, examples, settings.gate.batch))
     return [example.sample for example in examples], bits
 
 
-def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
+def _describe(run: Run, folder: Path, metrics: dict[str, Any], curve: Scaling | None) -> None:
     """Write a card, the loss curve and all settings beside the weights."""
     card = Path(__file__).with_name("card.md").read_text(encoding="utf-8").format(
         keys=", ".join(caption_keys(run.inputs)),
@@ -121,6 +130,7 @@ def _describe(run: Run, folder: Path, metrics: dict[str, Any]) -> None:
         student=CaptionMetrics(**metrics["student"]), teacher=CaptionMetrics(**metrics["teacher"]),
         steps=run.settings.distill.train.steps, tokens=metrics["caption_tokens"], engine=metrics["engine"],
     )  # fmt: skip
-    (folder / "README.md").write_text(card, encoding="utf-8")
+    more = describe_curve(curve, folder) if curve else ""
+    (folder / "README.md").write_text(card + more, encoding="utf-8")
     (folder / "loss.svg").write_bytes(picture(loss_curve(metrics["curve"]), title="Loss by step"))
     (folder / "distill.json").write_text(json.dumps(run.config, sort_keys=True, indent=1), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from kale_tasks.distill.dataset import CaptionDataset, CaptionSample, is_held_out
 from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.errors import BadData
+from kale_tasks.lake.hashing import in_share
 from kale_tasks.recipes.parts import Lesson
 from kale_tasks.recipes.recipe import Recipe
 from kale_tasks.settings.distill import Lessons, Train
@@ -95,6 +96,7 @@ class ExampleSampler:
         filters = self._lessons
         return (
             not is_held_out(sample.uid, filters.held_out)
+            and in_share(f"taught {sample.uid}", filters.share)
             and sample.invented <= filters.max_invented
             and not set(sample.flags) & set(filters.drop_flags)
         )

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kale_tasks.settings.section import Section, neutral, runtime
 
@@ -12,6 +12,7 @@ class Lessons(Section):
 
     held_out: float = Field(gt=0, lt=1, description="Share of captions kept for evaluation, by a hash of the uid.")
     drop_flags: list[str] = neutral([], "Leave out captions with any of these flags.")
+    share: float = neutral(1, "Share of the captions to train on, by a hash of the uid.", gt=0, le=1)
     max_invented: int = Field(ge=0, description="Leave out captions with more invented facts than this.")
     max_tokens: int = Field(ge=16, description="Leave out examples (prompt, image and caption) longer than this.")
     pool_rows: int = Field(ge=1, description="Captions that are shuffled and sorted by length together.")
@@ -76,6 +77,16 @@ class Distill(Section):
     base: str = Field(description="Model to start from: sample:base, a folder, name@revision on the Hub, or empty.")
     vision: str = Field(description="Vision tower of a new student when base is empty.")
     llm: str = Field(description="Language model of a new student when base is empty.")
+    curve: list[float] = neutral(
+        [], "Shares of the captions on which students are trained as well, to see what more captions would give."
+    )
     lessons: Lessons
     train: Train
     gate: Gate
+
+    @field_validator("curve")
+    @classmethod
+    def _enough_shares(cls, given: list[float]) -> list[float]:
+        if given and (len(set(given)) < 3 or not all(0 < share < 1 for share in given)):
+            raise ValueError("a curve has three parameters: name three or more shares between 0 and 1")
+        return given
