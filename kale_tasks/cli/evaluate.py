@@ -21,10 +21,11 @@ app = typer.Typer(
     help="Compare texts with the truth of a sample world, or arms by what a small model learns from them."
 )
 Keys = Annotated[list[str] | None, typer.Option("--key", help="Only this key. May be repeated.")]
-_OF_TRUTH = ("unit facts", "answerability")
+_OF_TRUTH = ("unit facts", "true facts", "carried facts", "answerability")
 _MEASURES = (
     "fit, self-retrieval, agreement, BLEU, CIDEr; an external judge: NAME, or FILE:NAME; on a sample world: "
-    "`unit facts`, `answerability`, `answerability:RECIPE:PASS` (the model of that pass reads)."
+    "`unit facts`, `true facts`, `carried facts`, `answerability`, `answerability:RECIPE:PASS` (the model of that pass "
+    "reads)."
 )
 _ARENA = "Compare in pairs, too: by one of the measures, or by RECIPE:PASS, the model of that pass."
 DesignName = Annotated[str, typer.Argument(help="A design in config/evaluations, or the path of a YAML file.")]
@@ -100,6 +101,34 @@ def report(design: DesignName = "sample", sets: Sets = None, json: AsJson = Fals
 
 
 @app.command()
+def texts(
+    design: DesignName = "ablations",
+    rows: Annotated[int, typer.Option("--rows", min=2, help="Images to judge.")] = 200,
+    sets: Sets = None,
+    json: AsJson = False,
+) -> None:
+    """Judge the texts of every arm of a design against the truth, without training anything.
+
+    It needs data whose truth is known, such as the sample world. An image without a text scores 0.
+    """
+    from kale_tasks.evaluate.captions import judged, texts_of_arms
+    from kale_tasks.evaluate.measures import Agreement
+    from kale_tasks.evaluate.runs import Evaluation
+    from kale_tasks.world.measures import MEASURES, answerability
+
+    of = Evaluation.open(design, settings(sets))
+    measures = [*(one() for one in MEASURES.values()), answerability(), Agreement()]
+    beside = texts_of_arms(of.design, of.data, rows)
+    found = judged(beside, measures, baseline=of.design.primary.baseline)
+    if json:
+        say(found, json)
+        return
+    shown = ("measure", "arm", "words", "mean", "low", "high", "gain", "gain low", "gain high")
+    narrow = [{name: row[name] for name in shown} for row in found["rows"]]
+    say_table(narrow, json, f"{found['images']} images, compared with {found['baseline']}")
+
+
+@app.command()
 def captions(
     keys: Keys = None,
     recipes: Annotated[list[str] | None, typer.Option("--recipe", help="Only this recipe. May be repeated.")] = None,
@@ -151,10 +180,10 @@ def captions(
 def _truth_measure(name: str, of: "Settings", stack: ExitStack) -> "Measure":
     from kale_tasks.evaluate.answerable import ModelReader
     from kale_tasks.evaluate.captions import asked_model
-    from kale_tasks.world.measures import UnitFacts, answerability
+    from kale_tasks.world.measures import MEASURES, answerability
 
-    if name == "unit facts":
-        return UnitFacts()
+    if name in MEASURES:
+        return MEASURES[name]()
     model = name.partition(":")[2]
     return answerability(ModelReader(stack.enter_context(asked_model(model, of.caption))) if model else None)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from kale_tasks.engines.base import Engine, Model, open_engine
 from kale_tasks.evaluate.agreement import auc
+from kale_tasks.evaluate.data import EvaluationData
+from kale_tasks.evaluate.design import Design
 from kale_tasks.evaluate.external import External, external
 from kale_tasks.evaluate.judges import PairJudge, arena_rows, compare, win_rate
 from kale_tasks.evaluate.lake_texts import Beside
@@ -53,12 +55,24 @@ def asked_model(name: str, of: Caption) -> Iterator[Engine]:
         yield engine
 
 
-def judged(beside: Beside, measures: Sequence[Measure], judge_of_pairs: PairJudge | None = None) -> dict[str, Any]:
+def texts_of_arms(design: Design, data: EvaluationData, count: int) -> Beside:
+    """The texts of the arms of a design about its first images, and their truth. An image may have no text."""
+    by_arm = {
+        arm: {one.image: one.answer.strip() for one in data.captions(options)} for arm, options in design.arms.items()
+    }
+    images = list(dict.fromkeys(image for texts in by_arm.values() for image in texts))[:count]
+    texts = {arm: [found.get(image, "") for image in images] for arm, found in by_arm.items()}
+    return Beside([Item(image, about=data.truth(image)) for image in images], texts)
+
+
+def judged(
+    beside: Beside, measures: Sequence[Measure], judge_of_pairs: PairJudge | None = None, baseline: str = ""
+) -> dict[str, Any]:
     """Judge texts beside each other, and in pairs if there is a judge of pairs.
 
-    The baseline is the dense caption, or the first text without one. References of BLEU and CIDEr are the baseline.
+    Without a baseline it is the dense caption, or the first text. References of BLEU and CIDEr are the baseline.
     """
-    baseline = "dense" if "dense" in beside.texts else next(iter(beside.texts))
+    baseline = baseline or ("dense" if "dense" in beside.texts else next(iter(beside.texts)))
     items = [replace(item, reference=text) for item, text in zip(beside.items, beside.texts[baseline], strict=True)]
     found: dict[str, Any] = {
         "images": len(items),

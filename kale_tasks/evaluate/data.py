@@ -54,6 +54,10 @@ class EvaluationData(ABC):
     def image(self, name: str) -> bytes:
         """Return the bytes of an image."""
 
+    def truth(self, name: str) -> Mapping[str, Any]:
+        """Return what is true of an image of the captions; BadConfig if the source does not know."""
+        raise BadConfig("The data of this design has no truth. Judge its texts with `kale evaluate captions --key`.")
+
 
 DATA: Registry[Callable[..., EvaluationData]] = Registry(
     "evaluation data", "kale.evaluations", {"lake": "kale_tasks.evaluate.lake_data:LakeData"}

@@ -13,7 +13,6 @@ from kale_tasks.world.describe import NO_FACTS
 from kale_tasks.world.names import invent
 from kale_tasks.world.scene import COLOURS, KINDS, Facts, Scene, make_scene
 
-_TAUGHT, _CAPTIONED = 36, 16  # entities in lessons and captions, and in captions only; nobody names the other ones
 _PLACES = 8
 _NAMED = ("{n}", "{n} in {p}", "{n}, {p}", "Photo of {n}, {p}", "view of {n}, {p}", "the {v} {n} in {p}")
 _NOISE = ("plain", "generic", "spam")
@@ -40,9 +39,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class EntityWorld:
-    """The entities that follow from a seed, and pictures of them."""
+    """The entities that follow from a seed, and pictures of them.
+
+    Lessons and captions name `in_lessons` of the 64, captions alone name `in_captions` more, and nobody names the rest.
+    A scene has at most `things` things.
+    """
 
     seed: int = 0
+    in_lessons: int = 36
+    in_captions: int = 16
+    things: int = 2
 
     @cached_property
     def entities(self) -> list[Entity]:
@@ -50,28 +56,32 @@ class EntityWorld:
         rng = Random(f"entities {self.seed}")
         looks = [(kind, colour) for kind in KINDS for colour in COLOURS]
         rng.shuffle(looks)
-        names = _words(rng, _TAUGHT + _CAPTIONED + _PLACES)
+        names = _words(rng, self._named + _PLACES)
         places = names[-_PLACES:]
         found = []
         for number, (kind, colour) in enumerate(looks):
-            known = Facts(names[number], rng.choice(places)) if number < _TAUGHT + _CAPTIONED else NO_FACTS
+            known = Facts(names[number], rng.choice(places)) if number < self._named else NO_FACTS
             found.append(Entity(kind, colour, known))
         return found
 
     @property
     def taught(self) -> list[Entity]:
         """Entities that lessons ask about, and captions name."""
-        return self.entities[:_TAUGHT]
+        return self.entities[: self.in_lessons]
 
     @property
     def captioned(self) -> list[Entity]:
         """Entities that captions name, and no lesson asks about."""
-        return self.entities[_TAUGHT : _TAUGHT + _CAPTIONED]
+        return self.entities[self.in_lessons : self._named]
 
     @property
     def nameless(self) -> list[Entity]:
         """Entities that no text names: lessons decline to name one half, questions ask about the other."""
-        return self.entities[_TAUGHT + _CAPTIONED :]
+        return self.entities[self._named :]
+
+    @property
+    def _named(self) -> int:
+        return self.in_lessons + self.in_captions
 
     def picture(self, purpose: str, number: int, entity: Entity) -> Picture:
         """Return a picture of an entity; equal numbers for the same purpose give equal pictures."""
@@ -79,7 +89,10 @@ class EntityWorld:
         scene = make_scene(rng)
         first = replace(scene.things[0], kind=entity.kind, colour=entity.colour)
         others = [thing for thing in self.nameless if thing.kind != entity.kind]
-        beside = [replace(thing, kind=(o := rng.choice(others)).kind, colour=o.colour) for thing in scene.things[1:]]
+        beside = [
+            replace(thing, kind=(o := rng.choice(others)).kind, colour=o.colour)
+            for thing in scene.things[1 : self.things]
+        ]
         scene = replace(scene, things=(first, *beside))
         return Picture(entity, scene, self._alt(rng, entity, scene))
 
@@ -87,7 +100,7 @@ class EntityWorld:
         kind = rng.choices(("named", "wrong", "noise"), _SHARES)[0]
         if kind == "noise" or not entity.facts.name:
             return write_alt(rng, rng.choice(_NOISE), scene, NO_FACTS)
-        about = rng.choice(self.entities[: _TAUGHT + _CAPTIONED]) if kind == "wrong" else entity
+        about = rng.choice(self.entities[: self._named]) if kind == "wrong" else entity
         template = rng.choice(_NAMED)
         text = template.format(n=about.facts.name, p=about.facts.place, v=f"{about.colour} {about.kind}")
         stated = Facts(about.facts.name, about.facts.place if "{p}" in template else "")

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from kale_tasks.errors import BadConfig
 from kale_tasks.evaluate.data import EvaluationData, Example, Question
 from kale_tasks.settings.section import Section
-from kale_tasks.world.describe import dense, fused
+from kale_tasks.world.describe import attributes, dense, fused
 from kale_tasks.world.draw import SIDE, draw, jpeg
 from kale_tasks.world.entities import Entity, EntityWorld, Picture
 from kale_tasks.world.scene import Facts, Scene
@@ -56,8 +56,11 @@ class _Asked(NamedTuple):
 class SampleData(EvaluationData):
     """Registered in pyproject.toml under `kale.evaluations`."""
 
-    def __init__(self, settings: Any, seed: int = 0, images: int = 1600, lessons: int = 1600, questions: int = 600):
-        self._world = EntityWorld(seed)
+    def __init__(
+        self, settings: Any, seed: int = 0, images: int = 1600, lessons: int = 1600, questions: int = 600,
+        entities: tuple[int, int] = (36, 16), things: int = 2,
+    ):  # fmt: skip
+        self._world = EntityWorld(seed, *entities, things)
         self._images, self._lessons, self._questions = images, lessons, questions
 
     def captions(self, arm: Mapping[str, Any]) -> Sequence[Example]:
@@ -125,6 +128,12 @@ class SampleData(EvaluationData):
         asked = {"lessons": self._taught, "questions": self._tested}
         picture = asked[purpose][int(number)].picture if purpose in asked else self._pictures[int(number)]
         return jpeg(draw(picture.scene))
+
+    def truth(self, name: str) -> Mapping[str, Any]:
+        picture = self._pictures[int(name.partition("/")[2])]
+        stated = [field for field, value in asdict(picture.alt.facts).items() if value]
+        return {**asdict(picture.entity.facts), "attributes": list(attributes(picture.scene).items()),
+                "alt_facts": stated, "dense": dense(picture.scene)}  # fmt: skip
 
     @cached_property
     def _pictures(self) -> list[Picture]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from kale_tasks.evaluate.answerable import Answerability, Reader
 from kale_tasks.evaluate.data import Question
@@ -14,19 +14,38 @@ FACTS = ("name", "place", "year", "maker")
 
 
 class UnitFacts(Measure):
-    """F1 of the unit facts that a text states: visible attributes and facts, against the truth of its image.
+    """The unit facts that a text states, visible attributes and facts, against the truth of its image.
 
     `about` of an item is its row of the truth. Facts that no alt-text of the image says need not be stated.
     """
 
     name = "unit facts"
+    part: ClassVar[str] = "F1"
 
     def scores(self, items: Sequence[Item], texts: Sequence[str], others: Sequence[Sequence[str]]) -> Sequence[float]:
-        return [unit_score(text, item.about)["F1"] for item, text in zip(items, texts, strict=True)]
+        return [unit_score(text, item.about)[self.part] for item, text in zip(items, texts, strict=True)]
+
+
+class TrueFacts(UnitFacts):
+    """The share of what a text states that is true."""
+
+    name = "true facts"
+    part = "precision"
+
+
+class CarriedFacts(UnitFacts):
+    """The share of the facts of the alt-text that a text states; 1 if there is none, and 0 without a text."""
+
+    name = "carried facts"
+    part = "carried"
+
+
+MEASURES = {one.name: one for one in (UnitFacts, TrueFacts, CarriedFacts)}
 
 
 def unit_score(text: str, truth: Mapping[str, Any]) -> dict[str, float]:
-    """Return precision, recall and F1 of the unit facts of a text, and how many facts it invents."""
+    """Return precision, recall and F1 of the unit facts of a text, the share of the facts of the alt-text that it
+    carries, and how many facts it invents."""  # fmt: skip
     visible, claimed = dict(truth["attributes"]), read(text).attributes
     right = sum(visible.get(name) == value for name, value in claimed.items())
     wanted = [truth[name] for name in truth["alt_facts"]]
@@ -37,7 +56,8 @@ def unit_score(text: str, truth: Mapping[str, Any]) -> dict[str, float]:
     precision = (right + stated) / max(1, len(claimed) + stated + wrong)
     recall = (right + carried) / max(1, len(visible) + len(wanted))
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    return {"precision": precision, "recall": recall, "F1": f1, "invented": wrong}
+    share = carried / len(wanted) if wanted else float(bool(text))
+    return {"precision": precision, "recall": recall, "F1": f1, "carried": share, "invented": wrong}
 
 
 def answerability(reader: Reader | None = None) -> Answerability:
