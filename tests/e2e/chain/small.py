@@ -22,6 +22,7 @@ SMALL = {
     "KALE_DISTILL__LESSONS__HELD_OUT": "0.4",  # with few captions, a small share would hold out none
     "KALE_DISTILL__GATE__ROWS": "4",
     "KALE_DISTILL__GATE__FACTS_CARRIED": "0",
+    "KALE_DISTILL__GATE__ATTRIBUTES_WRONG": "1",
     "KALE_DISTILL__GATE__FACTS_INVENTED": "1",
     "KALE_DISTILL__GATE__DESCRIPTION": "-1",
     "KALE_DISTILL__GATE__REPETITION": "1",
