@@ -22,6 +22,7 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
+from kale_tasks.lake.file_io import LakeFileIO
 from kale_tasks.lake.identity import LAKE_FILE
 from kale_tasks.lake.io_errors import explain
 from kale_tasks.lake.metadata import share_metadata
@@ -29,6 +30,7 @@ from kale_tasks.lake.storage.s3 import s3_options
 from kale_tasks.settings.model import Settings
 
 NAMESPACE = "kale"
+_FILE_IO = f"{LakeFileIO.__module__}.{LakeFileIO.__name__}"
 share_metadata()
 # What a database says that no waiting heals.
 _FULL = ("is full", "disk I/O error")
@@ -47,7 +49,8 @@ def open_catalog(settings: Settings, more: Mapping[str, str] | None = None, *, c
     """
     uri = settings.catalog or _embedded(settings.warehouse, create=create)
     properties = {
-        "uri": uri, "warehouse": settings.warehouse, **_kind(uri), **_s3_properties(settings), **(more or {})
+        "uri": uri, "warehouse": settings.warehouse, "py-io-impl": _FILE_IO, **_kind(uri), **_s3_properties(settings),
+        **(more or {}),
     }  # fmt: skip
 
     def connect() -> Catalog:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
+from pyiceberg.io.pyarrow import PyArrowFile
 from pyiceberg.manifest import ManifestEntry, ManifestFile, write_manifest, write_manifest_list
 from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table
@@ -16,6 +16,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from kale_tasks.errors import BadConfig, BadData, Conflict
 from kale_tasks.lake.catalog import NAMESPACE, answered, no_lake, open_catalog
+from kale_tasks.lake.file_io import LakeFileIO
 from kale_tasks.lake.identity import LAKE_FILE, new_identity, read_identity, real_place
 from kale_tasks.lake.preview import delete_preview, preview_names
 from kale_tasks.lake.schemas import TABLES
@@ -37,7 +38,7 @@ class Relocated:
     tables: tuple[str, ...]
 
 
-class CopiedMetadata(PyArrowFileIO):
+class CopiedMetadata(LakeFileIO):
     """Reads metadata that names files of the original from the copy: `<table>/metadata/<file>` below the new place."""
 
     def new_input(self, location: str) -> PyArrowFile:

@@ -63,13 +63,16 @@ def serving(delay: float = 0.0, reply: Reply | None = None, width: int | None = 
 
 
 @contextmanager
-def running(routes: Sequence[web.RouteDef], middlewares: Sequence[Any] = ()) -> Iterator[str]:
+def running(
+    routes: Sequence[web.RouteDef], middlewares: Sequence[Any] = (), contexts: Sequence[Any] = ()
+) -> Iterator[str]:
     """Serve routes in another thread, and return the address of the API, which ends with /v1."""
     loop, started = asyncio.new_event_loop(), Future[int]()
 
     async def start() -> web.AppRunner:
         app = web.Application(client_max_size=1 << 28, middlewares=middlewares)
         app.add_routes(routes)
+        app.cleanup_ctx.extend(contexts)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

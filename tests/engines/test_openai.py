@@ -106,13 +106,29 @@ def test_a_request_is_abandoned_after_the_time_limit() -> None:
         ask([server], [asking("what?")], "caption.timeout_s=0.05", "caption.tries=1")
 
 
-def test_a_response_without_a_completion_fails_its_request_alone() -> None:
+NO_COMPLETIONS = {
+    "no choice": b'{"choices": []}',
+    "broken off": b'{"choices": [{"message": {"content": "A red ho',
+    "empty": b"",
+    "another form": b'["A red house."]',
+    "null": b"null",
+    "nested without end": b"[" * 100_000,
+    "a page": b"<html><body>It works!</body></html>",
+    "no text": b"\xff\xfe\x00",
+}
+
+
+@pytest.mark.parametrize("what", NO_COMPLETIONS)
+def test_a_response_without_a_completion_fails_its_request_alone(what: str) -> None:
     def reply(body: dict[str, Any]) -> web.Response | None:
-        return web.json_response({"choices": []}) if prompt_of(body) == "bad" else None
+        if prompt_of(body) != "bad":
+            return None
+        return web.Response(body=NO_COMPLETIONS[what], content_type="application/json")
 
     with serving(reply=reply) as server:
         answers = ask([server], [asking("bad", 0), *(asking("good", i) for i in range(1, 9))], "caption.tries=1")
     assert answers[0].reason == "engine_error"
+    assert all(answers[number].text for number in range(1, 9))
 
 
 def test_a_run_ends_without_quarantine_when_no_server_answers() -> None:

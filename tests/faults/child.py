@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from inspect import getattr_static
 from typing import Any
@@ -106,3 +107,7 @@ def main(point: str, keys: str, rows: str, salt: str, *sets: str) -> None:
         POINTS[point]()
     for key in keys.split(","):
         execute(Run(Numbers(int(rows), salt), lake, settings, key))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

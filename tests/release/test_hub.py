@@ -8,12 +8,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kale_tasks.errors import BadConfig, Conflict, Transient
 from kale_tasks.release.built import read
-from tests.hub.repo import Blob
+from tests.hub.repo import Blob, Repo
 from tests.hub.server import TOKEN, Fault, HubServer
 from tests.release.conftest import Template, World, world
 from tests.release.readers import State, load_dataset, watching
@@ -116,6 +117,28 @@ def test_a_commit_whose_response_was_lost_is_not_repeated(it: World, hub: HubSer
     hub.faults = [Fault("POST .*/commit/main", 0, after=True)]
     it.publish("a")
     assert len(hub.repo(REPO).commits) == 2
+
+
+def test_a_publication_that_is_killed_between_its_commit_and_the_answer_is_not_repeated(
+    it: World, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, commit = list[subprocess.Popen[bytes]](), Repo.commit_lines
+
+    def last_seen(*of: Any) -> Any:
+        made = commit(*of)
+        started[0].kill()
+        started[0].wait()
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Repo, "commit_lines", last_seen)
+        started.append(command(it, hub))
+        assert started[0].wait() == -signal.SIGKILL
+    assert reader(hub) == names(it, "a")
+    assert command(it, hub).wait() == 0
+    assert len(hub.repo(REPO).commits) == 2
+    assert set(hub.received.values()) == {1}
+    assert reader(hub) == names(it, "a")
 
 
 def test_a_failed_commit_is_retried(it: World, hub: HubServer) -> None:

@@ -182,6 +182,8 @@ def _of_answer(root: str, error: Any) -> KaleError:
     code, status = error.response["Error"].get("Code", ""), error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code == "NoSuchBucket":
         return BadConfig(f"The bucket of {root} does not exist. Create it, or set another warehouse.")
+    if code == "RequestTimeTooSkewed":
+        return BadConfig(f"{root} refuses requests of this machine, because its clock is off. Set the clock (NTP).")
     if status in (401, 403):
         return BadConfig(f"{root} refuses these credentials ({code}). Check the access key, its secret and its rights.")
     return Transient(f"{root} answered {status} {code}. Try again later.")
