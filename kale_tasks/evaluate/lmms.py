@@ -6,6 +6,7 @@ questions of its own tasks count as independent of each other.
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +24,13 @@ from kale_tasks.evaluate.design import Runner
 OWN = "kale_questions"  # the task that our questions are
 # The functions of a task must be in a file beside its YAML. This one runs in the other environment, without KALE.
 _FUNCTIONS = """
+import io
+
+from PIL import Image
+
+
 def images(doc):
-    return [doc["image"].convert("RGB")]
+    return [Image.open(io.BytesIO(doc["image"])).convert("RGB")]
 
 
 def right(doc, results):
@@ -34,6 +40,8 @@ def right(doc, results):
     return {"right": float(plain(results[0]) in map(plain, doc["answers"]))}
 """
 _MODEL = "llava_hf"  # loads what `save` writes
+_COLOUR = re.compile(r"\x1b\[\d+m")
+_FAILED = "Error during evaluation:"  # written to stdout, with exit code 0
 
 
 def ask(
@@ -64,13 +72,10 @@ def write_task(folder: Path, questions: Sequence[Question], image: Callable[[str
     """Write questions as a local task: a YAML file, its functions, and a Parquet file."""
     rows = [
         {"uid": one.uid, "question": one.question, "answers": list(one.answers), "answer": one.answers[0],
-         "image": {"bytes": image(one.image), "path": None}}
+         "image": image(one.image)}
         for one in questions
     ]  # fmt: skip
-    features = {name: _value("string") for name in ("uid", "question", "answer")}
-    features |= {"answers": {"_type": "List", "feature": _value("string")}, "image": {"_type": "Image"}}
-    described = {"huggingface": json.dumps({"info": {"features": features}})}
-    pq.write_table(pa.Table.from_pylist(rows).replace_schema_metadata(described), folder / "questions.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), folder / "questions.parquet")
     (folder / "functions.py").write_text(_FUNCTIONS)
     task = {
         "task": OWN,
@@ -78,7 +83,7 @@ def write_task(folder: Path, questions: Sequence[Question], image: Callable[[str
         "dataset_kwargs": {"data_files": {"test": str(folder / "questions.parquet")}},
         "test_split": "test",
         "output_type": "generate_until",
-        "doc_to_text": "{{question}}",
+        "doc_to_text": "<image>{{question}}",  # without the token, llava_hf adds a line break that no lesson has
         "doc_to_target": "{{answer}}",
         "generation_kwargs": {"max_new_tokens": max_tokens, "temperature": 0, "do_sample": False},
         "metric_list": [{"metric": "right", "aggregation": "mean", "higher_is_better": True}],
@@ -88,14 +93,10 @@ def write_task(folder: Path, questions: Sequence[Question], image: Callable[[str
     (folder / f"{OWN}.yaml").write_text(yaml.safe_dump(task) + functions)
 
 
-def _value(of: str) -> dict[str, Any]:
-    return {"_type": "Value", "dtype": of}
-
-
 def _run(folder: Path, model: Path, runner: Runner) -> None:
     command = [
         runner.python, "-m", "lmms_eval", "--model", _MODEL,
-        "--model_args", f"pretrained={model},device={runner.device}",
+        "--model_args", f"pretrained={model},device={runner.device},device_map={runner.device}",
         "--tasks", ",".join(runner.tasks), "--include_path", str(folder), "--batch_size", "1",
         "--output_path", str(folder / "out"), "--log_samples",
     ]  # fmt: skip
@@ -106,20 +107,23 @@ def _run(folder: Path, model: Path, runner: Runner) -> None:
         "WANDB_MODE": "disabled",
     }
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder)
-    if done.returncode:
-        last = next(reversed([line for line in done.stderr.splitlines() if line.strip()]), "no word")
-        raise BadData(f"lmms-eval failed with code {done.returncode}: {last.strip()}")
+    failed = [line for line in done.stdout.splitlines() if _FAILED in line]
+    if done.returncode or failed:
+        last = next(reversed([line for line in [*done.stderr.splitlines(), *failed] if line.strip()]), "no word")
+        raise BadData(f"lmms-eval failed: {_COLOUR.sub('', last.rpartition(_FAILED)[2]).strip()}")
 
 
 def _row(task: str, sample: Mapping[str, Any], questions: Sequence[Question]) -> dict[str, Any]:
-    answer = sample["filtered_resps"]
-    row = {"answer": str(answer[0] if isinstance(answer, list) else answer).strip(), "right": _score(task, sample)}
+    found = sample["filtered_resps"]
+    answer = str(found[0] if isinstance(found, list) else found).strip()
     if task == OWN:
         one = questions[sample["doc_id"]]
-        return {**row, "uid": f"{task}/{one.uid}", "kind": task, "cluster": one.cluster, "question": one.question,
-                "expected": list(one.answers)}  # fmt: skip
-    return {**row, "uid": f"{task}/{sample['doc_id']}", "kind": task, "cluster": str(sample["doc_id"]),
-            "question": str(sample.get("input", ""))[:500], "expected": [str(sample["target"])]}  # fmt: skip
+        own = {"uid": one.uid, "cluster": one.cluster, "question": one.question, "expected": list(one.answers),
+               "right": float(one.accepts(answer))}  # fmt: skip
+    else:
+        own = {"uid": sample["doc_id"], "cluster": str(sample["doc_id"]), "right": _score(task, sample),
+               "question": str(sample.get("input", ""))[:500], "expected": [str(sample["target"])]}  # fmt: skip
+    return {**own, "uid": f"{task}/{own['uid']}", "kind": task, "answer": answer}
 
 
 _NO_METRIC = {"doc_id", "target", "resps", "filtered_resps", "token_counts", "doc_hash", "input", "input_media"}

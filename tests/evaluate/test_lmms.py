@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kale_tasks.errors import BadConfig, BadData
-from kale_tasks.evaluate.lmms import OWN, _score
+from kale_tasks.evaluate.design import Runner
+from kale_tasks.evaluate.lmms import OWN, _score, ask
 from kale_tasks.progress import Silent
 from tests.evaluate.small import SMALL, opened
 
@@ -32,6 +33,15 @@ def test_without_the_environment_the_script_is_named(tmp_path: Path) -> None:
     of = opened(tmp_path, data=TWENTY, runner={"tasks": [OWN], "python": str(tmp_path / "python")})
     with pytest.raises(BadConfig, match="scripts/bench-env"):
         of.run("fused-1", Silent())
+
+
+def test_a_failure_of_lmms_eval_is_told_although_its_exit_code_is_0(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '\\033[31mError during evaluation: no such device\\033[0m\\n'\n")
+    python.chmod(0o755)
+    runner = Runner(tasks=["pope"], python=str(python))
+    with pytest.raises(BadData, match=r"failed: no such device$"):
+        list(ask(tmp_path, [], lambda _: b"", runner, 8))
 
 
 def test_a_metric_is_a_number_or_has_a_score() -> None:
