@@ -1,5 +1,6 @@
 """What an evaluation is made of: images, the texts of each arm, lessons to tune on, and questions to answer."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +18,10 @@ class Example(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question with its accepted answers. Questions of one cluster, mostly an image, are not independent."""
+    """A question with its accepted answers. Questions of one cluster, mostly an image, are not independent.
+
+    With `within`, an answer is right that says one of them beside other words.
+    """
 
     uid: str
     image: str
@@ -25,10 +29,14 @@ class Question(NamedTuple):
     answers: tuple[str, ...]
     kind: str
     cluster: str
+    within: bool = False
 
     def accepts(self, answer: str) -> bool:
         """Whether an answer is one of the accepted ones, apart from case, white space and the end of a sentence."""
-        return _plain(answer) in map(_plain, self.answers)
+        given = _plain(answer)
+        if self.within:
+            return any(re.search(rf"(?<!\w){re.escape(_plain(one))}(?!\w)", given) for one in self.answers)
+        return given in map(_plain, self.answers)
 
 
 def _plain(text: str) -> str:

@@ -20,7 +20,7 @@ from kale_tasks.evaluate.design import Model, Phase
 from kale_tasks.models.locate import locate
 
 _CACHED_IMAGES = 8192
-_MICRO = 64  # examples of a forward pass
+_MICRO = 32  # examples of a forward pass, of like lengths
 
 
 class Encoded(NamedTuple):
@@ -73,8 +73,9 @@ class SmallModel:
         """Make one optimiser step and return its mean loss; BadData if it is not finite."""
         tokens, total = sum(len(one.answer) for one in step), 0.0
         mixed = self.of.dtype != "float32"
+        by_length = sorted(step, key=lambda one: len(one.prompt) + len(one.answer))
         for at in range(0, len(step), _MICRO):
-            micro = step[at : at + _MICRO]
+            micro = by_length[at : at + _MICRO]
             ids, labels = pad_examples(micro, self._tokenizer.pad_token_id)  # type: ignore[arg-type]
             with torch.autocast(self.device.type, getattr(torch, self.of.dtype)) if mixed else nullcontext():
                 loss = self.module(ids.to(self.device), labels.to(self.device), self._pixels(micro)) / tokens

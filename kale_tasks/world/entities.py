@@ -41,20 +41,22 @@ class Picture:
 class EntityWorld:
     """The entities that follow from a seed, and pictures of them.
 
-    Lessons and captions name `in_lessons` of the 64, captions alone name `in_captions` more, and nobody names the rest.
-    A scene has at most `things` things.
+    Things of some kinds come in eight colours each. Lessons and captions name `in_lessons` of them, captions alone name
+    `in_captions` more, and nobody names the rest. A scene has at most `things` things, and may have digits.
     """
 
     seed: int = 0
     in_lessons: int = 36
     in_captions: int = 16
+    kinds: int = 8
     things: int = 2
+    digits: bool = True
 
     @cached_property
     def entities(self) -> list[Entity]:
-        """All 64, in random order: the taught, the captioned, the nameless."""
+        """All of them, in random order: the taught, the captioned, the nameless."""
         rng = Random(f"entities {self.seed}")
-        looks = [(kind, colour) for kind in KINDS for colour in COLOURS]
+        looks = [(kind, colour) for kind in KINDS[: self.kinds] for colour in COLOURS]
         rng.shuffle(looks)
         names = _words(rng, self._named + _PLACES)
         places = names[-_PLACES:]
@@ -94,6 +96,8 @@ class EntityWorld:
             for thing in scene.things[1 : self.things]
         ]
         scene = replace(scene, things=(first, *beside))
+        if not self.digits:
+            scene = replace(scene, digits="", digits_cell="")
         return Picture(entity, scene, self._alt(rng, entity, scene))
 
     def _alt(self, rng: Random, entity: Entity, scene: Scene) -> AltText:
@@ -112,6 +116,6 @@ def _words(rng: Random, count: int) -> list[str]:
     found: dict[str, None] = {}
     while len(found) < count:
         name = invent(rng, alike=0)
-        if name.isascii() and name.isalpha() and 4 <= len(name) <= 6:
+        if name.isascii() and name.isalpha() and 3 <= len(name) <= 5:
             found[name] = None
     return list(found)

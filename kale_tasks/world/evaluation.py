@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
 from random import Random
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -27,8 +28,9 @@ _ALT_CHARACTERS = 120
 _BLANK = "blank"
 _LEAK = " The description is written again with names from the web text."
 _FACTS = ("name", "place")
-KINDS_OF_QUESTIONS = ("seen", "known", "both", "decline")  # by eyes, by knowledge, by both, and by nobody
-_LESSON_WEIGHTS = (45, 15, 25, 15)
+# By eyes, by knowledge, by both, and by nobody; and whether a caption, when asked for, has the name.
+KINDS_OF_QUESTIONS = ("seen", "known", "both", "decline", "named")
+_LESSON_WEIGHTS = (35, 15, 40, 10, 0)
 
 
 class Arm(Section):
@@ -58,9 +60,9 @@ class SampleData(EvaluationData):
 
     def __init__(
         self, settings: Any, seed: int = 0, images: int = 1600, lessons: int = 1600, questions: int = 600,
-        entities: tuple[int, int] = (36, 16), things: int = 2,
+        world: Mapping[str, Any] = MappingProxyType({}),
     ):  # fmt: skip
-        self._world = EntityWorld(seed, *entities, things)
+        self._world = EntityWorld(seed, **world)
         self._images, self._lessons, self._questions = images, lessons, questions
 
     def captions(self, arm: Mapping[str, Any]) -> Sequence[Example]:
@@ -117,7 +119,15 @@ class SampleData(EvaluationData):
     def questions(self) -> Sequence[Question]:
         return [
             # A model knows an entity or does not: its questions are one cluster.
-            Question(f"{one.kind}-{n}", _place("questions", n, one), one.question, (one.answer,), one.kind, _look(one))
+            Question(
+                f"{one.kind}-{n}",
+                _place("questions", n, one),
+                one.question,
+                (one.answer,),
+                one.kind,
+                _look(one),
+                one.kind == "named",
+            )
             for n, one in enumerate(self._tested)
         ]
 
@@ -162,6 +172,8 @@ class SampleData(EvaluationData):
         picture = self._world.picture(purpose, number, entity)
         if kind == "seen":
             return _Asked(kind, picture, *_seen(rng, picture))
+        if kind == "named":
+            return _Asked(kind, picture, CAPTION, entity.facts.name)
         fact = "place" if kind == "known" else rng.choice(_FACTS)
         subject = entity.facts.name if kind == "known" else f"the {entity.kind}"
         return _Asked(kind, picture, f"the {fact} of {subject}?", getattr(entity.facts, fact) or UNKNOWN)
