@@ -35,7 +35,7 @@ def test_without_the_environment_the_script_is_named(tmp_path: Path) -> None:
         of.run("fused-1", Silent())
 
 
-def test_a_failure_of_lmms_eval_is_told_although_its_exit_code_is_0(tmp_path: Path) -> None:
+def test_a_failure_of_lmms_eval_with_exit_code_0_is_an_error(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nprintf '\\033[31mError during evaluation: no such device\\033[0m\\n'\n")
     python.chmod(0o755)
