@@ -49,7 +49,7 @@ nightly: env vllm  ## The longest tests and all floors, measured again; the log 
 	@scripts/bench-env
 	@mkdir -p bench/nightly
 	@.venv/bin/kale demo --folder .cache/demo --no-stay
-	@DEMO_FOLDER=.cache/demo OPERATION_SEQUENCES=300 OPERATIONS_LOG=bench/nightly/$(DAY)-operations.log HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
+	@DEMO_FOLDER=.cache/demo OPERATION_SEQUENCES=300 OPERATIONS_LOG=bench/nightly/$(DAY)-operations.log HOSTILE_ANSWERS=100000 FETCH_CHUNKS=64 BACKFILL_KEYS=10 BACKFILL_KILLS=60 bash -o pipefail -c '{ .venv/bin/pytest -m nightly $(ARGS) \
 	    && CHAIN_KEYS=3 HOSTILE_INPUTS=5000 .venv/bin/pytest tests/e2e/chain tests/images/test_fuzz.py tests/attacks/test_parsers.py \
 	    && .venv/bin/python -m bench.floors --run; } 2>&1 | tee bench/nightly/$(DAY).log'
 
