@@ -55,6 +55,7 @@ def test_each_stage_takes_out_what_it_finds(lab: Lab, tmp_path: Path) -> None:
     assert set(verified(lab, tmp_path, "rules")) == {whole}
     assert set(verified(lab, tmp_path, "scorer", by="shared", least=0.6)) == {SEEN}
     assert set(verified(lab, tmp_path, "words", words=["dog", "cat"], facts=False)) == {SAID}
+    assert set(verified(lab, tmp_path, "planted", words=["dog", "atlantis"], facts=False)) == {whole}
 
 
 def test_a_list_names_what_is_unsupported(lab: Lab, tmp_path: Path) -> None:
