@@ -83,7 +83,7 @@ def write_task(folder: Path, questions: Sequence[Question], image: Callable[[str
         "dataset_kwargs": {"data_files": {"test": str(folder / "questions.parquet")}},
         "test_split": "test",
         "output_type": "generate_until",
-        "doc_to_text": "<image>{{question}}",  # without the token, llava_hf adds a line break that no lesson has
+        "doc_to_text": "{{question}}",
         "doc_to_target": "{{answer}}",
         "generation_kwargs": {"max_new_tokens": max_tokens, "temperature": 0, "do_sample": False},
         "metric_list": [{"metric": "right", "aggregation": "mean", "higher_is_better": True}],
