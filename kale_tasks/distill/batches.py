@@ -1,6 +1,6 @@
 """Batches as tensors. Worker processes read and decode the images ahead; the order is that of the sampler."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,12 +22,24 @@ IGNORED = -100  # label of a token that carries no loss
 _PREFETCHED = 4  # batches per worker
 
 
+Pixels = torch.Tensor | Mapping[str, torch.Tensor]  # images as bytes, or what a processor made of them
+
+
+class Encoded(NamedTuple):
+    """Examples with their token ids, their labels (IGNORED except for the answers) and their images."""
+
+    examples: Sequence[TrainingExample]
+    ids: torch.Tensor
+    labels: torch.Tensor
+    pixels: Pixels
+
+
 class TensorBatch(NamedTuple):
-    """One forward pass: token ids, labels (IGNORED except for the answers), and images as bytes."""
+    """One forward pass: token ids, labels and images."""
 
     ids: torch.Tensor
     labels: torch.Tensor
-    pixels: torch.Tensor
+    pixels: Pixels
     after: StreamPosition
     step_tokens: int
 
@@ -39,22 +51,35 @@ class BatchDataset(Dataset[TensorBatch]):
         self._settings, self._side, self._pad_id = settings, side, pad_id
 
     def __getitem__(self, batch: Any) -> TensorBatch:
-        examples, pixels = self.decode_images(batch.examples)
-        if not examples:
+        found = self.encode(batch.examples)
+        if found is None:
             first = batch.examples[0].sample.uid
             raise BadData(f"None of the {len(batch.examples)} images of a batch can be decoded, the first is {first}.")
-        return TensorBatch(*pad_examples(examples, self._pad_id), torch.stack(pixels), batch.after, batch.step_tokens)
+        return TensorBatch(found.ids, found.labels, found.pixels, batch.after, batch.step_tokens)
 
-    def decode_images(self, examples: Sequence[TrainingExample]) -> tuple[list[TrainingExample], list[torch.Tensor]]:
-        """Return the examples whose image can be decoded, and those images."""
-        data = read_images(self._lake, [example.span for example in examples])
-        decoded = [(example, decode_pixels(image, self._side)) for example, image in zip(examples, data, strict=True)]
-        good = [(example, pixels) for example, pixels in decoded if pixels is not None]
-        return [example for example, _ in good], [pixels for _, pixels in good]
+    def encode(self, examples: Sequence[TrainingExample]) -> Encoded | None:
+        """Encode the examples whose image can be decoded; None if there is none."""
+        decoded = [decode_pixels(image, self._side) for image in self.read(examples)]
+        good = [one for one, pixels in zip(examples, decoded, strict=True) if pixels is not None]
+        if not good:
+            return None
+        images = torch.stack([pixels for pixels in decoded if pixels is not None])
+        return Encoded(good, *pad_examples(good, self._pad_id), images)
+
+    def read(self, examples: Sequence[TrainingExample]) -> list[bytes]:
+        """Read the images of examples."""
+        return list(read_images(self._lake, [example.span for example in examples]))
 
     @cached_property
     def _lake(self) -> Lake:
         return open_lake(self._settings)
+
+
+def on_device(part: Pixels, device: torch.device) -> Any:
+    """Return tensors on a device, without waiting for them."""
+    if isinstance(part, torch.Tensor):
+        return part.to(device, non_blocking=True)
+    return {name: value.to(device, non_blocking=True) for name, value in part.items()}
 
 
 def pad_examples(examples: Sequence[TrainingExample], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from kale_tasks.charts import learning_curve, picture
-from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.dataset import caption_keys
 from kale_tasks.distill.evaluate import caption_bits
 from kale_tasks.distill.holdout import judged_examples
 from kale_tasks.distill.launch import run_training
 from kale_tasks.distill.loss import CaptionLoss
-from kale_tasks.distill.model import image_side, load_base
+from kale_tasks.distill.model import load_base
 from kale_tasks.distill.parallel import choose_device, single_process
 from kale_tasks.distill.scaling import Scaling, fit_scaling
+from kale_tasks.distill.vlm_batches import open_dataset
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import plan
 from kale_tasks.settings.model import Settings
@@ -79,7 +79,7 @@ def _losses_of(run: Run) -> list[tuple[float, int]]:
     model, processor = load_base(settings)
     checkpoints = Checkpoints(run.lake.storage, checkpoint_folder(run.folder), process)
     checkpoints.restore(checkpoints.newest(), CaptionLoss(model, processor))
-    dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
+    dataset = open_dataset(run.settings, processor)
     model.to(choose_device(settings.train.device))
     return caption_bits(model, processor, dataset, judged_examples(run, processor), 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from kale_tasks.distill.batches import BatchDataset, pad_examples
+from kale_tasks.distill.batches import BatchDataset, on_device
 from kale_tasks.distill.dataset import CaptionSample
 from kale_tasks.distill.examples import TrainingExample
 from kale_tasks.distill.loss import CaptionLoss
@@ -70,14 +70,12 @@ def caption_bits(
     module = CaptionLoss(model, processor).eval()
     found = []
     for at in range(0, len(examples), batch):
-        good, images = dataset.decode_images(examples[at : at + batch])
-        if not good:
+        one = dataset.encode(examples[at : at + batch])
+        if one is None:
             continue
-        ids, labels = pad_examples(good, processor.tokenizer.pad_token_id)
         with torch.inference_mode():
-            device = model.device
-            loss = float(module(ids.to(device), labels.to(device), torch.stack(images).to(device)))
-        found.append((loss / math.log(2), sum(len(example.sample.caption) for example in good)))
+            loss = float(module(*(on_device(part, model.device) for part in one[1:])))
+        found.append((loss / math.log(2), sum(len(example.sample.caption) for example in one.examples)))
     return found
 
 

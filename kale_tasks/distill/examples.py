@@ -3,8 +3,9 @@
 from typing import Any, NamedTuple
 
 from kale_tasks.distill.dataset import CaptionSample
+from kale_tasks.distill.model import is_fixed_size
 from kale_tasks.lake.shards import Span
-from kale_tasks.recipes.parts import ANSWER_WORDS, Lesson, Message
+from kale_tasks.recipes.parts import ANSWER_WORDS, Lesson
 from kale_tasks.recipes.recipe import Recipe
 
 
@@ -15,6 +16,7 @@ class TrainingExample(NamedTuple):
     answer: list[int]
     span: Span
     sample: CaptionSample
+    text: str = ""  # the prompt, as the processor of an existing model takes it
 
     @property
     def tokens(self) -> int:
@@ -29,8 +31,7 @@ class ExampleEncoder:
         self._processor, self._recipe = processor, recipe
         self._tokenizer = processor.tokenizer
         self._image_token = self._tokenizer.convert_tokens_to_ids(processor.image_token)
-        size = processor.image_processor.size
-        self._patches = (size["height"] // processor.patch_size) * (size["width"] // processor.patch_size)
+        self._patches = _patches(processor) if is_fixed_size(processor) else 1
 
     def encode(self, sample: CaptionSample, lesson: Lesson) -> TrainingExample | None:
         """Encode a caption as one of the lessons of the recipe.
@@ -41,10 +42,12 @@ class ExampleEncoder:
         answer = self._ids(self._answer(sample, lesson.answer).strip())
         if values is None or not answer or self._image_token in answer:
             return None
-        prompt = self._prompt(self._recipe.student.lesson_prompt(lesson).messages(values, image=True))
+        messages = self._recipe.student.lesson_prompt(lesson).messages(values, image=True)
+        text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        prompt = self._prompt(text)
         if prompt is None:
             return None
-        return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample)
+        return TrainingExample(prompt, [*answer, self._tokenizer.eos_token_id], sample.span, sample, text)
 
     def _answer(self, sample: CaptionSample, name: str) -> str:
         """The text of a pass: the caption, the description, or one that captions carry beside them."""
@@ -60,8 +63,7 @@ class ExampleEncoder:
         texts = {name: self._answer(sample, name) for name in shown}
         return {**values, **texts} if all(texts.values()) else None
 
-    def _prompt(self, messages: list[Message]) -> list[int] | None:
-        text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    def _prompt(self, text: str) -> list[int] | None:
         ids = self._ids(text)
         if ids.count(self._image_token) != 1:
             return None
@@ -70,3 +72,8 @@ class ExampleEncoder:
 
     def _ids(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _patches(processor: Any) -> int:
+    size = processor.image_processor.size
+    return int((size["height"] // processor.patch_size) * (size["width"] // processor.patch_size))

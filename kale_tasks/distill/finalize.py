@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from kale_tasks.charts import loss_curve, picture
-from kale_tasks.distill.batches import BatchDataset
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.curve import describe_curve, learned
 from kale_tasks.distill.dataset import CaptionSample, caption_keys
@@ -25,10 +24,12 @@ from kale_tasks.distill.gate import PromotionVerdict, promotion_verdict
 from kale_tasks.distill.holdout import captions_again, judged_examples
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss
-from kale_tasks.distill.model import image_side, load, load_base, save
+from kale_tasks.distill.low_rank import merge_low_rank
+from kale_tasks.distill.model import load, load_base, save
 from kale_tasks.distill.parallel import choose_device, single_process
 from kale_tasks.distill.scaling import Scaling
 from kale_tasks.distill.state import TrainingState
+from kale_tasks.distill.vlm_batches import open_dataset
 from kale_tasks.engines.base import Model
 from kale_tasks.likeness.metrics import CaptionMetrics, caption_metrics, measure, measure_teacher
 from kale_tasks.likeness.wording import Wording
@@ -68,6 +69,7 @@ def finalize_student(run: Run, folder: Path) -> FinalizedStudent:
 def _save(run: Run, checkpoints: Checkpoints, state: TrainingState, folder: Path) -> None:
     model, processor = load_base(run.settings.distill)
     checkpoints.restore(state, CaptionLoss(model, processor))
+    merge_low_rank(model)
     save(model.to(getattr(torch, run.settings.distill.train.dtype)), processor, folder)
 
 
@@ -116,7 +118,7 @@ def _teachers(run: Run, folder: Path, samples: Sequence[CaptionSample] | None) -
     else:
         encoder, lesson = ExampleEncoder(processor, recipe), recipe.own_lesson()
         examples = [example for sample in samples if (example := encoder.encode(sample, lesson))]
-    dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
+    dataset = open_dataset(run.settings, processor)
     model.to(choose_device(settings.train.device))
     bits = bits_per_character(caption_bits(model, processor, dataset, examples, settings.gate.batch))
     return [example.sample for example in examples], bits

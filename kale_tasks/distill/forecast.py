@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kale_tasks.distill.loss import training_flops
-from kale_tasks.distill.model import choose_trained, load_processor, outline
+from kale_tasks.distill.model import choose_trained, load_processor, outline, with_updates
 from kale_tasks.distill.parallel import choose_device
 from kale_tasks.distill.sampler import START, ExampleSampler
 from kale_tasks.distill.schedule import phases
@@ -72,11 +72,13 @@ def forecast(
     distill: Distill, lengths: Lengths, processes: int, task_hours: float, tflops: float | None = None
 ) -> Forecast:
     """Compute what a training takes. Without `tflops` of one process, they are measured on this machine."""
-    model, train = outline(distill), distill.train
+    train = distill.train
+    model = with_updates(outline(distill), train)
     rate = tflops or measured_tflops(model.config.text_config, train, lengths.length)
     seconds, flops = 0.0, 0.0
     for phase in phases(train):
-        model.requires_grad_(True)
+        if not train.rank:
+            model.requires_grad_(True)
         choose_trained(model, connector_only=phase.connector_only, vision=train.vision)
         flops = training_flops(model, train.batch, lengths.length, train.batch * lengths.answer) * train.accumulate
         seconds += (phase.stop - phase.start) * _seconds(flops, rate * processes, train)
@@ -85,7 +87,7 @@ def forecast(
     return Forecast(
         parameters=_count(model),
         trained=trained,
-        image_tokens=model.config.image_seq_length,
+        image_tokens=getattr(model.config, "image_seq_length", 0),
         length=lengths.length,
         tokens=train.steps * train.batch * train.accumulate * lengths.length,
         flops_per_step=flops,

@@ -1,11 +1,13 @@
 """A model with its loss on captions, also on those that are held out, and how many operations that takes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from kale_tasks.distill.batches import IGNORED, BatchDataset
+from kale_tasks.distill.batches import IGNORED, BatchDataset, on_device
+from kale_tasks.distill.model import is_student
 from kale_tasks.distill.parallel import TrainingProcess, arithmetic
 from kale_tasks.distill.sampler import START, ExampleSampler, MicroBatch
 from kale_tasks.settings.distill import Distill
@@ -24,13 +26,13 @@ class CaptionLoss(nn.Module):
         self.register_buffer("mean", torch.tensor(images.image_mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(images.image_std).view(1, 3, 1, 1) * 255, persistent=False)
 
-    def forward(self, ids: torch.Tensor, labels: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the sum of the losses of all caption tokens.
+    def forward(self, ids: torch.Tensor, labels: torch.Tensor, pixels: Any) -> torch.Tensor:
+        """Return the sum of the losses of all caption tokens. Images are bytes, or what a processor made of them.
 
-        No attention mask is needed: padding comes last, so no caption token attends to it.
+        A student needs no attention mask: padding comes last, so no caption token attends to it.
         """
-        images = self.normalize(pixels)
-        hidden = self.model.model(input_ids=ids, pixel_values=images, use_cache=False).last_hidden_state
+        images = {"pixel_values": self.normalize(pixels)} if isinstance(pixels, torch.Tensor) else self._cast(pixels)
+        hidden = self.model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
         counted = labels[:, 1:] != IGNORED
         logits = self.model.lm_head(hidden[:, :-1][counted])
         return nn.functional.cross_entropy(logits.float(), labels[:, 1:][counted], reduction="sum")
@@ -38,6 +40,9 @@ class CaptionLoss(nn.Module):
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Convert images from bytes to the scale and type of the vision tower."""
         return ((pixels.float() - self.mean) / self.deviation).to(self.model.dtype)
+
+    def _cast(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: one.to(self.model.dtype) if one.is_floating_point() else one for name, one in inputs.items()}
 
     def flops(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
         """Estimate the floating-point operations of a forward and backward pass, without recomputed activations."""
@@ -63,7 +68,7 @@ class Validation:
         module.eval()
         with torch.no_grad(), arithmetic(self._process, self._train):
             for batch in self._batches:
-                ids, labels, pixels = (part.to(self._process.device) for part in batch[:3])
+                ids, labels, pixels = (on_device(part, self._process.device) for part in batch[:3])
                 total += torch.stack([module(ids, labels, pixels).float(), (labels != IGNORED).sum()])
         module.train()
         loss, tokens = self._process.sum(total).tolist()
@@ -73,6 +78,8 @@ class Validation:
 def training_flops(model: Any, rows: int, length: int, answers: int) -> float:
     """Estimate the operations of a forward and backward pass over rows of tokens; `answers` of all have a loss."""
     config, parts = model.config, model.model
+    if not is_student(model):  # images of any size; attention, some per cent, is not counted
+        return float(_matmuls(parts, 2) * rows * length + _matmuls(model.lm_head, 4) * answers)
     patches = config.image_seq_length
     text, vision = config.text_config, config.vision_config
     work = (_matmuls(parts.vision_tower, 2) + _matmuls(parts.multi_modal_projector, 2)) * rows * patches

@@ -6,11 +6,14 @@ from typing import Any
 
 import torch
 
+from kale_tasks.distill.low_rank import add_low_rank, train_updates
+from kale_tasks.errors import BadConfig
 from kale_tasks.models.locate import locate
-from kale_tasks.settings.distill import Distill
+from kale_tasks.settings.distill import Distill, Train
 
 IMAGE_TOKEN = "<image>"
 _SAFE: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
+_VISION, _LANGUAGE = ("vision_tower", "visual", "vision_model"), ("language_model", "text_model")
 _TOWER, _VLLM_TOWER = "vision_tower.", "vision_tower.vision_model."
 
 
@@ -20,16 +23,24 @@ def load_base(distill: Distill) -> tuple[Any, Any]:
     Seeds torch with `train.seed` first, so that the connector of a new student is the same in every process and run.
     """
     torch.manual_seed(distill.train.seed)
-    if distill.base:
-        return load(locate(distill.base))
-    return build(locate(distill.vision), locate(distill.llm))
+    parts = (distill.vision, distill.llm)
+    model, processor = load(locate(distill.base)) if distill.base else build(*map(locate, parts))
+    return with_updates(model, distill.train), processor
+
+
+def with_updates(model: Any, train: Train) -> Any:
+    """Return the model with low-rank updates of its language model, if these are trained."""
+    if train.rank:
+        add_low_rank(model, language_of(model).layers, train.rank)
+    return model
 
 
 def load(folder: Path) -> tuple[Any, Any]:
     """Load model and processor from a folder, weights as float32."""
-    from transformers import AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, **_SAFE)
+    kind: Any = AutoModelForImageTextToText
+    model = kind.from_pretrained(folder, dtype=torch.float32, **_SAFE)
     processor: Any = AutoProcessor
     return model, processor.from_pretrained(folder, trust_remote_code=False)
 
@@ -57,15 +68,16 @@ def build(vision: Path, llm: Path) -> tuple[Any, Any]:
 
 def outline(distill: Distill) -> Any:
     """Build the model that a training starts from without its weights, from configurations alone."""
-    from transformers import AutoConfig, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
+    kind: Any = AutoModelForImageTextToText
     if distill.base:
         config = AutoConfig.from_pretrained(**_named(distill.base))
     else:
         text = AutoConfig.from_pretrained(**_named(distill.llm))
         config = student_config(_vision_config(**_named(distill.vision)), text, image_token=text.vocab_size - 1)
     with torch.device("meta"):
-        return LlavaForConditionalGeneration(config)
+        return kind.from_config(config)
 
 
 def load_processor(distill: Distill) -> Any:
@@ -114,13 +126,43 @@ def freeze_unused(model: Any) -> None:
 
 
 def choose_trained(model: Any, *, connector_only: bool, vision: bool) -> None:
-    """Freeze what is not trained: what gets no gradient, all but the connector, or the vision tower."""
-    freeze_unused(model)
+    """Freeze what is not trained: what gets no gradient, all but the connector, or the vision tower.
+
+    Of a model with low-rank updates these are trained, and the connector of a student.
+    """
+    connector = getattr(model.model, "multi_modal_projector", None) if is_student(model) else None
+    if connector_only and connector is None:
+        raise BadConfig(f"{type(model).__name__} has no connector of its own: set distill.train.connector_steps=0.")
     if connector_only:
         model.requires_grad_(False)
-        model.model.multi_modal_projector.requires_grad_(True)
-    elif not vision:
-        model.model.vision_tower.requires_grad_(False)
+    elif not train_updates(model):
+        if connector:
+            freeze_unused(model)
+        if not vision:
+            vision_of(model).requires_grad_(False)
+        return
+    if connector:
+        connector.requires_grad_(True)
+
+
+def is_student(model: Any) -> bool:
+    """Whether a model is of the class of a new student, or an existing vision-language model of another one."""
+    return bool(model.config.model_type == "llava")
+
+
+def vision_of(model: Any) -> Any:
+    """Return the vision tower, as classes of models name it."""
+    return next(part for name in _VISION if (part := getattr(model.model, name, None)) is not None)
+
+
+def language_of(model: Any) -> Any:
+    """Return the language model without its head, as classes of models name it."""
+    return next(part for name in _LANGUAGE if (part := getattr(model.model, name, None)) is not None)
+
+
+def is_fixed_size(processor: Any) -> bool:
+    """Whether all images have one size and so as many tokens, as those of a new student."""
+    return "height" in processor.image_processor.size and hasattr(processor, "vision_feature_select_strategy")
 
 
 def image_side(processor: Any) -> int:

@@ -13,17 +13,18 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
-from kale_tasks.distill.batches import BatchDataset, TensorBatch, load_batches
+from kale_tasks.distill.batches import TensorBatch, load_batches, on_device
 from kale_tasks.distill.checkpoint import Checkpoints, checkpoint_folder
 from kale_tasks.distill.dataset import IMAGES, CaptionDataset, variant_keys, variant_name
 from kale_tasks.distill.examples import ExampleEncoder
 from kale_tasks.distill.log import TrainingLog
 from kale_tasks.distill.loss import CaptionLoss, Validation
-from kale_tasks.distill.model import choose_trained, image_side, load_base
+from kale_tasks.distill.model import choose_trained, load_base
 from kale_tasks.distill.parallel import TrainingProcess, arithmetic, require_equal_shares, shard_weights
 from kale_tasks.distill.sampler import ExampleSampler
 from kale_tasks.distill.schedule import Phase, phases
 from kale_tasks.distill.state import TrainingState
+from kale_tasks.distill.vlm_batches import open_dataset
 from kale_tasks.errors import BadData, Transient
 from kale_tasks.lake.leases import TASK
 from kale_tasks.recipes.recipe import load_recipe
@@ -89,7 +90,7 @@ def _train_phase(
     optimizer = _optimizer(module, settings)
     if state.step:
         checkpoints.restore(state, module, optimizer if state.step > phase.start else None)
-    dataset = BatchDataset(run.settings, image_side(processor), processor.tokenizer.pad_token_id)
+    dataset = open_dataset(run.settings, processor)
     sampler = example_sampler(run, processor)
     validation = Validation(process, run.settings.distill, sampler, dataset)
     micro_batches = sampler.micro_batches(state.position, process.rank, process.world_size)
@@ -172,7 +173,7 @@ def _backward(
     for batch in ready:
         if isinstance(module, FSDPModule):
             module.set_requires_gradient_sync(batch is ready[-1])  # they cross the network once per optimiser step
-        ids, labels, pixels = (part.to(process.device, non_blocking=True) for part in batch[:3])
+        ids, labels, pixels = (on_device(part, process.device) for part in batch[:3])
         with arithmetic(process, settings):
             loss = module(ids, labels, pixels) / batch.step_tokens
         (loss * process.world_size).backward()  # FSDP averages gradients over processes, but the loss is a sum

@@ -26,6 +26,9 @@ class Train(Section):
     connector_steps: int = neutral(0, "The first of these steps, in which only the connector is trained.", ge=0)
     batch: int = Field(ge=1, description="Examples per forward pass.")
     accumulate: int = Field(ge=1, description="Forward passes per optimiser step, over all processes.")
+    rank: int = neutral(
+        0, "Rank of the updates of the language model that are trained (LoRA) instead of all weights; 0: all.", ge=0
+    )
     vision: bool = neutral(False, "Whether the vision tower is trained as well, after the connector's steps.")
     rate: float = Field(gt=0, description="Highest learning rate.")
     connector_rate: float = Field(gt=0, description="Highest learning rate while only the connector is trained.")
