@@ -20,7 +20,7 @@ def references() -> Iterator[tuple[str, str]]:
 
 def files(path: str) -> list[Path]:
     """The files that a path in a document may mean: from the root, from the package, or in one of its folders."""
-    patterns = (path, f"kale_tasks/{path}", f"kale_tasks/*/{path}", f"tests/*/{path}")
+    patterns = (path, f"kale_tasks/{path}", f"kale_tasks/*/{path}", f"tests/*/{path}", f"examples/*/{path}")
     return [found for pattern in patterns for found in ROOT.glob(pattern)]
 
 
