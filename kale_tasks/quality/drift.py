@@ -15,7 +15,10 @@ _PRIOR_KEYS = 5  # keys after which the spread of earlier keys weighs as much as
 
 
 def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
-    """Population stability index of two histograms over the same bins, less its expected value by chance."""
+    """Population stability index of two histograms over the same bins, less what chance alone may well make of it.
+
+    By chance it is distributed like chi squared with a degree of freedom less than bins, times (1 / n + 1 / m).
+    """
     bins = _merged(expected)
     n, m = sum(actual) or 1, sum(expected) or 1
     total = 0.0
@@ -23,7 +26,8 @@ def psi(expected: Sequence[float], actual: Sequence[float]) -> float:
         a = (sum(actual[low:high]) + 0.5) / (n + 0.5 * len(bins))
         e = (sum(expected[low:high]) + 0.5) / (m + 0.5 * len(bins))
         total += (a - e) * math.log(a / e)
-    return max(0.0, total - 2 * (len(bins) - 1) * (1 / n + 1 / m))
+    degrees = len(bins) - 1
+    return max(0.0, total - (degrees + _SURE * math.sqrt(2 * degrees)) * (1 / n + 1 / m))
 
 
 def drift(subject: Subject, figures: Figures, lengths: Sequence[int]) -> tuple[dict[str, float | None], list[Limit]]:

@@ -23,6 +23,7 @@ from tests.quality.world import DENSE, STUDENT, Given, open_world
 
 KEYS, PAIRS = 5, 300
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 20))]
+OF_SAMPLES = {"student_carried_drift", "student_attributes_drift", "student_likeness_drift"}  # here is no teacher
 WRITTEN = {"engine": "truth", "prompt_hash": "abc", "tokens_in": 9, "tokens_out": 30, "finish_reason": "stop"}
 
 
@@ -34,8 +35,9 @@ def test_a_clean_seed_raises_no_alarm(seed: int, tmp_path: Path) -> None:
     assert len(results) == KEYS * 5
     alarms = [(r.key, line) for r in results if r.status != "passed" for line in r.lines[1:]]
     assert alarms == []
-    last = {r.step: [c.status for c in r.checks] for r in results[-5:]}
-    assert all(statuses.count("skipped") <= 1 for statuses in last.values()), "drift is looked at"
+    for last in results[-5:]:
+        skipped = [c.name for c in last.checks if c.status == "skipped" and c.name not in OF_SAMPLES]
+        assert len(skipped) <= 1, f"{last.step} looks at drift, but not at {skipped}"
 
 
 def _checked(lake: Lake, folder: Path, key: str) -> Iterator[CheckResult]:
