@@ -42,6 +42,7 @@ MADE: dict[str, Callable[[], Iterator[Use]] | None] = {
     ),
     "captions/clean.py": lambda: iter([Use("clean.leaks", re.compile(words.pattern("leaked").pattern), False)]),
     "captions/verify.py": None,
+    "evaluate/data.py": None,
     "images/opt_out.py": None,  # tests/images/test_opt_out.py::test_no_pattern_takes_exponential_time
     "quality/suite_files.py": None,
 }
