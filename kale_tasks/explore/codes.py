@@ -75,7 +75,7 @@ def check_codes() -> Iterator[Code]:
     integrity = import_module("kale_tasks.quality.integrity").LIMITS
     settings = load(environ={}).settings
     subject: Any = SimpleNamespace(
-        limit=settings.quality.limits, settings=settings, committed=SimpleNamespace(rows=0, rows_in=0)
+        limit=settings.quality.limits, settings=settings, config={}, committed=SimpleNamespace(rows=0, rows_in=0)
     )
     for suite in _suites():
         for limit in (*integrity, *suite.limits(subject)):

@@ -42,7 +42,7 @@ def test_questions_are_about_what_captions_name_and_no_lesson_does(data: SampleD
         assert entity.facts.name in fused
         assert entity.facts.name not in dense
     asked = data.questions()
-    assert Counter(one.kind for one in asked) == dict.fromkeys(("seen", "known", "both", "decline"), 100)
+    assert Counter(one.kind for one in asked) == dict.fromkeys(("seen", "known", "named", "both", "decline"), 80)
     assert {one.answers for one in asked if one.kind == "decline"} == {(UNKNOWN,)}
     assert all(UNKNOWN not in one.answers for one in asked if one.kind != "decline")
 
