@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from kale_tasks.ui import captions
 
 # How many requests work at once, by what they ask for.
-_PAGES, _IMAGES, _SEARCHES, _DOWNLOADS = 4, 2, 2, 1
+_PAGES, _IMAGES, _SEARCHES, _DOWNLOADS = 4, 2, 4, 1
 
 
 def in_turn() -> type[APIRoute]:

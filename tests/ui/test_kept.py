@@ -21,6 +21,7 @@ from tests.ui.rendered import KEY, OTHER, client, lake, person, uid_of
 
 __all__ = ["client", "lake", "person"]
 _READERS = 8
+_SEARCHERS = 16
 
 
 def test_one_thread_makes_a_value_and_the_others_wait_for_it() -> None:
@@ -144,15 +145,16 @@ def test_pages_are_answered_while_searches_take_all_their_turns_and_those_come_i
     lake: Lake, client: TestClient, held: tuple[Event, list[str]]
 ) -> None:
     go, asked = held
-    words = [f"zebra{number}" for number in range(_READERS)]
-    with ThreadPoolExecutor(_READERS + 1) as pool:
+    words = [f"zebra{number}" for number in range(_SEARCHERS)]
+    with ThreadPoolExecutor(_SEARCHERS + 1) as pool:
         searches = []
         for word in words:
             searches.append(pool.submit(client.get, f"/captions?key={KEY}&stage=1&q={word}"))
-            time.sleep(0.1)
-        assert 0 < len(asked) < _READERS, "most of them wait"
+            time.sleep(0.05)
+        assert 0 < len(asked) < _SEARCHERS / 2, "most of them wait"
         for path in (f"/captions?key={KEY}", f"/rows/{KEY}/{uid_of(lake)}", f"/images/{KEY}/{uid_of(lake)}", "/models"):
             assert pool.submit(client.get, path).result(30).status_code == 200, path
         go.set()
         assert {search.result(30).status_code for search in searches} == {200}
-    assert sorted(asked, key=words.index) == asked
+    # Those that are let go together may overtake one another; who came last is not answered before who came first.
+    assert all(abs(words.index(word) - place) < _SEARCHERS / 2 for place, word in enumerate(asked))
