@@ -5,14 +5,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from kale_tasks.bench import bare_vllm
 from kale_tasks.engines import vllm_worker
-from kale_tasks.engines.base import Engine, Model, Request, open_engine
+from kale_tasks.engines.base import Answer, Model, Request, open_engine
 from kale_tasks.engines.devices import device_environment, device_groups
 from kale_tasks.engines.thought import template_arguments
 from kale_tasks.engines.vllm import describe_model
@@ -30,7 +30,7 @@ def ours(settings: Caption, model: Model, asked: Sequence[Request]) -> Iterator[
     """The engine of the settings, started."""
     with open_engine(settings, model) as engine:
         engine.start()
-        yield lambda start, stop: _answer_all(engine, asked[start:stop])
+        yield lambda start, stop: _tokens(engine.answers(asked[start:stop]))
 
 
 @contextmanager
@@ -118,19 +118,12 @@ def _say(process: "subprocess.Popen[bytes]", line: str) -> str:
     raise Transient("Bare vLLM ended. See its output above.")
 
 
-def _answer_all(engine: Engine, asked: Sequence[Request]) -> int:
-    tokens, waiting = 0, iter(asked)
-    request = next(waiting, None)
-    while request or engine.pending:
-        while request and engine.pending < engine.room:
-            engine.submit(request)
-            request = next(waiting, None)
-        for answer in engine.finished():
-            if answer.reason:
-                raise BadConfig(
-                    f"The engine failed a request, so its speed says nothing: {answer.reason} {answer.detail}"
-                )
-            tokens += answer.tokens_out
+def _tokens(answers: Iterable[Answer]) -> int:
+    tokens = 0
+    for answer in answers:
+        if answer.reason:
+            raise BadConfig(f"The engine failed a request, so its speed says nothing: {answer.reason} {answer.detail}")
+        tokens += answer.tokens_out
     return tokens
 
 

@@ -271,10 +271,13 @@ def run(source: BinaryIO, out: BinaryIO) -> None:
 
 
 def stay_on(cores: str) -> None:
-    """Keep every thread on these cores, as in `0-3,8`: by itself vLLM binds those of its matrix products only."""
-    ends = [span.partition("-") for span in cores.split(",")]
-    if all(first.isdigit() for first, _, _ in ends):  # vLLM knows words as well: auto, nobind
-        os.sched_setaffinity(0, {core for first, _, last in ends for core in range(int(first), int(last or first) + 1)})
+    """Keep every thread on these cores: by itself vLLM binds those of its matrix products only.
+
+    vLLM writes cores as in `0-3,8`, with a `|` between those of several workers, and knows words as well: auto, nobind.
+    """
+    spans = [span.split("-") for span in cores.replace("|", ",").split(",")]
+    if all(end.isdigit() for span in spans for end in span):
+        os.sched_setaffinity(0, {core for span in spans for core in range(int(span[0]), int(span[-1]) + 1)})
 
 
 def main() -> None:

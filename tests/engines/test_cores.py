@@ -19,6 +19,7 @@ SHOW = "import os, vllm_worker; vllm_worker.stay_on({!r}); print(sorted(os.sched
         (str(CORES[0]), CORES[:1]),
         (f"{CORES[0]}-{CORES[-1]}", list(range(CORES[0], CORES[-1] + 1))),
         (f"{CORES[0]},{CORES[-1]}", sorted({CORES[0], CORES[-1]})),
+        (f"{CORES[0]}|{CORES[-1]}", sorted({CORES[0], CORES[-1]})),
         ("auto", CORES),
         ("nobind", CORES),
         ("", CORES),
