@@ -57,13 +57,12 @@ def _spaces(texts: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int64]]":
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     if ends[0] == ends[-1]:
         return np.zeros(0, np.int64)
-    spaces = np.packbits(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] == ord(" "))
-    before = np.concatenate(
-        ([0], np.cumsum(np.bitwise_count(spaces), dtype=np.int64))
-    )  # before each byte of eight bits
-    byte, bit = np.divmod(ends - ends[0], 8)
-    within = np.bitwise_count(np.append(spaces, np.uint8(0))[byte] >> (8 - bit))
-    counts: np.ndarray[Any, np.dtype[np.int64]] = np.diff(before[byte] + within)
+    bits = np.packbits(np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] == ord(" "), bitorder="little")
+    blocks = np.concatenate((bits, np.zeros(-len(bits) % 8 + 8, np.uint8))).view("<u8")
+    before = np.concatenate(([0], np.cumsum(np.bitwise_count(blocks), dtype=np.int64)))  # before each block
+    block, bit = np.divmod(ends - ends[0], 64)
+    within = np.bitwise_count(blocks[block] & ((np.uint64(1) << bit.astype(np.uint64)) - np.uint64(1)))
+    counts: np.ndarray[Any, np.dtype[np.int64]] = np.diff(before[block] + within)
     return counts.compress(np.diff(ends) > 0)
 
 

@@ -34,6 +34,7 @@ from kale_tasks.release.targets.base import (
 )
 from kale_tasks.release.targets.hub_errors import explained, retrying
 from kale_tasks.settings.model import Settings
+from kale_tasks.threads import map_ahead
 
 _T = TypeVar("_T")
 _TITLE, _TRAILER = "Release ", "KALE-Release: "
@@ -129,13 +130,15 @@ class Hub(Target):
         progress: Progress,
     ) -> list[CommitOperationAdd]:
         # The Hub does not ask for bytes that it already has, such as those of a killed run.
+        # Small files may become part of the commit itself, so they must outlive a downloaded copy.
+        copied = not isinstance(publication.storage, FolderStorage)
         with ExitStack() as stack:
-            paths = [stack.enter_context(_path(publication.storage, file)) for file in group]
-            adds = [
-                # Small files may become part of the commit itself, so they must outlive a downloaded copy.
-                CommitOperationAdd(file.name, path.read_bytes() if file.bytes < _SMALL else path)
-                for file, path in zip(group, paths, strict=True)
-            ]
+
+            def hashed(file: Published) -> CommitOperationAdd:
+                path = stack.enter_context(_path(publication.storage, file))
+                return CommitOperationAdd(file.name, path.read_bytes() if copied and file.bytes < _SMALL else path)
+
+            adds = list(map_ahead(hashed, group, self._workers))
             # Pages are asked about here, once, because the commit would ask by a request of its own.
             self._api.preupload_lfs_files(self._repo, [*adds, *pages], repo_type=self._type, num_threads=self._workers)
             for file, add in zip(group, adds, strict=True):
