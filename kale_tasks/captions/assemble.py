@@ -36,7 +36,8 @@ class Assemble(Step):
         self.recipe = load_recipe(recipe)
         self.slice = {"recipe": self.recipe.name, "stage": 1}  # type: ignore[misc]
         self._with_alt = self.recipe.with_alt(self.recipe.caption)
-        published = dict.fromkeys(filter(None, (self.recipe.caption, self.recipe.dense, *self.recipe.kept)))
+        self._dense, self._kept = self.recipe.dense, self.recipe.kept
+        published = dict.fromkeys(filter(None, (self.recipe.caption, self._dense, *self._kept)))
         made_of = [self.recipe.find(name) for name in self.recipe.sources(self.recipe.caption) - COLUMNS.keys()]
         self._rated = sorted(one.name for one in made_of if isinstance(one, ScorePass))
         self._experts = sorted(one.name for one in made_of if isinstance(one, ExpertPass))
@@ -68,11 +69,11 @@ class Assemble(Step):
             yield Part(number, pa.Table.from_pylist(made, schema=TABLES["captions"].arrow), read, dropped)
 
     def _caption(self, run: Run, row: RowTexts) -> Row:
-        recipe, text = self.recipe, row.texts[self.recipe.caption][0]
-        dense = row.first(recipe.dense) if recipe.dense else ""
-        others = {name: row.first(name) for name in recipe.kept if row.texts[name]}
+        text = row.texts[self.recipe.caption][0]
+        dense = row.first(self._dense) if self._dense else ""
+        others = {name: row.first(name) for name in self._kept if row.texts[name]}
         # A text is no source of itself, and the alt-text is none of a caption that was made without it.
-        described = recipe.dense not in (None, recipe.caption)
+        described = self._dense not in (None, self.recipe.caption)
         found = ground(text["text"], dense if described else "", row.alt.text if self._with_alt else "")
         return {
             **source_columns({**row.image, **(row.pair or {})}),

@@ -3,6 +3,7 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from kale_tasks.errors import BadConfig
@@ -16,6 +17,7 @@ _COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 FIGURES = ("useful", "noise", "empty", "count", "max", "min", "words")
 
 
+@cache
 def condition_reads(text: str) -> Sequence[str]:
     """Return the names that a condition reads, each once, in an order that is the same in every process.
 
@@ -25,7 +27,7 @@ def condition_reads(text: str) -> Sequence[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr not in FIGURES:
             raise BadConfig(f"'{node.attr}' is no figure of a text; figures: {', '.join(FIGURES)}")
-    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+    return tuple(sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}))
 
 
 def holds(text: str, values: Mapping[str, SlotValue]) -> bool:
@@ -33,6 +35,7 @@ def holds(text: str, values: Mapping[str, SlotValue]) -> bool:
     return bool(_value(_parse(text), values))
 
 
+@cache
 def _parse(text: str) -> ast.expr:
     try:
         tree = ast.parse(text.strip(), mode="eval").body

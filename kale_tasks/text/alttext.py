@@ -69,7 +69,7 @@ def alt_noise(alt: str) -> str:
         "empty": lambda: not text,
         "generic": lambda: pattern("noise").search(text) or (said and said <= _EMPTY_WORDS),
         "spam": lambda: (said and said <= _EMPTY_WORDS | _EMPTY_ADS) or _boasts(text, len(words)),
-        "no_words": lambda: sum(letter.isalpha() for letter in text) < len(text) / 3,
+        "no_words": lambda: sum(map(str.isalpha, text)) < len(text) / 3,
         "repeated": lambda: len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2,
     }
     return next((name for name, holds in tests.items() if holds()), "")

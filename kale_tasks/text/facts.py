@@ -7,6 +7,7 @@ every noun has a capital, and in scripts without capitals, names are known by th
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kale_tasks.text.numbers import is_count, spelled
 from kale_tasks.text.scripts import caseless_names
@@ -69,9 +70,10 @@ def is_plain(word: str) -> bool:
     return word.lower() in _PLAIN or (len(word) == 1 and not word.isdigit())
 
 
+@lru_cache(maxsize=1 << 14)
 def is_number(word: str) -> bool:
     """Return whether a word is a fact because it is a number or has digits."""
-    return (any(letter.isdigit() for letter in word) and word.lower() not in _PLAIN) or is_count(word)
+    return (any(map(str.isdigit, word)) and word.lower() not in _PLAIN) or is_count(word)
 
 
 def is_numeral(word: str) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote
 
-from kale_tasks.text.words import pairs, pattern
+from kale_tasks.text.needed import AnyOf
+from kale_tasks.text.words import expressions, pairs, pattern
 
 # Control tokens of chat templates (whatever their names), tags, the delimiter of our own prompts, and roles. A run of
 # one sign is looked at from its beginning only, and taken whole: else a long one costs the square of its length.
@@ -81,10 +82,10 @@ def readings(text: str) -> Iterator[str]:
 
 
 @cache
-def _orders() -> re.Pattern[str]:
+def _orders() -> AnyOf:
     dismissals, instructions = pattern("dismissals").pattern, pattern("instructions").pattern
-    both = f"(?:{dismissals}).{{0,60}}(?:{instructions})|(?:{instructions}).{{0,60}}(?:{dismissals})"
-    return re.compile(f"{pattern('orders').pattern}|{both}", re.IGNORECASE)
+    both = [f"(?:{one}).{{0,60}}(?:{other})" for one, other in ((dismissals, instructions), (instructions, dismissals))]
+    return AnyOf([*expressions("orders"), *both])
 
 
 def _order(text: str) -> int | None:

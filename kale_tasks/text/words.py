@@ -49,9 +49,13 @@ def _lists() -> dict[str, Any]:
     return _read("words")
 
 
+def expressions(name: str) -> list[str]:
+    """Return a list as regular expressions."""
+    found = _lists()[name]
+    return [found] if isinstance(found, str) else list(found)
+
+
 @cache
 def pattern(name: str) -> re.Pattern[str]:
     """Return a list of regular expressions as one that matches where any of them does. Case is ignored."""
-    found = _lists()[name]
-    expressions = [found] if isinstance(found, str) else found
-    return re.compile("|".join(f"(?:{one})" for one in expressions), re.IGNORECASE)
+    return re.compile("|".join(f"(?:{one})" for one in expressions(name)), re.IGNORECASE)
