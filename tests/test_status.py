@@ -70,13 +70,13 @@ def test_more_keys_ask_the_lake_no_more_often(settings: Settings, monkeypatch: p
         original = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda *a, **k: (asked.update([name]), original(*a, **k))[1])
 
-    lake, step = Lake(settings), find("ingest")
+    step = find("ingest")
     count(Lake, "_load")
     count(type(step), "config")
-    states(LakeView(lake), settings, step, KEYS[:1])
+    states(LakeView(Lake(settings)), settings, step, KEYS[:1])
     one = dict(asked)
     asked.clear()
-    states(LakeView(lake), settings, step, KEYS)
+    states(LakeView(Lake(settings)), settings, step, KEYS)
     assert dict(asked) == one == {"_load": 1, "config": 1}
 
 
@@ -109,3 +109,21 @@ def test_a_view_cannot_be_committed_to(settings: Settings) -> None:
         execute(Run(find("ingest"), view, settings, "k4"))
     with pytest.raises(Conflict, match="Try again"):
         finish(view, find("ingest"), "k4")
+
+
+def test_a_view_loads_only_what_was_committed_since_the_last_one(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    land(tmp_path / "landing", [pair(0)], "a")
+    ingest(settings, "a")
+    lake, loaded = Lake(settings, create=False), list[str]()
+    load = lake.table
+    lake.table = lambda name: loaded.append(name) or load(name)  # type: ignore[method-assign, func-returns-value]
+
+    def keys() -> list[list[str]]:
+        view = LakeView(lake)
+        return [view.keys(name) for name in ("pairs", "runs")]
+
+    assert [keys(), keys(), loaded] == [[["a"], ["a"]], [["a"], ["a"]], ["pairs", "runs"]]
+    land(tmp_path / "landing", [pair(1)], "b")
+    ingest(settings, "b")
+    assert [keys(), loaded] == [[["a", "b"], ["a", "b"]], ["pairs", "runs"] * 2]

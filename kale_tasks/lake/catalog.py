@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     CommitStateUnknownException,
     NamespaceAlreadyExistsError,
@@ -19,6 +20,7 @@ from pyiceberg.exceptions import (
     ValidationError,
 )
 from pyiceberg.table import Table
+from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from kale_tasks.errors import BadConfig, BadData, KaleError, Transient
@@ -85,6 +87,17 @@ def answered(ask: Callable[[], _T], uri: str = "The catalog") -> _T:
         except OSError as error:
             raise explain(error) or _of_connection(error, uri) from error
     raise AssertionError("unreachable")
+
+
+def locations(catalog: Catalog, namespace: str) -> dict[str, str] | None:
+    """Where the metadata of each table is now, by one question; None if the catalog is no SQL database."""
+    if not isinstance(catalog, SqlCatalog):
+        return None
+    question = select(IcebergTables.table_name, IcebergTables.metadata_location).where(
+        IcebergTables.catalog_name == catalog.name, IcebergTables.table_namespace == namespace
+    )
+    with catalog.engine.connect() as connection:
+        return {name: location for name, location in connection.execute(question) if location}
 
 
 def load_or_create(catalog: Catalog, name: tuple[str, str], create: Callable[[], Table]) -> Table:

@@ -103,6 +103,7 @@ class Lake:
         self._place = self.storage  # of its tables
         self.identity = checked_identity(self.storage)
         self.catalog = open_catalog(settings, create=create)
+        self.viewed: dict[str, Table] = {}  # tables as views loaded them last
         if self.identity is None and create:
             self.identify()
         elif self.identity is None and settings.catalog and not self.tables():

@@ -4,14 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
-from threading import Lock
+from threading import RLock
 from typing import Any, NoReturn
 
 import pyarrow.fs as pafs
 from pyiceberg.table import Table
 
 from kale_tasks.errors import Conflict
+from kale_tasks.lake.catalog import answered, locations
 from kale_tasks.lake.partition import Partition
+from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry, Storage
 from kale_tasks.lake.tables import Committed, DataFile, Lake
 
@@ -29,21 +31,39 @@ class LakeView(Lake):
         self.preview, self._namespace = real.preview, real._namespace
         self._real, self._place = real, real._place
         self.storage = _ReadOnce(real.storage)
-        self._tables = cache(real.tables)
-        self._table = cache(real.table)
+        self._table = cache(self._load_or_keep)
+        self._locations = cache(self._locate)
         self._partitions: dict[str, dict[Partition, Committed]] = {}
-        self._lock = Lock()
+        self._lock = RLock()
 
     def table(self, name: str) -> Table:
         return self._table(name)
 
     def tables(self) -> list[str]:
-        return self._tables()
+        return [name for name in TABLES if name in self._locations()] or self._real.tables()
+
+    def _locate(self) -> dict[str, str]:
+        """Where the metadata of each table is; empty if only loading a table tells."""
+        if self.preview or isinstance(self._real, LakeView):
+            return {}
+        return answered(lambda: locations(self.catalog, self._namespace), self.catalog_uri) or {}
+
+    def _load_or_keep(self, name: str) -> Table:
+        """The table; not loaded again while its metadata is what an earlier view has loaded."""
+        with self._lock:
+            location = self._locations().get(name)
+        if location is None:
+            return self._real.table(name)
+        known = self._real.viewed.get(name)
+        if known is None or known.metadata_location != location:
+            known = self._real.viewed[name] = self._real.table(name)
+        return known
 
     def partitions(self, name: str) -> dict[Partition, Committed]:
         with self._lock:
             if name not in self._partitions:
-                self._partitions[name] = self._real.partitions(name)
+                real = self.preview or isinstance(self._real, LakeView)
+                self._partitions[name] = self._real.partitions(name) if real else super().partitions(name)
             return self._partitions[name]
 
     def committed(self, name: str, key: str, slice_: Mapping[str, Any] | None = None) -> Committed | None:

@@ -13,7 +13,7 @@ from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.tables import DataFile, Lake
 from kale_tasks.lake.verdicts import accept, blocked_runs
 from kale_tasks.quality.committed import Found, find
-from kale_tasks.quality.cost import efforts
+from kale_tasks.quality.cost import Effort, efforts
 from kale_tasks.quality.report import funnel, overall
 from kale_tasks.quality.stored import read_report
 from kale_tasks.resources import sql
@@ -23,6 +23,7 @@ from kale_tasks.ui.answers import allow, back, page
 from kale_tasks.ui.site import Opened, Site
 
 _COMMITS = 60  # of a key, the latest
+_KEPT = 120.0  # seconds
 _TABLES = ("pairs", "images", "texts", "captions")
 # What can be started for a key: right, Dag, form of the run, words on the button.
 STARTS: Mapping[str, tuple[str, str, Mapping[str, Any], str]] = {
@@ -68,7 +69,7 @@ def add(app: FastAPI, site: Site) -> None:
             found=found,
             blocked=[(run, _right(run.step)) for run in blocked_runs(opened.lake).values() if run.key == name],
             funnel=funnel(found),
-            efforts=efforts(opened.lake, name, found) if found else [],
+            efforts=_efforts(site, opened, name, found) if found else [],
             commits=_commits(opened.lake, name),
             changed=changed,
             others=[one for one in landed if one != name],
@@ -102,6 +103,12 @@ def add(app: FastAPI, site: Site) -> None:
     app.add_api_route("/keys/{name}", key)
     app.add_api_route("/keys/{name}/start", start, methods=["POST"])
     app.add_api_route("/keys/{name}/accept", accept_run, methods=["POST"])
+
+
+def _efforts(site: Site, opened: Opened, key: str, found: Sequence[Found]) -> list[Effort]:
+    """What the runs of a key took, as long as its part of the ledger is the same."""
+    of = "efforts", opened.rows.files("runs", key), tuple((one.heading, one.committed.fingerprint) for one in found)
+    return site.remember(of, _KEPT, lambda: efforts(opened.lake, key, found))
 
 
 def _right(step: str) -> str:
