@@ -38,6 +38,16 @@ def test_facts_that_nobody_said_cost_precision(some: Known) -> None:
         assert unit_score(wrong, item.about)["precision"] < 1
 
 
+def test_a_placebo_answers_what_the_dense_text_answers_within_two_points(some: Known) -> None:
+    answers = {name: answerability().scores(some.items, some.texts[name], []) for name in ("invented", "dense")}
+    low, high = paired(answers["invented"], answers["dense"]).interval(0.9)  # two one-sided tests at 5 %
+    assert -0.02 < low <= high < 0.02, "facts of another image answer something"
+    true = [
+        unit_score(text, item.about)["precision"] for item, text in zip(some.items, some.texts["invented"], strict=True)
+    ]
+    assert mean(true).interval(0.99)[1] < 1, "facts of another image are true"
+
+
 def test_the_table_has_every_arm_at_its_own_and_at_equal_length(some: Known) -> None:
     texts = {name: some.texts[name] for name in ("dense", "fused", "truncated")}
     rows = {row["arm"]: row for row in judge([UnitFacts()], some.items, texts, "dense")}
