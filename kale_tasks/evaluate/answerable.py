@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
-from kale_tasks.engines.base import Answer, Engine, Request
+from kale_tasks.engines.base import Engine, Request
 from kale_tasks.evaluate.data import Question
 from kale_tasks.evaluate.measures import Item, Measure
 
@@ -27,13 +27,10 @@ class ModelReader(Reader):
         self._engine = engine
 
     def answers(self, asked: Sequence[tuple[str, str]]) -> list[str]:
-        for number, (text, question) in enumerate(asked):
-            content = _ASKED.format(text=text, question=question)
-            self._engine.submit(Request(number, [{"role": "user", "content": content}]))
-        found: dict[int, Answer] = {}
-        while self._engine.pending:
-            found.update({answer.id: answer for answer in self._engine.finished()})
-        return [found[number].text for number in range(len(asked))]
+        contents = (_ASKED.format(text=text, question=question) for text, question in asked)
+        requests = (Request(n, [{"role": "user", "content": content}]) for n, content in enumerate(contents))
+        said = {answer.id: answer.text for answer in self._engine.answers(requests)}
+        return [said[number] for number in range(len(asked))]
 
 
 class Answerability(Measure):

@@ -2,11 +2,11 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
-from kale_tasks.engines.base import Answer, Engine, Request
+from kale_tasks.engines.base import Engine, Request
 from kale_tasks.evaluate.arena import Comparison, Strengths, fit
 from kale_tasks.evaluate.intervals import Estimate, mean
 from kale_tasks.evaluate.measures import Item, Measure, Texts
@@ -51,14 +51,14 @@ class ModelJudge(PairJudge):
         self._engine = engine
 
     def choose(self, shown: Sequence[tuple[Item, str, str]]) -> list[float]:
-        for number, (item, first, second) in enumerate(shown):
-            text = {"type": "text", "text": _ASKED.format(first=first, second=second)}
-            messages = [{"role": "user", "content": [{"type": "image"}, text]}]
-            self._engine.submit(Request(number, messages, _png(item.image)))
-        answers: dict[int, Answer] = {}
-        while self._engine.pending:
-            answers.update({answer.id: answer for answer in self._engine.finished()})
-        return [_verdict(answers[number].text) for number in range(len(shown))]
+        said = {answer.id: answer.text for answer in self._engine.answers(_requests(shown))}
+        return [_verdict(said[number]) for number in range(len(shown))]
+
+
+def _requests(shown: Sequence[tuple[Item, str, str]]) -> Iterator[Request]:
+    for number, (item, first, second) in enumerate(shown):
+        text = {"type": "text", "text": _ASKED.format(first=first, second=second)}
+        yield Request(number, [{"role": "user", "content": [{"type": "image"}, text]}], _png(item.image))
 
 
 def _png(image: Any) -> bytes:

@@ -78,11 +78,8 @@ class SampleServer:
 
     def _answers(self, sees: bool, requests: Sequence[Request]) -> list[Answer]:
         engine = self._engines.get(sees) or self._engines.setdefault(sees, _started(sees))
-        for number, request in enumerate(requests):
-            engine.submit(Request(number, request.messages, request.image, request.temperature, request.seed))
-        found: dict[int, Answer] = {}
-        while len(found) < len(requests):
-            found.update({answer.id: answer for answer in engine.finished()})
+        asked = (Request(n, one.messages, one.image, one.temperature, one.seed) for n, one in enumerate(requests))
+        found = {answer.id: answer for answer in engine.answers(asked)}
         return [found[number] for number in range(len(requests))]
 
 
