@@ -64,7 +64,7 @@ class Stage:
         def state() -> str:
             return str(self.standalone.rest.get(path)["dag_runs"][0]["state"])
 
-        wait_until(lambda: state() in ("success", "failed"), f"the end of {dag}", 400)
+        wait_until(lambda: state() in ("success", "failed"), f"the end of {dag}", 400, pause=1)
         run: dict[str, Any] = self.standalone.rest.get(path)["dag_runs"][0]
         assert run["state"] == "success", self.logs(dag, run["dag_run_id"])
         return run

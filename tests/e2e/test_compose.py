@@ -24,7 +24,7 @@ from kale_tasks.world.write import write_landing
 from tests.services.postgres import Postgres
 from tests.services.server import wait_until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 SERVICES = ("api-server", "scheduler", "dag-processor", "triggerer", "celery-worker")
 _ABSENCE = 5  # seconds
 COMPOSE: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
@@ -110,8 +110,8 @@ def services(environment: dict[str, str], tmp_path_factory: pytest.TempPathFacto
     try:
         made.prepare()
         made.keep_up()
-        wait_until(lambda: made.rest.healthy, "Airflow", 240)
-        wait_until(lambda: len(made.rest.get("/dags")["dags"]) >= 10, "the Dags", 120)
+        wait_until(lambda: made.rest.healthy, "Airflow", 240, pause=0.5)
+        wait_until(lambda: len(made.rest.get("/dags")["dags"]) >= 10, "the Dags", 120, pause=0.5)
         yield made
     finally:
         stop_groups(list(made.groups.values()))
@@ -128,19 +128,18 @@ def test_a_key_goes_through_although_postgresql_restarts_in_the_middle(
     for dag in ("kale_ingest", "kale_images"):
         rest.send("PATCH", f"/dags/{dag}", {"is_paused": False})
     rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": key})
-    wait_until(lambda: "running" in _images(rest, key), "the images to begin", 300)
+    wait_until(lambda: "running" in _images(rest, key), "the images to begin", 300, pause=1)
     postgres.kill()
     time.sleep(_ABSENCE)
     postgres.start()
 
     def images_made() -> bool:
-        time.sleep(1)
         services.keep_up()
         states = _images(rest, key) if rest.healthy else []
         assert "failed" not in states
         return "success" in states
 
-    wait_until(images_made, "the images of the key", 400)
+    wait_until(images_made, "the images of the key", 400, pause=1)
     lake = Lake(settings)
     pairs, images = lake.committed("pairs", key), lake.committed("images", key)
     assert pairs and images and pairs.rows == images.rows > 10

@@ -53,7 +53,7 @@ def test_a_commit_that_comes_too_late_makes_the_dag_run_plan_again(tmp_path: Pat
         rest.send("PATCH", "/dags/kale_images", {"is_paused": False})
         body = {"logical_date": None, "partition_key": key}
         path = f"/dags/kale_images/dagRuns/{rest.send('POST', '/dags/kale_images/dagRuns', body)['dag_run_id']}"
-        wait_until(lambda: rest.get(path)["state"] in ("success", "failed"), "the end of the run", 400)
+        wait_until(lambda: rest.get(path)["state"] in ("success", "failed"), "the end of the run", 400, pause=1)
         tasks = {t["task_id"]: t for t in rest.get(f"{path}/taskInstances")["task_instances"]}
         first = rest.get(f"{path}/taskInstances/images.commit/logs/1?full_content=true")
         state = rest.get(path)["state"]

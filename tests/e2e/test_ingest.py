@@ -80,9 +80,9 @@ def test_keys_that_wait_and_keys_that_fail_hold_up_no_other(rest: AirflowRest, l
         found = runs(rest)
         return [found.get(key, {}).get("state") for key in (FIRST, LAST)] == ["success"] * 2
 
-    wait_until(done, "the good keys", 600)
+    wait_until(done, "the good keys", 600, pause=1)
     assert state(rest, WAITING, "landing") == "deferred"
-    wait_until(lambda: state(rest, BAD, "ingest") == "awaiting_input", "the question", 300)
+    wait_until(lambda: state(rest, BAD, "ingest") == "awaiting_input", "the question", 300, pause=1)
     assert set(lake.keys("pairs")) == {FIRST, LAST}
 
 
@@ -98,7 +98,7 @@ def test_a_person_who_accepts_the_failed_key_lets_it_go_on(rest: AirflowRest, la
     fields = {name: field["value"] for name, field in question["params"].items()} | {"reason": REASON}
     path = f"{_RUNS}/{runs(rest)[BAD]['dag_run_id']}/taskInstances/ingest/-1/hitlDetails"
     rest.send("PATCH", path, {"chosen_options": ["Accept"], "params_input": fields})
-    wait_until(lambda: runs(rest)[BAD]["state"] == "success", "the accepted key", 300)
+    wait_until(lambda: runs(rest)[BAD]["state"] == "success", "the accepted key", 300, pause=1)
     committed = lake.committed("pairs", BAD)
     assert committed and (committed.rows_in, committed.rows) == (100, 1)
 

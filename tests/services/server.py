@@ -30,14 +30,21 @@ def listens(port: int) -> bool:
 
 
 def wait_until(
-    ready: Callable[[], bool], what: str, seconds: float = 60, alive: Callable[[], bool] = lambda: True
+    ready: Callable[[], bool],
+    what: str,
+    seconds: float = 60,
+    alive: Callable[[], bool] = lambda: True,
+    pause: float = 0.05,
 ) -> None:
-    """Returns when `ready`; raises when time is over or what it waits for has died."""
+    """Returns when `ready`; raises when time is over or what it waits for has died.
+
+    `pause`: seconds between two looks; each look is work for a server that is asked.
+    """
     deadline = time.monotonic() + seconds
     while not ready():
         if not alive() or time.monotonic() > deadline:
             raise RuntimeError(f"waited in vain for {what}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tests.e2e.chain.small import LENIENT, SMALL
 from tests.services.chromium import open_chromium
 from tests.services.server import wait_until
 
-KEYS, PAIRS = int(os.environ.get("CHAIN_KEYS", "2")), 24  # `make nightly` makes three keys
+KEYS, PAIRS = int(os.environ.get("CHAIN_KEYS", "1")), 24  # `make nightly` makes three keys
 DEADLINE = 36  # seconds that a run may take
 # A callback for late runs, as an operator of KALE would write it.
 _ON_LATE = """

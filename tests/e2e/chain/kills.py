@@ -10,6 +10,7 @@ from kale_tasks.airflow.standalone import StandaloneAirflow
 from tests.services.server import wait_until
 
 _PATIENCE = 600
+_PAUSE = 0.3  # each look reads about all processes of the machine
 
 
 def at_work(airflow: StandaloneAirflow, step: str) -> psutil.Process:
@@ -20,7 +21,7 @@ def at_work(airflow: StandaloneAirflow, step: str) -> psutil.Process:
         found[:] = [p for p in _commands(airflow) if _line(p)[3:5] == ["work", step]]
         return bool(found)
 
-    wait_until(works, f"work on {step}", _PATIENCE)
+    wait_until(works, f"work on {step}", _PATIENCE, pause=_PAUSE)
     return found[0]
 
 

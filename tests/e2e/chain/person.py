@@ -1,6 +1,5 @@
 """The person who approves releases, and waiting for a chain that needs approvals."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ from tests.services.server import wait_until
 _RUNS = "/dags/kale_release/dagRuns"
 # The scheduler learns with a delay that a task waits for input. An earlier answer is lost, and it asks again.
 _READING = timedelta(seconds=5)
+PAUSE = 2.0  # seconds between two questions to Airflow's server, for which each is work
 
 
 class Person:
@@ -31,7 +31,7 @@ class Person:
 
     def wait(self) -> dict[str, Any]:
         """Wait until there is a question, and return it."""
-        wait_until(lambda: bool(self._poll()), "a question", 240)
+        wait_until(lambda: bool(self.waiting()), "a question", 240, pause=PAUSE)
         (question,) = self.waiting()
         return question
 
@@ -42,10 +42,6 @@ class Person:
             path = f"{_RUNS}/{run}/taskInstances/approve/-1/hitlDetails"
             fields = {name: field["value"] for name, field in question["params"].items()}
             self._rest.send("PATCH", path, {"chosen_options": [word], "params_input": fields})
-
-    def _poll(self) -> list[dict[str, Any]]:
-        time.sleep(1)  # each poll is work for the server
-        return self.waiting()
 
     def _questions(self, answered: bool) -> list[dict[str, Any]]:
         path = f"{_RUNS}/~/hitlDetails?response_received={str(answered).lower()}&order_by=created_at"
@@ -63,10 +59,9 @@ def finish(chain: Chain, person: Person) -> None:
 
     def ended() -> bool:
         nonlocal quiet
-        time.sleep(1)
         cells = chain.cells()
         person.say("Approve")  # a release that waits for an answer may be hidden behind queued ones
         quiet = quiet + 1 if chain.finished(cells) else 0
-        return quiet >= 6  # an announcement starts a run within a second or two
+        return quiet >= 4  # an announcement starts a run within a second or two
 
-    wait_until(ended, "the chain to end", 900)
+    wait_until(ended, "the chain to end", 900, pause=PAUSE)

@@ -17,7 +17,7 @@ from kale_tasks.world.demo.chain import Chain
 from tests.e2e.chain.conftest import Stage
 from tests.e2e.chain.kills import parts
 from tests.e2e.chain.page import backfill_all_runs
-from tests.e2e.chain.person import finish
+from tests.e2e.chain.person import PAUSE, finish
 from tests.services.server import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -40,6 +40,7 @@ def test_no_part_that_was_finished_before_a_kill_was_made_again(made: Stage) -> 
     assert made.finished and {path: now.get(path) for path in made.finished} == made.finished
 
 
+@pytest.mark.nightly
 def test_the_rows_are_those_of_an_undisturbed_run(made: Stage, tmp_path: Path) -> None:
     environment, key = made.environment | {"KALE_WAREHOUSE": str(tmp_path)}, made.keys[0]
     lake = Lake(load(environ=environment).settings)
@@ -52,6 +53,7 @@ def test_the_rows_are_those_of_an_undisturbed_run(made: Stage, tmp_path: Path) -
         assert rows[0] == rows[1] and rows[0], name
 
 
+@pytest.mark.nightly
 def test_all_runs_from_the_dialog_of_the_page_make_nothing_again(made: Stage, chromium: Browser) -> None:
     before, asked = _state(made.lake), len(made.web.seen)
     chain = Chain(made.airflow.rest, made.keys)
@@ -66,7 +68,7 @@ def test_a_run_without_a_key_fails_at_once_and_says_what_to_do(made: Stage) -> N
     rest = made.airflow.rest
     run = rest.send("POST", "/dags/kale_stage1/dagRuns", {"logical_date": None})["dag_run_id"]
     path = f"/dags/kale_stage1/dagRuns/{run}"
-    wait_until(lambda: rest.get(path)["state"] == "failed", "the run to fail", 120)
+    wait_until(lambda: rest.get(path)["state"] == "failed", "the run to fail", 120, pause=PAUSE / 2)
     (plan,) = [t for t in rest.get(f"{path}/taskInstances")["task_instances"] if t["task_id"] == "dense.plan"]
     assert plan["try_number"] == 1
     log = rest.get(f"{path}/taskInstances/dense.plan/logs/1?full_content=true")
@@ -77,7 +79,7 @@ def test_a_day_without_landing_files_ends_as_skipped(made: Stage) -> None:
     rest = made.airflow.rest
     run = rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": "2026-10-01"})
     path = f"/dags/kale_ingest/dagRuns/{run['dag_run_id']}"
-    wait_until(lambda: rest.get(path)["state"] == "success", "the run to end", 400)
+    wait_until(lambda: rest.get(path)["state"] == "success", "the run to end", 400, pause=PAUSE / 2)
     states = {t["task_id"]: t["state"] for t in rest.get(f"{path}/taskInstances")["task_instances"]}
     assert set(states.values()) == {"skipped"}
 

@@ -13,6 +13,7 @@ from kale_tasks.quality.stored import report_path
 from kale_tasks.release.built import read
 from kale_tasks.release.targets.store import LATEST
 from tests.e2e.chain.conftest import Stage
+from tests.e2e.chain.person import PAUSE
 from tests.services.server import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -116,6 +117,6 @@ def tasks(stage: Stage, dag: str, run: str, word: str = "") -> dict[str, dict[st
             stage.person.say(word)
         return rest.get(path)["state"] in ("success", "failed")
 
-    wait_until(ended, f"the end of {dag}", 240)
+    wait_until(ended, f"the end of {dag}", 240, pause=PAUSE / 2)
     assert rest.get(path)["state"] == "success"
     return {task["task_id"]: task for task in rest.get(f"{path}/taskInstances")["task_instances"]}

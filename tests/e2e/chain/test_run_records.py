@@ -18,7 +18,7 @@ def test_every_run_has_its_line_in_the_ledger(made: Stage) -> None:
     since = made.airflow.groups["scheduler"].born  # a killed one may lose runs that it had not recorded yet
     ended = {_name(run): run["state"] for run in _runs(made) if _at(run["end_date"]).timestamp() > since}
     assert len(ended) > 6
-    wait_until(lambda: ended.keys() <= _lines(made).keys(), "the lines", 60)
+    wait_until(lambda: ended.keys() <= _lines(made).keys(), "the lines", 60, pause=1)
     recorded = _lines(made)
     assert {name: json.loads(recorded[name]["config"])["state"] for name in ended} == ended
     assert set(Counter(_line_name(line) for line in _all_lines(made)).values()) == {1}
