@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down env vllm lock clean help
+.PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down env vllm servers lock clean help
 ARGS ?=
 WORKERS ?= 3
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 DAY := $(shell date +%F)
+TOGETHER = $(MAKE) --no-print-directory --output-sync -j3
+export PYTHONDONTWRITEBYTECODE :=# hundreds of processes import what one of them has compiled
 
 demo: env  ## The whole chain on a small sample world, end to end
 	@.venv/bin/kale demo $(ARGS)
@@ -11,19 +13,14 @@ demo: env  ## The whole chain on a small sample world, end to end
 check: lint  ## Lint, then the tests that need no server; two minutes
 	@$(PYTEST) -m "not server and not slow" $(ARGS)
 
-test: lint vllm  ## Lint, then all but the nightly tests against real servers; ARGS="tests/lake -k commit" runs some
-	@scripts/system test
-	@scripts/ceph
+test: env  ## Lint, then all but the nightly tests against real servers; ARGS="tests/lake -k commit" runs some
+	@$(TOGETHER) lint vllm servers
 	@$(PYTEST) -m "not nightly" --budgets $(ARGS)
 
-test-faults: env vllm  ## The faults of docs/operations.md on real processes and servers; under 20 minutes
-	@scripts/system test
-	@scripts/ceph
+test-faults: vllm servers  ## The faults of docs/operations.md on real processes and servers; under 20 minutes
 	@$(PYTEST) -m "fault and not nightly" $(ARGS)
 
-budgets: env vllm  ## Run every test and write what each file took to tests/budgets.yaml
-	@scripts/system test
-	@scripts/ceph
+budgets: vllm servers  ## Run every test and write what each file took to tests/budgets.yaml
 	@$(PYTEST) -m "not nightly" --write-budgets
 
 lint: env  ## Style, types, layers, unused code, spelling
@@ -43,8 +40,7 @@ bench: env vllm  ## Every measurement in bench/, one after the other; writes ben
 floors: env  ## Compare the tables in bench/ with bench/floors.yaml; FLOORS=run measures again first
 	@.venv/bin/python -m bench.floors $(if $(filter run,$(FLOORS)),--run)
 
-nightly: env vllm  ## The longest tests and all floors, measured again; the log goes to bench/nightly
-	@scripts/system test
+nightly: vllm servers  ## The longest tests and all floors, measured again; the log goes to bench/nightly
 	@scripts/stamps
 	@scripts/bench-env
 	@mkdir -p bench/nightly
@@ -79,6 +75,10 @@ env:  ## The Python environment and Java; secrets for docker-compose.yml
 
 vllm: env  ## vLLM for CPUs in an environment of its own
 	@scripts/vllm
+
+servers: env  ## The servers and the browser that tests start
+	@scripts/system test
+	@scripts/ceph
 
 lock:  ## Update lock/ for pyproject.toml; ARGS=--upgrade moves every version
 	@scripts/lock $(ARGS)
