@@ -9,9 +9,6 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from airflow.providers.cncf.kubernetes.executors.kubernetes_executor_utils import get_base_pod_from_template
-from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
-from kubernetes import client
 
 from kale_tasks.airflow.dag_parts import heavy_task, schedule
 from kale_tasks.settings import load
@@ -29,6 +26,11 @@ _WORKER = {
 @pytest.fixture
 def pod_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Makes the pod of a task of a pool whose executor configuration is given, as YAML, in the environment."""
+    # Here, because every worker of the tests imports every test file, and these take seconds.
+    from airflow.providers.cncf.kubernetes.executors.kubernetes_executor_utils import get_base_pod_from_template
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+    from kubernetes import client
+
     worker = tmp_path / "worker.yaml"
     worker.write_text(yaml.safe_dump(_WORKER))
 

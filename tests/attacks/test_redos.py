@@ -18,6 +18,7 @@ from kale_tasks.text.personal import mask_personal
 from kale_tasks.text.sentences import sentences
 from kale_tasks.text.taming import tame
 from kale_tasks.urls import normal_url
+from tests.attacks import redos
 from tests.attacks.patterns import MADE, SHORT, made_at_run, modules, uses
 from tests.attacks.redos import GROWTH, slow
 
@@ -26,7 +27,8 @@ QUADRATIC = [r"\s+$", r"<+/?[a-z]", r",[^.;]*and", r"#{2,}x", r"(?<=\n)\s*user",
 
 
 @pytest.mark.parametrize("pattern", [*EXPONENTIAL, *QUADRATIC])
-def test_a_slow_pattern_is_found(pattern: str) -> None:
+def test_a_slow_pattern_is_found(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redos, "PATIENCE", 0.5)
     assert slow(re.compile(pattern, re.DOTALL), whole=False)
 
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,34 +88,25 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
     raise RuntimeError("vLLM's server did not start; run scripts/vllm first")
 
 
-def test_vllm_gives_the_same_tokens_also_after_its_process_died(models: Path, plain: dict[int, Answer]) -> None:
-    with engine("vllm", models / "sees") as running:
-        running.start()
-        assert answers(running, requests(10)) == plain
-        for request in requests(10):
-            running.submit(request)
-        os.killpg(running._groups[0].process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
-        found: dict[int, Answer] = {}
-        while running.pending:
-            found |= {answer.id: answer for answer in running.finished()}
-        assert found == plain
-        assert running.times.starts == 2
-        bad = [
-            Request(90, requests(1)[0].messages, b"no image"),
-            Request(91, [{"role": "user", "content": "word " * 3000}]),
-            *requests(2),
-        ]
-        outcome = answers(running, bad)
-    assert (outcome[90].reason, outcome[91].reason) == ("image_broken", "too_long")
-    assert (outcome[0], outcome[1]) == (plain[0], plain[1])
+@pytest.fixture(scope="module")
+def sure(models: Path) -> Iterator[dict[str, Engine]]:
+    """Both engines, started, with answers that say how sure they are."""
+    task, kinds = TASK.model_copy(update={"confidence": True}), ("transformers", "vllm")
+    with ExitStack() as stack:
+        running = {kind: stack.enter_context(engine(kind, models / "sees", task=task)) for kind in kinds}
+        for one in running.values():
+            one.start()
+        yield running
 
 
-def test_vllm_is_as_sure_of_its_answers_as_transformers(models: Path, plain: dict[int, Answer]) -> None:
-    found, task = {}, TASK.model_copy(update={"confidence": True})
-    for kind in ("transformers", "vllm"):
-        with engine(kind, models / "sees", task=task) as running:
-            running.start()
-            found[kind] = answers(running, [*requests(8), Request(90, requests(1)[0].messages, b"no image")])
+def unsure(found: dict[int, Answer]) -> dict[int, Answer]:
+    """The answers as engines give them that are not asked how sure they are."""
+    return {id: replace(answer, confidence=None) for id, answer in found.items()}
+
+
+def test_vllm_is_as_sure_of_its_answers_as_transformers(sure: dict[str, Engine], plain: dict[int, Answer]) -> None:
+    asked = [*requests(8), Request(90, requests(1)[0].messages, b"no image")]
+    found = {kind: answers(running, asked) for kind, running in sure.items()}
     for id in range(8):
         one, other = (found[kind][id] for kind in found)
         assert one.confidence is not None and one.confidence < -0.01
@@ -123,6 +114,29 @@ def test_vllm_is_as_sure_of_its_answers_as_transformers(models: Path, plain: dic
         assert replace(one, confidence=None) == replace(other, confidence=None) == plain[id]
     assert len({round(found["vllm"][id].confidence or 0, 3) for id in range(8)}) > 4
     assert found["vllm"][90].confidence is None
+
+
+def test_vllm_gives_the_same_tokens_also_after_its_process_died(
+    sure: dict[str, Engine], plain: dict[int, Answer]
+) -> None:
+    running = sure["vllm"]
+    assert unsure(answers(running, requests(10))) == plain
+    for request in requests(10):
+        running.submit(request)
+    os.killpg(running._groups[0].process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+    found: dict[int, Answer] = {}
+    while running.pending:
+        found |= {answer.id: answer for answer in running.finished()}
+    assert unsure(found) == plain
+    assert running.times.starts == 2
+    bad = [
+        Request(90, requests(1)[0].messages, b"no image"),
+        Request(91, [{"role": "user", "content": "word " * 3000}]),
+        *requests(2),
+    ]
+    outcome = unsure(answers(running, bad))
+    assert (outcome[90].reason, outcome[91].reason) == ("image_broken", "too_long")
+    assert (outcome[0], outcome[1]) == (plain[0], plain[1])
 
 
 def test_the_transformers_engine_gives_a_reason_for_each_failure(models: Path, plain: dict[int, Answer]) -> None:

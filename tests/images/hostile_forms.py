@@ -49,7 +49,8 @@ _ROW = zlib.compress(bytes(64 * (1 + 64 * 3)))
 _HEAD = _chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0))
 _END = _chunk(b"IEND", b"")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PROFILE = _chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(200_000_000), 9))
+ZEROS = zlib.compress(bytes(200_000_000), 9)  # a bomb
+_PROFILE = _chunk(b"iCCP", b"x\0\0" + ZEROS)
 _WRONG_DATA = _chunk(b"IDAT", _ROW[:4] + b"\xff" * 20)
 _TIFF_LOOP = b"II*\x00\x08\0\0\0" + struct.pack("<H", 0) + struct.pack("<I", 8)
 

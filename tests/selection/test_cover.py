@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -40,6 +41,12 @@ def stamps() -> list[Image.Image]:
     return found
 
 
+@cache
+def seen(pictures: Callable[[], list[Image.Image]]) -> Floats:
+    torch.set_num_threads(1)
+    return EfficientNet().see(pictures()).vectors
+
+
 def selected(folder: Path, vectors: Floats, *, diverse: bool = False) -> Selection:
     wanted = Wanted(product(0.85), share=0.1, diverse=diverse)
     nothing = np.zeros((0, 0), np.float32)
@@ -60,8 +67,7 @@ def covered(vectors: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.int64]]",
 ])  # fmt: skip
 @pytest.mark.parametrize("diverse", [False, True])
 def test_a_tenth_covers_the_clusters(pictures: Callable[[], list[Image.Image]], diverse: bool, tmp_path: Path) -> None:
-    torch.set_num_threads(1)
-    vectors = EfficientNet().see(pictures()).vectors
+    vectors = seen(pictures)
     found = selected(tmp_path, vectors, diverse=diverse)
     kept = np.flatnonzero([not rule for rule in found.rules])
     assert len(kept) == round(0.1 * len(vectors))
