@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): shares a worker with the tests of that name (set by itself)")
     config.addinivalue_line("markers", "fault: causes a fault of tests/faults/faults.yaml (set by itself)")
     config.addinivalue_line("markers", "nightly: takes minutes; run by `make nightly` only")
+    config.addinivalue_line("markers", "any_store: promises what no store changes; on S3 it is `nightly`")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects by these marks, and before xdist reads the groups
@@ -56,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     servers = {item: server_of(item) for item in items}
     groups, needed, alone = dict[pytest.Item, str](), defaultdict[str, float](float), defaultdict[str, float](float)
     for item in items:
+        if item.get_closest_marker("any_store") and "s3" in _parameters(item):
+            item.add_marker(pytest.mark.nightly)
         file = _file(item)
         groups[item] = servers[item] or file
         needed[groups[item]] += seconds.get(file, UNLISTED_SECONDS) / tests[file]
@@ -87,12 +90,16 @@ def _file(item: pytest.Item) -> str:
     return item.nodeid.partition("::")[0]
 
 
+def _parameters(item: pytest.Item) -> list[str]:
+    values = getattr(getattr(item, "callspec", None), "params", {}).values()
+    return [value for value in values if isinstance(value, str)]
+
+
 def server_of(item: pytest.Item) -> str | None:
     """The group of the server that a test needs; None if it needs none."""
     file = _file(item)
     for start, group in SERVER_FILES.items():
         if file.startswith(start):
             return group
-    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()  # lakes ask for their servers by name
-    names = {*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))}
+    names = {*getattr(item, "fixturenames", ()), *_parameters(item)}  # lakes ask for their servers by name
     return next((group for fixture, group in SERVER_FIXTURES.items() if fixture in names), None)

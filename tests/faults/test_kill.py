@@ -63,7 +63,18 @@ class Reader(Thread):
         return self.seen
 
 
-@pytest.mark.parametrize("point", POINTS)
+# In every test run also on S3: a file, the main table, and what the catalog hears.
+_ON_S3 = (
+    "with a part half on its way",
+    "between the main table and the first side table",
+    "before the catalog hears of it",
+    "after the catalog has heard",
+)
+
+
+@pytest.mark.parametrize(
+    "point", [point if point in _ON_S3 else pytest.param(point, marks=pytest.mark.any_store) for point in POINTS]
+)
 def test_killed(point: str, sets: list[str]) -> None:
     lake, settings = lake_of(sets)
     execute(Run(Numbers(OLD, "old "), lake, settings, KEY))

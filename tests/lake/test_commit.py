@@ -35,6 +35,7 @@ def test_every_row_is_kept_dropped_by_a_rule_or_quarantined(lake: Opened) -> Non
     assert lake[0].arrow("quarantine", KEY, slice_={"step": "ingest"}).num_rows == committed.quarantined
 
 
+@pytest.mark.any_store
 def test_a_committed_run_writes_nothing_again(lake: Opened) -> None:
     first = execute(Run(Numbers(50), *lake, KEY))
     before = {e.path: e.modified for e in lake[0].storage.entries("")}
@@ -44,6 +45,7 @@ def test_a_committed_run_writes_nothing_again(lake: Opened) -> None:
     }
 
 
+@pytest.mark.any_store
 def test_a_new_run_replaces_the_rows_of_its_key_and_no_other(lake: Opened) -> None:
     execute(Run(Numbers(50), *lake, KEY))
     execute(Run(Numbers(50, salt="other "), *lake, "2026-11-02"))
@@ -52,6 +54,7 @@ def test_a_new_run_replaces_the_rows_of_its_key_and_no_other(lake: Opened) -> No
     assert all(text.startswith("other ") for text in texts(lake[0], "2026-11-02"))
 
 
+@pytest.mark.any_store
 def test_the_snapshot_bears_step_key_fingerprint_and_counts(lake: Opened) -> None:
     committed = execute(Run(Numbers(50), *lake, KEY))
     summary = lake[0].table("pairs").current_snapshot().summary.additional_properties  # type: ignore[union-attr]
@@ -60,6 +63,7 @@ def test_the_snapshot_bears_step_key_fingerprint_and_counts(lake: Opened) -> Non
     assert f'"in": {committed.rows_in}' in summary["kale.counts"]
 
 
+@pytest.mark.any_store
 def test_files_are_described_to_the_table_as_its_library_would(lake: Opened) -> None:
     execute(Run(Numbers(50), *lake, KEY))
     for name in ("pairs", "dedup_index", "quarantine"):
@@ -73,6 +77,7 @@ def test_files_are_described_to_the_table_as_its_library_would(lake: Opened) -> 
         assert described
 
 
+@pytest.mark.any_store
 def test_a_key_may_be_empty_and_stays_committed(lake: Opened) -> None:
     first = execute(Run(Numbers(0), *lake, KEY))
     assert (first.rows, lake[0].arrow("pairs", KEY).num_rows) == (0, 0)
@@ -175,6 +180,7 @@ def test_a_run_that_dies_before_its_side_tables_is_finished_by_the_next_try(lake
     assert lake[0].arrow("quarantine").num_rows == committed.quarantined
 
 
+@pytest.mark.any_store
 def test_the_side_tables_follow_the_run_of_the_main_table(lake: Opened) -> None:
     first = execute(Run(Numbers(50), *lake, KEY))
     killed = Run(Numbers(30), *lake, KEY)
@@ -201,6 +207,7 @@ def test_the_loser_of_two_runs_leaves_the_side_tables_of_the_winner(lake: Opened
     assert set(lake[0].arrow("dedup_index")["uid"].to_pylist()) == set(lake[0].arrow("pairs")["uid"].to_pylist())
 
 
+@pytest.mark.any_store
 def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
     run = Run(Numbers(50), *lake, KEY)
     rows = lake[0].arrow("pairs").slice(0, 0)
@@ -208,6 +215,7 @@ def test_a_part_that_loses_a_row_is_refused(lake: Opened) -> None:
         run.writer.write(Part(number=0, rows=rows, rows_in=1))
 
 
+@pytest.mark.any_store
 def test_a_part_with_a_row_of_another_key_is_refused(lake: Opened) -> None:
     execute(Run(Numbers(20), *lake, "2026-12-24"))
     rows = lake[0].arrow("pairs", "2026-12-24").slice(0, 1)
@@ -215,6 +223,7 @@ def test_a_part_with_a_row_of_another_key_is_refused(lake: Opened) -> None:
         Run(Numbers(50), *lake, KEY).writer.write(Part(number=0, rows=rows, rows_in=1))
 
 
+@pytest.mark.any_store
 def test_a_request_to_run_again_makes_a_new_run_of_the_same_rows(lake: Opened) -> None:
     first = execute(Run(Numbers(20), *lake, KEY))
     again = execute(Run(Numbers(20), *lake, KEY, again="again"))
@@ -223,6 +232,7 @@ def test_a_request_to_run_again_makes_a_new_run_of_the_same_rows(lake: Opened) -
     assert plan(Run(Numbers(20), *lake, KEY)).committed
 
 
+@pytest.mark.any_store
 def test_a_named_request_to_run_again_is_answered_once(lake: Opened) -> None:
     execute(Run(Numbers(20), *lake, KEY))
     asked = Run(Numbers(20), *lake, KEY, again="scheduled__1")
@@ -232,6 +242,7 @@ def test_a_named_request_to_run_again_is_answered_once(lake: Opened) -> None:
     assert execute(Run(Numbers(20), *lake, KEY, again="scheduled__2")).because == ("scheduled__1", "scheduled__2")
 
 
+@pytest.mark.any_store
 def test_another_process_reopens_a_plan_by_its_name(lake: Opened) -> None:
     made = plan(Run(Numbers(50), *lake, KEY))
     run, known = reopen(Numbers(50), *lake, (KEY, made.fingerprint, made.base))

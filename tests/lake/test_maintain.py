@@ -46,6 +46,7 @@ def test_replaced_files_go_after_their_snapshot_and_live_ones_stay(lake: Opened)
     assert list(orphans(opened, NONE)) == []
 
 
+@pytest.mark.any_store
 def test_work_in_progress_is_safe_for_the_grace_time(lake: Opened) -> None:
     opened, _ = lake
     run = Run(Numbers(50), *lake, KEY)
@@ -54,6 +55,7 @@ def test_work_in_progress_is_safe_for_the_grace_time(lake: Opened) -> None:
     assert any("part-" in e.path for e in orphans(opened, NONE))
 
 
+@pytest.mark.any_store
 def test_a_dry_run_changes_nothing(lake: Opened) -> None:
     opened, _ = lake
     for salt in ("a", "b"):

@@ -87,6 +87,7 @@ def test_a_preview_changes_nothing_in_the_real_lake_and_feeds_its_next_steps(set
     assert set(lake.arrow("pairs", KEY)["alt_text"].to_pylist()) < {f"other {n}" for n in range(10)}
 
 
+@pytest.mark.any_store
 def test_a_preview_reads_what_it_has_not_made_from_the_real_lake(sets: list[str]) -> None:
     real = Lake(settings_of(sets))
     lake, settings = preview_of(sets, "limit=10")
@@ -105,6 +106,7 @@ def test_a_preview_reads_what_it_has_not_made_from_the_real_lake(sets: list[str]
     assert lake.duckdb(["pairs"]).sql("SELECT count(*) FROM pairs").fetchall() == [(lake.arrow("pairs").num_rows,)]
 
 
+@pytest.mark.any_store
 def test_a_second_run_in_a_preview_replaces_the_first(sets: list[str]) -> None:
     for limit in (10, 20, 20):
         lake, settings = preview_of(sets, f"limit={limit}")
@@ -113,12 +115,14 @@ def test_a_second_run_in_a_preview_replaces_the_first(sets: list[str]) -> None:
     assert lake.arrow("runs", KEY).num_rows > Lake(settings_of(sets)).arrow("runs", KEY).num_rows
 
 
+@pytest.mark.any_store
 def test_a_limit_never_reaches_the_real_lake(sets: list[str]) -> None:
     settings = settings_of([*sets, "limit=10"])
     with pytest.raises(BadConfig, match="in a preview only"):
         Run(Dense(), Lake(settings), settings, KEY)
 
 
+@pytest.mark.any_store
 def test_a_preview_is_never_released(sets: list[str]) -> None:
     lake, settings = preview_of(sets, "preview=mine")
     with pytest.raises(BadConfig, match="does not work in a preview"):
@@ -132,6 +136,7 @@ def test_commands_for_the_real_lake_refuse_a_preview(tmp_path: Path, command: Se
     assert (answer.code, "does not work in a preview" in answer.complaint) == (2, True)
 
 
+@pytest.mark.any_store
 def test_reading_a_preview_that_does_not_exist_names_those_that_do(sets: list[str]) -> None:
     preview_of(sets, "preview=mine")
     answer = kale("show", "pairs", "--key", KEY, "--preview", "other", sets=sets)

@@ -1,5 +1,7 @@
 """What readers get: pinned rows by number and by uid, columns of older files, DuckDB."""
 
+import pytest
+
 from kale_tasks.lake import schemas
 from kale_tasks.lake.columns import STRING, Column, TableSpec
 from kale_tasks.lake.partition import Partition
@@ -16,6 +18,7 @@ PAIRS = Partition("pairs", KEY)
 Opened = tuple[Lake, Settings]
 
 
+@pytest.mark.any_store
 def test_rows_are_numbered_in_uid_order(lake: Opened) -> None:
     run = Run(Numbers(100), *lake, KEY)
     execute(run)
@@ -26,6 +29,7 @@ def test_rows_are_numbered_in_uid_order(lake: Opened) -> None:
     assert rows.read(rows.count, rows.count + 5).num_rows == 0
 
 
+@pytest.mark.any_store
 def test_rows_between_two_uids_are_found_across_files(lake: Opened) -> None:
     run = Run(Numbers(100), *lake, KEY)
     execute(run)
@@ -51,6 +55,7 @@ def test_batches_push_columns_and_filter_down(lake: Opened) -> None:
     assert all(int(t) >= 50 for b in batches for t in b["text"].to_pylist())
 
 
+@pytest.mark.any_store
 def test_duckdb_counts_what_was_committed(lake: Opened) -> None:
     committed = execute(Run(Numbers(100), *lake, KEY))
     found = lake[0].duckdb(["pairs"]).sql("select count(*), count(distinct uid) from pairs").fetchall()
