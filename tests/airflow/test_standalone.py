@@ -23,6 +23,7 @@ def recorded(folder: Path) -> list[psutil.Process]:
     return [process for parent in first for process in (parent, *parent.children(recursive=True))]
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(400)
 def test_up_leaves_an_airflow_running_and_down_stops_every_process_of_it(tmp_path: Path) -> None:
     port, folder = free_port(), ["--folder", str(tmp_path)]

@@ -46,7 +46,10 @@ def shares(bench: Bench, case: Case) -> tuple[float, float]:
 
 
 # Without the score, one of five candidates is right, and one of two alt-texts.
-@pytest.mark.parametrize(("recipe", "least", "most"), [("best-of-n", 0.5, 0.3), ("capfilt", 0.75, 0.55)])
+@pytest.mark.parametrize(
+    ("recipe", "least", "most"),
+    [("best-of-n", 0.5, 0.3), pytest.param("capfilt", 0.75, 0.55, marks=pytest.mark.nightly)],
+)
 def test_the_packaged_score_chooses_the_text_of_the_picture(
     open_bench: Open, recipe: str, least: float, most: float
 ) -> None:
@@ -60,7 +63,7 @@ def test_the_packaged_score_chooses_the_text_of_the_picture(
     assert found >= least and lost <= most
 
 
-@pytest.mark.parametrize("recipe", ["fusecap", "densefusion"])
+@pytest.mark.parametrize("recipe", [pytest.param("fusecap", marks=pytest.mark.nightly), "densefusion"])
 def test_what_the_packaged_reader_reads_is_in_the_caption_and_nothing_invented(open_bench: Open, recipe: str) -> None:
     world = Photographs(MONUMENTS, SIGNS)
     unread = {"passes.dense": {"user": HINTS}, "passes.caption": {"against": ["alt", "tags"]}}

@@ -230,7 +230,9 @@ def test_the_ledger_holds_tokens_images_seconds_and_cost(opened: Opener) -> None
     assert figures["cost"] == pytest.approx(figures["device_seconds"])
 
 
-@pytest.mark.parametrize("after", [10, 33, 60])
+@pytest.mark.parametrize(
+    "after", [pytest.param(10, marks=pytest.mark.nightly), 33, pytest.param(60, marks=pytest.mark.nightly)]
+)
 def test_a_killed_run_keeps_its_finished_parts_and_makes_the_same_rows(
     opened: Opener, tmp_path: Path, after: int
 ) -> None:

@@ -56,6 +56,7 @@ def cell(rows: Any, key: str, step: str) -> dict[str, Any]:
     return next(row for row in rows if (row["key"], row["step"]) == (key, step))
 
 
+@pytest.mark.nightly
 def test_verbs_in_separate_processes_equal_run(landing: Path, sets: list[str], tmp_path: Path) -> None:
     mine = sets_of(landing, tmp_path)
     plan = kale_process("plan", "ingest", "--key", KEY, "--json", sets=mine).json

@@ -34,6 +34,7 @@ def shared(base, tmp_path_factory):
     return lake
 
 
+@pytest.mark.nightly
 def test_two_processes_train_the_same_model_as_one(shared, lake):
     run_training(alone := run_of(lake))
     curve = newest_state(lake.storage, checkpoint_folder(alone.folder)).curve
@@ -43,6 +44,7 @@ def test_two_processes_train_the_same_model_as_one(shared, lake):
     assert any(name.startswith("vision_tower.vision_model.") for name in weights)
 
 
+@pytest.mark.nightly
 def test_vllm_and_transformers_generate_the_same_captions_with_the_student(shared):
     (student,) = students.versions(shared)
     task = load_recipe("demo").task("student")
@@ -70,6 +72,7 @@ def generate(engine, task):
     return {answer.id: answer.text for answer in answers}
 
 
+@pytest.mark.nightly
 def test_an_error_in_one_process_keeps_its_class(lake):
     run = run_of(lake, processes=2, steps=12, connector_steps=0, rate=1e30)
     plan(run)

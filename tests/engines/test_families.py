@@ -94,6 +94,7 @@ def test_answers_depend_on_images_and_prompts(family: str, expected: dict[int, A
         assert len({one.text for one in made}) >= 3
 
 
+@pytest.mark.nightly
 def test_prompts_and_pixels_are_those_of_vllm(family: str, model: Model, plain: Engine, asked: list[Request]) -> None:
     given = {
         "worker": vllm_worker.__file__,
@@ -114,6 +115,7 @@ def test_prompts_and_pixels_are_those_of_vllm(family: str, model: Model, plain: 
             assert abs(float(pixels.mean()) - found["mean"]) < 2e-3
 
 
+@pytest.mark.nightly
 def test_vllm_gives_the_same_tokens_and_refuses_the_same(
     model: Model, asked: list[Request], expected: dict[int, Answer]
 ) -> None:

@@ -71,6 +71,7 @@ def test_the_rule_drops_rows_in_an_airflow_task(tmp_path: Path, environment: dic
     assert dropped(tmp_path) == {"product_number": 1}
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_rule_drops_rows_in_spark_executors(
     tmp_path: Path, environment: dict[str, str], sets: list[str], spark_cluster: SparkCluster

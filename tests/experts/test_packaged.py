@@ -119,7 +119,8 @@ def test_tags_and_the_nsfw_score_of_photographs() -> None:
     assert nsfw["text"].to_pylist() == ["safe"] * len(sent)
 
 
-@pytest.mark.parametrize("draws", [1, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("draws", [1, 20])
 def test_texts_of_other_pictures_score_lower(draws: int) -> None:
     torch.set_num_threads(1)
     scorer, images, known = open_scorer("labels", {}), decoded(256), texts()

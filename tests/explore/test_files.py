@@ -37,7 +37,7 @@ def test_of_two_writers_each_writes_a_whole_file(tmp_path: Path) -> None:
     assert target.read_text() == "a" * 20_000
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_quick_starts_at_once_make_the_same_captions(photos: Path, tiny: str) -> None:
     folder = photos.parent / "quick"
     both = [_begin(photos, folder, tiny) for _ in range(2)]
@@ -48,7 +48,7 @@ def test_two_quick_starts_at_once_make_the_same_captions(photos: Path, tiny: str
     _require_whole(photos, folder, tiny)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seconds", [3.0])
 def test_a_killed_quick_start_is_finished_by_the_next(photos: Path, tiny: str, seconds: float) -> None:
     folder = photos.parent / "quick"

@@ -170,7 +170,7 @@ def on_spark(master: str, **conf: str) -> list[str]:
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.codegen.wholeStage": "false",
         "spark.driver.host": "127.0.0.1",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
     return ["ingest.engine=spark", f"ingest.spark.master={master}", f"ingest.spark.conf={json.dumps(quick | conf)}"]
 
@@ -197,6 +197,7 @@ def test_s3_and_a_folder_hold_the_same_rows(mixed: Path, request: pytest.Fixture
     assert contents(far) == contents(settings_for(mixed))
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_a_cluster_that_loses_a_worker_makes_the_same_rows(mixed: Path, spark_cluster: SparkCluster) -> None:
     cluster = on_spark(spark_cluster.url, **{"spark.executor.memory": "512m"})

@@ -16,9 +16,10 @@ from tests.quality.test_suite_files import lake_of, write
 from tests.quality.world import DENSE, STEPS, World, commit, commit_all, open_world
 
 
-def test_twenty_clean_keys_raise_no_alarm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keys", [6, pytest.param(20, marks=pytest.mark.nightly)])
+def test_clean_keys_raise_no_alarm(tmp_path: Path, keys: int) -> None:
     lake = open_world(tmp_path, **{"quality.drift.least_rows": 50})
-    for seed in range(20):
+    for seed in range(keys):
         key = f"2026-11-{seed + 1:02d}"
         world = World(key, seed, pairs=250)
         for step in STEPS:

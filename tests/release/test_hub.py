@@ -214,6 +214,7 @@ def test_an_invalid_repository_is_refused(it: World, hub: HubServer) -> None:
         it.with_("publish.target=hf://captions").publish("a")
 
 
+@pytest.mark.nightly
 def test_load_dataset_reads_the_hub_whole_and_streamed(it: World, hub: HubServer, tmp_path: Path) -> None:
     it.publish("a")
     got = load_dataset(

@@ -215,6 +215,7 @@ def test_publishing_writes_the_report(plain: World) -> None:
     assert f"<h1>{version}</h1>" in page and "240" in page
 
 
+@pytest.mark.nightly
 def test_load_dataset_reads_a_published_folder_whole_and_streamed(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

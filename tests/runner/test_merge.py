@@ -70,31 +70,31 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "GROUP_ROWS", 64)
 
 
-def test_two_thousand_parts_become_the_few_files_that_rows_allow(
+def test_hundreds_of_parts_become_the_few_files_that_rows_allow(
     tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     storage = FolderStorage(tmp_path)
     rows = TABLES["pairs"].selected(["uid", "key", "text", "split"]).empty_table().schema
     receipts = []
-    for number in range(2000):
+    for number in range(800):
         uids = [f"{2 * number + i:032x}" for i in (0, 1)]
         table = pa.Table.from_pylist([{"uid": u, "key": KEY, "text": u[-5:], "split": "stage1"} for u in uids], rows)
         meta = PartMeta("run", number, 2, 2)
         receipts.append(Receipt(meta, {"pairs": parts.write(storage, "pairs/run", meta, conform("pairs", table))}))
     files = merge.merge(storage, "pairs/run", "pairs", receipts)
     sizes = [file.bytes for file in files]
-    assert len(files) < 40 and min(sizes[:-1]) >= 8_000 and max(sizes) < 30_000, sizes
+    assert len(files) < 16 and min(sizes[:-1]) >= 8_000 and max(sizes) < 30_000, sizes
 
     def snapshot_of(files: Sequence[PartFile]) -> Snapshot:
         named = tuple(DataFile(file.path, file.rows, "", "") for file in files)
         return Snapshot(storage, PAIRS, Committed.__new__(Committed), named)
 
     new, old = snapshot_of(files), snapshot_of([receipt.files["pairs"] for receipt in receipts])
-    assert new.count == old.count == 4000
-    assert new.read(0, 4000) == old.read(0, 4000) == pa.concat_tables(new.batches())
+    assert new.count == old.count == 1600
+    assert new.read(0, 1600) == old.read(0, 1600) == pa.concat_tables(new.batches())
     assert new.read(701, 937, ["uid"]) == old.read(701, 937, ["uid"])
-    first, last = f"{900:032x}", f"{1700:032x}"
+    first, last = f"{400:032x}", f"{1200:032x}"
     assert new.between(first, last) == old.between(first, last)
     assert new.between(first, last).num_rows == 801
 

@@ -6,6 +6,8 @@ from pyspark.sql import SparkSession
 from tests.services.server import HOST
 from tests.services.spark import SparkCluster
 
+pytestmark = pytest.mark.nightly
+
 
 @pytest.fixture
 def session(spark_cluster: SparkCluster) -> Iterator[SparkSession]:

@@ -41,7 +41,9 @@ def test_an_interrupted_takedown_is_finished_by_repeating_it(one: World, monkeyp
     assert all(plan(Run(step, one.lake, one.settings, "a")).committed for step in pipeline(120))
 
 
-@pytest.mark.parametrize("swaps", [1, 2, 3])
+@pytest.mark.parametrize(
+    "swaps", [pytest.param(1, marks=pytest.mark.nightly), 2, pytest.param(3, marks=pytest.mark.nightly)]
+)
 def test_a_takedown_that_dies_after_a_swap_still_ends_without_a_trace(
     it: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swaps: int
 ) -> None:

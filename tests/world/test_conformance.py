@@ -55,6 +55,7 @@ def by_vllm(jobs: list[dict[str, Any]], folder: Path) -> list[list[list[int]]]:
     return answers
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_same_prompt_gives_the_same_tokens(tmp_path: Path) -> None:
     rng = Random("conformance")

@@ -28,6 +28,7 @@ def processes(folder: Path) -> list[psutil.Process]:
     return [process for parent in parents for process in (parent, *parent.children(recursive=True))]
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_a_demo_interrupted_twice_exits_with_130_and_leaves_no_process(tmp_path: Path) -> None:
     log = tmp_path / "log"

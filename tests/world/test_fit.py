@@ -51,6 +51,7 @@ def test_rows_without_a_shared_prefix_have_a_loss_as_well() -> None:
     assert answer_loss(model, ids, labels).item() == pytest.approx(_row_by_row(model, ids, labels).item())
 
 
+@pytest.mark.nightly
 def test_a_training_writes_its_loss_curve_and_returns_its_cost(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, log = llm(TOKENIZER), tmp_path / "deep" / "loss.jsonl"

@@ -44,6 +44,7 @@ def test_the_fuser_carries_facts_and_leaves_out_noise() -> None:
     assert figures["noise left out"] >= 0.95
 
 
+@pytest.mark.nightly
 def test_the_fuser_copies_names_of_the_real_world() -> None:
     assert measure_real_names(CHECKPOINTS / "fuser")["copied"] >= 0.9
 
