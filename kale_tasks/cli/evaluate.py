@@ -153,17 +153,18 @@ def captions(
     names = measures or ["fit", "agreement"]
     of = settings(sets)
     lake = open_lake(of)
+    asked = keys or lake.keys("captions")
+    of_truth = [name for name in names if name.partition(":")[0] in _OF_TRUTH]
+    sees = not {*names, *([arena] if arena else [])} <= {"agreement", "BLEU", "CIDEr", *of_truth}
+    beside = side_by_side(lake, asked, rows, sees, recipes or ())  # before any model is loaded
     with ExitStack() as stack:
-        known = {name: _truth_measure(name, of, stack) for name in names if name.partition(":")[0] in _OF_TRUTH}
+        known = {name: _truth_measure(name, of, stack) for name in of_truth}
         others = [name for name in names if name not in known]
         ready = [*stack.enter_context(opened(others, of.quality.encoder)), *known.values()]
         by_name = {one.name: one for one in ready}
         chosen: PairJudge | None = MeasureJudge(by_name[arena]) if arena in by_name else None
         if arena and not chosen:
             chosen = ModelJudge(stack.enter_context(asked_model(arena, of.caption)))
-        sees = not set(names) <= {"agreement", "BLEU", "CIDEr", *known} or isinstance(chosen, ModelJudge)
-        asked = keys or lake.keys("captions")
-        beside = side_by_side(lake, asked, rows, sees, recipes or ())
         found = judged(_with_truth(beside, asked, of) if known else beside, ready, chosen)
     if json:
         say(found, json)
