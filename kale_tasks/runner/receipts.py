@@ -1,7 +1,7 @@
 """Receipts: the first attempt that finishes a part claims its number; what later attempts wrote is never used."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
@@ -40,17 +40,21 @@ def claim(storage: Storage, folder: str, receipt: Receipt) -> Receipt:
 
 
 def receipts(storage: Storage, folder: str, numbers: Collection[int] | None = None) -> dict[int, Receipt]:
-    """Read the receipts of a run by part number; of these numbers only, if given."""
-    found = receipt_numbers(storage, folder)
-    wanted = [number for number in found if numbers is None or number in numbers]
+    """Read the receipts of a run by part number; of these numbers only, if given.
+
+    Those of a chunk are asked for one by one: a listing has the parts of all other chunks as well.
+    """
+    wanted = _listed(storage, folder) if numbers is None else sorted(numbers)
     with ThreadPoolExecutor(_THREADS) as pool:
-        texts = pool.map(lambda number: storage.read(_path(folder, number)), wanted)
-        return {number: Receipt.from_json(text) for number, text in zip(wanted, texts, strict=True)}
+        texts = pool.map(lambda number: _read(storage, _path(folder, number)), wanted)
+        return {n: Receipt.from_json(text) for n, text in zip(wanted, texts, strict=True) if text is not None}
 
 
-def receipt_numbers(storage: Storage, folder: str) -> list[int]:
-    """The numbers of the parts that are finished, from a listing."""
-    return sorted(_numbers(entry.path for entry in storage.entries(f"{folder}/receipts")))
+def unfinished(storage: Storage, folder: str, numbers: Sequence[int]) -> list[int]:
+    """Those of some parts that are not finished."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(lambda number: storage.exists(_path(folder, number)), numbers)
+        return [number for number, exists in zip(numbers, found, strict=True) if not exists]
 
 
 def is_receipt(path: str) -> bool:
@@ -67,6 +71,13 @@ def _path(folder: str, number: int) -> str:
     return f"{folder}/receipts/{number:05d}.json"
 
 
-def _numbers(paths: Iterable[str]) -> Iterable[int]:
-    names = (path.rpartition("/")[2] for path in paths)
-    return (int(name.removesuffix(".json")) for name in names if name.endswith(".json") and name[0].isdigit())
+def _read(storage: Storage, path: str) -> bytes | None:
+    try:
+        return storage.read(path)
+    except FileNotFoundError:
+        return None
+
+
+def _listed(storage: Storage, folder: str) -> list[int]:
+    names = (entry.path.rpartition("/")[2] for entry in storage.entries(f"{folder}/receipts"))
+    return sorted(int(name.removesuffix(".json")) for name in names if name.endswith(".json") and name[0].isdigit())

@@ -18,7 +18,7 @@ from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.progress import Progress
 from kale_tasks.runner.commit import commit_rows, finish
 from kale_tasks.runner.ledger import record_commit, write_line
-from kale_tasks.runner.receipts import receipt_numbers, receipts
+from kale_tasks.runner.receipts import receipts, unfinished
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.seal import SealedRun, is_sealed, seal
 from kale_tasks.runner.writer import run_folder
@@ -145,9 +145,8 @@ def _work_alone(run: Run, chunk: Chunk) -> list[PartMeta]:
 def _missing(run: Run, chunk: Chunk) -> list[int]:
     with ThreadPoolExecutor() as at_once:
         sealed = at_once.submit(is_sealed, run.lake.storage, run.folder)
-        found = receipt_numbers(run.lake.storage, run.folder)
-    # Maintenance deletes the receipts of a sealed run.
-    return [] if sealed.result() else [number for number in chunk.numbers if number not in found]
+        missing = unfinished(run.lake.storage, run.folder, chunk.numbers)
+    return [] if sealed.result() else missing  # maintenance deletes the receipts of a sealed run
 
 
 def _work(run: Run, chunk: Chunk, lease: Lease) -> list[PartMeta]:
