@@ -3,8 +3,9 @@
 Bugs that need an operation which only some sequences have name it in `NEEDED`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,31 @@ NEEDED: Mapping[str, Sequence[str]] = {
 }
 
 
+def put_in_place(owner: Any, name: str, bug: Callable[..., Any]) -> None:
+    """Put a function with a bug in place of another one. TypeError if it cannot be called as that one is.
+
+    A bug that ends with an error of its own would be found by every sequence, and one in place of nothing by none.
+    """
+    known = signature(getattr(owner, name)).parameters.values()
+    required = [p for p in known if p.default is Parameter.empty]
+    by_name = {p.name: None for p in required if p.kind is Parameter.KEYWORD_ONLY}
+    places = [p for p in required if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)]
+    signature(bug).bind(*places, **by_name)
+    setattr(owner, name, bug)
+
+
 def forget_earlier_keys() -> None:
     """Ingest does not compare a key with earlier ones, so that pairs are in two keys."""
     from kale_tasks.ingest.step import Ingest
 
-    Ingest.side_snapshot = lambda *_: None  # type: ignore[method-assign]
+    put_in_place(Ingest, "side_snapshot", lambda *_: None)
 
 
 def forget_later_keys() -> None:
     """A day that lands late marks no later key, so that pairs are in two keys."""
     from kale_tasks.runner import commit
 
-    commit.mark_keys = _nothing
+    put_in_place(commit, "mark_keys", _nothing)
 
 
 def delete_marks_early() -> None:
@@ -52,7 +66,7 @@ def delete_marks_early() -> None:
             delete_mark(storage, partition, mark.name)
         return found
 
-    run.marks = read_and_deleted
+    put_in_place(run, "marks", read_and_deleted)
 
 
 def keep_old_index() -> None:
@@ -66,7 +80,7 @@ def keep_old_index() -> None:
         if name != INDEX or lake.committed(INDEX, key) is None:
             swap_side(lake, step, key, name)
 
-    commit._swap_side = first_only
+    put_in_place(commit, "_swap_side", first_only)
 
 
 def commit_side_tables_first() -> None:
@@ -86,8 +100,8 @@ def commit_side_tables_first() -> None:
                 swap(run.lake, Swap(name, run.key, side.columns, run.step.name, sealed.paths(name), current, new))
         return commit_rows(run, made, sealed)
 
-    verbs.commit_rows = sides_first
-    commit._swap_side = _nothing
+    put_in_place(verbs, "commit_rows", sides_first)
+    put_in_place(commit, "_swap_side", _nothing)
 
 
 def reopen_inputs_at_commit() -> None:
@@ -113,14 +127,14 @@ def reopen_inputs_at_commit() -> None:
             run.lake.storage.put(f"{sealed.folder}/run.json", sealed.model_dump_json().encode())
         return commit_once(run, made, sealed)
 
-    commit._commit_once = reopened
+    put_in_place(commit, "_commit_once", reopened)
 
 
 def name_scratch_by_number() -> None:
     """Scratch files of ingest are named by the number of the piece, although another try may cut other pieces."""
     from kale_tasks.ingest.scan import Scan
 
-    Scan.stem = lambda self, piece: f"{self.folder}/clean-{piece.number}"  # type: ignore[method-assign]
+    put_in_place(Scan, "stem", lambda self, piece: f"{self.folder}/clean-{piece.number}")
 
 
 def let_last_attempt_win() -> None:
@@ -130,7 +144,7 @@ def let_last_attempt_win() -> None:
     def by_number(stem: str, _: Path) -> str:
         return f"{stem}.tar"
 
-    open_parts.content_name = by_number
+    put_in_place(open_parts, "content_name", by_number)
 
 
 def delete_runs_by_age() -> None:
@@ -138,11 +152,12 @@ def delete_runs_by_age() -> None:
     from kale_tasks.lake import maintain
     from kale_tasks.runner import commit, run
 
-    maintain._is_old = lambda entry, _, now, grace: entry.modified < now - grace.files
-    maintain._pinned_runs = lambda *_: set()
-    maintain._is_unused = lambda *_: True
-    maintain.move_epoch = _nothing
-    commit.is_withdrawn = run.is_withdrawn = lambda *_: False
+    put_in_place(maintain, "_is_old", lambda entry, _, now, grace: entry.modified < now - grace.files)
+    put_in_place(maintain, "_pinned_runs", lambda *_: set())
+    put_in_place(maintain, "_is_unused", lambda *_: True)
+    put_in_place(maintain, "move_epoch", _nothing)
+    for module in (commit, run):
+        put_in_place(module, "is_withdrawn", lambda *_: False)
 
 
 def commit_rows_taken_down() -> None:
@@ -150,8 +165,8 @@ def commit_rows_taken_down() -> None:
     from kale_tasks.runner import commit
 
     swap = commit.swap
-    commit._without_removed_rows = lambda _, sealed: (sealed, "")
-    commit.swap = lambda lake, request: swap(lake, replace(request, epoch=None))
+    put_in_place(commit, "_without_removed_rows", lambda _, sealed, __: (sealed, ""))
+    put_in_place(commit, "swap", lambda lake, request: swap(lake, replace(request, epoch=None)))
 
 
 def replace_keys_by_looks() -> None:
@@ -169,8 +184,8 @@ def replace_keys_by_looks() -> None:
         finally:
             del lake.preview
 
-    preview.open_lake = Lake  # type: ignore[assignment]
-    Run.__init__ = allowed  # type: ignore[method-assign]
+    put_in_place(preview, "open_lake", Lake)
+    put_in_place(Run, "__init__", allowed)
 
 
 def write_from_copies() -> None:
@@ -183,15 +198,15 @@ def write_from_copies() -> None:
         spec = tables.TABLES[name]
         return answered(lambda: load_or_create(self.catalog, (self._namespace, name), lambda: self._create(spec)))
 
-    tables.checked_identity = read_identity
-    tables.Lake._load = load  # type: ignore[method-assign]
+    put_in_place(tables, "checked_identity", read_identity)
+    put_in_place(tables.Lake, "_load", load)
 
 
 def release_removed_pairs() -> None:
     """A release takes all captions, also those whose pairs or images have been replaced since."""
-    from kale_tasks.release import step
+    from kale_tasks.release.choice import UnfitCaptions
 
-    step.is_fresh = lambda *_: True
+    put_in_place(UnfitCaptions, "reason", lambda *_: "")
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from tests.operations.bugs import NEEDED
+from tests.operations import bugs
+from tests.operations.bugs import NEEDED, put_in_place
 from tests.operations.forks import ForkServer
 from tests.operations.machine import Machine
 from tests.operations.sequences import Sequence_, as_lines, operations_of, overlapping, sequence_of, shrunk
@@ -128,6 +131,28 @@ def test_a_failing_sequence_shrinks_to_what_fails() -> None:
     sequence = sequence_of(3, operations_of(3))
     cause = next(operation for group in sequence for operation in group if operation.name == "run")
     assert shrunk(sequence, lambda smaller: any(cause in group for group in smaller)) == ((cause,),)
+
+
+@pytest.mark.parametrize("bug", NEEDED)
+def test_a_bug_still_takes_the_place_of_what_it_breaks(bug: str) -> None:
+    for name in ("images.open_parts", "ingest.step", "lake.maintain", "lake.preview", "release.choice", "runner.verbs"):
+        import_module(f"kale_tasks.{name}")  # once, not in each of the processes
+    process = get_context("fork").Process(target=getattr(bugs, bug))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_a_bug_that_would_not_be_called_or_could_not_be_is_refused() -> None:
+    class Known:
+        def add(self, one: int, two: int = 0, *, three: int) -> None: ...
+
+    with pytest.raises(AttributeError):
+        put_in_place(Known, "sum", lambda *_: None)
+    for bug in (lambda one: None, lambda self, one: None):
+        with pytest.raises(TypeError):
+            put_in_place(Known, "add", bug)
+    put_in_place(Known, "add", lambda self, one, three: None)
 
 
 @pytest.mark.nightly
