@@ -75,7 +75,7 @@ def swap(lake: Lake, request: Swap) -> Committed:
     new = replace(request.new, commit=uuid.uuid4().hex[:12])
     new = new if new.origin else replace(new, origin=new.commit)
     added: list[IcebergFile] | None = None
-    for table in _tries(lake, request.table):
+    for table in (tries := _Tries(lake, request.table)):
         current = lake.committed_at(table, request.table, request.key, request.slice)
         if current and current.commit == new.commit:
             return current  # the answer to an earlier try was lost
@@ -87,31 +87,31 @@ def swap(lake: Lake, request: Swap) -> Committed:
         if request.epoch is not None and epoch_in(table) != request.epoch:
             raise Moved("Rows were taken down or files were deleted at the same time. Run the step again.")
         added = added or _data_files(lake, table, request.paths)
-        with _suppress_if_changed(lake, table):
+        with tries.suppress(table):
             return answered(lambda t=table, a=added: _replace(lake, t, request, new, a), lake.catalog_uri)  # type: ignore[misc]
     raise AssertionError("unreachable")
 
 
 def discard(lake: Lake, partition: Partition, base: Committed) -> None:
     """Take a partition out of its table. Raises Moved if something else was committed to it since `base`."""
-    for table in _tries(lake, partition.table):
+    for table in (tries := _Tries(lake, partition.table)):
         current = lake.committed_at(table, partition.table, partition.key, partition.columns)
         if current is None:
             return
         if current.commit != base.commit:
             raise Moved(f"Another run committed {partition} since it was looked at.")
-        with _suppress_if_changed(lake, table):
+        with tries.suppress(table):
             answered(lambda t=table: _discard(t, partition), lake.catalog_uri)  # type: ignore[misc]
             return
 
 
 def expire_snapshots(lake: Lake, name: str, ids: Sequence[int]) -> None:
     """Take snapshots out of the metadata of a table; those that are gone were taken out by somebody else."""
-    for table in _tries(lake, name):
+    for table in (tries := _Tries(lake, name)):
         left = [i for i in ids if table.snapshot_by_id(i)]
         if not left:
             return
-        with _suppress_if_changed(lake, table):
+        with tries.suppress(table):
             answered(lambda t=table, i=left: t.maintenance.expire_snapshots().by_ids(i).commit(), lake.catalog_uri)  # type: ignore[misc]
             return
 
@@ -127,26 +127,52 @@ def move_epoch(lake: Lake, names: Iterable[str]) -> None:
 
 
 def _move_epoch(lake: Lake, name: str) -> None:
-    for table in _tries(lake, name):
-        with _suppress_if_changed(lake, table):
+    for table in (tries := _Tries(lake, name)):
+        with tries.suppress(table):
             answered(lambda t=table: _new_epoch(t), lake.catalog_uri)  # type: ignore[misc]
             return
 
 
-def _tries(lake: Lake, name: str) -> Iterator[Table]:
-    """Yield a table as it is now for each try of a commit, in turns with other processes of this machine.
+class _Tries:
+    """A table as it is now for each try of a commit, in turns with other processes of this machine.
 
     Each pause is at random up to the time of a try, then twice and four times that. A try writes the metadata of the
     whole table, which takes longer the more keys there are; who comes back before another has finished is refused
     again. The turn ends with the loop.
     """
-    for number in range(_TRIES):
-        with lake.storage.turn(name):
-            began = time.monotonic()
-            yield lake.table(name)
-            took = time.monotonic() - began
-        time.sleep(random.uniform(0, min(_LONGEST_PAUSE, took * 2**number)))
-    raise Conflict(f"{_TRIES} attempts to commit to {name} failed, others commit to it too. Try again.")
+
+    def __init__(self, lake: Lake, name: str) -> None:
+        self._lake, self._name = lake, name
+        self._failure: Exception | None = None  # the last that a change of the table need not explain
+
+    def __iter__(self) -> Iterator[Table]:
+        for number in range(_TRIES):
+            with self._lake.storage.turn(self._name):
+                began = time.monotonic()
+                yield self._lake.table(self._name)
+                took = time.monotonic() - began
+            time.sleep(random.uniform(0, min(_LONGEST_PAUSE, took * 2**number)))
+        also = f" One of them said {type(self._failure).__name__}: {self._failure}." if self._failure else ""
+        raise Conflict(
+            f"{_TRIES} attempts to commit to {self._name} failed, others commit to it too.{also} Try again."
+        ) from self._failure
+
+    @contextmanager
+    def suppress(self, table: Table) -> Iterator[None]:
+        """Suppress what a commit raises because others have changed the table since it was read: the loop goes on.
+
+        The catalog refuses it; or, if this process was stopped for long, maintenance has deleted metadata that it reads
+        (FileNotFoundError) or has expired the snapshots that it expires (ValueError).
+        """
+        try:
+            yield
+        except _REFUSED:
+            pass
+        except (FileNotFoundError, ValueError) as error:
+            self._failure = error
+            if self._lake.table(self._name).metadata_location == table.metadata_location:
+                with reading(self._name):
+                    raise error
 
 
 def read_base(lake: Lake, partition: Partition) -> tuple[Committed | None, str]:
@@ -158,24 +184,6 @@ def read_base(lake: Lake, partition: Partition) -> tuple[Committed | None, str]:
 def epoch_in(table: Table) -> str:
     """The epoch of this very version of a table; it changes when rows or files are taken away."""
     return str(table.properties.get(_EPOCH, ""))
-
-
-@contextmanager
-def _suppress_if_changed(lake: Lake, table: Table) -> Iterator[None]:
-    """Suppress what a commit raises because others have changed the table since it was read: the caller tries again.
-
-    The catalog refuses it; or, if this process was stopped for long, maintenance has deleted metadata that it reads
-    (FileNotFoundError) or has expired the snapshots that it expires (ValueError).
-    """
-    name = table.name()[-1]
-    try:
-        yield
-    except _REFUSED:
-        pass
-    except (FileNotFoundError, ValueError) as error:
-        if lake.table(name).metadata_location == table.metadata_location:
-            with reading(name):
-                raise error
 
 
 def _data_files(lake: Lake, table: Table, paths: Sequence[str]) -> list[IcebergFile]:

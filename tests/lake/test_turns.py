@@ -5,12 +5,15 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kale_tasks.errors import Conflict
+from kale_tasks.lake import commit
 from kale_tasks.lake.storage import folder
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.lake.tables import Lake
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from tests.lakes import lake_of, lake_sets
@@ -53,6 +56,29 @@ def test_a_commit_does_not_wait_for_long_for_one_that_has_stopped(
     with lake.storage.turn("pairs"):
         execute(Run(Numbers(20), lake, settings, "k"))
     assert lake.keys("pairs") == ["k"]
+
+
+def test_a_commit_that_is_refused_again_and_again_says_what_else_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged manifest, beside others who commit all the time: that these do is not the whole cause."""
+    lake, settings = lake_of(lake_sets("folder", tmp_path))
+    execute(Run(Numbers(20), lake, settings, "k"))
+    (damaged,) = {path for path in Path(lake.storage.root, "pairs/metadata").glob("*-m0.avro")}
+    damaged.write_bytes(damaged.read_bytes().replace(b"avro.codec", b"avro.codex"))
+    others, replace_rows = iter("abc"), commit._replace
+
+    def beside_others(*of: Any) -> Committed:
+        if of[2].table == "pairs" and of[2].key == "k":
+            execute(Run(Numbers(3), Lake(settings), settings, next(others)))
+        return replace_rows(*of)
+
+    monkeypatch.setattr(commit, "_TRIES", 3)
+    monkeypatch.setattr(commit, "_replace", beside_others)
+    with pytest.raises(Conflict, match=r"3 attempts to commit to pairs failed, .* One of them said ") as raised:
+        execute(Run(Numbers(30), lake, settings, "k"))
+    assert isinstance(raised.value.__cause__, ValueError) and str(raised.value.__cause__) in str(raised.value)
+    assert lake.keys("pairs") == ["a", "b", "c", "k"]
 
 
 def test_a_process_that_was_forked_in_a_turn_does_not_keep_it(tmp_path: Path) -> None:
