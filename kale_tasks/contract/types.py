@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from kale_tasks.lake.tables import Committed, DataFile
+from kale_tasks.lake.listing import DataFile
+from kale_tasks.lake.tables import Committed
 
 
 class Chunk(BaseModel):

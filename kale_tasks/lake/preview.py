@@ -12,13 +12,14 @@ from pyiceberg.table import Table
 
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.catalog import NAMESPACE, answered
+from kale_tasks.lake.listing import DataFile, row_order
 from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.scan import Where, parsed
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.open import open_storage
 from kale_tasks.lake.storage.overlay import OverlayStorage
-from kale_tasks.lake.tables import Committed, DataFile, Lake, committed_in, row_order
+from kale_tasks.lake.tables import Committed, Lake, committed_in
 from kale_tasks.lake.times import utc_now
 from kale_tasks.settings.model import Settings
 

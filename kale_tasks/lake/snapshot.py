@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import GROUP_ROWS, RowGroup, read_columns, row_groups
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.tables import Committed, DataFile, Lake
+from kale_tasks.lake.tables import Committed, Lake
 
 _KEPT = 2  # row groups that a snapshot keeps in memory: a part may begin in one and end in the next
 

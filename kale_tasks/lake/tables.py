@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyiceberg.expressions import And, BooleanExpression
+from pyiceberg.expressions import And
 from pyiceberg.table import Table
 
 from kale_tasks.errors import BadConfig, BadData
@@ -18,6 +18,7 @@ from kale_tasks.lake.columns import TableSpec
 from kale_tasks.lake.iceberg_schema import iceberg_schema, name_mapping, partition_spec, table_properties
 from kale_tasks.lake.identity import checked_identity, copied, create_identity, real_place
 from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.listing import DataFile, Files, described, list_files, row_order, uid_field
 from kale_tasks.lake.partition import Partition, partition_filter
 from kale_tasks.lake.scan import Where, parsed, scanner
 from kale_tasks.lake.schemas import TABLES
@@ -75,19 +76,6 @@ class Committed:
             return Committed(**{"identity": known.get("content", ""), **known, "because": because})
         except TypeError as error:
             raise BadData("A newer version of KALE committed to this lake. Upgrade this one.") from error
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file of a table: its path below the warehouse (or full address if adopted) and its rows."""
-
-    path: str
-    rows: int
-    uid_min: str
-    uid_max: str
-
-
-Files = Mapping[Partition, tuple[DataFile, ...]]  # in row order
 
 
 class Lake:
@@ -153,25 +141,25 @@ class Lake:
 
     def files(self, name: str, key: str | None = None, slice_: Slice = None, where: Where = None) -> list[DataFile]:
         """The data files of a partition in row order, without reading any of them."""
-        return self._files(self.table(name), And(partition_filter(key, slice_), parsed(where)))
+        return self._files(self.table(name), name, key, slice_, where)
 
     def opened(self, partition: Partition) -> tuple[Committed, tuple[DataFile, ...]] | None:
         """What is committed for a partition and its files, from one version of the table."""
         table = self.table(partition.table)
         committed = committed_in(table, partition.key, partition.columns)
-        files = self._files(table, partition_filter(partition.key, partition.columns)) if committed else ()
+        files = self._files(table, partition.table, partition.key, partition.columns) if committed else ()
         return (committed, tuple(files)) if committed else None
 
     def opened_all(self, name: str) -> dict[Partition, tuple[Committed, tuple[DataFile, ...]]]:
         """What is committed for every partition of a table and its files, from one version and one scan."""
-        files = self._by_partition(table := self.table(name), name)
+        files = list_files(self.storage, table := self.table(name), name, table.current_snapshot())
         return {p: (c, files.get(p, ())) for n, c in _committed(table).items() if (p := Partition.parse(name, n))}
 
     def files_at(self, name: str, snapshot_id: int) -> Files:
         """The data files that a snapshot of a table had, by partition; ValueError if it has expired."""
-        if (table := self.table(name)).snapshot_by_id(snapshot_id) is None:  # for which a scan finds no files
+        if (snapshot := (table := self.table(name)).snapshot_by_id(snapshot_id)) is None:
             raise ValueError(f"{name} has no snapshot {snapshot_id}.")
-        return self._by_partition(table, name, snapshot_id)
+        return list_files(self.storage, table, name, snapshot)
 
     def batches(
         self,
@@ -206,25 +194,20 @@ class Lake:
             connection.register(name, self.arrow(name, key))
         return connection
 
-    def _files(self, table: Table, row_filter: BooleanExpression) -> list[DataFile]:
-        found = table.scan(row_filter=row_filter).plan_files() if table.current_snapshot() else ()
-        uid = _uid_field(table)
-        return sorted((_described(self.storage, task.file, uid) for task in found), key=row_order)
-
-    def _by_partition(self, table: Table, name: str, snapshot_id: int | None = None) -> Files:
-        columns, uid = TABLES[name].partition, _uid_field(table)
-        found: dict[Partition, list[DataFile]] = {}
-        for task in table.scan(snapshot_id=snapshot_id).plan_files() if table.current_snapshot() else ():
-            key, *values = (task.file.partition[i] for i in range(len(columns)))
-            place = Partition(name, key, tuple(zip(columns[1:], values, strict=True)))
-            found.setdefault(place, []).append(_described(self.storage, task.file, uid))
-        return {partition: tuple(sorted(files, key=row_order)) for partition, files in found.items()}
+    def _files(self, table: Table, name: str, key: str | None, slice_: Slice, where: Where = None) -> list[DataFile]:
+        now = table.current_snapshot()
+        if where is None:
+            listed = list_files(self.storage, table, name, now, key, slice_)
+            return sorted(chain.from_iterable(listed.values()), key=row_order)
+        rows, uid = And(partition_filter(key, slice_), parsed(where)), uid_field(table)
+        found = table.scan(row_filter=rows).plan_files() if now else ()
+        return sorted((described(self.storage, task.file, uid) for task in found), key=row_order)
 
     def _scanner(
         self, name: str, key: str | None, columns: Sequence[str] | None, where: Where, slice_: Slice
     ) -> ds.Scanner:
         table = self.table(name)
-        paths = [file.path for file in self._files(table, And(partition_filter(key, slice_), parsed(where)))]
+        paths = [file.path for file in self._files(table, name, key, slice_, where)]
         return scanner(self.storage.arrow, paths, table.schema(), TABLES[name].selected(None), columns, where)
 
     def _load(self, name: str) -> Table:
@@ -270,25 +253,6 @@ def committed_in(table: Table, key: str, slice_: Slice = None) -> Committed | No
     return Committed.from_property(text) if text else None
 
 
-def row_order(file: DataFile) -> tuple[int, str, str]:
-    """Return the sort key that puts the files of a partition in row order."""
-    # Parts are numbered in row order, and a takedown writes rewritten parts to another folder.
-    name = file.path.rpartition("/")[2]
-    return len(name), name, file.path
-
-
 def _committed(table: Table) -> dict[str, Committed]:
     names = sorted(p.removeprefix(COMMITTED) for p in table.properties if p.startswith(COMMITTED))
     return {name: Committed.from_property(table.properties[COMMITTED + name]) for name in names}
-
-
-def _uid_field(table: Table) -> int:
-    return table.schema().find_field("uid").field_id if "uid" in table.schema().column_names else -1
-
-
-def _described(storage: Storage, file: Any, uid: int) -> DataFile:
-    lower, upper = ((bounds or {}).get(uid, b"") for bounds in (file.lower_bounds, file.upper_bounds))
-    path = file.file_path
-    with suppress(ValueError):  # adopted from elsewhere
-        path = storage.relative(path)
-    return DataFile(path, file.record_count, lower.decode(), upper.decode())

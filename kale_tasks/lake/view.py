@@ -12,10 +12,11 @@ from pyiceberg.table import Table
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.catalog import answered, locations
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.base import Entry, Storage
-from kale_tasks.lake.tables import Committed, DataFile, Lake
+from kale_tasks.lake.tables import Committed, Lake
 
 _LISTED = ("blocked", "holds", "marks")  # folders in which a command that looks at a key looks for a file of it
 

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import Span, read_image
-from kale_tasks.lake.tables import DataFile
 from kale_tasks.quality.suite import Limit, Subject
 
 LIMITS = [

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
-from kale_tasks.lake.tables import DataFile
 from kale_tasks.quality.frames import BATCH, Frames, derived
 from kale_tasks.quality.suite import Suite
 

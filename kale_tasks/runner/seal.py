@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartFile, PartMeta
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.tables import Committed, DataFile
+from kale_tasks.lake.tables import Committed
 from kale_tasks.lake.verdicts import comparison_set
 from kale_tasks.runner.merge import DamagedParts, merge
 from kale_tasks.runner.receipts import Receipt, withdraw

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from kale_tasks.contract.registry import StepSpec, spec_of
 from kale_tasks.lake.damage import GONE, file_problem
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import read_columns
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.shards import LANDING
-from kale_tasks.lake.tables import Committed, DataFile, Lake
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner.seal import SealedRun, read_sealed
 from kale_tasks.runner.writer import run_folder
 

@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.tables import DataFile
 from kale_tasks.text.origins import Piece, pieces
 from kale_tasks.ui.answers import page
 from kale_tasks.ui.site import Opened, Site

@@ -9,9 +9,9 @@ from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
 from kale_tasks.lake.keys import check_key
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import may_have
-from kale_tasks.lake.tables import DataFile
 from kale_tasks.quality.pictures import COLUMNS, picture
 from kale_tasks.ui.answers import GUARDS
 from kale_tasks.ui.site import Opened, Site

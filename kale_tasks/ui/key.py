@@ -10,7 +10,8 @@ from pydantic import BaseModel, Field
 
 from kale_tasks.lake.changes import commits, compare
 from kale_tasks.lake.keys import check_key
-from kale_tasks.lake.tables import DataFile, Lake
+from kale_tasks.lake.listing import DataFile
+from kale_tasks.lake.tables import Lake
 from kale_tasks.lake.verdicts import accept, blocked_runs
 from kale_tasks.quality.committed import Found, find
 from kale_tasks.quality.cost import Effort, efforts

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.io_errors import reading
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.lake.tables import DataFile, Lake, Slice
+from kale_tasks.lake.tables import Lake, Slice
 from kale_tasks.ui.words import Words
 
 _MEMORY = "512MB"  # of all questions together

@@ -18,9 +18,9 @@ import duckdb
 import pyarrow as pa
 
 from kale_tasks.errors import BadData, KaleError
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.parts import read_columns, row_groups
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.tables import DataFile
 from kale_tasks.resources import sql
 
 _LEAST = 50_000  # rows: fewer are read as fast as an index

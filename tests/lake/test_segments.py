@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 
 from kale_tasks.lake import parts, segments
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartMeta
 from kale_tasks.lake.schemas import DEDUP_INDEX
 from kale_tasks.lake.segments import Segment, find, segments_of
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.lake.tables import Committed, DataFile
+from kale_tasks.lake.tables import Committed
 
 APART = 1 << 52  # between two hashes, which are spread over all integers
 KEYS = [str(date(2026, 1, 1) + timedelta(days=n)) for n in range(300)]

@@ -15,12 +15,13 @@ import pytest
 from kale_tasks.contract.types import Plan
 from kale_tasks.errors import Conflict
 from kale_tasks.lake import parts, snapshot
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import PartFile, PartMeta
 from kale_tasks.lake.schemas import TABLES
 from kale_tasks.lake.snapshot import Snapshot
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.lake.tables import Committed, DataFile, Lake
+from kale_tasks.lake.tables import Committed, Lake
 from kale_tasks.runner import merge
 from kale_tasks.runner.leftovers import delete_leftovers, leftovers
 from kale_tasks.runner.receipts import Receipt

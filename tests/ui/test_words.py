@@ -11,8 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from kale_tasks.errors import BadData
+from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.lake.tables import DataFile, Lake
+from kale_tasks.lake.tables import Lake
 from kale_tasks.ui import words
 from kale_tasks.ui.app import make_app
 from kale_tasks.ui.site import Site
