@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down env vllm servers lock clean help
+.PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down system env vllm servers lock clean help
 ARGS ?=
 WORKERS ?= 3
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 DAY := $(shell date +%F)
-TOGETHER = $(MAKE) --no-print-directory --output-sync -j3
+TOGETHER = $(MAKE) --no-print-directory -j3
 export PYTHONDONTWRITEBYTECODE :=# hundreds of processes import what one of them has compiled
 
 demo: env  ## The whole chain on a small sample world, end to end
@@ -13,7 +13,7 @@ demo: env  ## The whole chain on a small sample world, end to end
 check: lint  ## Lint, then the tests that need no server; two minutes
 	@$(PYTEST) -m "not server and not slow" $(ARGS)
 
-test: env  ## Lint, then all but the nightly tests against real servers; ARGS="tests/lake -k commit" runs some
+test:  ## Lint, then all but the nightly tests against real servers; ARGS="tests/lake -k commit" runs some
 	@$(TOGETHER) lint vllm servers
 	@$(PYTEST) -m "not nightly" --budgets $(ARGS)
 
@@ -68,15 +68,17 @@ up: env  ## Airflow with the Dags, the pages and a scheduler on this machine
 down:  ## Stop what `make up` started
 	@.venv/bin/kale down
 
-env:  ## The Python environment and Java; secrets for docker-compose.yml
+system:
 	@scripts/system
+
+env: system  ## The Python environment and Java; secrets for docker-compose.yml
 	@scripts/env
 	@scripts/dotenv
 
 vllm: env  ## vLLM for CPUs in an environment of its own
 	@scripts/vllm
 
-servers: env  ## The servers and the browser that tests start
+servers: system  ## The servers and the browser that tests start
 	@scripts/system test
 	@scripts/ceph
 

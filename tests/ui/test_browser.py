@@ -11,8 +11,6 @@ from tests.ui.conftest import KEY, SECOND_KEY, Airflow
 from tests.ui.test_pages import _login as login_as_viewer
 from tests.ui.visits import axe, problems, visit
 
-WIDTHS = [1440, 400]
-
 
 def _paths(lake: Lake) -> list[str]:
     uids = sorted(lake.arrow("captions", KEY, ["uid"], slice_={"recipe": "kale", "stage": 1})["uid"].to_pylist())
@@ -35,8 +33,15 @@ def _paths(lake: Lake) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("user", ["admin", "viewer"])
+@pytest.mark.parametrize(
+    ("user", "width"),
+    [
+        ("admin", 1440),
+        ("viewer", 400),
+        pytest.param("admin", 400, marks=pytest.mark.nightly),
+        pytest.param("viewer", 1440, marks=pytest.mark.nightly),
+    ],
+)
 def test_every_page_is_whole_quiet_and_without_barriers(
     user: str, width: int, airflow: Airflow, lake: Lake, chromium: Browser
 ) -> None:
