@@ -117,8 +117,10 @@ def learning_curve(
 ) -> Markup:  # fmt: skip
     """Draw losses by number of captions, a fitted line, and what it predicts (number, loss, low, high)."""
     number, loss, low, high = predicted
-    losses = [low, high, *(one for _, one in (*points, *line))]
-    bottom, span = min(losses), (max(losses) - min(losses)) or 1
+    losses = [loss, *(one for _, one in (*points, *line))]
+    span = max(losses) - min(losses)
+    low, high = max(low, min(losses) - span), min(high, max(losses) + span)  # a wide interval leaves the picture
+    bottom, span = min(low, *losses), (max(high, *losses) - min(low, *losses)) or 1
     first, last = math.log(min(size for size, _ in points)), math.log(number)
 
     def x(size: float) -> float:

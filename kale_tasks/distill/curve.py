@@ -21,6 +21,8 @@ from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import plan
 from kale_tasks.settings.model import Settings
 
+_DOUBT = "\n{} trainings are too few, or lie too far from the curve, to say whether more captions would help."
+
 
 def learned(run: Run) -> Scaling | None:
     """Train students on shares of the captions, and fit a curve to their losses; None if no shares are set.
@@ -44,9 +46,10 @@ def describe_curve(curve: Scaling, folder: Path) -> str:
     line = [(size, curve.loss(size)) for size in np.geomspace(curve.captions[0], 2 * largest, 40).tolist()]
     points = list(zip(curve.captions, curve.losses, strict=True))
     (folder / "curve.svg").write_bytes(picture(learning_curve(points, line, predicted), title="Loss by captions"))
+    doubt = "" if curve.tells else _DOUBT.format(len(points))
     rows = "\n".join(f"| {captions:,} | {loss:.4f} |" for captions, loss in points)
     return Path(__file__).with_name("curve.md").read_text(encoding="utf-8").format(
-        curve=curve, rows=rows, sizes=len(points), twice=2 * largest
+        curve=curve, rows=rows, sizes=len(points), twice=2 * largest, doubt=doubt
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import numpy.typing as npt
 _Floats = npt.NDArray[np.float64]
 _EXPONENTS = np.geomspace(0.02, 2, 100)
 _ROUNDS = 500
+_PARAMETERS = 3
 _LEVEL = 0.9
 
 
@@ -29,24 +31,39 @@ class Scaling:
         """The loss that the curve gives for a number of captions."""
         return float(self.floor + self.scale * captions**-self.exponent)
 
+    @property
+    def tells(self) -> bool:
+        """Whether the losses lie close enough to the curve to say that more captions would lower the loss."""
+        return self.high < self.losses[-1]
+
 
 def fit_scaling(captions: Sequence[int], bits: _Floats, characters: _Floats) -> Scaling:
     """Fit the curve to the losses of students that were trained on these numbers of captions.
 
     `bits` has a row for each of them and a column for each held-out caption, `characters` the lengths of these. The
-    interval is that of other held-out captions (bootstrap, 90 %); another seed of the training is not in it.
+    interval (90 %) is that of other held-out captions (bootstrap) and of other trainings, which scatter around the
+    curve as these do: how much is little known from few of them, so that they must lie close to it to say anything.
     """
     sizes, count = np.array(captions, np.float64), len(characters)
-    draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), _ROUNDS).astype(np.float64)
-    draws = np.vstack([np.ones(count), draws])  # the first is the held-out captions as they are
-    losses = (draws @ bits.T) / (draws @ characters)[:, None]
-    floor, scale, exponent = _fitted(sizes / sizes.max(), losses)
-    predicted = floor + scale * 2.0**-exponent
-    low, high = np.quantile(predicted[1:], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    shares, losses = sizes / sizes.max(), bits.sum(1) / characters.sum()
+    (floor,), (scale,), (exponent,) = _fitted(shares, losses[None])
+    missed = losses - floor - scale * shares**-exponent
+    draw = np.random.default_rng(0)
+    counts = draw.multinomial(count, np.full(count, 1 / count), _ROUNDS).astype(np.float64)
+    scatter = np.sqrt((missed @ missed) / draw.chisquare(len(sizes) - _PARAMETERS, _ROUNDS))
+    noise = draw.normal(0, scatter[:, None], (_ROUNDS, len(sizes) + 1))  # of these trainings, and of the next one
+    drawn = (counts @ bits.T) / (counts @ characters)[:, None] + noise[:, :-1]
+    low, high = np.quantile(_next(*_fitted(shares, drawn)) + noise[:, -1], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return Scaling(
-        tuple(captions), tuple(round(float(one), 4) for one in losses[0]), float(floor[0]),
-        float(scale[0] * sizes.max() ** exponent[0]), float(exponent[0]), float(predicted[0]), float(low), float(high),
+        tuple(captions), tuple(round(float(one), 4) for one in losses), float(floor),
+        float(scale * sizes.max() ** exponent), float(exponent), float(_next(floor, scale, exponent)),
+        max(0.0, float(low)), float(high),
     )  # fmt: skip
+
+
+def _next(floor: Any, scale: Any, exponent: Any) -> Any:
+    """The loss that a curve gives for twice the largest number of captions."""
+    return floor + scale * 2.0**-exponent
 
 
 def _fitted(sizes: _Floats, losses: _Floats) -> tuple[_Floats, _Floats, _Floats]:
