@@ -4,6 +4,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -17,7 +18,7 @@ from kale_tasks.text.alttext import prepare_alt
 IMAGES = "images/"  # prefix of the inputs that are images of a key
 _BLOCK_ROWS = 256  # read together: neighbours in the captions are neighbours in the image shards
 _CAPTION_COLUMNS = ["uid", "sha256", "alt_text", "dense_caption", "caption", "also", "facts_invented", "flags"]
-_IMAGE_COLUMNS = ["sha256", "shard", "offset", "length"]
+_IMAGE_COLUMNS = ["sha256", "shard", "offset", "length", "width", "height"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class CaptionSample:
     flags: Sequence[str]
     span: Span
     also: Mapping[str, str] = field(default_factory=dict)  # further texts that the recipe teaches, by pass
+    size: tuple[int, int] = (1, 1)  # width and height of its image
 
 
 def stage1(recipe: str) -> dict[str, Any]:
@@ -104,14 +106,20 @@ class CaptionDataset:
                 yield _sample(row, image)
 
 
+@lru_cache(1 << 15)  # the next epoch needs it again, and it takes longer than to encode the whole example
+def _useful_alt(alt: str | None) -> str:
+    return prepare_alt(alt).useful
+
+
 def _sample(row: dict[str, Any], image: dict[str, Any]) -> CaptionSample:
     return CaptionSample(
         uid=row["uid"],
-        alt=prepare_alt(row["alt_text"]).useful,
+        alt=_useful_alt(row["alt_text"]),
         dense=row["dense_caption"] or "",
         caption=row["caption"] or "",
         invented=row["facts_invented"] or 0,
         flags=row["flags"] or (),
         span=Span(image["shard"], image["offset"], image["length"]),
         also=json.loads(row["also"] or "{}"),
+        size=(image["width"] or 1, image["height"] or 1),
     )

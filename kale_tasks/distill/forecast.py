@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from kale_tasks.distill.loss import training_flops
 from kale_tasks.distill.model import choose_trained, load_processor, outline, with_updates
+from kale_tasks.distill.operations import Operations
 from kale_tasks.distill.parallel import choose_device
 from kale_tasks.distill.sampler import START, ExampleSampler
 from kale_tasks.distill.schedule import phases
@@ -27,10 +27,11 @@ _WRITTEN_A_SECOND = 1e9  # bytes, by one process
 
 
 class Lengths(NamedTuple):
-    """Tokens of an example: padded length of prompt, image and answer, and the answer alone."""
+    """Tokens of an example: padded length of prompt, image and answer, the answer alone, and the image alone."""
 
     length: int
     answer: int
+    image: int = 0  # if it is known; a new student always has as many
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,10 @@ class Forecast:
     @property
     def text(self) -> str:
         """The forecast in sentences."""
+        image = f", {self.image_tokens} of them the image" if self.image_tokens else ""
         return (
             f"{self.parameters / 1e6:,.0f} M weights, of which {self.trained / 1e6:,.0f} M are trained. "
-            f"{self.length} tokens an example, {self.image_tokens} of them the image; "
+            f"{self.length} tokens an example{image}; "
             f"{self.tokens / 1e6:,.0f} M in all.\n"
             f"{self.flops_per_step:.3g} operations a step: {self.seconds_per_step:g} s at {self.tflops:g} TFLOPS for "
             f"each of {self.processes} process(es). {self.hours:g} hours in all, in {self.tasks} task(s).\n"
@@ -74,20 +76,23 @@ def forecast(
     """Compute what a training takes. Without `tflops` of one process, they are measured on this machine."""
     train = distill.train
     model = with_updates(outline(distill), train)
+    image_tokens = getattr(model.config, "image_seq_length", 0) or lengths.image
     rate = tflops or measured_tflops(model.config.text_config, train, lengths.length)
     seconds, flops = 0.0, 0.0
     for phase in phases(train):
         if not train.rank:
             model.requires_grad_(True)
         choose_trained(model, connector_only=phase.connector_only, vision=train.vision)
-        flops = training_flops(model, train.batch, lengths.length, train.batch * lengths.answer) * train.accumulate
+        answers = train.batch * lengths.answer
+        of_pass = Operations.of(model).count(train.batch, lengths.length, answers, image_tokens)
+        flops = of_pass * train.accumulate
         seconds += (phase.stop - phase.start) * _seconds(flops, rate * processes, train)
     trained = _count(model, trained=True)
     hours, checkpoint = seconds / 3600, trained * 3 * _FLOAT32  # weights and two moments
     return Forecast(
         parameters=_count(model),
         trained=trained,
-        image_tokens=getattr(model.config, "image_seq_length", 0),
+        image_tokens=image_tokens,
         length=lengths.length,
         tokens=train.steps * train.batch * train.accumulate * lengths.length,
         flops_per_step=flops,
@@ -114,7 +119,8 @@ def sampled_lengths(sampler: ExampleSampler) -> Lengths:
     rows = sum(map(len, batches))
     padded = sum(len(batch) * max(example.tokens for example in batch) for batch in batches)
     answers = sum(len(example.answer) for batch in batches for example in batch)
-    return Lengths(math.ceil(padded / rows), math.ceil(answers / rows))
+    images = sum(example.image_tokens for batch in batches for example in batch)
+    return Lengths(*(math.ceil(tokens / rows) for tokens in (padded, answers, images)))
 
 
 def measured_tflops(text_config: Any, train: Train, length: int) -> float:

@@ -1,13 +1,14 @@
-"""A model with its loss on captions, also on those that are held out, and how many operations that takes."""
+"""A model with its loss on captions, also on those that are held out."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import nn
 
 from kale_tasks.distill.batches import IGNORED, BatchDataset, on_device
-from kale_tasks.distill.model import is_student
+from kale_tasks.distill.operations import Operations
 from kale_tasks.distill.parallel import TrainingProcess, arithmetic
 from kale_tasks.distill.sampler import START, ExampleSampler, MicroBatch
 from kale_tasks.settings.distill import Distill
@@ -47,7 +48,13 @@ class CaptionLoss(nn.Module):
     def flops(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
         """Estimate the floating-point operations of a forward and backward pass, without recomputed activations."""
         rows, length = ids.shape
-        return training_flops(self.model, rows, length, int((labels != IGNORED).sum()))
+        config = self.model.config
+        images = getattr(config, "image_seq_length", 0) or int((ids == config.image_token_id).sum()) / rows
+        return self._operations.count(rows, length, int((labels != IGNORED).sum()), images)
+
+    @cached_property
+    def _operations(self) -> Operations:
+        return Operations.of(self.model)
 
 
 class Validation:
@@ -73,23 +80,3 @@ class Validation:
         module.train()
         loss, tokens = self._process.sum(total).tolist()
         return loss / tokens if tokens else None
-
-
-def training_flops(model: Any, rows: int, length: int, answers: int) -> float:
-    """Estimate the operations of a forward and backward pass over rows of tokens; `answers` of all have a loss."""
-    config, parts = model.config, model.model
-    if not is_student(model):  # images of any size; attention, some per cent, is not counted
-        return float(_matmuls(parts, 2) * rows * length + _matmuls(model.lm_head, 4) * answers)
-    patches = config.image_seq_length
-    text, vision = config.text_config, config.vision_config
-    work = (_matmuls(parts.vision_tower, 2) + _matmuls(parts.multi_modal_projector, 2)) * rows * patches
-    work += _matmuls(parts.language_model.layers, 4) * rows * length
-    work += _matmuls(model.lm_head, 4) * answers
-    attention = vision.num_hidden_layers * vision.hidden_size * patches**2
-    attention += text.num_hidden_layers * text.hidden_size * length**2 // 2  # causal
-    return float(work + 12 * rows * attention)
-
-
-def _matmuls(part: nn.Module, frozen: int) -> int:
-    # Two operations per weight in the forward pass, and in the backward pass for each gradient (input and weight).
-    return sum(weight.numel() * (6 if weight.requires_grad else frozen) for weight in part.parameters())

@@ -160,6 +160,19 @@ def language_of(model: Any) -> Any:
     return next(part for name in _LANGUAGE if (part := getattr(model.model, name, None)) is not None)
 
 
+def layers_of(part: Any) -> Any:
+    """Return the layers of a vision tower or a language model, which are most of its weights."""
+    if hasattr(part, "blocks"):
+        return part.blocks
+    return part.encoder.layers if hasattr(part, "encoder") else part.layers
+
+
+def patches_per_token(config: Any) -> int:
+    """Return how many patches of an image the language model sees as one token."""
+    side = getattr(config.vision_config, "spatial_merge_size", 0) or getattr(config, "scale_factor", 1)
+    return int(side) ** 2
+
+
 def is_fixed_size(processor: Any) -> bool:
     """Whether all images have one size and so as many tokens, as those of a new student."""
     return "height" in processor.image_processor.size and hasattr(processor, "vision_feature_select_strategy")

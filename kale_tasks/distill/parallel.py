@@ -156,7 +156,7 @@ def shard_weights(module: nn.Module, train: Train, process: TrainingProcess) -> 
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-    from kale_tasks.distill.model import language_of, vision_of
+    from kale_tasks.distill.model import language_of, layers_of, vision_of
 
     shards = train.shards or process.local_size
     if process.world_size % shards:
@@ -165,8 +165,6 @@ def shard_weights(module: nn.Module, train: Train, process: TrainingProcess) -> 
     mesh = init_device_mesh(process.device.type, sizes, mesh_dim_names=("copies", "shards")[-len(sizes) :])
     policy = MixedPrecisionPolicy(param_dtype=getattr(torch, train.dtype), reduce_dtype=torch.float32)
     model: Any = module.model
-    tower = vision_of(model)
-    blocks = tower.blocks if hasattr(tower, "blocks") else tower.encoder.layers
-    for layer in (*blocks, *language_of(model).layers):
+    for layer in (*layers_of(vision_of(model)), *layers_of(language_of(model))):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(module, mesh=mesh, mp_policy=policy)

@@ -153,10 +153,10 @@ def _optimizer_step(
     ready = list(islice(batches, settings.accumulate // process.world_size))
     waited = time.monotonic() - began
     total = _backward(module, ready, settings, process)
-    trained = [weight for weight in module.parameters() if weight.requires_grad]
-    norm = nn.utils.clip_grad_norm_(trained, settings.clip)
-    for weights in optimizer.param_groups:
-        weights["lr"] = rate
+    groups = optimizer.param_groups
+    norm = nn.utils.clip_grad_norm_([weight for group in groups for weight in group["params"]], settings.clip)
+    for group in groups:
+        group["lr"] = rate
     mean = float(process.sum(total))
     if math.isfinite(mean):
         optimizer.step()

@@ -72,11 +72,13 @@ def commit_captions(lake: Lake, key: str, rows: int) -> list[dict]:
     for number in range(rows):
         scene = make_scene(rng)
         alt = write_alt(rng, make_kind(rng), scene, make_facts(rng))
-        data = jpeg(draw(scene))
+        drawn = draw(scene)
+        data = jpeg(drawn)
         uid = hashlib.sha256(f"{key} {number}".encode()).hexdigest()[:32]
         sha256 = hashlib.sha256(data).hexdigest()
         images.append({"uid": uid, "key": key, "status": "ok", "sha256": sha256, "shard": f"{SHARD}.{key}",
-                       "offset": len(shard), "length": len(data)})  # fmt: skip
+                       "offset": len(shard), "length": len(data), "width": drawn.width, "height": drawn.height,
+                       })  # fmt: skip
         captions.append({"uid": uid, "key": key, "recipe": "demo", "stage": 1, "sha256": sha256, "alt_text": alt.text,
                          "dense_caption": dense(scene), "caption": fused(scene, alt.facts)})  # fmt: skip
         shard += data

@@ -67,8 +67,8 @@ def test_a_student_that_exists_has_the_figures_of_its_weights(base, lake):
 def test_lengths_are_those_of_the_batches(lake, processor):
     run = run_of(lake)
     shown = [len(example.prompt) + len(example.answer) for example in example_sampler(run, processor).held_out(9, 0.5)]
-    length, answer = sampled_lengths(example_sampler(run, processor))
-    assert min(shown) < length < 2 * max(shown) and 10 < answer < 120
+    length, answer, image = sampled_lengths(example_sampler(run, processor))
+    assert min(shown) < length < 2 * max(shown) and 10 < answer < 120 and image == 36
 
 
 def test_the_speed_is_measured_with_a_layer_of_the_language_model(real, base):
