@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from kale_tasks.distill.batches import IGNORED, BatchDataset, on_device
 from kale_tasks.distill.operations import Operations
 from kale_tasks.distill.parallel import TrainingProcess, arithmetic
+from kale_tasks.distill.prefix import states_after_prefix
 from kale_tasks.distill.sampler import START, ExampleSampler, MicroBatch
 from kale_tasks.settings.distill import Distill
 
@@ -33,10 +35,17 @@ class CaptionLoss(nn.Module):
         A student needs no attention mask: padding comes last, so no caption token attends to it.
         """
         images = {"pixel_values": self.normalize(pixels)} if isinstance(pixels, torch.Tensor) else self._cast(pixels)
-        hidden = self.model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
+        if isinstance(pixels, torch.Tensor) and not self._calls_layers_once:
+            hidden, labels = states_after_prefix(self.model, ids, labels, **images)
+        else:
+            hidden = self.model.model(input_ids=ids, use_cache=False, **images).last_hidden_state
         counted = labels[:, 1:] != IGNORED
         logits = self.model.lm_head(hidden[:, :-1][counted])
         return nn.functional.cross_entropy(logits.float(), labels[:, 1:][counted], reduction="sum")
+
+    @property
+    def _calls_layers_once(self) -> bool:
+        return self.model.is_gradient_checkpointing or isinstance(self, FSDPModule)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Convert images from bytes to the scale and type of the vision tower."""

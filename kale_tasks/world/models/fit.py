@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kale_tasks.distill.batches import IGNORED
+from kale_tasks.distill.prefix import states_after_prefix
 from kale_tasks.distill.schedule import warm_up_cosine
 from kale_tasks.progress import Progress
 
@@ -16,32 +17,13 @@ _CURVE_STEPS = 25
 
 
 def answer_loss(model: Any, ids: Any, labels: Any, **images: Any) -> Any:
-    """Return the mean cross entropy of the answers' tokens.
-
-    Only those tokens reach the output layer. Tokens with which all rows begin are computed once, not per row, which
-    saves a quarter of all tokens.
-    """
+    """Return the mean cross entropy of the answers' tokens. Only those tokens reach the output layer."""
     from torch.nn.functional import cross_entropy
 
-    shared = _shared_prefix(model, ids, labels)
-    cache = _prefix_cache(model, ids[:1, :shared], len(ids)) if shared else None
-    states = model.model(input_ids=ids[:, shared:], past_key_values=cache, use_cache=False, **images).last_hidden_state
-    next_ids = labels[:, shared + 1 :]
+    states, labels = states_after_prefix(model, ids, labels, **images)
+    next_ids = labels[:, 1:]
     counted = next_ids != IGNORED
     return cross_entropy(model.lm_head(states[:, :-1][counted]), next_ids[counted])
-
-
-def _shared_prefix(model: Any, ids: Any, labels: Any) -> int:
-    """Return with how many equal tokens all rows begin, before their images and their answers."""
-    differs = (ids != ids[0]).any(0) | (ids[0] == getattr(model.config, "image_token_id", -1))
-    answer = (labels != IGNORED).any(0).roll(-1)  # the token before an answer predicts its first token
-    return int((~(differs | answer)).cumprod(0).sum())
-
-
-def _prefix_cache(model: Any, prefix: Any, rows: int) -> Any:
-    cache = model.model(input_ids=prefix, use_cache=True).past_key_values
-    cache.batch_repeat_interleave(rows)
-    return cache
 
 
 def fit(
