@@ -43,6 +43,7 @@ os.environ |= {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",  # several workers share the cores, and threads of torch wait for each other by spinning
     "SPARK_CONF_DIR": os.path.join(os.path.dirname(__file__), "services"),
     "SPARK_LOCAL_IP": "127.0.0.1",
     "VLLM_NO_USAGE_STATS": "1",

@@ -1,6 +1,7 @@
 """all-MiniLM-L6-v2 from a package: the embedder and the scorer `minilm` of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,21 @@ class MiniLM:
 
         some = [text or " " for text in texts]
         tokens = self._tokenizer(some, padding=True, truncation=True, max_length=_TOKENS, return_tensors="pt")
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             return self._model(**tokens).last_hidden_state, tokens["attention_mask"].unsqueeze(-1).float()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Texts are so short that threads wait for each other longer than they work, most of all on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Packaged(Loaded[MiniLM]):
