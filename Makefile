@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: demo check test test-faults budgets lint bench floors nightly containers docs pictures up down system env vllm servers lock clean help
+.PHONY: demo check test test-faults budgets lint style types bench floors nightly containers docs pictures up down system env vllm servers lock clean help
 ARGS ?=
 WORKERS ?= 3
 PYTEST = .venv/bin/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 DAY := $(shell date +%F)
-TOGETHER = $(MAKE) --no-print-directory -j3
+TOGETHER = $(MAKE) --no-print-directory -j4
 export PYTHONDONTWRITEBYTECODE :=# hundreds of processes import what one of them has compiled
 
 demo: env  ## The whole chain on a small sample world, end to end
@@ -23,10 +23,14 @@ test-faults: vllm servers  ## The faults of docs/operations.md on real processes
 budgets: vllm servers  ## Run every test and write what each file took to tests/budgets.yaml
 	@$(PYTEST) -m "not nightly" --write-budgets
 
-lint: env  ## Style, types, layers, unused code, spelling
+lint: style types  ## Style, types, layers, unused code, spelling
+
+types: env
+	@.venv/bin/mypy kale_tasks $(wildcard dags/*.py plugins/*.py)
+
+style: env
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
-	@.venv/bin/mypy kale_tasks $(wildcard dags/*.py plugins/*.py)
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python scripts/unused
 	@git ls-files -z | xargs -0 .venv/bin/codespell

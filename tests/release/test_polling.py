@@ -22,7 +22,11 @@ from tests.release.conftest import World, world
 from tests.release.readers import State, watching
 
 REPO = "datasets/someone/captions"
-TARGETS = ["folder", pytest.param("s3", marks=pytest.mark.server), pytest.param("hub", marks=pytest.mark.nightly)]
+TARGETS = [
+    "folder",
+    pytest.param("s3", marks=[pytest.mark.server, pytest.mark.nightly]),
+    pytest.param("hub", marks=pytest.mark.nightly),
+]
 SOME = [5, pytest.param(50, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])]
 
 
