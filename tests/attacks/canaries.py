@@ -6,10 +6,10 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 
 CANARIES = {
@@ -45,7 +45,7 @@ def watched(words: Sequence[str], sets: Sequence[str], scratch: Path) -> Watched
     environment = os.environ | CANARIES | {"TMPDIR": str(scratch)}
     seen, over = Watched(), threading.Event()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
-        watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), seen, over))
+        watcher = threading.Thread(target=_watch, args=(process.pid, seen, over))
         watcher.start()
         seen.said, _ = process.communicate()
         over.set()
@@ -54,23 +54,24 @@ def watched(words: Sequence[str], sets: Sequence[str], scratch: Path) -> Watched
     return seen
 
 
-def _watch(first: psutil.Process, seen: Watched, over: threading.Event) -> None:
+def _watch(first: int, seen: Watched, over: threading.Event) -> None:
     while not over.wait(0.02):
         for process in _family(first):
             try:
-                line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                line = Path(f"/proc/{process}/cmdline").read_bytes()
                 seen.lines.add(line)
                 if any(name.encode() in line for name in WORKERS):
-                    seen.environments[line.decode()] = Path(f"/proc/{process.pid}/environ").read_bytes()
+                    seen.environments[line.decode()] = Path(f"/proc/{process}/environ").read_bytes()
             except OSError:  # it has ended
                 continue
 
 
-def _family(first: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [first, *first.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+def _family(first: int) -> Iterator[int]:
+    yield first
+    with suppress(OSError):  # it has ended
+        for thread in Path(f"/proc/{first}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                yield from _family(int(child))
 
 
 def readable(folder: Path) -> Iterator[tuple[Path, bytes]]:
