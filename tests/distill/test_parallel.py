@@ -1,27 +1,20 @@
 """Two processes train one model together, and every engine can serve what they saved."""
 
-from pathlib import Path
-from random import Random
-
 import pytest
 from safetensors.torch import load_file
 
 from kale_tasks.distill.checkpoint import checkpoint_folder, newest_state
 from kale_tasks.distill.launch import run_training
 from kale_tasks.distill.step import Distill
-from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.errors import BadConfig, BadData
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
-from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute, plan
-from kale_tasks.world.draw import draw, jpeg
-from kale_tasks.world.scene import make_scene
+from kale_tasks.world.draw import SIDE
 from tests.distill import small
+from tests.distill.serving import answers
 from tests.distill.test_train import run_of
-
-VLLM_PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"  # `make vllm` builds it
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +39,8 @@ def test_two_processes_train_the_same_model_as_one(shared, lake):
 
 @pytest.mark.nightly
 def test_vllm_and_transformers_generate_the_same_captions_with_the_student(shared):
-    (student,) = students.versions(shared)
-    task = load_recipe("demo").task("student")
-    task = task.model_copy(update={"sampling": task.sampling.model_copy(update={"max_tokens": 12})})
-    folder = students.local_copy(shared, student.version)
-    model = Model(f"student@{student.version}", task, lambda: folder)
-    by_engine = {}
-    for engine in ("transformers", "vllm"):
-        changes = {"engine": engine, "vllm_python": str(VLLM_PYTHON), "device": "cpu", "batch": 4}
-        by_engine[engine] = generate(open_engine(shared.settings.caption.model_copy(update=changes), model), task)
-    assert by_engine["vllm"] == by_engine["transformers"]
-    assert all(by_engine["vllm"].values())
-
-
-def generate(engine, task):
-    with engine:
-        engine.start()
-        for number in range(4):
-            image = jpeg(draw(make_scene(Random(number))))
-            engine.submit(Request(number, task.prompt.messages({"alt": f"Ubuna, {1800 + number}"}, image=True), image))
-        answers = []
-        while engine.pending:
-            answers += engine.finished()
-    assert not [answer.reason for answer in answers if answer.reason]
-    return {answer.id: answer.text for answer in answers}
+    found = answers(shared, "vllm", (SIDE, SIDE))
+    assert found == answers(shared, "transformers", (SIDE, SIDE)) and all(found.values())
 
 
 @pytest.mark.nightly

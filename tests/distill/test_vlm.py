@@ -8,7 +8,6 @@ from kale_tasks.distill.checkpoint import checkpoint_folder, newest_state
 from kale_tasks.distill.launch import run_training
 from kale_tasks.distill.model import choose_trained, load, load_base
 from kale_tasks.distill.step import Distill
-from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.errors import BadConfig
 from kale_tasks.lake.tables import Lake
 from kale_tasks.models import students
@@ -16,9 +15,8 @@ from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.runner.run import Run
 from kale_tasks.runner.verbs import execute
 from tests.distill import small
+from tests.distill.serving import answers
 from tests.distill.test_step import LAX, settings_of
-from tests.engines.families import picture
-from tests.engines.test_engines import VLLM
 
 pytestmark = pytest.mark.nightly
 TRAIN = {
@@ -102,15 +100,5 @@ def test_a_connector_of_its_own_is_not_expected(vlm, tmp_path):
 
 def test_vllm_serves_it_with_the_same_answers(trained):
     lake, _, _ = trained
-    _, folder = student_of(lake)
-    task = load_recipe("demo").task("student")
-    task = task.model_copy(update={"sampling": task.sampling.model_copy(update={"max_tokens": 12})})
-    prompt = task.prompt.messages({"alt": "Ubuna, 1844"}, image=True)
-    requests = [Request(n, prompt, picture(300, 200, n)) for n in range(4)]
-    found = []
-    for engine in ("transformers", "vllm"):
-        of = lake.settings.caption.with_values({"engine": engine, "device": "cpu", "vllm_python": str(VLLM)})
-        with open_engine(of, Model("student@0", task, lambda: folder)) as running:
-            running.start()
-            found.append({answer.id: answer.text for answer in running.answers(requests)})
-    assert found[0] == found[1]
+    found = answers(lake, "vllm")
+    assert found == answers(lake, "transformers") and all(found.values())
