@@ -110,7 +110,7 @@ def compare(page: Page, base: str, folder: Path) -> None:
             for name, one in series.items()
         ],
     )  # fmt: skip
-    for name, other in (("", "bare"), ("_in_memory", "bare, batches in memory")):
+    for name, other in (("", "bare, batches in memory"), ("_same_data", "bare")):
         found = ratio(series["ours"], series[other], lambda sample: sample.figures["tokens"] / sample.cpu)
         page.ratio(f"tokens_per_cpu_second{name}", found)
 
