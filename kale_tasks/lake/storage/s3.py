@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from http import HTTPStatus
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
@@ -186,4 +187,6 @@ def _of_answer(root: str, error: Any) -> KaleError:
         return BadConfig(f"{root} refuses requests of this machine, because its clock is off. Set the clock (NTP).")
     if status in (401, 403):
         return BadConfig(f"{root} refuses these credentials ({code}). Check the access key, its secret and its rights.")
+    if code == str(status):  # the answer to HEAD has no body to name it
+        code = HTTPStatus(status).phrase
     return Transient(f"{root} answered {status} {code}. Try again later.")
