@@ -46,6 +46,8 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",  # several workers share the cores, and threads of torch wait for each other by spinning
     "SPARK_CONF_DIR": os.path.join(os.path.dirname(__file__), "services"),
     "SPARK_LOCAL_IP": "127.0.0.1",
+    # What torch compiles is large, and is found again by the next run.
+    "TORCHINDUCTOR_CACHE_DIR": os.path.join(os.path.dirname(__file__), "..", ".cache", "torchinductor"),
     "VLLM_NO_USAGE_STATS": "1",
 }
 
