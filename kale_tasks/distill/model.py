@@ -105,12 +105,13 @@ def save(model: Any, processor: Any, folder: Path) -> None:
 
     model.save_pretrained(folder, max_shard_size="1TB")
     processor.save_pretrained(folder)
-    weights = load_file(folder / "model.safetensors")
-    save_file(rename_vision_tower(weights), folder / "model.safetensors", metadata={"format": "pt"})
+    if getattr(getattr(model.config, "vision_config", None), "model_type", "").startswith("siglip"):
+        weights = load_file(folder / "model.safetensors")
+        save_file(rename_vision_tower(weights), folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def rename_vision_tower(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename the vision tower's weights to what vLLM expects; transformers reads both names."""
+    """Rename the weights of a SigLIP tower to what vLLM expects; transformers reads both names."""
     return {_vllm_name(name): weight for name, weight in weights.items()}
 
 

@@ -15,7 +15,7 @@ from tests.lakes import settings_of
 
 TEXTS = ["Describe this image in one paragraph.", "Write one paragraph."]
 # Millions of weights, as the cards of the published models say; the student's are those of its parts.
-SIZES = {"qwen3_vl": 8767, "qwen2": 7616, "qwen3": 8191, "gemma3": 4300, "student": 1961}
+SIZES = {"qwen3_vl": 8767, "qwen2": 7616, "qwen3": 8191, "gemma3": 4300, "internvl": 7944, "student": 1961}
 NUMBERS = {"<|endoftext|>": 151643, "<|im_end|>": 151645, "<|vision_start|>": 151652, "<|image_pad|>": 151655}
 
 

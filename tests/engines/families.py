@@ -14,9 +14,12 @@ from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.recipes.slots import SlotText
 
 # The family of a model, and the model call of the recipe `kale` that is made with it.
-CALLS = {"qwen3_vl": "dense", "gemma3": "dense", "student": "student", "qwen2": "fused", "qwen3": "fused"}
+CALLS = {
+    **dict.fromkeys(("qwen3_vl", "gemma3", "internvl"), "dense"), "student": "student",
+    **dict.fromkeys(("qwen2", "qwen3"), "fused"),
+}  # fmt: skip
 SIZES = [(512, 384), (384, 512), (300, 200), (97, 640), (40, 30), (768, 768)]  # of images, in pixels
-CONTEXT = 1100
+CONTEXT, LARGER = 1100, {"internvl": 3800}  # tokens; it cuts most pictures into 13 tiles of 256
 ALT = "The Atomium in Brussels, built by Andr\u00e9 Waterkeyn in 1958 \u2014 \u539f\u5b50\u7403\u5854"
 DENSE = "Nine steel spheres are joined by tubes before a blue sky. People walk at its foot."
 
@@ -30,7 +33,7 @@ def task_of(family: str) -> Task:
         update={
             "sampling": sampling,
             "dtype": "float32",
-            "context": CONTEXT,
+            "context": LARGER.get(family, CONTEXT),
             "thinking": thinking,
             "model": f"org/{family}@0",
         }

@@ -20,7 +20,7 @@ from kale_tasks.engines.vllm import describe_model
 from kale_tasks.engines.vllm_process import vllm_environment
 from kale_tasks.settings.caption import Caption
 from tests.engines import render_probe
-from tests.engines.families import CALLS, CONTEXT, model_of, requests_of
+from tests.engines.families import CALLS, model_of, requests_of
 from tests.engines.test_engines import VLLM, answers, vllm_serving
 from tests.lakes import settings_of
 
@@ -64,7 +64,7 @@ def expected(plain: Engine, asked: list[Request]) -> dict[int, Answer]:
 
 
 def around_the_limit(plain: Engine, request: Request) -> list[Request]:
-    longest = CONTEXT - plain.task.sampling.max_tokens - len(prompt_ids(plain, request))
+    longest = plain.task.context - plain.task.sampling.max_tokens - len(prompt_ids(plain, request))
     return [replace(request, id=100 + n, messages=with_words(request, longest - 2 + n)) for n in range(5)]
 
 
@@ -128,7 +128,7 @@ def test_vllm_gives_the_same_tokens_and_refuses_the_same(
 def test_a_vllm_server_gives_the_same_prompts_and_tokens_and_refuses_the_same(
     family: str, model: Model, plain: Engine, asked: list[Request], expected: dict[int, Answer]
 ) -> None:
-    with vllm_serving(model.folder(), f"org/{family}", CONTEXT) as url:
+    with vllm_serving(model.folder(), f"org/{family}", model.task.context) as url:
         served = replace(model, endpoints=[url])
         body = {**request_body(served, asked[0]), "return_token_ids": True}
         head = {"Content-Type": "application/json"}
