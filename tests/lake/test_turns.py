@@ -74,6 +74,7 @@ def test_a_commit_that_is_refused_again_and_again_says_what_else_failed(
         return replace_rows(*of)
 
     monkeypatch.setattr(commit, "_TRIES", 3)
+    monkeypatch.setattr(commit, "_LONGEST_PAUSE", 0.0)
     monkeypatch.setattr(commit, "_replace", beside_others)
     with pytest.raises(Conflict, match=r"3 attempts to commit to pairs failed, .* One of them said ") as raised:
         execute(Run(Numbers(30), lake, settings, "k"))
