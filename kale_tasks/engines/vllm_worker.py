@@ -2,11 +2,10 @@
 
 Reads frames from stdin: a line of JSON, followed by the number of raw bytes that its field `bytes` states. The first
 frame describes the model, the others are requests. Writes lines of JSON to stdout: first `ready`, `missing` if vLLM
-cannot be imported, or `wrong` if it does not know an argument; then an answer for each request, in the order in which
-they are finished.
+cannot be imported, or `wrong` if it does not know an argument; then an answer for each request, as it is finished.
 
-Images are decoded in a pool of threads and turned into prompts by one thread, as vLLM allows no more. The main thread
-does nothing but step the engine.
+On GPUs, images are decoded in a pool of threads and turned into prompts by one thread, as vLLM allows no more; the main
+thread only steps the engine. On CPUs the main thread does it all: others would only take the cores from the engine.
 """
 
 import io
@@ -17,8 +16,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +31,7 @@ DEFAULTS = {
 }
 _SWITCH_SECONDS = 0.0005  # between threads: with Python's own 5 ms the engine would wait for prompts to be prepared
 Frame = dict[str, Any]
+Arrival = tuple[Frame, Callable[[], Any]]  # a request, and what returns its prompt or raises why there is none
 
 
 class UndecodableImage(Exception):
@@ -46,7 +47,7 @@ class Worker:
 
     def __init__(self, model: Frame, out: BinaryIO) -> None:
         self.model, self.out = model, out
-        self.prepared: queue.SimpleQueue[tuple[Frame, Any] | None] = queue.SimpleQueue()
+        self.arrivals: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self.inside: dict[str, Frame] = {}  # the requests in the engine, the oldest first
         self.ends = end_tokens(model["folder"])
         self.thought = ""  # the mark of a thought that the template opens at the end of each prompt
@@ -69,51 +70,48 @@ class Worker:
         return int(self.engine.vllm_config.scheduler_config.max_num_seqs)
 
     def read(self, source: BinaryIO) -> None:
-        """Prepare the requests that arrive, until the input ends."""
+        """Take the requests that arrive, until the input ends; on GPUs they are prepared at once."""
         decoders, preparer = ThreadPoolExecutor(self.model["preparers"]), ThreadPoolExecutor(1)
         while line := source.readline():
             request = {**json.loads(line), "since": time.monotonic()}
             image = source.read(request["bytes"])
-            preparer.submit(self.prepare, request, decoders.submit(decode, image) if image else None)
-        self.prepared.put(None)
+            picture: Any = partial(decode, image) if image else None
+            if on_gpu():
+                picture = decoders.submit(picture).result if picture else None
+                made = preparer.submit(self.render, request["messages"], picture)
+                made.add_done_callback(partial(self.hand_over, request))
+            else:
+                self.arrivals.put((request, partial(self.render, request["messages"], picture)))
+        self.arrivals.put(None)
 
-    def prepare(self, request: Frame, picture: "Future[Any] | None") -> None:
-        """Make the prompt of a request, or answer it with a reason why there is none."""
-        try:
-            prompt = self.render(request["messages"], picture.result() if picture else None)
-        except UndecodableImage as error:
-            self.answer(request, reason="image_broken", detail=str(error))
-        except Exception as error:  # one failed request must not fail the others
-            self.fail(request, error)
-        else:
-            self.prepared.put((request, prompt))
+    def hand_over(self, request: Frame, made: "Future[Any]") -> None:
+        """Let the main thread have a request whose prompt is made."""
+        self.arrivals.put((request, made.result))
 
     def serve(self) -> None:
-        """Answer requests until the input ends; unfinished ones are then abandoned."""
+        """Answer requests until the input ends; unfinished ones are then abandoned.
+
+        On CPUs requests are prepared until as many wait in the engine as it has places for; then it is looked after.
+        """
         while True:
-            for one in self.arrived(wait=not self.inside):
+            while on_gpu() or len(self.inside) < 2 * self.sequences:
+                try:
+                    one = self.arrivals.get(block=not self.inside)
+                except queue.Empty:
+                    break
                 if one is None:
                     return
                 self.add(*one)
-            if self.inside:
-                self.step()
+            self.step()
 
-    def arrived(self, wait: bool) -> Iterator[tuple[Frame, Any] | None]:
-        """Yield the requests that are prepared by now; wait for the first of them if the engine has nothing to do."""
-        try:
-            yield self.prepared.get(block=wait)
-            while True:
-                yield self.prepared.get_nowait()
-        except queue.Empty:
-            return
-
-    def add(self, request: Frame, prompt: Any) -> None:
+    def add(self, request: Frame, prompt_of: Callable[[], Any]) -> None:
         """Put a request into the engine, unless prompt and answer together could exceed the context."""
-        request["tokens"] = tokens = len(prompt["prompt_token_ids"])
-        if tokens + self.model["max_tokens"] > self.model["context"]:
-            self.answer(request, reason="too_long", detail=f"{tokens} tokens", tokens_in=tokens)
-            return
         try:
+            prompt = prompt_of()
+            request["tokens"] = tokens = len(prompt["prompt_token_ids"])
+            if tokens + self.model["max_tokens"] > self.model["context"]:
+                self.answer(request, reason="too_long", detail=f"{tokens} tokens", tokens_in=tokens)
+                return
             self.engine.add_request(str(request["id"]), prompt, self.sampling(request))
         except Exception as error:  # one failed request must not fail the others
             self.fail(request, error)
@@ -126,8 +124,7 @@ class Worker:
             if not output.finished:
                 continue
             request, said = self.inside.pop(output.request_id), output.outputs[0]
-            text = self.thought + self.decode(said.token_ids)
-            tokens = len(said.token_ids)
+            text, tokens = self.thought + self.decode(said.token_ids), len(said.token_ids)
             known = {"tokens_in": request["tokens"], "tokens_out": tokens, "finish": said.finish_reason}
             sure = said.cumulative_logprob / tokens if self.model["confidence"] and tokens else None
             self.answer(request, text=text, confidence=sure, **known)
@@ -144,23 +141,25 @@ class Worker:
 
     def fail(self, request: Frame, error: Exception) -> None:
         """Answer a request that cannot be made or asked."""
-        reason = "too_long" if "maximum context length" in str(error) else "engine_error"
-        self.answer(request, reason=reason, detail=f"{type(error).__name__}: {error}"[:200])
+        detail = f"{type(error).__name__}: {error}"[:200]
+        reason = "too_long" if "maximum context length" in detail else "engine_error"
+        known = isinstance(error, UndecodableImage)
+        self.answer(request, reason="image_broken" if known else reason, detail=str(error) if known else detail)
 
     def answer(self, request: Frame, **result: Any) -> None:
         """Say the answer to a request."""
         send(self.out, {"id": request["id"], **result})
 
-    def render(self, messages: list[Frame], picture: Any) -> Any:
+    def render(self, messages: list[Frame], picture_of: Callable[[], Any] | None) -> Any:
         """Turn messages and image into token ids and pixels.
 
-        `vllm.renderers` is not documented as public API. The documented ways to chat with an engine are its HTTP server
-        and its offline class. Neither tells the length of a prompt before it generates, and the offline class answers
-        nothing before all is answered.
+        `vllm.renderers` is no documented API. The documented ways to chat with an engine are its HTTP server and its
+        offline class: neither tells a prompt's length before it generates, and the latter answers all at once.
         """
         from vllm.renderers import ChatParams
 
-        if picture:
+        if picture_of:
+            picture = picture_of()
             messages = [{**message, "content": with_image(message["content"], picture)} for message in messages]
         renderer = self.engine.renderer
         _, (prompt,) = renderer.render_chat(
@@ -200,10 +199,16 @@ class Worker:
         )
 
 
-def engine_arguments(model: Frame) -> dict[str, Any]:
-    """Return the engine arguments: those given, and beside them only what this use of vLLM needs."""
+@cache
+def on_gpu() -> bool:
+    """Whether the engine has a device of its own."""
     import torch
 
+    return bool(torch.cuda.is_available())
+
+
+def engine_arguments(model: Frame) -> dict[str, Any]:
+    """Return the engine arguments: those given, and beside them only what this use of vLLM needs."""
     needed = {
         "model": model["folder"],
         "dtype": model["dtype"],
@@ -211,7 +216,7 @@ def engine_arguments(model: Frame) -> dict[str, Any]:
         "limit_mm_per_prompt": {"image": 1, "video": 0} if model["sees"] else {},
         "mm_processor_cache_gb": 0,  # each image is used once
         "generation_config": "vllm",  # sampling comes from the recipe, not from the checkpoint
-        "enforce_eager": not torch.cuda.is_available(),  # compiling pays off on GPUs only
+        "enforce_eager": not on_gpu(),  # compiling pays off on GPUs only
         "disable_log_stats": True,
         "seed": 0,
     }
@@ -227,9 +232,8 @@ def end_tokens(folder: str) -> list[int]:
 
 def with_image(content: Any, picture: Any) -> Any:
     """Put the decoded image in the place of the part of type `image`."""
-    if isinstance(content, str):
-        return content
-    return [{"type": "image_pil", "image_pil": picture} if part["type"] == "image" else part for part in content]
+    image = {"type": "image_pil", "image_pil": picture}
+    return content if isinstance(content, str) else [image if part["type"] == "image" else part for part in content]
 
 
 def decode(data: bytes) -> Any:
@@ -255,11 +259,9 @@ def run(source: BinaryIO, out: BinaryIO) -> None:
     started = time.monotonic()
     try:
         worker.start()
-    except ImportError as error:
-        send(out, {"missing": f"{type(error).__name__}: {error}"})
-        return
-    except WrongArgument as error:
-        send(out, {"wrong": str(error)})
+    except (ImportError, WrongArgument) as error:
+        wrong = isinstance(error, WrongArgument)
+        send(out, {"wrong": str(error)} if wrong else {"missing": f"{type(error).__name__}: {error}"})
         return
     loaded = time.monotonic()
     worker.warm()
@@ -271,10 +273,7 @@ def run(source: BinaryIO, out: BinaryIO) -> None:
 
 
 def stay_on(cores: str) -> None:
-    """Keep every thread on these cores: by itself vLLM binds those of its matrix products only.
-
-    vLLM writes cores as in `0-3,8`, with a `|` between those of several workers, and knows words as well: auto, nobind.
-    """
+    """Keep every thread on these cores, which vLLM writes as in `0-3,8` or `0|1`; it knows words, too: auto, nobind."""
     spans = [span.split("-") for span in cores.replace("|", ",").split(",")]
     if all(end.isdigit() for span in spans for end in span):
         os.sched_setaffinity(0, {core for span in spans for core in range(int(span[0]), int(span[-1]) + 1)})

@@ -9,6 +9,7 @@ import importlib.util
 import json
 import os
 import sys
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +36,7 @@ def main() -> None:
 
 def look(worker: Any, module: Any, request: dict[str, Any]) -> dict[str, Any]:
     image = base64.b64decode(request["image"])
-    prompt = worker.render(request["messages"], module.decode(image) if image else None)
+    prompt = worker.render(request["messages"], partial(module.decode, image) if image else None)
     found = {"ids": list(prompt["prompt_token_ids"]), "shape": [], "mean": 0.0}
     if image:
         (item,) = prompt["mm_kwargs"]["image"]
