@@ -45,7 +45,7 @@ class CaptionLoss(nn.Module):
 
     @property
     def _calls_layers_once(self) -> bool:
-        return self.model.is_gradient_checkpointing or isinstance(self, FSDPModule)
+        return self.model.is_activation_checkpointing or isinstance(self, FSDPModule)
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Convert images from bytes to the scale and type of the vision tower."""
