@@ -32,7 +32,7 @@ MADE: dict[str, Callable[[], Iterator[Use]] | None] = {
     "text/words.py": lambda: (
         Use(f"words.{name}", words.pattern(name), name in ("chat", "closing", "intro")) for name in sorted(_named())
     ),
-    "text/taming.py": lambda: iter([Use("taming.orders", taming._orders(), False)]),
+    "text/needed.py": lambda: (Use(f"orders {n}", one, False) for n, (one, _) in enumerate(taming._orders()._each)),
     "text/scripts.py": lambda: (Use("scripts.names", one, False) for one in (scripts._phrases(), *scripts._beside())),
     "text/personal.py": lambda: (
         Use(f"pii.{name}", re.compile(one, re.I), False) for name, one in _LISTS["pii"].items()

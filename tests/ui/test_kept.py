@@ -94,7 +94,9 @@ def test_a_question_that_takes_too_long_is_stopped(lake: Lake) -> None:
         rows.ask("SELECT count(*) FROM captions, range(10_000_000_000)", {}, tables, 0.1)
 
 
-def test_a_request_loads_no_table_that_has_not_changed(client: TestClient, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_loads_no_table_that_has_not_changed(
+    client: TestClient, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = Counter[str]()
     load = Lake._load
     monkeypatch.setattr(Lake, "_load", lambda self, name: (asked.update([name]), load(self, name))[1])
