@@ -71,9 +71,9 @@ def test_a_star_matches_anything(pattern: str, path: str) -> None:
 
 
 def test_no_pattern_takes_exponential_time() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     PathRule("/" + "*a" * 1000 + "b$", allow=False).expression.match("/" + "a" * 2000)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(
