@@ -1,5 +1,6 @@
 """Reads table files for a takedown, and rewrites tar shards without some images."""
 
+import hashlib
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kale_tasks.errors import BadData
-from kale_tasks.lake.damage import advice
+from kale_tasks.lake.damage import advice, recorded_hash
 from kale_tasks.lake.io_errors import explain
 from kale_tasks.lake.shards import TarWriter, content_name
 from kale_tasks.lake.tables import Lake
@@ -75,9 +76,14 @@ def rewrite_shard(lake: Lake, shard: str, removed: set[int], folder: str) -> Rew
 
 
 def _download(lake: Lake, path: str, to: Path) -> Path:
+    found = hashlib.sha256()
     with named_if_unreadable(path), to.open("wb") as file:
         while block := lake.storage.read(path, file.tell(), _BLOCK):
             file.write(block)
+            found.update(block)
             if len(block) < _BLOCK:
                 break
+        # A reader of tars takes a damaged header for the end, and would leave out all images after it.
+        if not found.hexdigest().startswith(recorded_hash(path)):
+            raise tarfile.ReadError("it has other bytes than were written")
     return to

@@ -102,7 +102,8 @@ def add(app: FastAPI, site: Site) -> None:
         parts = [(p.columns, opened.rows.files("captions", wanted.key, p.columns)) for p in _partitions(opened, wanted)]
         # A committed file never changes: what a question found in the same files is found again.
         asked_of = wanted.model_dump_json(), *(files for _, files in parts)
-        lines, following = site.remember(asked_of, _KEPT, lambda: _listed(opened, wanted, parts))
+        kept = site.searches.get if wanted.sort or wanted.conditions else site.remember
+        lines, following = kept(asked_of, _KEPT, lambda: _listed(opened, wanted, parts))
         return page(
             site,
             request,

@@ -33,6 +33,7 @@ class Site:
         self.access = access
         self._environment = environment
         self._memory, self.pictures = Memory(_VALUES), Memory(_PICTURES)
+        self.searches = Memory(_VALUES)  # apart: what took long must not make way for pages that take no time
         self._opened: Opened | None = None
         self._lock = Lock()
 

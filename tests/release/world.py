@@ -127,7 +127,7 @@ class Tars(_Mapped):
     of: ClassVar[str] = "pairs"
 
     def made(self, run: Run, number: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        shard, buffer, made = f"{run.folder}/{number:05d}.tar", io.BytesIO(), []
+        buffer, made = io.BytesIO(), []
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for row in rows:
                 info = tarfile.TarInfo(f"{row['uid']}.jpg")
@@ -135,14 +135,15 @@ class Tars(_Mapped):
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
                 made.append(
-                    {"uid": row["uid"], "key": run.key, "status": "ok", "shard": shard, "length": len(data),
-                     "sha256": hashlib.sha256(data).hexdigest(), "split": row["split"], "offset": 0}
+                    {"uid": row["uid"], "key": run.key, "status": "ok", "length": len(data),
+                     "sha256": hashlib.sha256(data).hexdigest(), "split": row["split"]}
                 )  # fmt: skip
+        shard = f"{run.folder}/{number:05d}-{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}.tar"
         run.lake.storage.put(shard, buffer.getvalue())
         buffer.seek(0)
         with tarfile.open(fileobj=buffer) as tar:
             places = {member.name.removesuffix(".jpg"): member.offset_data for member in tar}
-        return [{**row, "offset": places[row["uid"]]} for row in made]
+        return [{**row, "shard": shard, "offset": places[row["uid"]]} for row in made]
 
 
 class Fuse(_Mapped):

@@ -153,6 +153,21 @@ def test_an_unreadable_file_is_named_and_the_advice_works(
     assert not set(uids(one, spec.table, "a")) & set(REMOVED if request_ == REQUEST else request_["uid"])
 
 
+@pytest.mark.parametrize("where", ["header", "image"])
+def test_a_damaged_shard_is_named_and_no_image_is_left_out(one: World, where: str) -> None:
+    rows = one.lake.arrow("images", "a").sort_by("offset").to_pylist()
+    shard = next(row["shard"] for row in rows if row["uid"] in REMOVED)
+    offset = [row["offset"] for row in rows if row["shard"] == shard][2]
+    data = bytearray(one.lake.storage.read(shard))
+    data[offset - 400 if where == "header" else offset] ^= 255
+    one.lake.storage.put(shard, bytes(data))
+    with pytest.raises(BadData, match=f"{shard} cannot be read: it has other bytes .* Run `kale repair --key a`"):
+        take(one, **REQUEST)
+    assert repair(one.lake, one.settings, Silent(), key="a", specs=SPECS).left == {}
+    take(one, **REQUEST)
+    assert not set(uids(one, "images", "a")) & set(REMOVED)
+
+
 def test_a_damaged_file_is_named_when_a_takedown_ends(one: World) -> None:
     record = take(one, **REQUEST)
     path = one.lake.files("dedup_index", "a")[0].path

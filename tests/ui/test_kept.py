@@ -107,6 +107,19 @@ def test_a_request_loads_no_table_that_has_not_changed(
         assert not asked, path
 
 
+def test_a_sorted_list_does_not_make_way_for_pages(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Counter[str]()
+    ask = Rows.ask
+    monkeypatch.setattr(Rows, "ask", lambda self, *a, **k: (asked.update(["asked"]), ask(self, *a, **k))[1])
+    path = f"/captions?key={KEY}&sort=longest"
+    shown = client.get(path).text
+    for number in range(220):
+        client.get(f"/captions?key={KEY}&after=kale/1/{number:032x}")
+    asked.clear()
+    assert client.get(path).text == shown
+    assert not asked
+
+
 def test_a_small_picture_is_shown_again_without_its_file_until_something_is_committed(
     lake: Lake, client: TestClient
 ) -> None:
