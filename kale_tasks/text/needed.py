@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from re import _constants as kinds  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -40,7 +40,7 @@ def in_small_letters(text: str) -> str:
     return text.lower() if text.isascii() else "".join(map(_small, text))
 
 
-@cache
+@lru_cache(maxsize=1 << 14)  # texts of strangers may have any of a million letters
 def _small(letter: str) -> str:
     folded = letter.casefold()
     return _SMALL.get(letter, folded if len(folded) == 1 else letter)
