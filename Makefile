@@ -37,7 +37,7 @@ style: env
 
 bench: env vllm  ## Every measurement in bench/, one after the other; writes bench/*.md and bench/results/<date>.json
 	@scripts/bench-env
-	@for script in $(filter-out $(addprefix bench/,frame.py floors.py results.py scale.py __init__.py),$(wildcard bench/*.py)); do \
+	@for script in $(filter-out $(addprefix bench/,frame.py floors.py quotes.py results.py scale.py __init__.py),$(wildcard bench/*.py)); do \
 	    echo "== $$script"; .venv/bin/python -m bench.$$(basename $$script .py) || exit; done
 	@.venv/bin/python -m bench.results
 

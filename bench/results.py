@@ -1,7 +1,8 @@
 """Gather the ratios of bench/*.md into `bench/results/<date>.json`, with machine and versions, and into one table.
 
 `make bench` runs this at its end. What loses comes first: a ratio below 1, where a peer is better or a cost grows, or
-below its floor. README.md shows the ratios that bench/floors.yaml has a row for; this puts them there.
+below its floor. README.md shows the ratios that bench/floors.yaml has a row for; this puts them there, and renews what
+rates.yaml and docs/scale.md quote.
 """
 
 import datetime
@@ -10,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from bench import quotes, scale
 from bench.floors import BENCH, load_floors, measured
 from kale_tasks.bench.measure import markdown
 
@@ -49,6 +51,13 @@ def put_into_readme(rows: list[dict[str, Any]]) -> None:
     README.write_text(f"{before}{table}\n\n{rest}", "utf-8")
 
 
+def renew() -> None:
+    """Renew the rates of `kale estimate` and the figures of docs/scale.md."""
+    quotes.RATES.write_text(quotes.renewed_rates(quotes.RATES.read_text("utf-8")), "utf-8")
+    page = quotes.renewed_page(quotes.PAGE.read_text("utf-8"))
+    quotes.PAGE.write_text(scale.put_into(page), "utf-8")
+
+
 def main() -> None:
     """Write the file of today and the table of README.md, and print the table of all."""
     rows = gather()
@@ -56,6 +65,7 @@ def main() -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     put_into_readme(rows)
+    renew()
     names = ("name", "ratio", "floor", "goal", "loses", "busy")
     print("\n".join(markdown(names, [["-" if row[name] is None else row[name] for name in names] for row in rows])))
     print(f"\n{sum(row['loses'] for row in rows)} of {len(rows)} ratios lose. Machines and versions: {path}")

@@ -1,5 +1,6 @@
-"""What 1 M, 100 M and 1 B pairs take, by the rates of `kale estimate`: `python -m bench.scale` prints the tables of
-docs/scale.md, and a test compares.
+"""What 1 M, 100 M and 1 B pairs take, by the rates of `kale estimate`: the tables of docs/scale.md.
+
+`python -m bench.results` puts them there.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,13 @@ def tables() -> str:
     return "\n".join([*markdown(_HEADER, _rows()), "", "By these rates:", "", *_rates()])
 
 
+def put_into(page: str) -> str:
+    """The page with the tables that the present rates give."""
+    new = tables()
+    before, _, after = page.partition(new.partition("\n")[0])
+    return f"{before}{new}\n\n## {after.partition('## ')[2]}"
+
+
 def _rows() -> Iterator[list[object]]:
     for recipe in RECIPES:
         asks = {one.name for one in load_recipe(recipe).passes if isinstance(one, AskPass)} | {"student"}
@@ -45,7 +53,3 @@ def _rows() -> Iterator[list[object]]:
 def _rates() -> list[str]:
     found = {rate.partition(" = ")[0]: rate for recipe in RECIPES for rate in of_recipe(recipe, 1).assumed}
     return [f"- `{name}`{rate.removeprefix(name)}" for name, rate in sorted(found.items())]
-
-
-if __name__ == "__main__":
-    print(tables())
