@@ -31,6 +31,7 @@ from kale_tasks.cli import (
     sample,
     takedown,
 )
+from kale_tasks.cli.pandas_later import import_pandas_later
 from kale_tasks.errors import BadConfig, Blocked, KaleError, Paused
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -153,6 +154,7 @@ def command() -> Callable[..., Any]:
 def main() -> NoReturn:
     """Run the command. An error is one line on stderr, and an exit code that a scheduler can read."""
     gc.set_threshold(50_000, 20, 20)  # imports make many objects, all of which stay: collect them less often
+    import_pandas_later()
     try:
         code = command()(standalone_mode=False)
     except Paused as error:

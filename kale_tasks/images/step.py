@@ -9,7 +9,6 @@ from kale_tasks.contract.types import Chunk, Part
 from kale_tasks.experts.faces import Faces
 from kale_tasks.images.decode_pool import DecodePool
 from kale_tasks.images.duplicates import EvaluationSet, finalize
-from kale_tasks.images.fetch_loop import fetch_parts
 from kale_tasks.images.open_parts import PartOpener, close_part
 from kale_tasks.images.outcomes import require_images, summary
 from kale_tasks.images.refused import RefusedImages
@@ -52,6 +51,8 @@ class Images(Step):
 
     def work(self, run: Run, chunk: Chunk, numbers: Sequence[int]) -> Iterator[Part | PartMeta]:
         """Adopt or fetch the images of some parts, reusing what an interrupted attempt left on this machine."""
+        from kale_tasks.images.fetch_loop import fetch_parts
+
         with DecodePool(run.settings.images.decode) as pool:
             with ThreadPoolExecutor() as at_once:  # a store may take long to answer
                 lists, archives = at_once.submit(RefusedImages, run.lake), at_once.submit(PartOpener, run, chunk, pool)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol
 
-import duckdb
 import pyarrow as pa
 
 from kale_tasks.process import SCRATCH
@@ -34,6 +33,8 @@ class DuckEngine:
     """
 
     def __init__(self, memory: str) -> None:
+        import duckdb
+
         self._spill = tempfile.TemporaryDirectory(prefix=f"{SCRATCH}selection-")
         self._db = duckdb.connect(config={"memory_limit": memory, "temp_directory": self._spill.name})
 
