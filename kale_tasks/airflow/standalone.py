@@ -46,7 +46,15 @@ class StandaloneAirflow:
             if dead or time.monotonic() > deadline:
                 raise KaleError(f"Airflow's {dead[0] if dead else 'components'} did not start. See {self.home}/*.log.")
             time.sleep(0.5)
+        self._set_pools()
         self._wait_for_dags()
+
+    def _set_pools(self) -> None:
+        pools = [{"name": name, "slots": slots, "description": f"KALE: {name}", "include_deferred": False}
+                 for name, slots in POOLS.items()]  # fmt: skip
+        create = {"action": "create", "entities": pools, "action_on_existence": "overwrite"}
+        if errors := self.rest.send("PATCH", "/pools", {"actions": [create]})["create"]["errors"]:
+            raise KaleError(f"Airflow did not take the pools: {errors[0]}")
 
     def _wait_for_dags(self) -> None:
         expected = {path.name for path in resource("dags").glob("*.py")}
@@ -79,15 +87,10 @@ class StandaloneAirflow:
             raise BadConfig(f"An Airflow already runs in {self.home}. `kale down` stops it.")
         self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "passwords.json").write_text(json.dumps({USER: PASSWORD}))
-        pools = {name: {"slots": slots, "description": f"KALE: {name}", "include_deferred": False}
-                 for name, slots in POOLS.items()}  # fmt: skip
-        (self.home / "pools.json").write_text(json.dumps(pools))
         with (self.home / "prepare.log").open("ab") as log:
-            for words in (("db", "migrate"), ("pools", "import", str(self.home / "pools.json"))):
-                command = [sys.executable, "-m", "airflow", *words]
-                done = subprocess.run(command, env=self.environment, stdout=log, stderr=log, check=False)
-                if done.returncode:
-                    raise KaleError(f"`airflow {' '.join(words)}` failed. See {self.home}/prepare.log.")
+            migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+            if subprocess.run(migrate, env=self.environment, stdout=log, stderr=log, check=False).returncode:
+                raise KaleError(f"`airflow db migrate` failed. See {self.home}/prepare.log.")
 
     def _command(self, name: str) -> list[str]:
         return [sys.executable, "-m", "airflow", name]
