@@ -1,6 +1,5 @@
 """KALE: knowledge-augmented captions for web images, from alt-text to a published release."""
 
-import gc
 import json
 import sys
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from kale_tasks.cli import (
 )
 from kale_tasks.cli.pandas_later import import_pandas_later
 from kale_tasks.errors import BadConfig, Blocked, KaleError, Paused
+from kale_tasks.garbage import collect_rarely
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 _debug = False
@@ -153,7 +153,7 @@ def command() -> Callable[..., Any]:
 
 def main() -> NoReturn:
     """Run the command. An error is one line on stderr, and an exit code that a scheduler can read."""
-    gc.set_threshold(50_000, 20, 20)  # imports make many objects, all of which stay: collect them less often
+    collect_rarely()
     import_pandas_later()
     try:
         code = command()(standalone_mode=False)

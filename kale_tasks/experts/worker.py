@@ -9,11 +9,13 @@ from typing import Any, BinaryIO
 from kale_tasks.errors import KaleError
 from kale_tasks.experts.base import Embedder, Expert, ExpertRow, checked, open_embedder, open_expert
 from kale_tasks.frames import receive_frame, send_frame
+from kale_tasks.garbage import collect_rarely
 from kale_tasks.imaging import BrokenImage, decode_rgb
 
 
 def main() -> None:
     """Answer until stdin ends. What is printed while a model loads or runs goes to stderr."""
+    collect_rarely()
     arguments = json.loads(sys.argv[1])
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
