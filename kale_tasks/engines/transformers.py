@@ -192,7 +192,7 @@ def recorder() -> Any:
     import torch
     from transformers import LogitsProcessor
 
-    class Recorder(LogitsProcessor):
+    class Recorder(LogitsProcessor):  # type: ignore[misc]
         def __init__(self) -> None:
             self.chosen: list[Any] = []
             self._before: Any = None
@@ -226,7 +226,7 @@ def _sampling(requests: list[Request], top_p: float) -> Any:
     import torch
     from transformers import LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 
-    class Sample(LogitsProcessor):
+    class Sample(LogitsProcessor):  # type: ignore[misc]
         def __init__(self) -> None:
             self.sources = {
                 i: torch.Generator().manual_seed(request.seed)

@@ -25,7 +25,7 @@ class DualEncoder:
         folder = locate(name)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True).to(self._device).eval()
-        self._processor: Any = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+        self._processor: Any = AutoProcessor.from_pretrained(folder)
         self._length = self._model.config.text_config.max_position_embeddings
 
     def texts(self, texts: Sequence[str]) -> Any:

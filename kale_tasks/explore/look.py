@@ -169,7 +169,7 @@ def alt_fits(seen: Sequence[Seen]) -> dict[str, float]:
     with suppress(ImportError):
         from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.disable_progress_bar()
     pairs = [(one.uid, one.image, one.alt_text) for one in seen if one.image and one.alt_text]
     try:
         scorer.start()

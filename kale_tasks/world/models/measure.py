@@ -130,7 +130,7 @@ def _caption_images(folder: Path, conversations: Sequence[list[Message]], scenes
 
     images = [Image.open(BytesIO(jpeg(draw(scene)))) for scene in scenes]
     model: Any = LlavaForConditionalGeneration.from_pretrained(folder)
-    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    processor = AutoProcessor.from_pretrained(folder)
     for ids in answer_ids(model, processor, conversations, images):
         yield processor.decode(ids, skip_special_tokens=True)
 

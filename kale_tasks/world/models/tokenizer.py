@@ -42,7 +42,7 @@ def build_tokenizer() -> Any:
     core = Tokenizer(BPE(vocab=vocabulary, merges=merges))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=PAD,
         eos_token=END,
@@ -57,7 +57,7 @@ def build_processor() -> Any:
     """Build the processor of the two models that take images."""
     from transformers import LlavaProcessor, SiglipImageProcessor
 
-    return LlavaProcessor(  # type: ignore[no-untyped-call]
+    return LlavaProcessor(
         image_processor=SiglipImageProcessor(size={"height": SIDE, "width": SIDE}),
         tokenizer=(tokenizer := build_tokenizer()),
         patch_size=PATCH,
