@@ -46,12 +46,14 @@ class Index:
         self.blocks: list[Block] = []
         self._path = path
         self._words = duckdb.connect(path, config={"memory_limit": _MEMORY, "threads": 1})
-        self._words.execute("CREATE TABLE found (word VARCHAR, block INTEGER)")
+        # Temporary: what is inserted into another table is written to the disk each time, and waited for.
+        self._words.execute("CREATE TEMP TABLE found (word VARCHAR, block INTEGER)")
         for number, (block, texts) in enumerate(_texts(storage, files, column)):
             self.blocks.append(block)
             self._words.register("texts", texts.rename_columns(["text"]))
             self._words.execute(
-                "INSERT INTO found SELECT DISTINCT unnest(string_split(lower(text), ' ')), $block FROM texts",
+                "INSERT INTO found SELECT DISTINCT lower(word), $block "
+                "FROM (SELECT DISTINCT unnest(string_split(text, ' ')) AS word FROM texts)",
                 {"block": number},
             )
         self._words.unregister("texts")
