@@ -5,7 +5,8 @@
 The captions are made of words drawn by chance and committed to a lake in a folder. A server of its own serves the
 pages, with no Airflow around it; a reader here is a connection that asks for one page after the other, without a pause.
 A list that was made is kept for two minutes while its files are the committed ones: the first time is without that, the
-others may be with it. At once, every reader asks for places, rows and words of its own.
+others may be with it. The first search of a column begins an index of its words, which later ones use when it is there.
+At once, every reader asks for places, rows and words of its own.
 """
 
 import argparse

@@ -149,7 +149,9 @@ def _following(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 def _listed(opened: Opened, wanted: Wanted, parts: Parts) -> tuple[list[Line], dict[str, Any] | None]:
     """The captions of a page, and the parameters of the next one."""
-    rows = _sorted(opened, wanted, parts) if wanted.sort else _stored(opened, wanted, parts)
+    searched = [(_place(wanted, slice_), files) for slice_, files in parts if wanted.q]
+    with opened.rows.words.awaited(wanted.within, searched):
+        rows = _sorted(opened, wanted, parts) if wanted.sort else _stored(opened, wanted, parts)
     return [_line(row) for row in rows[:ROWS]], _following(wanted, rows) if len(rows) > ROWS else None
 
 
@@ -181,12 +183,16 @@ def _spans(
     opened: Opened, wanted: Wanted, slice_: Mapping[str, Any], files: Sequence[DataFile]
 ) -> Iterator[tuple[Sequence[DataFile], dict[str, str]]]:
     """The files that may have what is searched for, in row order; the first and last uid if it is a part of one."""
-    place = (wanted.key, *slice_.values())
-    blocks = opened.rows.words.blocks(place, files, wanted.within, wanted.q) if wanted.q else None
+    words = opened.rows.words
+    blocks = words.blocks(_place(wanted, slice_), files, wanted.within, wanted.q) if wanted.q else None
     if blocks is None:
         yield files, {}
     for block in blocks or ():
         yield [block.file], {"first": block.first, "last": block.last}
+
+
+def _place(wanted: Wanted, slice_: Mapping[str, Any]) -> tuple[Any, ...]:
+    return wanted.key, *slice_.values()
 
 
 def _sorted(opened: Opened, wanted: Wanted, parts: Parts) -> list[dict[str, Any]]:

@@ -1,13 +1,15 @@
 """Indexes of words: which row groups of a key have which words in a column, so that a search need not read the others.
 
-The first search of a large key reads every row, and an index is made meanwhile. Files never change, so it is good for
-as long as they are the committed ones; then it is deleted. It is kept in a temporary file, not in memory.
+The first search of a large key reads every row, and an index is made meanwhile; those that come at the same time wait
+for it. Files never change, so it is good for as long as they are the committed ones; then it is deleted. It is kept in
+a temporary file, not in memory.
 """
 
 import logging
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +28,7 @@ from kale_tasks.resources import sql
 _LEAST = 50_000  # rows: fewer are read as fast as an index
 _MOST = 8  # indexes that are kept
 _PARTS = 6  # words of a text that are looked up: each one reads the index
+_PATIENCE = 2.0  # seconds that a search waits for an index that is made
 _MEMORY = "128MB"  # of each index while it is made or asked
 _log = logging.getLogger(__name__)
 
@@ -85,11 +88,31 @@ class Words:
         self._folder = TemporaryDirectory(prefix="kale-words-")
         self._known: OrderedDict[Hashable, tuple[Sequence[DataFile], Future[Index]]] = OrderedDict()
         self._maker = ThreadPoolExecutor(1, "words")
-        self._numbers, self._lock = count(), Lock()
+        self._numbers, self._lock, self._without = count(), Lock(), 0
+
+    @contextmanager
+    def awaited(self, column: str, places: Collection[tuple[Hashable, Sequence[DataFile]]]) -> Iterator[None]:
+        """Hold a search of large places that have no index yet, for some seconds, unless it is the only one.
+
+        Many at once would read the same column many times over, and leave the index no time to be made.
+        """
+        indexes = [self._index((place, column), files, column) for place, files in places if _is_large(files)]
+        if all(index.done() for index in indexes):
+            yield
+            return
+        with self._lock:
+            others, self._without = self._without, self._without + 1
+        try:
+            if others:
+                wait(indexes, _PATIENCE)
+            yield
+        finally:
+            with self._lock:
+                self._without -= 1
 
     def blocks(self, place: Hashable, files: Sequence[DataFile], column: str, text: str) -> list[Block] | None:
         """The row groups of a place that may have a text. None: unknown, or too many to be of help."""
-        if sum(file.rows for file in files) < _LEAST:
+        if not _is_large(files):
             return None
         index = self._index((place, column), files, column)
         if not index.done() or index.exception():
@@ -118,6 +141,10 @@ class Words:
         except (KaleError, duckdb.Error, OSError):
             _log.exception("No index of %s was made; searches read every row.", column)
             raise
+
+
+def _is_large(files: Sequence[DataFile]) -> bool:
+    return sum(file.rows for file in files) >= _LEAST
 
 
 def _texts(storage: Storage, files: Sequence[DataFile], column: str) -> Iterator[tuple[Block, pa.Table]]:

@@ -2,7 +2,12 @@
 
 import random
 import re
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +21,7 @@ from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
 from kale_tasks.ui import words
 from kale_tasks.ui.app import make_app
+from kale_tasks.ui.rows import Rows
 from kale_tasks.ui.site import Site
 from kale_tasks.ui.words import Index, Words
 from tests.quality.world import World, commit, open_world
@@ -140,3 +146,34 @@ def test_a_search_finds_the_same_rows_with_an_index(large: Lake, monkeypatch: py
         index.result(30)
     assert {one: _uids(pages, one) for one in asked} == expected
     assert sum(0 < len(found) < 4 for found in narrowed) >= len(rare), "only some row groups were read"
+
+
+def test_while_an_index_is_made_one_search_reads_every_row_and_those_that_wait_use_the_index(
+    large: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "_LEAST", 0)
+    indexed, read, whole = Event(), Event(), list[str]()
+    make, ask = Words._make, Rows.ask
+
+    def make_later(known: Words, *files: Any) -> Index:
+        assert indexed.wait(20)
+        return make(known, *files)
+
+    def ask_later(rows: Rows, query: str, values: Mapping[str, Any], *more: Any) -> list[dict[str, Any]]:
+        if "q" in values and "first" not in values:
+            whole.append(values["q"])
+            assert read.wait(20)
+        return ask(rows, query, values, *more)
+
+    monkeypatch.setattr(Words, "_make", make_later)
+    monkeypatch.setattr(Rows, "ask", ask_later)
+    site, pages = _pages(large)
+    with pages, ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(_uids, pages, f"q=zebra{number}&stage=1") for number in range(8)]
+        time.sleep(0.5)  # until all have come
+        indexed.set()
+        ((_, index),) = site.open().rows.words._known.values()
+        index.result(30)
+        read.set()
+        assert [one.result(30) for one in found] == [[]] * 8
+    assert len(whole) == 1
