@@ -10,6 +10,7 @@ from threading import Event
 from typing import Any
 
 import duckdb
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -76,6 +77,14 @@ def test_a_text_that_no_caption_has_reads_nothing(storage: FolderStorage, tmp_pa
     index = Index(storage, [file], "caption", tmp_path / "index.db")
     assert index.find("zebra") == index.find("red ships") == index.find("barn  beside") == []
     assert len(index.find("AR")) == len(index.find("d barn b")) == len(index.find(" ")) == 5
+
+
+def test_an_index_is_written_once_and_not_for_each_row_group(storage: FolderStorage, tmp_path: Path) -> None:
+    file, written = _write(storage, ["a red barn"] * _ROWS), psutil.Process().io_counters
+    before = written().write_count
+    index = Index(storage, [file], "caption", tmp_path / "index.db")
+    assert written().write_count - before < _ROWS / _GROUP
+    index.close()
 
 
 def test_files_without_bounds_have_no_index(storage: FolderStorage, tmp_path: Path) -> None:
