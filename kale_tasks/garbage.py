@@ -4,5 +4,8 @@ import gc
 
 
 def collect_rarely() -> None:
-    """Look for garbage less often: imports make many objects, all of which stay. Looking takes a tenth of the time."""
-    gc.set_threshold(100_000, 50, 50)
+    """Look for garbage less often: imports make many objects, all of which stay. Looking takes some of their time.
+
+    Often enough to free the images that errors hold in circles of references.
+    """
+    gc.set_threshold(50_000, 20, 20)

@@ -52,7 +52,7 @@ os.environ |= {
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage, but never among what has been imported, and not as often as usual: that takes a twelfth."""
+    """Look for garbage, but never among what has been imported, and not as often as usual."""
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
