@@ -50,7 +50,8 @@ _ABOUT = """
 By `python -m bench.publish`. `kale publish` looks at what is published before it sends anything, and sets a tag at the
 end: that is what it loses by when there is little to send. The server answers at once; a Hub at a distance makes each
 of these requests cost a round trip. A ratio is the bare tool's time divided by ours; of a small upload it is the time
-that `kale publish` may take, which is 0.2 s more than the bare tool's, divided by what it takes.
+that `kale publish` may take, which is 0.2 s more than the bare tool's, divided by what it takes. The server speaks LFS:
+`kale publish` hashes a file while it sends it, `upload_folder` before.
 """
 Row = tuple[object, ...]
 

@@ -79,10 +79,8 @@ def it(template: Template) -> World:
     return template.restored()
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A local Hub that the real client of this process talks to."""
-    server = HubServer(tmp_path / "hub")
+def use_hub(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the real client of this process talk to a local Hub, by LFS."""
     monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub_constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(hub_constants, "ENDPOINT", server.url)
@@ -90,5 +88,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         hub_constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     )
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A local Hub that the real client of this process talks to."""
+    server = HubServer(tmp_path / "hub")
+    use_hub(server, monkeypatch)
     yield server
     server.stop()

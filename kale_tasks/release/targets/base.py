@@ -1,22 +1,17 @@
 """Where releases go: what a folder, an S3 prefix and the Hub have in common."""
 
-import hashlib
 import json
-import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-from kale_tasks.errors import BadData, Conflict
+from kale_tasks.errors import Conflict
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.progress import Progress
 from kale_tasks.settings.model import Settings
 
 MANIFEST, README = "manifest.json", "README.md"
-_BLOCK = 1 << 24
 
 
 class Published(Protocol):
@@ -130,41 +125,3 @@ def require_none(removal: Removal, current: Current, place: str) -> None:
 def manifest_of(text: bytes | None) -> dict[str, Any]:
     """Parse a published manifest; empty if there is none."""
     return json.loads(text) if text else {}
-
-
-@contextmanager
-def local_file(storage: Storage, file: Published) -> Iterator[Path]:
-    """Context manager: a copy of a file of the warehouse as a local path.
-
-    Raises BadData if its bytes are not those that were recorded.
-    """
-    with tempfile.NamedTemporaryFile() as copy:
-        for block in checked_blocks(storage, file):
-            copy.write(block)
-        copy.flush()
-        yield Path(copy.name)
-
-
-def checked_blocks(storage: Storage, file: Published) -> Iterator[bytes]:
-    """Yield the bytes of a file, hashed on the way; BadData at the end if they are not those that were recorded."""
-    found, size = hashlib.sha256(), 0
-    try:
-        while block := storage.read(file.path, size, _BLOCK):
-            size += len(block)
-            found.update(block)
-            yield block
-            if len(block) < _BLOCK:
-                break
-    except FileNotFoundError:
-        raise damaged(file, "is missing") from None
-    if size != file.bytes:
-        raise damaged(file, f"has {size} bytes instead of {file.bytes}")
-    if found.hexdigest() != file.sha256:
-        raise damaged(file, "has other bytes than were written")
-
-
-def damaged(file: Published, problem: str) -> BadData:
-    """Return the error for a file of the warehouse that is not what was recorded."""
-    return BadData(
-        f"{file.path} {problem}. Run `kale repair`, which makes it again, or restore the file from a backup."
-    )

@@ -3,9 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import httpx2
@@ -15,8 +13,6 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars, get_session, hf_raise_for_status
 
 from kale_tasks.errors import BadConfig, Conflict, Transient
-from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.progress import Progress
 from kale_tasks.release.samples import FOLDER as SAMPLES
 from kale_tasks.release.targets.base import (
@@ -27,20 +23,18 @@ from kale_tasks.release.targets.base import (
     Published,
     Removal,
     Target,
-    damaged,
-    local_file,
     manifest_of,
     require_none,
 )
+from kale_tasks.release.targets.checked import damaged
 from kale_tasks.release.targets.hub_errors import explained, retrying
+from kale_tasks.release.targets.hub_files import additions
 from kale_tasks.settings.model import Settings
-from kale_tasks.threads import map_ahead
 
 _T = TypeVar("_T")
 _TITLE, _TRAILER = "Release ", "KALE-Release: "
 _GROUP = 50
 _COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files: the Hub recommends no more in a commit, folder and repository
-_SMALL = 10_000_000
 
 
 class Hub(Target):
@@ -130,19 +124,11 @@ class Hub(Target):
         progress: Progress,
     ) -> list[CommitOperationAdd]:
         # The Hub does not ask for bytes that it already has, such as those of a killed run.
-        # Small files may become part of the commit itself, so they must outlive a downloaded copy.
-        copied = not isinstance(publication.storage, FolderStorage)
-        with ExitStack() as stack:
-
-            def hashed(file: Published) -> CommitOperationAdd:
-                path = stack.enter_context(_path(publication.storage, file))
-                return CommitOperationAdd(file.name, path.read_bytes() if copied and file.bytes < _SMALL else path)
-
-            adds = list(map_ahead(hashed, group, self._workers))
+        with additions(publication.storage, group, self._workers) as adds:
             # Pages are asked about here, once, because the commit would ask by a request of its own.
             self._api.preupload_lfs_files(self._repo, [*adds, *pages], repo_type=self._type, num_threads=self._workers)
             for file, add in zip(group, adds, strict=True):
-                # The client hashes what it sends, and the Hub compares that with what it receives.
+                # Xet hashes what it sends, and the Hub compares that with what it receives.
                 if (add.upload_info.size, add.upload_info.sha256.hex()) != (file.bytes, file.sha256):
                     raise damaged(file, "has other bytes than were written")
                 progress.advance(1, bytes=file.bytes)
@@ -244,21 +230,6 @@ class Hub(Target):
             return bytes(answer.content)
 
         return retrying(read)
-
-
-@contextmanager
-def _path(storage: Storage, file: Published) -> Iterator[Path]:
-    """Context manager: a file as a local path. One of a folder is not read here: the client hashes what it sends."""
-    if not isinstance(storage, FolderStorage):
-        with local_file(storage, file) as path:
-            yield path
-        return
-    path = Path(storage.root, file.path)
-    if not path.exists():
-        raise damaged(file, "is missing")
-    if (size := path.stat().st_size) != file.bytes:
-        raise damaged(file, f"has {size} bytes instead of {file.bytes}")
-    yield path
 
 
 def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

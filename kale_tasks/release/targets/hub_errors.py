@@ -52,7 +52,10 @@ def explained(repo: str) -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, httpx2.TransportError, RuntimeError) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, (HfHubHTTPError, httpx2.TransportError)) else error
+        # The client wraps what goes wrong with a file that it sends.
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+        if isinstance(cause, KaleError):
+            raise cause from None
         if not isinstance(cause, (HfHubHTTPError, httpx2.TransportError)):
             raise
         raise _explanation(repo, cause) from error

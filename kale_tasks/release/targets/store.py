@@ -21,10 +21,10 @@ from kale_tasks.release.targets.base import (
     Published,
     Removal,
     Target,
-    checked_blocks,
     manifest_of,
     require_none,
 )
+from kale_tasks.release.targets.checked import checked_blocks
 from kale_tasks.settings.model import Settings
 
 LATEST = "latest.json"

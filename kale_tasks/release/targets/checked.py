@@ -1,0 +1,108 @@
+"""Files of the warehouse as they are read to be published: hashed on the way, and refused if they are damaged."""
+
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kale_tasks.errors import BadData
+from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.folder import FolderStorage
+from kale_tasks.release.targets.base import Published
+
+_BLOCK, _FAR_BLOCK = 1 << 18, 1 << 23  # bytes read at once: what malloc keeps and caches hold; what a request is worth
+
+
+class CheckedFile(io.BufferedIOBase):
+    """A file of the warehouse that is hashed as it is read, in order; its end is read only if all of it is right.
+
+    It may be read again from any place that was reached, as a request does that is sent again.
+    """
+
+    def __init__(self, storage: Storage, file: Published) -> None:
+        self._storage, self._file = storage, file
+        self._place = 0
+        self._size = _BLOCK if isinstance(storage, FolderStorage) else _FAR_BLOCK
+        self._number, self._block = -1, b""  # the block that was read last
+        self._before = [hashlib.sha256()]  # of all bytes before each block
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._file.bytes}[whence]
+        self._place = start + offset
+        return self._place
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read that many bytes, or all; BadData instead of the last ones if the file is not what was recorded."""
+        rest = self._file.bytes - self._place
+        stop = self._place + (rest if size is None or size < 0 else min(size, rest))
+        pieces = []
+        while self._place < stop:
+            number, start = divmod(self._place, self._size)
+            pieces.append(self._load(number)[start : start + stop - self._place])
+            self._place += len(pieces[-1])
+        return b"".join(pieces)
+
+    def sample(self, size: int) -> bytes:
+        """Return the first bytes, unchecked."""
+        return self._read(0, min(size, self._file.bytes))
+
+    def _load(self, number: int) -> bytes:
+        if number != self._number:
+            if number >= len(self._before):
+                raise io.UnsupportedOperation(f"{self._file.path} was not read that far.")
+            block = self._read(number * self._size, self._size)
+            found = self._before[number].copy()
+            found.update(block)
+            self._require_right(number * self._size + len(block), (number + 1) * self._size, found.hexdigest())
+            self._before[number + 1 :] = [found]
+            self._number, self._block = number, block
+        return self._block
+
+    def _read(self, offset: int, size: int) -> bytes:
+        try:
+            return self._storage.read(self._file.path, offset, size)
+        except FileNotFoundError:
+            raise damaged(self._file, "is missing") from None
+
+    def _require_right(self, size: int, limit: int, sha256: str) -> None:
+        """Raise BadData if the first `size` bytes, with that hash, are not those that were recorded."""
+        if size != min(limit, self._file.bytes):
+            raise damaged(self._file, f"has {size} bytes instead of {self._file.bytes}")
+        if size == self._file.bytes and sha256 != self._file.sha256:
+            raise damaged(self._file, "has other bytes than were written")
+
+
+def checked_blocks(storage: Storage, file: Published) -> Iterator[bytes]:
+    """Yield the bytes of a file, hashed on the way; BadData instead of the last ones if it is not what was recorded."""
+    source = CheckedFile(storage, file)
+    while block := source.read(_BLOCK):
+        yield block
+
+
+@contextmanager
+def local_file(storage: Storage, file: Published) -> Iterator[Path]:
+    """Context manager: a copy of a file of the warehouse as a local path; BadData if it is not what was recorded."""
+    with tempfile.NamedTemporaryFile() as copy:
+        for block in checked_blocks(storage, file):
+            copy.write(block)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def damaged(file: Published, problem: str) -> BadData:
+    """Return the error for a file of the warehouse that is not what was recorded."""
+    return BadData(
+        f"{file.path} {problem}. Run `kale repair`, which makes it again, or restore the file from a backup."
+    )
