@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,8 @@ from kale_tasks import errors
 from kale_tasks.settings.distill import Train
 
 T = TypeVar("T")
+_GLOO = "gloo/transport"  # in the messages of gloo; NCCL ends the process itself
+_LOST = "Another process does not answer. Started again, the rest continue from the last checkpoint."
 
 
 @dataclass(frozen=True)
@@ -80,20 +83,26 @@ def single_process(train: Train) -> TrainingProcess:
 
 
 def is_launched() -> bool:
-    """Whether torchrun, or who sets the same variables, has started this process as one of several."""
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    """Whether torchrun, or who sets the same variables, has started this process: one of several, or the last left."""
+    return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
 @contextmanager
 def launched_process(train: Train) -> Iterator[TrainingProcess]:
     """Join the processes that were started with this one, on this machine and on others.
 
-    RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT are torchrun's.
+    RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT are torchrun's. Raises Transient if one
+    of them no longer answers.
     """
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     local = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     with _joined(train, rank, world_size, local, "env://") as process:
-        yield process
+        try:
+            yield process
+        except RuntimeError as error:
+            if _GLOO in str(error):
+                raise errors.Transient(f"{_LOST} ({error})") from error
+            raise
 
 
 def run_in_processes(task: Callable[..., None], train: Train, *args: Any) -> None:
@@ -125,9 +134,13 @@ def _joined(
 ) -> Iterator[TrainingProcess]:
     device = _set_up(train, local[0])
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    torch.distributed.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=world_size)
+    silence = timedelta(seconds=train.silence_seconds)
+    torch.distributed.init_process_group(
+        backend, init_method=rendezvous, timeout=silence, rank=rank, world_size=world_size
+    )
     try:
-        yield TrainingProcess(rank, world_size, device, local[1], torch.distributed.new_group(backend="gloo"))
+        writers = torch.distributed.new_group(backend="gloo", timeout=silence)
+        yield TrainingProcess(rank, world_size, device, local[1], writers)
     finally:
         torch.distributed.destroy_process_group()
 

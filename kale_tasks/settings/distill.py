@@ -46,6 +46,10 @@ class Train(Section):
         "Processes that share one copy of the model; there are several copies if there are more processes (HSDP). "
         "Empty: those of one machine.", ge=1,
     )  # fmt: skip
+    silence_seconds: float = runtime(
+        "Time without an answer after which another process counts as lost and the others end, to be started again.",
+        gt=0,
+    )
     device: str = runtime("cpu, cuda, or auto: a GPU if there is one.")
     threads: int | None = runtime("CPU threads per process; empty: torch decides.", ge=1)
     checkpoint_steps: int = runtime("Steps between two checkpoints.", ge=1)

@@ -1,6 +1,7 @@
 """Hosts with addresses of their own on this machine: network namespaces that a bridge joins."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,19 @@ class Host:
     """A network namespace; its processes see no address of this machine but its own."""
 
     address: str
-    inside: Sequence[str]  # how a command begins that runs there
+    name: str
+
+    @property
+    def inside(self) -> Sequence[str]:
+        """How a command begins that runs there."""
+        return inside(self.name)
+
+    def lose(self) -> None:
+        """Cut its cable, then kill all of its processes, as a power failure does: nobody hears of it."""
+        ip(self.name, ["link set eth down"])
+        found = subprocess.run(["ip", "netns", "pids", self.name], check=True, capture_output=True, text=True)
+        for pid in found.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def may_make_namespaces() -> bool:
@@ -38,7 +51,7 @@ def hosts(count: int, network: str = "10.78.0") -> Iterator[list[Host]]:
             make_namespace(stack, name, [f"link add eth type veth peer name port{number} netns {switch}"])
             ip(name, [f"address add {network}.{number + 1}/24 dev eth", "link set eth up", "link set lo up"])
             ip(switch, [f"link set port{number} master bridge up"])
-        yield [Host(f"{network}.{n + 1}", inside(name)) for n, name in enumerate(names)]
+        yield [Host(f"{network}.{n + 1}", name) for n, name in enumerate(names)]
 
 
 def inside(namespace: str) -> list[str]:
