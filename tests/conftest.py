@@ -20,6 +20,7 @@ pytest_plugins = [
 ]
 
 _SHARED_MEMORY, _LEAST_BYTES = "/dev/shm", 8e9
+_USUAL = gc.get_threshold()
 gc.set_threshold(100_000, 50, 50)  # what is imported for all tests stays: not worth a look until all are collected
 
 
@@ -52,9 +53,9 @@ os.environ |= {
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage, but never among what has been imported, and not as often as usual."""
+    """Look for garbage as usual, but never among what has been imported."""
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(*_USUAL)
 
 
 settings.register_profile("kale", deadline=None)  # a busy machine is no failure
