@@ -93,6 +93,13 @@ def test_a_training_goes_on_without_a_machine_that_was_lost(base, tmp_path, mach
     assert curve_of(lake, run) == pytest.approx(curve_of(alone, expected), rel=1e-3)
 
 
+def test_the_last_process_that_torchrun_has_left_trains_alone(lake, monkeypatch):
+    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    train_launched(Distill("demo"), lake.settings, small.KEY)
+    assert is_trained(run_of(lake))
+
+
 def test_a_process_that_torchrun_did_not_start_says_what_to_do(lake):
     with pytest.raises(BadConfig, match="start it with torchrun, or train with `kale run distill`"):
         train_launched(Distill("demo"), lake.settings, small.KEY)
