@@ -30,6 +30,7 @@ SERVER_FILES = {  # these start a server, or an interpreter of .venv-vllm, of th
     "tests/ui/": "chromium",
     "tests/world/test_conformance.py": "vllm",
     "tests/engines/test_engines.py": "vllm",
+    "tests/distill/test_classes.py": "vllm",
     "tests/distill/test_parallel.py": "vllm",
     "tests/distill/test_vlm.py": "vllm",
     "tests/services/": "services",
