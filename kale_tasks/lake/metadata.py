@@ -1,19 +1,23 @@
 """Keeps the metadata of a table cheap, which grows with its keys and snapshots.
 
-pyiceberg parses the whole metadata file at each load of a table, and copies all of it some twenty times in a commit.
-Metadata files never change, so each is parsed once by a process, and not at all by the one that wrote it. Parsed
-metadata does not change either: an update makes new objects. So copies share what their lists hold, and a file that
-another process wrote shares the snapshots that it has in common with the one before it: parsing those takes longest.
+pyiceberg parses the whole metadata file at each load of a table, reads the list of manifests whenever it is asked for,
+and applies the changes of a transaction, with a copy of everything, some twenty times in a commit. What it reads never
+changes: a process reads each file once, and applies each change once. Parsed metadata does not change either: an update
+makes new objects. So copies share what their lists hold. Snapshots are most of a file. They are written last, each as
+the text that it had in the file before, and a text that is known is not parsed again.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from copy import copy
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from pydantic_core import from_json
-from pyiceberg.io import InputFile, OutputFile
+from pyiceberg.exceptions import ValidationError
+from pyiceberg.io import FileIO, InputFile, OutputFile
+from pyiceberg.manifest import ManifestFile
 from pyiceberg.serializers import FromInputFile, ToOutputFile
+from pyiceberg.table import Transaction
 from pyiceberg.table.metadata import (
     TableMetadata,
     TableMetadataUtil,
@@ -21,63 +25,102 @@ from pyiceberg.table.metadata import (
     TableMetadataV2,
     TableMetadataV3,
 )
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.snapshots import Snapshot, SnapshotLogEntry
 
 _MOST = 32  # parsed files that a process keeps: some of each table
+_SNAPSHOTS = 1 << 13  # snapshots that it keeps: those of some tables
+# Between the snapshots of a file. A quotation mark within a string is escaped, so these are found in no string.
+_FIRST, _NEXT, _LAST = b',"snapshots":[{"snapshot-id":', b'},{"snapshot-id":', b"}]}"
+_K = TypeVar("_K")
+_T = TypeVar("_T")
 _parsed: OrderedDict[str, TableMetadata] = OrderedDict()
+_listed: OrderedDict[str, list[ManifestFile]] = OrderedDict()
+_texts: OrderedDict[tuple[str, int | None], bytes] = OrderedDict()
 _parse = FromInputFile.table_metadata
 _write = ToOutputFile.table_metadata
+_list = Snapshot.manifests
+_apply = vars(Transaction)["table_metadata"].fget
 
 
 def _parsed_once(input_file: InputFile, *arguments: Any) -> TableMetadata:
     """Parse a metadata file, or return what this process parsed or wrote before if the file still exists."""
     found = _parsed.get(input_file.location)
     if found is None or not input_file.exists():  # of a file that is gone, the library says so
-        known = _snapshots_beside(input_file.location)
-        found = _parse_beside(input_file, known) if known else _parse(input_file, *arguments)
-    _keep(input_file.location, found)
+        found = _parse_new(input_file) or _parse(input_file, *arguments)
+    return _keep(_parsed, input_file.location, found)
+
+
+def _parse_new(input_file: InputFile) -> TableMetadata | None:
+    """Parse what is new in a metadata file; None if it is damaged, or written by somebody else."""
+    with input_file.open() as stream:
+        text, _, snapshots = stream.read().partition(_FIRST)
+    if not snapshots.endswith(_LAST):
+        return None
+    try:
+        values = from_json(text + b"}")
+        values["snapshots"] = [_snapshot(one) for one in snapshots.removesuffix(_LAST).split(_NEXT)]
+        values["snapshot-log"] = [_log_entry(one["snapshot-id"], one["timestamp-ms"]) for one in values["snapshot-log"]]
+        return TableMetadataUtil.parse_obj(values)
+    except (KeyError, TypeError, ValidationError, ValueError):  # the library says what is wrong
+        return None
+
+
+@lru_cache(maxsize=_SNAPSHOTS)
+def _snapshot(text: bytes) -> Snapshot:
+    return Snapshot.model_validate_json(b'{"snapshot-id":%b}' % text)
+
+
+@lru_cache(maxsize=_SNAPSHOTS)
+def _log_entry(snapshot_id: int, timestamp_ms: int) -> SnapshotLogEntry:
+    return SnapshotLogEntry(snapshot_id=snapshot_id, timestamp_ms=timestamp_ms)
+
+
+def _written(metadata: TableMetadata, output_file: OutputFile, overwrite: bool = False) -> None:
+    """Write a metadata file and keep what is in it."""
+    if metadata.snapshots and metadata.format_version > 1 and not output_file.location.endswith(".gz.metadata.json"):
+        with output_file.create(overwrite=overwrite) as stream:
+            stream.write(_as_text(metadata))
+    else:
+        _write(metadata, output_file, overwrite)
+    _keep(_parsed, output_file.location, metadata)
+
+
+def _as_text(metadata: TableMetadata) -> bytes:
+    text = metadata.model_dump_json(exclude={"snapshots"}).removesuffix("}").encode()
+    return b'%b,"snapshots":[%b]}' % (text, b",".join(map(_snapshot_text, metadata.snapshots)))
+
+
+def _snapshot_text(snapshot: Snapshot) -> bytes:
+    place = snapshot.manifest_list, snapshot.parent_snapshot_id  # it no longer names its parent once that has expired
+    text = _texts.get(place)
+    return text or _keep(_texts, place, snapshot.model_dump_json().encode(), _SNAPSHOTS)
+
+
+def _listed_once(self: Snapshot, io: FileIO) -> list[ManifestFile]:
+    """Read the list of the manifests of a snapshot, or return what this process read before if it still exists."""
+    file = io.new_input(self.manifest_list)
+    found = _listed.get(file.location)
+    if found is None or not file.exists():
+        found = _list(self, io)
+    return [*_keep(_listed, file.location, found)]
+
+
+def _keep(kept: OrderedDict[_K, _T], name: _K, found: _T, most: int = _MOST) -> _T:
+    kept[name] = found
+    kept.move_to_end(name)
+    while len(kept) > most:
+        kept.popitem(last=False)
     return found
 
 
-def _snapshots_beside(location: str) -> dict[int, Snapshot]:
-    """The snapshots of the same table that this process has parsed or written last; none of a compressed file."""
-    folder, suffix = location.rpartition("/")[0], ".gz.metadata.json"
-    beside = (found for place, found in reversed(list(_parsed.items())) if place.rpartition("/")[0] == folder)
-    last = None if location.endswith(suffix) else next(beside, None)
-    return {snapshot.snapshot_id: snapshot for snapshot in last.snapshots} if last else {}
-
-
-def _parse_beside(input_file: InputFile, known: Mapping[int, Snapshot]) -> TableMetadata:
-    with input_file.open() as stream:
-        values = from_json(stream.read())
-    try:
-        values["snapshots"] = [_same(snapshot, known) or snapshot for snapshot in values["snapshots"]]
-    except (KeyError, TypeError):  # the library says what is wrong
-        return _parse(input_file)
-    return TableMetadataUtil.parse_obj(values)
-
-
-def _same(values: Mapping[str, Any], known: Mapping[int, Snapshot]) -> Snapshot | None:
-    """Return the known snapshot that has these values; its parent is no longer named once that has expired."""
-    found = known.get(values["snapshot-id"])
-    if found and (found.manifest_list, found.parent_snapshot_id) == (
-        values["manifest-list"], values.get("parent-snapshot-id")
-    ):  # fmt: skip
-        return found
-    return None
-
-
-def _written(metadata: TableMetadata, output_file: OutputFile, *arguments: Any, **options: Any) -> None:
-    """Write a metadata file and keep what is in it."""
-    _write(metadata, output_file, *arguments, **options)
-    _keep(output_file.location, metadata)
-
-
-def _keep(location: str, metadata: TableMetadata) -> None:
-    _parsed[location] = metadata
-    _parsed.move_to_end(location)
-    while len(_parsed) > _MOST:
-        _parsed.popitem(last=False)
+def _applied_once(self: Transaction) -> TableMetadata:
+    """Apply the changes of a transaction to the metadata of its table, unless these are the same as before."""
+    table, updates = self._table.metadata, self._updates
+    known = vars(self).get("_applied")
+    if known is None or known[0] is not table or known[1] is not updates:
+        known = vars(self)["_applied"] = table, updates, _apply(self)
+    applied: TableMetadata = known[2]
+    return applied
 
 
 def _shallow(self: Any, _: dict[int, Any] | None = None) -> Any:
@@ -87,8 +130,10 @@ def _shallow(self: Any, _: dict[int, Any] | None = None) -> Any:
 
 
 def share_metadata() -> None:
-    """Make pyiceberg parse and copy as described, in this process."""
+    """Make pyiceberg parse, write and copy as described, in this process."""
     FromInputFile.table_metadata = staticmethod(_parsed_once)  # type: ignore[assignment, method-assign]
     ToOutputFile.table_metadata = staticmethod(_written)  # type: ignore[method-assign]
+    Snapshot.manifests = _listed_once  # type: ignore[method-assign]
+    Transaction.table_metadata = property(_applied_once)  # type: ignore[assignment, method-assign]
     for kind in (TableMetadataV1, TableMetadataV2, TableMetadataV3):
         kind.__deepcopy__ = _shallow  # type: ignore[assignment, method-assign]
