@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.io_errors import reading
-from kale_tasks.lake.listing import DataFile
+from kale_tasks.lake.listing import DataFile, Files
 from kale_tasks.lake.partition import Partition
 from kale_tasks.lake.parts import GROUP_ROWS, RowGroup, read_columns, row_groups
 from kale_tasks.lake.schemas import TABLES
@@ -46,10 +46,7 @@ class Snapshot:
     @classmethod
     def open_at(cls, lake: Lake, table: str, snapshot_id: int) -> dict[Partition, "Snapshot"]:
         """Open every partition that a table had at an Iceberg snapshot; Conflict if that has expired."""
-        try:
-            found = lake.files_at(table, snapshot_id)
-        except ValueError as error:
-            raise Conflict(f"What {table} held when this run was planned is gone since. Plan again.") from error
+        found = _files_at(lake, table, snapshot_id)
         return {p: cls(lake.storage, p, _as_of(snapshot_id, files), files) for p, files in found.items()}
 
     @property
@@ -139,9 +136,25 @@ class Snapshot:
         return pa.concat_tables([TABLES[self.partition.table].selected(columns).empty_table(), *pieces])
 
 
+def runs_at(lake: Lake, table: str, snapshot_id: int) -> dict[Partition, str]:
+    """Return the run that made each partition that a table had at an Iceberg snapshot; Conflict if that has expired."""
+    return {partition: _run_of(files) for partition, files in _files_at(lake, table, snapshot_id).items()}
+
+
+def _files_at(lake: Lake, table: str, snapshot_id: int) -> Files:
+    try:
+        return lake.files_at(table, snapshot_id)
+    except ValueError as error:
+        raise Conflict(f"What {table} held when this run was planned is gone since. Plan again.") from error
+
+
+def _run_of(files: Sequence[DataFile]) -> str:
+    return files[0].path.split("/")[2].partition("-")[0]
+
+
 def _as_of(snapshot_id: int, files: Sequence[DataFile]) -> Committed:
     """Return what the files of a partition say of it; a table records the rest for its current snapshot only."""
-    run = files[0].path.split("/")[2].partition("-")[0]
+    run = _run_of(files)
     return Committed(run, "", sum(file.rows for file in files), len(files), snapshot_id, "")
 
 

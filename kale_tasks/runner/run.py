@@ -14,7 +14,7 @@ from kale_tasks.lake import verdicts
 from kale_tasks.lake.keys import check_key
 from kale_tasks.lake.marks import marks
 from kale_tasks.lake.partition import Partition
-from kale_tasks.lake.snapshot import Snapshot
+from kale_tasks.lake.snapshot import Snapshot, runs_at
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress, Silent
 from kale_tasks.runner.meter import Meter
@@ -80,7 +80,19 @@ class Run:
             return {}
         # A preview has rows of two tables, which no snapshot names.
         found = Snapshot.open_all(self.lake, table) if self.lake.preview else Snapshot.open_at(self.lake, table, at)
-        return {p.key: one for p, one in found.items() if p.key < self.key and p.within(self.step.slice)}
+        return {p.key: one for p, one in found.items() if self._is_earlier(p)}
+
+    @property
+    def side_runs(self) -> dict[str, str]:
+        """The run that made each of its side inputs, by name. Opens none of them."""
+        at = self.side_snapshot
+        if at is None or self.lake.preview or "side_inputs" in vars(self):
+            return {name: found.committed.fingerprint for name, found in self.side_inputs.items()}
+        runs = runs_at(self.lake, self.step.side_table, at)
+        return {p.key: run for p, run in runs.items() if self._is_earlier(p)}
+
+    def _is_earlier(self, partition: Partition) -> bool:
+        return partition.key < self.key and partition.within(self.step.slice)
 
     def _because(self, again: str) -> tuple[str, ...]:
         found = {mark.name for mark in marks(self.lake.storage, self.partition)} | ({again} if again else set())

@@ -190,7 +190,7 @@ def _sealed(run: Run, found: Sequence[Receipt]) -> SealedRun:
         slice=dict(run.step.slice),
         fingerprint=run.fingerprint,
         because=run.because,
-        side_inputs={name: found.committed.fingerprint for name, found in run.side_inputs.items()},
+        side_inputs=run.side_runs,
         inputs=run.inputs,
         config=run.config,
         content=content,

@@ -154,7 +154,9 @@ def test_a_plan_reads_the_index_as_it_was_and_names_no_file_of_it(settings: Sett
     }
     assert plan(Run(Ingest(), Lake(settings), settings, "k3")).side_snapshot == made.side_snapshot
     work(later, made.chunks[0])
-    seal(later, made)  # as its checks would
+    again, _ = reopen(Ingest(), Lake(settings), settings, ("k3", made.fingerprint, made.base))
+    assert seal(again, made).side_inputs.keys() == {"k1"}  # as its checks would
+    assert "side_inputs" not in vars(again), "to name the runs of earlier keys, none is opened"
     assert {owner for kind, owner in owners_of_sealed(later) if kind == "uid"} == set(), "k2 was not there yet"
 
 
