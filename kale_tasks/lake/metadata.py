@@ -8,13 +8,15 @@ the text that it had in the file before, and a text that is known is not parsed 
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from copy import copy
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import ValidationError
-from pyiceberg.io import FileIO, InputFile, OutputFile
+from pyiceberg.io import FileIO, InputFile, OutputFile, load_file_io
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.serializers import FromInputFile, ToOutputFile
 from pyiceberg.table import Transaction
@@ -79,15 +81,16 @@ def _written(metadata: TableMetadata, output_file: OutputFile, overwrite: bool =
     """Write a metadata file and keep what is in it."""
     if metadata.snapshots and metadata.format_version > 1 and not output_file.location.endswith(".gz.metadata.json"):
         with output_file.create(overwrite=overwrite) as stream:
-            stream.write(_as_text(metadata))
+            for text in _as_text(metadata):
+                stream.write(text)  # type: ignore[arg-type]
     else:
         _write(metadata, output_file, overwrite)
     _keep(_parsed, output_file.location, metadata)
 
 
-def _as_text(metadata: TableMetadata) -> bytes:
-    text = metadata.model_dump_json(exclude={"snapshots"}).removesuffix("}").encode()
-    return b'%b,"snapshots":[%b]}' % (text, b",".join(map(_snapshot_text, metadata.snapshots)))
+def _as_text(metadata: TableMetadata) -> Iterator[bytes | memoryview]:
+    yield memoryview(to_json(metadata, by_alias=True, exclude_none=True, exclude={"snapshots"}))[:-1]
+    yield b',"snapshots":[%b]}' % b",".join(map(_snapshot_text, metadata.snapshots))
 
 
 def _snapshot_text(snapshot: Snapshot) -> bytes:
@@ -123,6 +126,11 @@ def _applied_once(self: Transaction) -> TableMetadata:
     return applied
 
 
+def _file_io(self: SqlCatalog, properties: Any = None, location: str | None = None) -> FileIO:
+    """Return how files of a table are read: as its catalog says, and not with a copy of the records of all keys."""
+    return load_file_io(self.properties, location)
+
+
 def _shallow(self: Any, _: dict[int, Any] | None = None) -> Any:
     """Return a copy with lists of its own of the same objects."""
     own = {name: copy(value) for name, value in vars(self).items() if isinstance(value, list | dict)}
@@ -131,9 +139,12 @@ def _shallow(self: Any, _: dict[int, Any] | None = None) -> Any:
 
 def share_metadata() -> None:
     """Make pyiceberg parse, write and copy as described, in this process."""
-    FromInputFile.table_metadata = staticmethod(_parsed_once)  # type: ignore[assignment, method-assign]
-    ToOutputFile.table_metadata = staticmethod(_written)  # type: ignore[method-assign]
-    Snapshot.manifests = _listed_once  # type: ignore[method-assign]
-    Transaction.table_metadata = property(_applied_once)  # type: ignore[assignment, method-assign]
-    for kind in (TableMetadataV1, TableMetadataV2, TableMetadataV3):
-        kind.__deepcopy__ = _shallow  # type: ignore[assignment, method-assign]
+    for kind, name, instead in (
+        (FromInputFile, "table_metadata", staticmethod(_parsed_once)),
+        (ToOutputFile, "table_metadata", staticmethod(_written)),
+        (Snapshot, "manifests", _listed_once),
+        (Transaction, "table_metadata", property(_applied_once)),
+        (SqlCatalog, "_load_file_io", _file_io),
+        *((kind, "__deepcopy__", _shallow) for kind in (TableMetadataV1, TableMetadataV2, TableMetadataV3)),
+    ):
+        setattr(kind, name, instead)
