@@ -1,7 +1,4 @@
-"""What asking costs: a server, beside a bare loop and a peer, and over 100,000 requests; an engine, beside its library.
-
-`python -m bench.caption` writes bench/caption.md; `python -m bench.caption photographs` its last part only.
-"""
+"""What asking a server costs, beside a bare loop and a peer, and over 100,000 requests. Writes bench/caption.md."""
 
 import asyncio
 import json
@@ -15,9 +12,6 @@ from pathlib import Path
 
 import aiohttp
 
-from kale_tasks.bench.caption import HEADER, Wanted, measure_caption
-from kale_tasks.bench.machine import describe_machine
-from kale_tasks.bench.measure import markdown
 from kale_tasks.engines.base import Model, Request, open_engine
 from kale_tasks.recipes.recipe import load_recipe
 from kale_tasks.settings import load
@@ -48,13 +42,6 @@ TASK = load_recipe("demo").task("fused")
 MESSAGES = TASK.prompt.messages(
     {"alt": "Kaldor Tower, Brix, 1889", "dense": "A red tower is at the left."}, image=False
 )
-
-PICTURES = 24
-PYTHON = Path(__file__).parents[1] / ".venv-vllm/bin/python"
-ENGINES = {
-    "transformers": ["caption.device=cpu", "caption.batch=16"],
-    "vllm": [f"caption.vllm_python={PYTHON}", "caption.vllm={max_num_seqs: 16}"],
-}
 
 
 @contextmanager
@@ -119,24 +106,9 @@ def datatrove(url: str, count: int, in_flight: int) -> tuple[float, float]:
 CONTENDERS = {"bare loop": bare, "ours": ours, "datatrove's runner": datatrove}
 
 
-def photographs() -> str:
-    """Tables of what engines take beside their libraries on photographs, as `kale bench caption` measures it."""
-    found = []
-    for kind, batch in ENGINES.items():
-        asked = Wanted(load_recipe("kale"), "dense", "tiny", PICTURES, rounds=3)
-        rows = list(
-            measure_caption(load([*batch, f"caption.engine={kind}"], environ={}).settings.caption, asked).rows()
-        )
-        found += [f"### {kind}", "", *markdown(HEADER, [list(row.values()) for row in rows]), ""]
-    return _PHOTOGRAPHS.format(count=PICTURES, machine=describe_machine([]), tables="\n".join(found))
-
-
 def main() -> None:
     """Measure and write the tables."""
     path = Path(__file__).with_suffix(".md")
-    if sys.argv[1:] == ["photographs"]:
-        path.write_text(path.read_text().partition(_TITLE)[0] + photographs())
-        return
     lines = []
     with server() as url:
         bare(url, 200, 8)  # connections, caches
@@ -156,7 +128,7 @@ def main() -> None:
     summary = (
         f"{wall:.0f} s wall, {cpu:.0f} s CPU, {many / wall:.0f} requests/s. Peak memory at each tenth, MB: {peaks}."
     )
-    page = _PAGE.format(lines="\n".join(lines), many=f"{many:,}", summary=summary) + photographs()
+    page = _PAGE.format(lines="\n".join(lines), many=f"{many:,}", summary=summary)
     path.write_text(page)
     print(page)
 
@@ -174,19 +146,7 @@ are the client's; *over bare* is what it spends beside the bare loop.
 ## {many} requests, 64 in flight
 
 {summary}
-
 """
-_PHOTOGRAPHS = """## An engine beside its library
-
-As `kale bench caption --recipe kale --weights tiny --pictures {count}` does: photographs of 512 pixels, all different,
-the processor at its real sizes around a tiny Qwen3-VL with random weights, greedy, 100 tokens each, 16 at once on both
-sides, three rounds in turns, models loaded and warm. *CPU of bare* is above 1 where less CPU time is taken than by the
-bare library; the goal is 0.87, which is 1.15 times its time.
-
-{machine}
-
-{tables}"""
-_TITLE = _PHOTOGRAPHS.partition("\n")[0]
 
 if __name__ == "__main__":
     main()
