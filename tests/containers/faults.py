@@ -1,6 +1,5 @@
 """What can happen to a service, and when it is made to happen."""
 
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,9 +62,7 @@ def partition(site: Site, service: str) -> None:
 
 
 def _is_at_work(container: dict[str, object]) -> bool:
-    top = subprocess.run(
-        ["docker", "top", str(container["Id"]), "-eo", "args"], capture_output=True, text=True, check=False
-    ).stdout
+    top = run("docker", "top", str(container["Id"]), "-eo", "pid,args")  # without pid the engine refuses
     return "kale_tasks" in top or "CoarseGrainedExecutorBackend" in top
 
 
