@@ -45,10 +45,10 @@ class Index:
     """The words of a column of some files."""
 
     def __init__(self, storage: Storage, files: Sequence[DataFile], column: str, path: Path) -> None:
-        """Read the column and write the index to a file."""
+        """Read the column and write the index to a file without a name."""
         self.blocks: list[Block] = []
-        self._path = path
         self._words = duckdb.connect(path, config={"memory_limit": _MEMORY, "threads": 1})
+        path.unlink()  # a server that is killed leaves no words behind
         # Temporary: what is inserted into another table is written to the disk each time, and waited for.
         self._words.execute("CREATE TEMP TABLE found (word VARCHAR, block INTEGER)")
         for number, (block, texts) in enumerate(_texts(storage, files, column)):
@@ -61,6 +61,7 @@ class Index:
             )
         self._words.unregister("texts")
         self._words.execute(sql("pages/words"))
+        self._words.execute("CHECKPOINT")  # deletes the log of writes, which has a name
 
     def find(self, text: str) -> list[Block]:
         """The row groups that may have a text, in row order: no other one has it."""
@@ -77,7 +78,6 @@ class Index:
     def close(self) -> None:
         """Delete it."""
         self._words.close()
-        self._path.unlink(missing_ok=True)
 
 
 class Words:
