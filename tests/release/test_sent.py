@@ -13,6 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
@@ -20,7 +22,7 @@ from kale_tasks.progress import Silent
 from kale_tasks.release.files import ReleaseFile
 from kale_tasks.release.targets.base import Publication
 from kale_tasks.release.targets.checked import CheckedFile
-from kale_tasks.release.targets.hub import Hub
+from kale_tasks.release.targets.hub import Hub, _to_send
 from tests.hub.parts import PartsHub
 from tests.hub.server import Fault, HubServer
 from tests.lakes import lake_of, lake_sets, settings_of
@@ -165,3 +167,14 @@ def test_bytes_are_not_given_before_those_in_front_of_them(tmp_path: Path) -> No
     assert len(source.read()) == 4500
     source.seek(2000)
     assert source.read() == storage.read("files/4500", 2000)
+
+
+@given(st.lists(st.integers(0, 6_000_000_000), max_size=300))
+def test_files_are_sent_in_groups_of_bounded_number_and_size(sizes: list[int]) -> None:
+    files = [SimpleNamespace(bytes=size) for size in sizes]
+    groups = list(_to_send(files))
+    assert [file for group in groups for file in group] == files
+    for group in groups:
+        assert 0 < len(group) <= 100
+        assert sum(file.bytes for file in group[:-1]) < 5_000_000_000
+    assert sum(len(group) < 100 and sum(f.bytes for f in group) < 5_000_000_000 for group in groups) <= 1, "the last"

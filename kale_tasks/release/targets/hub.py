@@ -33,7 +33,7 @@ from kale_tasks.settings.model import Settings
 
 _T = TypeVar("_T")
 _TITLE, _TRAILER = "Release ", "KALE-Release: "
-_GROUP = 50
+_GROUP, _GROUP_BYTES = 100, 5_000_000_000  # what is sent before progress is shown; S3's is copied first for Xet
 _COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files: the Hub recommends no more in a commit, folder and repository
 
 
@@ -78,7 +78,7 @@ class Hub(Target):
             progress.advance(len(publication.files) - len(files), resumed=True)
             pages = [CommitOperationAdd(name, page) for name, page in publication.pages.items()]
             operations: list[Any] = [
-                op for group in _groups(files, _GROUP) for op in self._upload(publication, group, pages, progress)
+                op for group in _to_send(files) for op in self._upload(publication, group, pages, progress)
             ]
             operations += pages
             kept = {file.name for file in publication.files} | set(publication.pages)
@@ -235,6 +235,17 @@ class Hub(Target):
 def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(items)
     while group := list(islice(rest, size)):
+        yield group
+
+
+def _to_send(files: Iterable[Published]) -> Iterator[list[Published]]:
+    group: list[Published] = []
+    for file in files:
+        if len(group) == _GROUP or sum(one.bytes for one in group) >= _GROUP_BYTES:
+            yield group
+            group = []
+        group.append(file)
+    if group:
         yield group
 
 
