@@ -37,7 +37,7 @@ _TEXT = (
 _TOKENS, _SIDE = 100, 512  # of an answer at most, and of a picture in pixels
 _WARM = 8  # requests before the clock starts; others, or vLLM would have them in its cache
 _GRAIN = 10.0
-HEADER = ("who", "requests/s", "tokens/s", "CPU ms a request", "devices idle", "speed of bare", "CPU of bare", "machine")
+HEADER = ("who", "requests/s", "tokens/s", "CPU ms each", "devices idle", "speed of bare", "CPU of bare", "machine")
 
 
 @dataclass(frozen=True)

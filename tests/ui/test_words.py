@@ -1,7 +1,7 @@
 """Searches of large keys read only the row groups whose words allow what is searched for, and find the same rows."""
 
-import random
 import os
+import random
 import re
 import time
 from collections.abc import Mapping

@@ -4,30 +4,19 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from kale_tasks.errors import Conflict
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.progress import Progress
+from kale_tasks.release.targets.checked import Published, local_file
 from kale_tasks.settings.model import Settings
 
+__all__ = [  # all that targets need, those of plug-ins included
+    "MANIFEST", "README", "Current", "Publication", "Published", "Removal", "Target", "local_file", "manifest_of",
+    "require_none",
+]  # fmt: skip
 MANIFEST, README = "manifest.json", "README.md"
-
-
-class Published(Protocol):
-    """A file to publish: its path in the warehouse, and its name in the target."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def bytes(self) -> int: ...
-
-    @property
-    def sha256(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.release.targets.base import Published
 
 _BLOCK, _FAR_BLOCK = 1 << 18, 1 << 23  # bytes read at once: what malloc keeps and caches hold; what a request is worth
+
+
+class Published(Protocol):
+    """A file to publish: its path in the warehouse, and its name in the target."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def sha256(self) -> str: ...
 
 
 class CheckedFile(io.BufferedIOBase):

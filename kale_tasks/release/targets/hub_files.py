@@ -12,8 +12,7 @@ from huggingface_hub.utils._runtime import is_xet_available
 
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.release.targets.base import Published
-from kale_tasks.release.targets.checked import CheckedFile, damaged, local_file
+from kale_tasks.release.targets.checked import CheckedFile, Published, damaged, local_file
 from kale_tasks.threads import map_ahead
 
 _SMALL = 10_000_000
