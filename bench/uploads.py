@@ -15,7 +15,7 @@ from typing import Any
 from bench.frame import Page
 from kale_tasks.bench.measure import Ratio, Sample, Series, ratio, timed
 
-_ROUNDS = 3  # each with repositories of its own: a release is published for the first time only once
+_ROUNDS = 9  # each with repositories of its own: a release is published for the first time only once
 _FILE = 2_000_000  # bytes
 _ALLOWED = 0.2  # seconds by which a small publication may take longer
 OURS, BARE = "kale publish", "upload_folder"
