@@ -26,7 +26,7 @@ from kale_tasks.runner.verbs import plan
 from kale_tasks.settings import load
 from tests.distill import small
 
-ROUNDS, STEPS, CHECKPOINT, ROWS = 3, 48, 24, 600
+ROUNDS, STEPS, CHECKPOINT, ROWS = 7, 48, 24, 600
 
 
 def ours(lake: Lake, number: int) -> Sample:
