@@ -34,7 +34,7 @@ from kale_tasks.settings.model import Settings
 _T = TypeVar("_T")
 _TITLE, _TRAILER = "Release ", "KALE-Release: "
 _GROUP, _GROUP_BYTES = 100, 5_000_000_000  # what is sent before progress is shown; S3's is copied first for Xet
-_COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files: the Hub recommends no more in a commit, folder and repository
+_COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files beside pages: the Hub recommends no more in each of them
 
 
 class Hub(Target):
@@ -85,7 +85,8 @@ class Hub(Target):
             # Only files of earlier releases are removed: what people added stays.
             gone = sorted(name for name in base.ours if name in present and name not in kept)
             operations += map(CommitOperationDelete, gone)
-            commit = self._commit(operations, publication.version, parent)
+            commit_all = self._merge if len(operations) - len(pages) > _COMMIT else self._commit
+            commit = commit_all(operations, publication.version, parent)
             retrying(lambda: self._api.create_tag(
                 self._repo, tag=publication.version, revision=commit, repo_type=self._type, exist_ok=True
             ))  # fmt: skip
@@ -135,8 +136,6 @@ class Hub(Target):
             return adds
 
     def _commit(self, operations: Sequence[Any], version: str, parent: str) -> str:
-        if len(operations) > _COMMIT:
-            return self._merge(operations, version, parent)
         made = self._once(lambda: self._commit_once(operations, version, parent_commit=parent).oid, version, parent)
         return str(made)
 
