@@ -14,12 +14,13 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _MAX_LENGTH = 2048
 _FORBIDDEN = re.compile(r"[\x00-\x1f\\\x7f]|//[^/?#]* ")
 _NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)$")
-# Python 3.11 calls these global, but clouds answer in them inside their own networks, or they have special uses.
-_NOT_PUBLIC = [ipaddress.ip_network(block) for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")]
-# IPv6 blocks whose last 32 bits are an IPv4 address; the local NAT64 block is one /48 (RFC 8215).
-_EMBEDS_IPV4 = [
-    ipaddress.IPv6Network(block) for block in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")
+# Some versions of Python 3.11 call these global, but clouds answer in them inside their own networks, or they have
+# special uses; the IPv6 one is for NAT64 inside a network (RFC 8215).
+_NOT_PUBLIC = [
+    ipaddress.ip_network(block) for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48")
 ]
+# IPv6 blocks whose last 32 bits are an IPv4 address.
+_EMBEDS_IPV4 = [ipaddress.IPv6Network(block) for block in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")]
 
 
 class SsrfGuard:

@@ -18,11 +18,10 @@ from tests.captions.world import Pair
 from tests.engines.server import serving
 from tests.experts.photographs import texts
 
-pytestmark = pytest.mark.xdist_group("experts")
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("experts")]
 Open = Callable[[Photographs], Bench]
 SHIPPED = {case.recipe: case for case in CASES}
 HINTS = "Describe this image. A hint from the web: <alt>{alt}</alt> It may show {tags}."
-MONUMENTS = [name for name in texts() if "monuments" in name][::7][: len(SIGNS)]
 
 
 @pytest.fixture
@@ -65,7 +64,8 @@ def test_the_packaged_score_chooses_the_text_of_the_picture(
 
 @pytest.mark.parametrize("recipe", [pytest.param("fusecap", marks=pytest.mark.nightly), "densefusion"])
 def test_what_the_packaged_reader_reads_is_in_the_caption_and_nothing_invented(open_bench: Open, recipe: str) -> None:
-    world = Photographs(MONUMENTS, SIGNS)
+    monuments = [name for name in texts() if "monuments" in name]
+    world = Photographs(monuments[::7][: len(SIGNS)], SIGNS)
     unread = {"passes.dense": {"user": HINTS}, "passes.caption": {"against": ["alt", "tags"]}}
 
     def says(row: Row, pair: Pair) -> float:

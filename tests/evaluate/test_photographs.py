@@ -10,6 +10,7 @@ from kale_tasks.evaluate.lake_texts import Beside
 from kale_tasks.evaluate.measures import Item
 from tests.experts.photographs import decoded, texts
 
+pytestmark = pytest.mark.server
 COUNT = 24
 
 

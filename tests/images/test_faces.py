@@ -85,6 +85,7 @@ def _but(**changed: object) -> Decode:
     return DECODE.model_copy(update=changed)
 
 
+@pytest.mark.server
 def test_faces_are_found_where_the_source_gives_no_boxes() -> None:
     stored = photographs()["explore_world_music/mexico.webp"]
     detect, boxes_only = _but(faces="detect"), _but(faces="given")
@@ -102,6 +103,7 @@ def test_faces_are_found_where_the_source_gives_no_boxes() -> None:
     assert convert(koala, (), detect)[1] == convert(koala, (), boxes_only)[1]
 
 
+@pytest.mark.server
 def test_a_decode_process_finds_faces_too() -> None:
     with DecodePool(_but(faces="detect").model_copy(update={"workers": 1})) as pool:
         info, _ = pool.decode(photographs()["explore_world_music/ireland.webp"])

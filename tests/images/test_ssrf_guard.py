@@ -119,3 +119,9 @@ def test_names_are_looked_up_a_few_at_once() -> None:
             return asked
 
         assert asyncio.run(ask()) == {b"host0", b"host1"}
+
+
+def test_addresses_of_nat64_inside_a_network_are_not_public_in_any_version_of_python() -> None:
+    with pytest.raises(ImageError, match="private_address"):
+        SsrfGuard().check_address("64:ff9b:1:88a2:df70:df22:808:808")
+    SsrfGuard(["64:ff9b:1::/48"]).check_address("64:ff9b:1:88a2:df70:df22:808:808")

@@ -26,7 +26,8 @@ LAKES = sorted(Path(__file__).parent.glob("layout*.tar.xz"))
 def moved(packed: Path, folder: Path, server: Server, *sets: str) -> tuple[Lake, Settings]:
     """Unpack a lake and make the copy one of its own."""
     with tarfile.open(packed) as files:
-        files.extractall(folder, filter="data")
+        files.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python 3.11.2, which Debian 12 has
+        files.extractall(folder)
     served = [f"caption.endpoints.models.{name}=[{server.url}]" for name in ("vlm", "llm")]
     settings = settings_of([f"warehouse={folder}/lake", *COMMON, "caption.engine=openai", *served, *sets])
     relocate(settings)
