@@ -15,9 +15,10 @@ _MAX_LENGTH = 2048
 _FORBIDDEN = re.compile(r"[\x00-\x1f\\\x7f]|//[^/?#]* ")
 _NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)$")
 # Some versions of Python 3.11 call these global, but clouds answer in them inside their own networks, or they have
-# special uses; the IPv6 one is for NAT64 inside a network (RFC 8215).
+# special uses; those of IPv6 are for NAT64 inside a network (RFC 8215) and for 6to4, which nobody should use any more.
 _NOT_PUBLIC = [
-    ipaddress.ip_network(block) for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48")
+    ipaddress.ip_network(block)
+    for block in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "2002::/16")
 ]
 # IPv6 blocks whose last 32 bits are an IPv4 address.
 _EMBEDS_IPV4 = [ipaddress.IPv6Network(block) for block in ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")]
@@ -70,17 +71,19 @@ class SsrfGuard:
     def _permitted(self, address: _Address) -> bool:
         if any(address in network for network in self._allowed):
             return True
+        if any(address in block for block in _NOT_PUBLIC):
+            return False
         if isinstance(address, ipaddress.IPv6Address):
             if address.scope_id or address.is_site_local:
                 return False
             embedded = _embedded_ipv4(address)
             if embedded is not None:
                 return self._permitted(embedded)
-        return address.is_global and not address.is_multicast and not any(address in block for block in _NOT_PUBLIC)
+        return address.is_global and not address.is_multicast
 
 
 def _embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     if any(address in block for block in _EMBEDS_IPV4):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = address.teredo
-    return address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
+    return address.ipv4_mapped or (teredo[1] if teredo else None)
