@@ -1,11 +1,11 @@
-"""How often Python looks for garbage."""
+"""How often the garbage collector runs."""
 
 import gc
 
 
 def collect_rarely() -> None:
-    """Look for garbage less often: imports make many objects, all of which stay. Looking takes some of their time.
+    """Run the garbage collector less often, as imports make many objects that all stay.
 
-    Often enough to free the images that errors hold in circles of references.
+    It still runs often enough to free the images that tracebacks hold in reference cycles.
     """
     gc.set_threshold(50_000, 20, 20)

@@ -1,6 +1,6 @@
-"""Spares commands the import of pandas, a sixth of their start, for as long as nothing in them needs it.
+"""Delays the import of pandas, which is a sixth of a command's start, until something needs it.
 
-Arrow imports pandas as soon as it makes its first value, to know a series when it meets one.
+Arrow imports pandas when it makes its first value, to recognise a Series.
 """
 
 import sys
@@ -9,11 +9,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-_NAME, _ASKING = "pandas", "pyarrow.dataset"  # which makes Arrow's first value
+_NAME, _ASKING = "pandas", "pyarrow.dataset"  # the module that makes Arrow's first value
 
 
 class _PandasLater(MetaPathFinder):
-    """Finds no pandas for Arrow, and lets Arrow look again once something else has imported it."""
+    """Hides pandas from Arrow until another module imports it."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

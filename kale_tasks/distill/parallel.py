@@ -19,7 +19,7 @@ from kale_tasks.settings.distill import Train
 
 T = TypeVar("T")
 _GLOO = "gloo/transport"  # in the messages of gloo; NCCL ends the process itself
-_LOST = "Another process does not answer. Started again, the rest continue from the last checkpoint."
+_LOST = "Another process does not answer. Start the training again: it continues from the last checkpoint."
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def single_process(train: Train) -> TrainingProcess:
 
 
 def is_launched() -> bool:
-    """Whether torchrun, or who sets the same variables, has started this process: one of several, or the last left."""
+    """Whether torchrun, or a scheduler that sets the same variables, has started this process; also if it is alone."""
     return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 

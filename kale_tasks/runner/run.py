@@ -84,7 +84,7 @@ class Run:
 
     @property
     def side_runs(self) -> dict[str, str]:
-        """The run that made each of its side inputs, by name. Opens none of them."""
+        """The run that made each of its side inputs, by name; they are not opened for this, except in a preview."""
         at = self.side_snapshot
         if at is None or self.lake.preview or "side_inputs" in vars(self):
             return {name: found.committed.fingerprint for name, found in self.side_inputs.items()}

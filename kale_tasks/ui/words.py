@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -23,6 +22,7 @@ from kale_tasks.errors import BadData, KaleError
 from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.parts import read_columns, row_groups
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.process import SCRATCH
 from kale_tasks.resources import sql
 
 _LEAST = 50_000  # rows: fewer are read as fast as an index
@@ -44,14 +44,18 @@ class Block(NamedTuple):
 class Index:
     """The words of a column of some files."""
 
-    def __init__(self, storage: Storage, files: Sequence[DataFile], column: str, path: Path) -> None:
-        """Read the column and write the index to a file without a name."""
+    def __init__(self, storage: Storage, files: Sequence[DataFile], column: str) -> None:
+        """Read the column and write the index to a file, which loses its name and so ends with its process."""
         self.blocks: list[Block] = []
-        self._words = duckdb.connect(path, config={"memory_limit": _MEMORY, "threads": 1})
-        path.unlink()  # a server that is killed leaves no words behind
+        with TemporaryDirectory(prefix=f"{SCRATCH}words-") as folder:  # maintenance deletes that of a killed process
+            self._words = duckdb.connect(Path(folder, "words.db"), config={"memory_limit": _MEMORY, "threads": 1})
+            self._fill(_texts(storage, files, column))
+            self._words.execute("CHECKPOINT")  # moves what is in the log of writes to the file
+
+    def _fill(self, texts_by_block: Iterator[tuple[Block, pa.Table]]) -> None:
         # Temporary: what is inserted into another table is written to the disk each time, and waited for.
         self._words.execute("CREATE TEMP TABLE found (word VARCHAR, block INTEGER)")
-        for number, (block, texts) in enumerate(_texts(storage, files, column)):
+        for number, (block, texts) in enumerate(texts_by_block):
             self.blocks.append(block)
             self._words.register("texts", texts.rename_columns(["text"]))
             self._words.execute(
@@ -61,7 +65,6 @@ class Index:
             )
         self._words.unregister("texts")
         self._words.execute(sql("pages/words"))
-        self._words.execute("CHECKPOINT")  # deletes the log of writes, which has a name
 
     def find(self, text: str) -> list[Block]:
         """The row groups that may have a text, in row order: no other one has it."""
@@ -85,10 +88,9 @@ class Words:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._folder = TemporaryDirectory(prefix="kale-words-")
         self._known: OrderedDict[Hashable, tuple[Sequence[DataFile], Future[Index]]] = OrderedDict()
         self._maker = ThreadPoolExecutor(1, "words")
-        self._numbers, self._lock, self._without = count(), Lock(), 0
+        self._lock, self._unindexed = Lock(), 0  # searches at work without an index
 
     @contextmanager
     def awaited(self, column: str, places: Collection[tuple[Hashable, Sequence[DataFile]]]) -> Iterator[None]:
@@ -101,14 +103,14 @@ class Words:
             yield
             return
         with self._lock:
-            others, self._without = self._without, self._without + 1
+            others, self._unindexed = self._unindexed, self._unindexed + 1
         try:
             if others:
                 wait(indexes, _PATIENCE)
             yield
         finally:
             with self._lock:
-                self._without -= 1
+                self._unindexed -= 1
 
     def blocks(self, place: Hashable, files: Sequence[DataFile], column: str, text: str) -> list[Block] | None:
         """The row groups of a place that may have a text. None: unknown, or too many to be of help."""
@@ -137,7 +139,7 @@ class Words:
 
     def _make(self, files: Sequence[DataFile], column: str) -> Index:
         try:
-            return Index(self._storage, files, column, Path(self._folder.name, f"{next(self._numbers)}.db"))
+            return Index(self._storage, files, column)
         except (KaleError, duckdb.Error, OSError):
             _log.exception("No index of %s was made; searches read every row.", column)
             raise

@@ -22,7 +22,7 @@ from kale_tasks.progress import Silent
 from kale_tasks.release.files import ReleaseFile
 from kale_tasks.release.targets.base import Publication
 from kale_tasks.release.targets.checked import CheckedFile
-from kale_tasks.release.targets.hub import Hub, _to_send
+from kale_tasks.release.targets.hub import Hub, _upload_groups
 from tests.hub.parts import PartsHub
 from tests.hub.server import Fault, HubServer
 from tests.lakes import lake_of, lake_sets, settings_of
@@ -172,7 +172,7 @@ def test_bytes_are_not_given_before_those_in_front_of_them(tmp_path: Path) -> No
 @given(st.lists(st.integers(0, 6_000_000_000), max_size=300))
 def test_files_are_sent_in_groups_of_bounded_number_and_size(sizes: list[int]) -> None:
     files = [SimpleNamespace(bytes=size) for size in sizes]
-    groups = list(_to_send(files))
+    groups = list(_upload_groups(files))
     assert [file for group in groups for file in group] == files
     for group in groups:
         assert 0 < len(group) <= 100

@@ -3,6 +3,10 @@
 import os
 import random
 import re
+import signal
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +25,7 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.listing import DataFile
 from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.lake.tables import Lake
+from kale_tasks.process import SCRATCH
 from kale_tasks.ui import words
 from kale_tasks.ui.app import make_app
 from kale_tasks.ui.rows import Rows
@@ -55,10 +60,10 @@ def _text(draw: random.Random) -> str:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_row_group_that_has_a_text_is_left_out(seed: int, storage: FolderStorage, tmp_path: Path) -> None:
+def test_no_row_group_that_has_a_text_is_left_out(seed: int, storage: FolderStorage) -> None:
     draw = random.Random(seed)
     texts = [_text(draw) if draw.random() < 0.9 else None for _ in range(_ROWS)]
-    index = Index(storage, [_write(storage, texts)], "caption", tmp_path / "index.db")
+    index = Index(storage, [_write(storage, texts)], "caption")
     known = [text for text in texts if text]
     left_out = 0
     for _ in range(150):
@@ -73,17 +78,17 @@ def test_no_row_group_that_has_a_text_is_left_out(seed: int, storage: FolderStor
     index.close()
 
 
-def test_a_text_that_no_caption_has_reads_nothing(storage: FolderStorage, tmp_path: Path) -> None:
+def test_a_text_that_no_caption_has_reads_nothing(storage: FolderStorage) -> None:
     file = _write(storage, ["A red barn beside the road", "a white tower"] * 50)
-    index = Index(storage, [file], "caption", tmp_path / "index.db")
+    index = Index(storage, [file], "caption")
     assert index.find("zebra") == index.find("red ships") == index.find("barn  beside") == []
     assert len(index.find("AR")) == len(index.find("d barn b")) == len(index.find(" ")) == 5
 
 
-def test_an_index_is_written_once_and_not_for_each_row_group(storage: FolderStorage, tmp_path: Path) -> None:
+def test_an_index_is_written_once_and_not_for_each_row_group(storage: FolderStorage) -> None:
     file, written = _write(storage, ["a red barn"] * _ROWS), psutil.Process().io_counters
     before = written().write_count
-    index = Index(storage, [file], "caption", tmp_path / "index.db")
+    index = Index(storage, [file], "caption")
     assert written().write_count - before < _ROWS / _GROUP
     index.close()
 
@@ -92,22 +97,38 @@ def test_files_without_bounds_have_no_index(storage: FolderStorage, tmp_path: Pa
     rows = pa.table({"uid": ["0" * 32], "caption": ["a barn"]})
     pq.write_table(rows, tmp_path / "bare.parquet", write_statistics=False)
     with pytest.raises(BadData, match="row groups"):
-        Index(storage, [DataFile("bare.parquet", 1, "", "")], "caption", tmp_path / "index.db")
+        Index(storage, [DataFile("bare.parquet", 1, "", "")], "caption")
 
 
 def test_an_index_is_deleted_when_its_files_are_no_longer_the_committed_ones(
-    storage: FolderStorage, monkeypatch: pytest.MonkeyPatch
+    storage: FolderStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "_LEAST", 0)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     known, old = Words(storage), _write(storage, ["a secret name"] * 100, "old.parquet")
     _made(known, [old], "secret")
     new = _write(storage, ["a name"] * 100, "new.parquet")
     _made(known, [new], "secret")
     assert known.blocks("place", [new], "caption", "secret") == []
     opened = [os.readlink(one.path) for one in os.scandir("/proc/self/fd") if os.path.islink(one.path)]
-    (kept,) = [name for name in opened if name.startswith(known._folder.name)]
-    assert kept.endswith("1.db (deleted)"), "only the second index is left, and it ends with the process"
-    assert [path for path in Path(known._folder.name).rglob("*") if path.is_file()] == []
+    (kept,) = [name for name in opened if name.startswith(str(temporary))]
+    assert kept.endswith(" (deleted)"), "only the second index is left, and it ends with the process"
+    assert not list(temporary.iterdir())
+
+
+def test_what_a_killed_process_leaves_is_deleted_by_maintenance(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from kale_tasks.lake.storage.folder import FolderStorage; from kale_tasks.ui import words\n"
+        "words.sql = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"words.Index(FolderStorage({str(tmp_path)!r}), [], 'caption')"
+    )
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(temporary)}, check=False)
+    left = [path.name for path in temporary.iterdir()]
+    assert done.returncode == -signal.SIGKILL and left and all(name.startswith(SCRATCH) for name in left)
 
 
 def _made(known: Words, files: list[DataFile], text: str) -> None:

@@ -12,7 +12,7 @@ from kale_tasks.progress import Progress
 from kale_tasks.release.targets.checked import Published, local_file
 from kale_tasks.settings.model import Settings
 
-__all__ = [  # all that targets need, those of plug-ins included
+__all__ = [  # the API of targets, also for plug-ins
     "MANIFEST", "README", "Current", "Publication", "Published", "Removal", "Target", "local_file", "manifest_of",
     "require_none",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.folder import FolderStorage
 
-_BLOCK, _FAR_BLOCK = 1 << 18, 1 << 23  # bytes read at once: what malloc keeps and caches hold; what a request is worth
+_BLOCK, _FAR_BLOCK = 1 << 18, 1 << 23  # bytes read at once: from a folder, and from S3, where each read is a request
 
 
 class Published(Protocol):

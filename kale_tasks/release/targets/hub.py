@@ -33,8 +33,8 @@ from kale_tasks.settings.model import Settings
 
 _T = TypeVar("_T")
 _TITLE, _TRAILER = "Release ", "KALE-Release: "
-_GROUP, _GROUP_BYTES = 100, 5_000_000_000  # what is sent before progress is shown; S3's is copied first for Xet
-_COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files beside pages: the Hub recommends no more in each of them
+_GROUP, _GROUP_BYTES = 100, 5_000_000_000  # at most, in a group that is sent at once
+_COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files that the Hub recommends at most, pages apart
 
 
 class Hub(Target):
@@ -78,15 +78,15 @@ class Hub(Target):
             progress.advance(len(publication.files) - len(files), resumed=True)
             pages = [CommitOperationAdd(name, page) for name, page in publication.pages.items()]
             operations: list[Any] = [
-                op for group in _to_send(files) for op in self._upload(publication, group, pages, progress)
+                op for group in _upload_groups(files) for op in self._upload(publication, group, pages, progress)
             ]
             operations += pages
             kept = {file.name for file in publication.files} | set(publication.pages)
             # Only files of earlier releases are removed: what people added stays.
             gone = sorted(name for name in base.ours if name in present and name not in kept)
             operations += map(CommitOperationDelete, gone)
-            commit_all = self._merge if len(operations) - len(pages) > _COMMIT else self._commit
-            commit = commit_all(operations, publication.version, parent)
+            send = self._merge if len(operations) - len(pages) > _COMMIT else self._commit
+            commit = send(operations, publication.version, parent)
             retrying(lambda: self._api.create_tag(
                 self._repo, tag=publication.version, revision=commit, repo_type=self._type, exist_ok=True
             ))  # fmt: skip
@@ -237,7 +237,7 @@ def _groups(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield group
 
 
-def _to_send(files: Iterable[Published]) -> Iterator[list[Published]]:
+def _upload_groups(files: Iterable[Published]) -> Iterator[list[Published]]:
     group: list[Published] = []
     for file in files:
         if len(group) == _GROUP or sum(one.bytes for one in group) >= _GROUP_BYTES:
