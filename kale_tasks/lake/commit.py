@@ -231,7 +231,7 @@ def _discard(table: Table, partition: Partition) -> None:
     with table.transaction() as change:
         change.remove_properties(COMMITTED + partition.name)
         summary = {"kale.key": partition.key, "kale.note": f"No longer used: {partition}."}
-        with change.update_snapshot(snapshot_properties=summary).overwrite() as producer:
+        with overwrite(change, summary) as producer:
             for file in files:
                 producer.delete_data_file(file)
 

@@ -6,7 +6,7 @@ them only when rows are appended, never when a partition is replaced.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.table import Transaction
@@ -29,6 +29,15 @@ class Overwrite(_OverwriteFiles):
         # Manifests of this commit cannot be merged yet: the numbers of their snapshot are given with the commit.
         found = [manifest for manifest in super()._existing_manifests() if _files(manifest)]
         return [merged for group in _groups(found) for merged in self._merged(group)]
+
+    def _build_manifest_evaluator(self, spec_id: int) -> Callable[[ManifestFile], bool]:
+        build = super()._build_manifest_evaluator
+
+        def evaluate(manifest: ManifestFile) -> bool:
+            # By an evaluator of its own: each keeps the bounds of the manifest at hand, and threads would share it.
+            return build(spec_id)(manifest)
+
+        return evaluate
 
     def _merged(self, manifests: Sequence[ManifestFile]) -> Iterator[ManifestFile]:
         if len(manifests) < _FAN_IN:

@@ -12,6 +12,7 @@ from kale_tasks.contract.registry import STEPS, StepSpec
 from kale_tasks.errors import Conflict, KaleError
 from kale_tasks.lake.catalog import answered
 from kale_tasks.lake.hashing import short_sha256
+from kale_tasks.lake.manifests import overwrite
 from kale_tasks.lake.tables import Lake
 from kale_tasks.progress import Progress
 from kale_tasks.runner.run import REPAIR, Run
@@ -112,6 +113,6 @@ def _drop_files(lake: Lake, name: str, paths: set[str]) -> None:
 def _delete_files(table: Table, addresses: set[str]) -> None:
     files: list[Any] = [task.file for task in table.scan().plan_files() if task.file.file_path in addresses]
     if files:
-        with table.transaction() as change, change.update_snapshot().overwrite() as producer:
+        with table.transaction() as change, overwrite(change, {}) as producer:
             for file in files:
                 producer.delete_data_file(file)

@@ -1,9 +1,11 @@
 """What a commit writes stays small, however many keys a lake has."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+from pyiceberg.expressions.visitors import _ManifestEvalVisitor
 from pyiceberg.manifest import ManifestFile
 
 from kale_tasks.lake import commit, manifests
@@ -56,6 +58,28 @@ def test_merging_loses_and_doubles_no_row(grown: Opened) -> None:
     assert [partition.key for partition in lake.partitions("pairs")] == KEYS
     for key in (KEYS[0], KEYS[3], KEYS[-1]):
         assert sum(file.rows for file in lake.files("pairs", key)) == lake.committed("pairs", key).rows  # type: ignore[union-attr]
+
+
+def test_threads_that_look_at_manifests_at_once_do_not_mix_them_up(
+    grown: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key is replaced even if every look at the bounds of a manifest is interrupted by another thread."""
+
+    def bounds(self: _ManifestEvalVisitor) -> object:
+        time.sleep(0.005)
+        return vars(self)["bounds"]
+
+    def keep(self: _ManifestEvalVisitor, value: object) -> None:
+        vars(self)["bounds"] = value
+
+    monkeypatch.setattr(_ManifestEvalVisitor, "partition_fields", property(bounds, keep), raising=False)
+    lake, settings = grown
+    for key in sorted(REPLACED):
+        before = lake.committed("pairs", key)
+        execute(Run(Numbers(4, salt=f"again {key}"), lake, settings, key))
+        assert lake.committed("pairs", key) != before
+        assert len(lake.files("pairs", key)) == 1
+        execute(Run(Numbers(4, salt=f"new {key}"), lake, settings, key))
 
 
 def test_another_reader_of_the_table_sees_the_same_files(grown: Opened) -> None:
