@@ -134,7 +134,7 @@ class _Rewrite:
 
 def _moved(rows: pa.Table, shards: Mapping[str, RewrittenShard]) -> pa.Table:
     places = [
-        (shards[shard].path, shards[shard].offsets[offset]) if shard in shards else (shard, offset)
+        shards[shard].place(shard, offset) if shard in shards else (shard, offset)
         for shard, offset in zip(rows["shard"].to_pylist(), rows["offset"].to_pylist(), strict=True)
     ]
     columns: Mapping[str, Sequence[object]] = {

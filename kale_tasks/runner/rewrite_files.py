@@ -56,6 +56,13 @@ class RewrittenShard:
     path: str
     offsets: Mapping[int, int]
 
+    def place(self, shard: str, offset: int) -> tuple[str, int]:
+        """Return where the image at an offset of the old shard is now; BadData if the old shard had none there."""
+        with named_if_unreadable(shard):
+            if offset not in self.offsets:
+                raise tarfile.ReadError(f"it has no image at {offset}, where a row of `images` says it has one")
+        return self.path, self.offsets[offset]
+
 
 def rewrite_shard(lake: Lake, shard: str, removed: set[int], folder: str) -> RewrittenShard:
     """Write a shard into `folder` without the images at the offsets `removed` and files of the same stem."""
