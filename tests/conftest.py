@@ -55,6 +55,7 @@ os.environ |= {
 def pytest_collection_finish() -> None:
     """Look for garbage as usual, but never among what has been imported."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # else DuckDB reports what the last look would free
     gc.set_threshold(*_USUAL)
 
 
