@@ -13,15 +13,15 @@ demo: env  ## The whole chain on a small sample world, end to end
 check: lint  ## Lint, then the tests that need no server; two minutes
 	@$(PYTEST) -m "not server and not slow" $(ARGS)
 
-test:  ## Lint, then all but the nightly tests against real servers; ARGS="tests/lake -k commit" runs some
+test:  ## Lint, then all but the nightly tests, and most faults, against real servers; ARGS="tests/lake -k commit" runs some
 	@$(TOGETHER) lint vllm servers
-	@$(PYTEST) -m "not nightly" --budgets $(ARGS)
+	@$(PYTEST) -m "not nightly and not further" --budgets $(ARGS)
 
 test-faults: vllm servers  ## The faults of docs/operations.md on real processes and servers; under 20 minutes
 	@$(PYTEST) -m "fault and not nightly" $(ARGS)
 
 budgets: vllm servers  ## Run every test and write what each file took to tests/budgets.yaml
-	@$(PYTEST) -m "not nightly" --write-budgets
+	@$(PYTEST) -m "not nightly and not further" --write-budgets
 
 lint: style types  ## Style, types, layers, unused code, spelling
 

@@ -48,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     config.addinivalue_line("markers", "xdist_group(name): shares a worker with the tests of that name (set by itself)")
     config.addinivalue_line("markers", "fault: causes a fault of tests/faults/faults.yaml (set by itself)")
+    config.addinivalue_line("markers", "further: a further variant of a fault; run by `make test-faults` only")
     config.addinivalue_line("markers", "nightly: takes minutes; run by `make nightly` only")
     config.addinivalue_line("markers", "any_store: promises what no store changes; on S3 it is `nightly`")
 

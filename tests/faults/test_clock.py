@@ -78,7 +78,7 @@ def test_the_last_commit_counts_whatever_its_clock_says(start: Start, sets: list
     assert verify(lake).damaged == []
 
 
-@pytest.mark.parametrize("off", [-HOUR, HOUR])
+@pytest.mark.parametrize("off", [-HOUR, pytest.param(HOUR, marks=pytest.mark.further)])
 def test_who_takes_over_from_the_dead_by_another_clock_does_not_wait(off: int, start: Start, sets: list[str]) -> None:
     assert ended(start(0, "new ", "after the second part"))[0] == -9
     began = time.monotonic()
@@ -96,7 +96,7 @@ def test_processes_of_two_clocks_that_make_the_same_end_in_one_set_of_rows(start
     assert made and (made.rows, made.rows_in) == (len(expected("new ")), 50)
 
 
-@pytest.mark.parametrize("off", [-HOUR, HOUR])
+@pytest.mark.parametrize("off", [pytest.param(-HOUR, marks=pytest.mark.further), HOUR])
 def test_an_s3_that_refuses_a_clock_is_named_with_it(
     off: int, clock: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -29,7 +29,13 @@ def servers() -> Iterator[tuple[Postgres, Postgres]]:
         yield primary, standby
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before the catalog hears", "after the catalog has heard"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(False, marks=pytest.mark.further, id="before the catalog hears"),
+        pytest.param(True, id="after the catalog has heard"),
+    ],
+)
 def test_a_commit_goes_on_with_the_standby_that_follows_a_dead_database(
     after: bool, servers: tuple[Postgres, Postgres], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
