@@ -4,6 +4,7 @@ A command can be stopped (SIGSTOP) or killed (SIGKILL) at its n-th event, which 
 a commit to the catalog. Moments that are counted in events are the same in each replay, whatever the machine's load.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -55,6 +56,11 @@ class Process:
         """Send a signal to the command and what it has started."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal_)
+
+    @property
+    def has_hung(self) -> bool:
+        """Whether it took so long that it was aborted: where it waited is in its text."""
+        return self.code == -signal.SIGABRT
 
     @property
     def has_orphans(self) -> bool:
@@ -121,7 +127,7 @@ class ForkServer:
                 self._act_on_the_clock(process, now)
             if now > deadline:
                 for process in waiting:
-                    process.send(signal.SIGKILL)
+                    process.send(signal.SIGABRT)  # prints where it waits
                 deadline = now + _SECONDS
             time.sleep(_POLL_SECONDS)
 
@@ -211,6 +217,7 @@ def _fork(request: Mapping[str, Any]) -> int:
         null = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, null), (1, out), (2, out)):
             os.dup2(source, target)
+        faulthandler.enable()
         if request["days"]:
             move_clock(request["days"])
         if "moment" in request:

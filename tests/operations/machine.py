@@ -81,6 +81,7 @@ class Machine:
         self._settle()
         self._compare()
         self.problems += [f"{p.out.name}: {line}" for p in self._processes for line in _unexpected(p)]
+        self.problems += [f"{p.out.name} did not end: {p.text[-6000:]}" for p in self._processes if p.has_hung]
         return self.problems
 
     def _settle(self) -> None:
