@@ -20,8 +20,7 @@ EXTRAS = {
     "spark": "pyspark",
     "train": "torch",
     "publish": "huggingface-hub",
-    "gpu": "vllm",
-}
+}  # and gpu, see _vllm
 _DRIVER = 580  # the first that runs CUDA 13
 _AIRFLOW = (
     ("STATE_STORE__CLEAR_ON_SUCCESS", "True", "or a cleared task may go green without doing anything"),
@@ -54,10 +53,10 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _guarded("catalog", lambda: [_catalog(settings)])
     yield from _guarded("landing", lambda: [_landing(settings)])
     yield _gpu()
-    vllm = _vllm(settings.caption.vllm_python or sys.executable) if settings.caption.engine == "vllm" else None
-    yield from _driver(for_vllm=vllm is not None and _for_cuda(vllm.found))
-    if vllm:
-        yield vllm
+    vllm, used = _vllm(settings.caption.vllm_python or sys.executable), settings.caption.engine == "vllm"
+    yield from _driver(for_vllm=used and _for_cuda(vllm.found))
+    yield vllm
+    if used:
         yield from _compiler()
     yield _models()
     yield from _guarded("recipe", lambda: _recipe(settings))

@@ -46,6 +46,15 @@ def test_a_machine_without_a_driver_is_not_asked_for_one(tmp_path: Path, monkeyp
     assert not list(doctor._driver(for_vllm=False))
 
 
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_vllm_is_looked_for_in_the_interpreter_that_has_it(tmp_path: Path, engine: str) -> None:
+    executable(python := tmp_path / "python", "echo vllm 0.32.0")
+    settings = load([f"caption.engine={engine}", f"caption.vllm_python={python}"], environ={}).settings
+    rows = {check.name: check.as_row() for check in doctor.examine(settings)}
+    assert (rows["vllm"]["state"], rows["vllm"]["found"]) == ("ok", "vllm 0.32.0")
+    assert "extra gpu" not in rows
+
+
 @pytest.mark.parametrize("python", [sys.executable, "/no/python"])
 def test_an_interpreter_without_vllm_is_named(python: str) -> None:
     check = doctor._vllm(python)
@@ -65,8 +74,8 @@ def test_vllm_on_a_gpu_needs_a_c_compiler(tmp_path: Path, monkeypatch: pytest.Mo
     assert named.ok and named.found == str(tmp_path / "my-cc")
 
 
-def executable(path: Path) -> None:
-    path.write_text("#!/bin/sh\n")
+def executable(path: Path, command: str = "") -> None:
+    path.write_text(f"#!/bin/sh\n{command}\n")
     path.chmod(0o755)
 
 
