@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
+from kale_tasks.lake.storage.folder import FolderStorage
 from kale_tasks.progress import Silent
 from kale_tasks.release.files import ReleaseFile
+from kale_tasks.release.targets import checked
 from kale_tasks.release.targets.base import Publication
 from kale_tasks.release.targets.checked import CheckedFile
 from kale_tasks.release.targets.hub import Hub, _upload_groups
@@ -40,8 +42,8 @@ def storage(tmp_path: Path, request: pytest.FixtureRequest) -> Storage:
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_BLOCK", "_FAR_BLOCK"):
-        monkeypatch.setattr(f"kale_tasks.release.targets.checked.{name}", BLOCK)
+    monkeypatch.setattr(checked, "_BLOCK", BLOCK)
+    monkeypatch.setattr(checked, "_block", checked._Block())
     instant = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
     monkeypatch.setattr("huggingface_hub.utils._http.time", instant)
 
@@ -96,7 +98,14 @@ def test_every_byte_is_read_once_and_no_copy_is_made(
         taken[path] += len(data)
         return data
 
+    def counted_into(self: FolderStorage, memory: memoryview, path: str, offset: int = 0) -> int:
+        size = read_into(self, memory, path, offset)
+        taken[path] += size
+        return size
+
     monkeypatch.setattr(type(storage), "read", counted)
+    read_into = FolderStorage.read_into
+    monkeypatch.setattr(FolderStorage, "read_into", counted_into)
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", None)
     send(storage, files)
     assert shown(hub) == {file.name: file.sha256 for file in files}
@@ -167,6 +176,15 @@ def test_bytes_are_not_given_before_those_in_front_of_them(tmp_path: Path) -> No
     assert len(source.read()) == 4500
     source.seek(2000)
     assert source.read() == storage.read("files/4500", 2000)
+
+
+def test_files_that_a_thread_reads_in_turns_are_not_mixed_up(tmp_path: Path) -> None:
+    storage = lake_of(lake_sets("folder", tmp_path))[0].storage
+    files = [stored(storage, size) for size in (4500, 3300)]
+    sources, found = [CheckedFile(storage, file) for file in files], [b"", b""]
+    for _ in range(12):
+        found = [read + source.read(400) for read, source in zip(found, sources, strict=True)]
+    assert found == [storage.read(file.path) for file in files]
 
 
 @given(st.lists(st.integers(0, 6_000_000_000), max_size=300))

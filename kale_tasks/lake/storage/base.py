@@ -54,6 +54,12 @@ class Storage(ABC):
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         """Read `length` bytes of a file from `offset`, or all. Raises FileNotFoundError if it does not exist."""
 
+    def read_into(self, memory: memoryview, path: str, offset: int = 0) -> int:
+        """Read a file from `offset` until memory is full; return the bytes read. FileNotFoundError as in `read`."""
+        data = self.read(path, offset, len(memory))
+        memory[: len(data)] = data
+        return len(data)
+
     @abstractmethod
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Yield every file below a folder."""

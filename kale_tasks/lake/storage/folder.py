@@ -62,6 +62,11 @@ class FolderStorage(Storage):
             file.seek(offset)
             return file.read(-1 if length is None else length)
 
+    def read_into(self, memory: memoryview, path: str, offset: int = 0) -> int:
+        with open(Path(self.root, path), "rb") as file:
+            file.seek(offset)
+            return file.readinto(memory)
+
     def entries(self, prefix: str) -> Iterator[Entry]:
         for folder, names in self._folders(Path(self.root, prefix)):
             for name in sorted(names):

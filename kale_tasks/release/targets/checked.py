@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Protocol
 
 from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
-from kale_tasks.lake.storage.folder import FolderStorage
 
-_BLOCK, _FAR_BLOCK = 1 << 18, 1 << 23  # bytes read at once: from a folder, and from S3, where each read is a request
+_BLOCK = 1 << 23  # bytes that are read and hashed at once
+_PIECE = 1 << 18  # bytes of a piece of `checked_blocks`
 
 
 class Published(Protocol):
@@ -32,6 +33,18 @@ class Published(Protocol):
     def sha256(self) -> str: ...
 
 
+class _Block(threading.local):
+    """The block that a thread has read last. To get new memory for each would take longer than to hash it."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(bytearray(_BLOCK))
+        self.bytes = self.memory[:0]
+        self.of: tuple[CheckedFile, int] | None = None  # the file, and the number of the block in it
+
+
+_block = _Block()
+
+
 class CheckedFile(io.BufferedIOBase):
     """A file of the warehouse that is hashed as it is read, in order; its end is read only if all of it is right.
 
@@ -41,8 +54,6 @@ class CheckedFile(io.BufferedIOBase):
     def __init__(self, storage: Storage, file: Published) -> None:
         self._storage, self._file = storage, file
         self._place = 0
-        self._size = _BLOCK if isinstance(storage, FolderStorage) else _FAR_BLOCK
-        self._number, self._block = -1, b""  # the block that was read last
         self._before = [hashlib.sha256()]  # of all bytes before each block
 
     def readable(self) -> bool:
@@ -65,30 +76,35 @@ class CheckedFile(io.BufferedIOBase):
         stop = self._place + (rest if size is None or size < 0 else min(size, rest))
         pieces = []
         while self._place < stop:
-            number, start = divmod(self._place, self._size)
-            pieces.append(self._load(number)[start : start + stop - self._place])
+            number, start = divmod(self._place, _BLOCK)
+            pieces.append(bytes(self._load(number)[start : start + stop - self._place]))
             self._place += len(pieces[-1])
         return b"".join(pieces)
 
     def sample(self, size: int) -> bytes:
         """Return the first bytes, unchecked."""
-        return self._read(0, min(size, self._file.bytes))
+        with self._named():
+            return self._storage.read(self._file.path, 0, min(size, self._file.bytes))
 
-    def _load(self, number: int) -> bytes:
-        if number != self._number:
+    def _load(self, number: int) -> memoryview:
+        """Return a block, in memory that the next block takes."""
+        if _block.of != (self, number):
             if number >= len(self._before):
                 raise io.UnsupportedOperation(f"{self._file.path} was not read that far.")
-            block = self._read(number * self._size, self._size)
+            with self._named():
+                size = self._storage.read_into(_block.memory, self._file.path, number * _BLOCK)
+            _block.bytes, _block.of = _block.memory[:size], None
             found = self._before[number].copy()
-            found.update(block)
-            self._require_right(number * self._size + len(block), (number + 1) * self._size, found.hexdigest())
+            found.update(_block.bytes)
+            self._require_right(number * _BLOCK + size, (number + 1) * _BLOCK, found.hexdigest())
             self._before[number + 1 :] = [found]
-            self._number, self._block = number, block
-        return self._block
+            _block.of = self, number
+        return _block.bytes
 
-    def _read(self, offset: int, size: int) -> bytes:
+    @contextmanager
+    def _named(self) -> Iterator[None]:
         try:
-            return self._storage.read(self._file.path, offset, size)
+            yield
         except FileNotFoundError:
             raise damaged(self._file, "is missing") from None
 
@@ -103,8 +119,8 @@ class CheckedFile(io.BufferedIOBase):
 def checked_blocks(storage: Storage, file: Published) -> Iterator[bytes]:
     """Yield the bytes of a file, hashed on the way; BadData instead of the last ones if it is not what was recorded."""
     source = CheckedFile(storage, file)
-    while block := source.read(_BLOCK):
-        yield block
+    while piece := source.read(_PIECE):
+        yield piece
 
 
 @contextmanager
