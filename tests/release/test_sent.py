@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from io import UnsupportedOperation
+from io import BytesIO, UnsupportedOperation
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from kale_tasks.release.targets import checked
 from kale_tasks.release.targets.base import Publication
 from kale_tasks.release.targets.checked import CheckedFile
 from kale_tasks.release.targets.hub import Hub, _upload_groups
+from kale_tasks.release.targets.hub_files import _PIECE, _enlarge
 from tests.hub.parts import PartsHub
 from tests.hub.server import Fault, HubServer
 from tests.lakes import lake_of, lake_sets, settings_of
@@ -111,6 +113,17 @@ def test_every_byte_is_read_once_and_no_copy_is_made(
     assert shown(hub) == {file.name: file.sha256 for file in files}
     for file in files:  # its first bytes once more: by them the Hub tells text from data
         assert taken[file.path] == file.bytes + min(file.bytes, 512)
+
+
+@pytest.mark.parametrize("size", [0, 1, _PIECE - 1, _PIECE, 5 * _PIECE // 2])
+def test_a_file_is_handed_to_the_network_in_large_pieces(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    request = httpx2.Request("PUT", "https://example.org", content=BytesIO(data))
+    _enlarge(request)
+    pieces = list(cast("Iterator[bytes]", request.stream))
+    assert b"".join(pieces) == data and all(len(piece) >= _PIECE for piece in pieces[:-1])
+    assert len(pieces) == -(-size // _PIECE)
+    assert request.headers["Content-Length"] == str(size)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl"])

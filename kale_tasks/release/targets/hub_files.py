@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import httpx2
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.lfs import UploadInfo
+from huggingface_hub.utils import get_session
 from huggingface_hub.utils._runtime import is_xet_available
 
 from kale_tasks.lake.storage.base import Storage
@@ -17,11 +19,13 @@ from kale_tasks.threads import map_ahead
 
 _SMALL = 10_000_000
 _SAMPLE = 512  # bytes by which the Hub tells text from data
+_PIECE = 1 << 18  # bytes of a file, at least, that are handed to the network at once
 
 
 @contextmanager
 def additions(storage: Storage, files: Sequence[Published], threads: int) -> Iterator[list[CommitOperationAdd]]:
     """Context manager: the files as operations of a commit, to be uploaded before it ends."""
+    _send_large_pieces()
     with ExitStack() as stack:
         opened = partial(_for_xet, stack) if is_xet_available() else _for_lfs
         yield list(map_ahead(partial(opened, storage), files, threads))
@@ -57,3 +61,35 @@ def _path(storage: Storage, file: Published) -> Iterator[Path]:
     if (size := path.stat().st_size) != file.bytes:
         raise damaged(file, f"has {size} bytes instead of {file.bytes}")
     yield path
+
+
+class _LargePieces(httpx2.SyncByteStream):
+    """A body in pieces that are larger than those of the client."""
+
+    def __init__(self, body: httpx2.SyncByteStream) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting = bytearray()
+        for piece in self._body:
+            waiting += piece
+            if len(waiting) >= _PIECE:
+                yield bytes(waiting)
+                waiting.clear()
+        if waiting:
+            yield bytes(waiting)
+
+    def close(self) -> None:
+        self._body.close()
+
+
+def _send_large_pieces() -> None:
+    """Let the client send files in larger pieces than it reads: each costs it as much as some of the hashing."""
+    hooks = get_session().event_hooks["request"]
+    if _enlarge not in hooks:
+        hooks.append(_enlarge)
+
+
+def _enlarge(request: httpx2.Request) -> None:
+    if request.method == "PUT" and isinstance(request.stream, httpx2.SyncByteStream):
+        request.stream = _LargePieces(request.stream)
