@@ -23,7 +23,7 @@ _OF_CATEGORY = {
     sre.CATEGORY_WORD: "a",
     sre.CATEGORY_NOT_WORD: "-",
 }
-_MOST = 200  # attacks on one pattern: a longer one is made of alternatives that are attacked alone, too
+_MOST = 100  # attacks on one pattern: a longer one is made of alternatives that are attacked alone, too
 _TAILS = ("", "\x00", "!")
 
 

@@ -27,7 +27,7 @@ def test_a_wrong_password_is_refused(postgres: Postgres) -> None:
         _execute(postgres.database().replace(PASSWORD, "wrong"), "SELECT 1")
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", [pytest.param("stop", marks=pytest.mark.nightly), "kill"])
 def test_what_was_committed_is_there_after_a_restart(postgres: Postgres, end: str) -> None:
     url = postgres.database()
     _execute(url, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (7)")

@@ -46,6 +46,7 @@ def test_an_object_in_parts_comes_back_whole(s3: S3) -> None:
     assert client.get_object(Bucket=bucket, Key="large")["Body"].read() == body
 
 
+@pytest.mark.nightly
 def test_objects_outlast_a_server_that_goes_and_comes_back(s3: S3) -> None:
     client, bucket = s3.client(), s3.bucket()
     client.put_object(Bucket=bucket, Key="kept", Body=b"7")
