@@ -84,7 +84,7 @@ class _LargePieces(httpx2.SyncByteStream):
 
 
 def _send_large_pieces() -> None:
-    """Let the client send files in larger pieces than it reads: each costs it as much as some of the hashing."""
+    """Let the client send files in larger pieces than the 64 kB that it reads, as each piece has a cost of its own."""
     hooks = get_session().event_hooks["request"]
     if _enlarge not in hooks:
         hooks.append(_enlarge)
