@@ -20,7 +20,7 @@ EXTRAS = {
     "spark": "pyspark",
     "train": "torch",
     "publish": "huggingface-hub",
-}  # and gpu, see _vllm
+}  # the extra gpu may have an environment of its own: see _vllm
 _DRIVER = 580  # the first that runs CUDA 13
 _AIRFLOW = (
     ("STATE_STORE__CLEAR_ON_SUCCESS", "True", "or a cleared task may go green without doing anything"),

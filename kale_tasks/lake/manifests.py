@@ -7,6 +7,8 @@ them only when rows are appended, never when a partition is replaced.
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from typing import Any
 
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.table import Transaction
@@ -31,13 +33,9 @@ class Overwrite(_OverwriteFiles):
         return [merged for group in _groups(found) for merged in self._merged(group)]
 
     def _build_manifest_evaluator(self, spec_id: int) -> Callable[[ManifestFile], bool]:
-        build = super()._build_manifest_evaluator
-
-        def evaluate(manifest: ManifestFile) -> bool:
-            # By an evaluator of its own: each keeps the bounds of the manifest at hand, and threads would share it.
-            return build(spec_id)(manifest)
-
-        return evaluate
+        # A copy for each call: an evaluator keeps the bounds of the manifest at hand, and threads share it.
+        evaluator: Any = super()._build_manifest_evaluator(spec_id).__self__  # type: ignore[attr-defined]
+        return lambda manifest: bool(copy(evaluator).eval(manifest))
 
     def _merged(self, manifests: Sequence[ManifestFile]) -> Iterator[ManifestFile]:
         if len(manifests) < _FAN_IN:

@@ -24,9 +24,9 @@ from kale_tasks.progress import Silent
 from kale_tasks.release.files import ReleaseFile
 from kale_tasks.release.targets import checked
 from kale_tasks.release.targets.base import Publication
-from kale_tasks.release.targets.checked import CheckedFile
+from kale_tasks.release.targets.checked import PIECE, CheckedFile
 from kale_tasks.release.targets.hub import Hub, _upload_groups
-from kale_tasks.release.targets.hub_files import _PIECE, _enlarge
+from kale_tasks.release.targets.hub_files import _enlarge
 from tests.hub.parts import PartsHub
 from tests.hub.server import Fault, HubServer
 from tests.lakes import lake_of, lake_sets, settings_of
@@ -115,14 +115,14 @@ def test_every_byte_is_read_once_and_no_copy_is_made(
         assert taken[file.path] == file.bytes + min(file.bytes, 512)
 
 
-@pytest.mark.parametrize("size", [0, 1, _PIECE - 1, _PIECE, 5 * _PIECE // 2])
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, 5 * PIECE // 2])
 def test_a_file_is_handed_to_the_network_in_large_pieces(size: int) -> None:
     data = random.Random(size).randbytes(size)
     request = httpx2.Request("PUT", "https://example.org", content=BytesIO(data))
     _enlarge(request)
     pieces = list(cast("Iterator[bytes]", request.stream))
-    assert b"".join(pieces) == data and all(len(piece) >= _PIECE for piece in pieces[:-1])
-    assert len(pieces) == -(-size // _PIECE)
+    assert b"".join(pieces) == data and all(len(piece) >= PIECE for piece in pieces[:-1])
+    assert len(pieces) == -(-size // PIECE)
     assert request.headers["Content-Length"] == str(size)
 
 
@@ -198,6 +198,23 @@ def test_files_that_a_thread_reads_in_turns_are_not_mixed_up(tmp_path: Path) -> 
     for _ in range(12):
         found = [read + source.read(400) for read, source in zip(found, sources, strict=True)]
     assert found == [storage.read(file.path) for file in files]
+
+
+def test_a_read_that_failed_half_way_leaves_nothing_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = lake_of(lake_sets("folder", tmp_path))[0].storage
+    source = CheckedFile(storage, stored(storage, 2500))
+    first = source.read(BLOCK)
+
+    def fails(_: Storage, memory: memoryview, *of: object) -> int:
+        memory[:10] = bytes(10)
+        raise OSError("Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStorage, "read_into", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            source.read(BLOCK)
+    source.seek(0)
+    assert source.read() == storage.read("files/2500") and first == storage.read("files/2500", 0, BLOCK)
 
 
 @given(st.lists(st.integers(0, 6_000_000_000), max_size=300))

@@ -14,7 +14,7 @@ from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
 
 _BLOCK = 1 << 23  # bytes that are read and hashed at once
-_PIECE = 1 << 18  # bytes of a piece of `checked_blocks`
+PIECE = 1 << 18  # bytes of a file that are handed on at once
 
 
 class Published(Protocol):
@@ -83,7 +83,7 @@ class CheckedFile(io.BufferedIOBase):
 
     def sample(self, size: int) -> bytes:
         """Return the first bytes, unchecked."""
-        with self._named():
+        with self._named_if_missing():
             return self._storage.read(self._file.path, 0, min(size, self._file.bytes))
 
     def _load(self, number: int) -> memoryview:
@@ -91,9 +91,10 @@ class CheckedFile(io.BufferedIOBase):
         if _block.of != (self, number):
             if number >= len(self._before):
                 raise io.UnsupportedOperation(f"{self._file.path} was not read that far.")
-            with self._named():
+            _block.of = None  # a read that fails half-way has changed the memory
+            with self._named_if_missing():
                 size = self._storage.read_into(_block.memory, self._file.path, number * _BLOCK)
-            _block.bytes, _block.of = _block.memory[:size], None
+            _block.bytes = _block.memory[:size]
             found = self._before[number].copy()
             found.update(_block.bytes)
             self._require_right(number * _BLOCK + size, (number + 1) * _BLOCK, found.hexdigest())
@@ -102,7 +103,7 @@ class CheckedFile(io.BufferedIOBase):
         return _block.bytes
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named_if_missing(self) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
@@ -119,7 +120,7 @@ class CheckedFile(io.BufferedIOBase):
 def checked_blocks(storage: Storage, file: Published) -> Iterator[bytes]:
     """Yield the bytes of a file, hashed on the way; BadData instead of the last ones if it is not what was recorded."""
     source = CheckedFile(storage, file)
-    while piece := source.read(_PIECE):
+    while piece := source.read(PIECE):
         yield piece
 
 

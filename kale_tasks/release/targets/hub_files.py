@@ -14,12 +14,11 @@ from huggingface_hub.utils._runtime import is_xet_available
 
 from kale_tasks.lake.storage.base import Storage
 from kale_tasks.lake.storage.folder import FolderStorage
-from kale_tasks.release.targets.checked import CheckedFile, Published, damaged, local_file
+from kale_tasks.release.targets.checked import PIECE, CheckedFile, Published, damaged, local_file
 from kale_tasks.threads import map_ahead
 
 _SMALL = 10_000_000
 _SAMPLE = 512  # bytes by which the Hub tells text from data
-_PIECE = 1 << 18  # bytes of a file, at least, that are handed to the network at once
 
 
 @contextmanager
@@ -73,7 +72,7 @@ class _LargePieces(httpx2.SyncByteStream):
         waiting = bytearray()
         for piece in self._body:
             waiting += piece
-            if len(waiting) >= _PIECE:
+            if len(waiting) >= PIECE:
                 yield bytes(waiting)
                 waiting.clear()
         if waiting:
