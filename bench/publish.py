@@ -37,7 +37,7 @@ def main() -> None:
     try:
         rows = [
             *shards(page, place / "shards", given.rows),
-            *uploads(page, place / "hub", given.mb),
+            *uploads(page, given.mb),
             *takedown(place / "take", given.rows),
         ]
     finally:
@@ -51,7 +51,7 @@ By `python -m bench.publish`. `kale publish` looks at what is published before i
 end: that is what it loses by when there is little to send. The server answers at once; a Hub at a distance makes each
 of these requests cost a round trip. A ratio is the bare tool's time divided by ours; of a small upload it is the time
 that `kale publish` may take, which is 0.2 s more than the bare tool's, divided by what it takes. The server speaks LFS:
-`kale publish` hashes a file while it sends it, `upload_folder` before.
+`kale publish` hashes a file while it sends it, `upload_folder` before. All files are in memory, so that no disk counts.
 """
 Row = tuple[object, ...]
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from kale_tasks.errors import BadData
 from kale_tasks.lake.storage.base import Storage
 
-_BLOCK = 1 << 23  # bytes that are read and hashed at once
+_BLOCK = 1 << 22  # bytes that are read and hashed at once
 PIECE = 1 << 18  # bytes of a file that are handed on at once
 
 

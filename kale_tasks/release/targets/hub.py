@@ -33,7 +33,7 @@ from kale_tasks.settings.model import Settings
 
 _T = TypeVar("_T")
 _TITLE, _TRAILER = "Release ", "KALE-Release: "
-_GROUP, _GROUP_BYTES = 100, 5_000_000_000  # at most, in a group that is sent at once
+_GROUP, _GROUP_BYTES = 256, 5_000_000_000  # at most, in a group that is sent at once
 _COMMIT, _FOLDER, _REPO = 100, 10_000, 100_000  # files that the Hub recommends at most, pages apart
 
 

@@ -62,26 +62,6 @@ def _path(storage: Storage, file: Published) -> Iterator[Path]:
     yield path
 
 
-class _LargePieces(httpx2.SyncByteStream):
-    """A body in pieces that are larger than those of the client."""
-
-    def __init__(self, body: httpx2.SyncByteStream) -> None:
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        waiting = bytearray()
-        for piece in self._body:
-            waiting += piece
-            if len(waiting) >= PIECE:
-                yield bytes(waiting)
-                waiting.clear()
-        if waiting:
-            yield bytes(waiting)
-
-    def close(self) -> None:
-        self._body.close()
-
-
 def _send_large_pieces() -> None:
     """Let the client send files in larger pieces than the 64 kB that it reads, as each piece has a cost of its own."""
     hooks = get_session().event_hooks["request"]
@@ -90,5 +70,5 @@ def _send_large_pieces() -> None:
 
 
 def _enlarge(request: httpx2.Request) -> None:
-    if request.method == "PUT" and isinstance(request.stream, httpx2.SyncByteStream):
-        request.stream = _LargePieces(request.stream)
+    if request.method == "PUT" and hasattr(request.stream, "CHUNK_SIZE"):
+        request.stream.CHUNK_SIZE = PIECE
