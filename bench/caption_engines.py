@@ -22,7 +22,7 @@ from kale_tasks.world.draw import draw, jpeg
 from kale_tasks.world.scene import make_scene
 
 ROOT = Path(__file__).parents[1]
-COUNTS = {256: 15, 4096: 3}  # pictures, and how many rounds
+COUNTS = {256: 31, 4096: 3}  # pictures, and how many rounds
 WARM = 64  # pictures before the first round
 BATCH = 32
 TASK = load_recipe("demo").task("dense")

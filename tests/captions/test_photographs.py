@@ -45,10 +45,8 @@ def shares(bench: Bench, case: Case) -> tuple[float, float]:
 
 
 # Without the score, one of five candidates is right, and one of two alt-texts.
-@pytest.mark.parametrize(
-    ("recipe", "least", "most"),
-    [("best-of-n", 0.5, 0.3), pytest.param("capfilt", 0.75, 0.55, marks=pytest.mark.nightly)],
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize(("recipe", "least", "most"), [("best-of-n", 0.5, 0.3), ("capfilt", 0.75, 0.55)])
 def test_the_packaged_score_chooses_the_text_of_the_picture(
     open_bench: Open, recipe: str, least: float, most: float
 ) -> None:
@@ -62,7 +60,8 @@ def test_the_packaged_score_chooses_the_text_of_the_picture(
     assert found >= least and lost <= most
 
 
-@pytest.mark.parametrize("recipe", [pytest.param("fusecap", marks=pytest.mark.nightly), "densefusion"])
+@pytest.mark.nightly
+@pytest.mark.parametrize("recipe", ["fusecap", "densefusion"])
 def test_what_the_packaged_reader_reads_is_in_the_caption_and_nothing_invented(open_bench: Open, recipe: str) -> None:
     monuments = [name for name in texts() if "monuments" in name]
     world = Photographs(monuments[::7][: len(SIGNS)], SIGNS)

@@ -99,7 +99,8 @@ def test_files_are_raw_tensors_and_json_and_only_the_newest_two_checkpoints_are_
     assert min(entry.size for entry in storage.entries("some")) < 300, "the state alone is small"
 
 
-@pytest.mark.parametrize(("first", "second"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
 def test_a_training_continues_with_another_number_of_processes(lake, first, second):
     run = run_of(lake, processes=first)
     plan(run)

@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kale_tasks.engines import vllm_worker
 from kale_tasks.engines.vllm import describe_model
 from kale_tasks.engines.vllm_process import vllm_environment
@@ -16,6 +18,7 @@ from tests.lakes import settings_of
 PLACES = 2
 
 
+@pytest.mark.nightly
 def test_requests_are_prepared_ahead_on_gpus_and_in_full_batches_on_cpus(tmp_path: Path) -> None:
     model = model_of("qwen2", tmp_path)
     settings = settings_of([f"caption.vllm={{max_num_seqs: {PLACES}}}"]).caption

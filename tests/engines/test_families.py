@@ -125,6 +125,7 @@ def test_vllm_gives_the_same_tokens_and_refuses_the_same(
         assert answers(running, asked) == expected
 
 
+@pytest.mark.nightly
 def test_a_vllm_server_gives_the_same_prompts_and_tokens_and_refuses_the_same(
     family: str, model: Model, plain: Engine, asked: list[Request], expected: dict[int, Answer]
 ) -> None:
