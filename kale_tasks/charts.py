@@ -80,14 +80,18 @@ def course(values: Mapping[str, float | None], label: str, unit: str = "") -> Ma
     for part in (0, 0.5, 1):
         y = _BASE - 112 * part
         parts.append(f'<path stroke="#ddd" class="axis" d="M{_EDGE} {y:.1f}H{_WIDTH - _EDGE}"/>')
-        parts.append(_text(_EDGE + 8, y - 6, f"{part * top:.3g}{unit}"))  # inside: however long it is
+        parts.append(_text(_EDGE + 8, y - 6, f"{_number(part * top, 3)}{unit}"))  # inside: however long it is
     for (x, y), (key, value) in zip(points, known.items(), strict=True):
-        said = f"<title>{escape(key)}: {value:.4g}{unit}</title>"
+        said = f"<title>{escape(key)}: {_number(value, 4)}{unit}</title>"
         parts.append(f'<circle class="now" cx="{x:.1f}" cy="{y:.1f}" r="3">{said}</circle>')
     ends = list(known)
     parts += [_text(_EDGE, _BASE + 22, ends[0])] if ends else []
     parts += [_text(_WIDTH - _EDGE, _BASE + 22, ends[-1], anchor="end")] if len(ends) > 1 else []
     return _svg("".join([_line(points, "course"), *parts]), _WIDTH, _BASE + 28, label, "chart wide")
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def loss_curve(points: Sequence[tuple[int, float]]) -> Markup:

@@ -42,7 +42,12 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize(
-    ("program", "least"), [(_DECODERS, 1), (_SPARK, 2), (_ENGINE, 2)], ids=["decoders", "spark", "engine"]
+    ("program", "least"),
+    [
+        pytest.param(_DECODERS, 1, id="decoders"),
+        pytest.param(_SPARK, 2, id="spark", marks=pytest.mark.nightly),
+        pytest.param(_ENGINE, 2, id="engine"),
+    ],
 )
 def test_nothing_that_a_main_process_started_survives_it(program: str, least: int) -> None:
     words = [sys.executable, "-c", program + _THEN_WAIT]

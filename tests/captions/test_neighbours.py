@@ -177,6 +177,8 @@ CASES = [
     Case("multilingual", {"caption": "english"}, in_its_language, translates, drop=["translated", "caption"], most=0),
     Case("judged", {"passes.rewritten": {"when": "judged.count > 9"}}, without_claim, boasts, most=0),
 ]  # fmt: skip
+EACH_RUN = {"kale", "capsfusion", "views", "rank-and-fuse", "fusecap", "veclip", "mlbcap", "structured"}
+MARKED = [pytest.param(it, id=it.recipe, marks=() if it.recipe in EACH_RUN else pytest.mark.nightly) for it in CASES]
 
 
 class Bench:
@@ -246,7 +248,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield Bench(tmp_path_factory.mktemp("neighbours"), server, world)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.recipe)
+@pytest.mark.parametrize("case", MARKED)
 def test_a_recipe_does_what_it_says_and_not_without_its_pass(bench: Bench, case: Case) -> None:
     found = bench.shares(case, bench.captions(case.recipe, case))
     lost = bench.shares(case, bench.captions(bench.changed(case), case))

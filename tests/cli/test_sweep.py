@@ -50,6 +50,7 @@ def test_scratch_that_nobody_has_touched_for_days_goes_and_nothing_else(tmp_path
     assert kale("maintain", "--json", sets=[*sets, "maintenance.scratch_days=90"]).json["scratch"] == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.slow  # Airflow makes a database
 def test_old_logs_and_records_of_airflow_go_if_asked(
     tmp_path: Path, sets: list[str], monkeypatch: pytest.MonkeyPatch

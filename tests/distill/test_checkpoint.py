@@ -36,11 +36,12 @@ def weights_of(lake, student):
     return load_file(students.local_copy(lake, student.version) / "model.safetensors")
 
 
-def test_a_training_killed_three_times_ends_with_the_same_weights(lake, base, tmp_path):
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.further)])
+def test_a_killed_training_ends_with_the_same_weights(lake, base, tmp_path, times):
     undisturbed = small.small_settings(tmp_path / "undisturbed", base)
     small.commit_captions(Lake(undisturbed), small.KEY, 60)
     assert distill(undisturbed, small.KEY) == REFUSED
-    kills = [random.randint(2, 4) for _ in range(3)]
+    kills = [random.randint(2, 4) for _ in range(times)]
     for steps in kills:  # before, at and after checkpoints, in both phases
         assert distill(lake.settings, small.KEY, ActAfter(steps, kill_self)) == -signal.SIGKILL, kills
     assert distill(lake.settings, small.KEY) == REFUSED
@@ -74,6 +75,7 @@ def test_a_checkpoint_whose_bytes_have_changed_is_refused_with_what_to_do(lake):
     assert is_trained(Run(Distill("demo"), lake, lake.settings, small.KEY))
 
 
+@pytest.mark.nightly
 def test_a_training_that_filled_the_disk_continues_once_there_is_space(lake):
     assert distill(lake.settings, small.KEY, ActAfter(6, fill_disk)) == Transient.exit_code
     state = newest_state(lake.storage, folder_of(lake))

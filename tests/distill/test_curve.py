@@ -25,6 +25,7 @@ def run_of(lake):
     return Run(Distill("demo"), lake, settings_of(lake, **LAX).with_values({"distill": changed}), small.KEY)
 
 
+@pytest.mark.nightly
 def test_the_card_has_a_curve_of_four_sizes_and_what_twice_as_many_captions_would_give(lake):
     execute(run_of(lake))
     (student,) = students.versions(lake)

@@ -72,6 +72,7 @@ def test_equivalence_and_non_inferiority_need_enough_questions() -> None:
     assert "not shown" in found["c"].verdict
 
 
+@pytest.mark.nightly
 def test_without_a_difference_something_is_shown_in_one_of_twenty_at_most() -> None:
     shown = 0
     for turn in range(150):

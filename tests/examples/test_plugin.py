@@ -146,6 +146,7 @@ print(open_scorer("shared_words", {}).scores([("A red cup", "a cup of Ubuna"), (
     assert python(environment, code) == "[0.5, 0.0]"
 
 
+@pytest.mark.nightly
 def test_a_release_has_the_format_and_goes_to_the_target(tmp_path: Path, environment: dict[str, str]) -> None:
     sets = [*lake_sets("folder", tmp_path), "caption.recipe=kale", "publish.formats=[titles]"]
     sets += [f"publish.target=zip://{tmp_path}/out/all.zip"]

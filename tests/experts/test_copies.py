@@ -67,7 +67,8 @@ def shared(vectors: Floats, phashes: Longs, others: Floats, other_phashes: Longs
     return found
 
 
-@pytest.mark.parametrize("every", [16, pytest.param(4, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("every", [4, 16])
 def test_most_copies_are_found_in_other_keys_and_nothing_else_is(every: int) -> None:
     torch.set_num_threads(1)
     model, images = EfficientNet(), list(decoded(512).values())[::every]

@@ -51,6 +51,7 @@ def sign(*lines: str) -> Image.Image:
     return image
 
 
+@pytest.mark.nightly
 def test_faces_are_those_that_a_person_sees() -> None:
     faces = open_expert("faces", {})
     faces.start()

@@ -77,6 +77,7 @@ def test_without_a_server_it_says_that_a_captioner_is_missing_and_does_the_rest(
     assert "Captions: " not in answer.out
 
 
+@pytest.mark.nightly
 @with_experts
 def test_what_experts_found_is_not_made_again_when_a_server_comes(
     photos: Path, tiny: str, monkeypatch: pytest.MonkeyPatch

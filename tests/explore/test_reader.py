@@ -66,6 +66,7 @@ def test_tables_and_keys(lake: Any) -> None:
         lake.pandas("caption")
 
 
+@pytest.mark.nightly
 def test_spark(lake: Any, rows: int) -> None:
     from pyspark.sql import SparkSession
 

@@ -173,6 +173,7 @@ def closed(sets: list[str], tmp_path: Path) -> Iterator[list[str]]:
         folder.chmod(0o755)
 
 
+@pytest.mark.further
 def test_a_closed_folder_can_be_read_and_not_written(sets: list[str], closed: list[str], tmp_path: Path) -> None:
     landing = tmp_path / "landing" / "2026-11-02" / "pairs.jsonl"
     landing.parent.mkdir(parents=True)

@@ -70,7 +70,7 @@ def dropped(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=pytest.mark.nightly)])
 def test_a_rule_of_a_package_drops_rows_on_every_engine(tmp_path: Path, site: Path, engine: str) -> None:
     land_loud(tmp_path)
     on_engine: Sequence[str] = on_spark("local[2]") if engine == "spark" else ["ingest.engine=duckdb"]

@@ -87,7 +87,9 @@ def test_values_that_are_no_objects_are_bad_records(tmp_path: Path) -> None:
     assert found[2].get("bad_record", 0) == 2
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("a.jsonl", "a.json"))]
+)
 def test_a_large_file_is_read_in_bounded_memory(tmp_path: Path, name: str) -> None:
     rows = [{"url": f"https://a.example/{n}.jpg", "text": f"{n} " + "word " * 100} for n in range(60_000)]
     write = {"a.jsonl": _json_lines, "a.json": lambda some: json.dumps(some).encode(), "a.csv": _table(",")}[name]

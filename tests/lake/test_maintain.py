@@ -84,6 +84,7 @@ def move_clock(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
     monkeypatch.setattr(maintain, "datetime", Later)
 
 
+@pytest.mark.any_store
 def test_a_run_of_72_hours_survives_nightly_maintenance(lake: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, settings = lake
     run = Run(Numbers(200), *lake, KEY)
@@ -100,6 +101,7 @@ def test_a_run_of_72_hours_survives_nightly_maintenance(lake: Opened, monkeypatc
     assert sum(file.rows for file in opened.files("pairs", KEY)) == opened.arrow("pairs").num_rows > 0
 
 
+@pytest.mark.any_store
 def test_a_commit_that_stalls_for_days_does_not_name_metadata_that_is_gone(
     lake: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_commit_that_stalls_for_weeks_between_its_tables_keeps_its_files(
     assert not verify(opened).damaged
 
 
+@pytest.mark.any_store
 def test_two_maintenances_at_once_expire_the_same_snapshots(lake: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, _ = lake
     for salt in ("a", "b", "c"):
@@ -204,6 +207,7 @@ def test_an_abandoned_run_is_deleted_after_its_grace(tmp_path: Path) -> None:
     assert [entry.path for entry in opened.storage.entries(run.folder)] == [f"{run.folder}/{WITHDRAWN}"]
 
 
+@pytest.mark.any_store
 def test_a_run_that_was_deleted_as_unused_is_planned_under_another_name(lake: Opened) -> None:
     opened, _ = lake
     run = Run(Numbers(50), *lake, KEY)

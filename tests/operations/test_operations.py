@@ -24,7 +24,7 @@ from tests.operations.source import image_server
 from tests.services.postgres import Postgres
 from tests.services.s3 import S3
 
-FEW = 8  # sequences that `make test` plays
+FEW = 4  # sequences that `make test` plays
 MOST_SEQUENCES = 50  # in which a bug must be found
 # Without expectations on single rows, which take as long as all the rest of a tiny key.
 _FAST = "tests.operations.hooks:without_expectations"

@@ -16,7 +16,7 @@ from tests.quality.test_suite_files import lake_of, write
 from tests.quality.world import DENSE, STEPS, World, commit, commit_all, open_world
 
 
-@pytest.mark.parametrize("keys", [5, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("keys", [3, pytest.param(20, marks=pytest.mark.nightly)])
 def test_clean_keys_raise_no_alarm(tmp_path: Path, keys: int) -> None:
     lake = open_world(tmp_path, **{"quality.drift.least_rows": 50})
     for seed in range(keys):

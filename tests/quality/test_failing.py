@@ -7,51 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from kale_tasks.errors import BadData, Conflict
-from kale_tasks.lake.tables import Lake
 from kale_tasks.quality.check import check_run
 from kale_tasks.quality.failing import failing_rows, summary
 from tests.kale import kale
 from tests.quality.defects import each, failed, failing, share
-from tests.quality.test_defects import DEFECTS, Spoil
-from tests.quality.world import DENSE, STEPS, World, commit, open_world
-
-# Figures that count some rows of a clean key too.
-ALSO_CLEAN = {"text_copies", "uid_unique", "student_alt_gap", "alt_used_share", "dns_share", "yield_share",
-              "sha256_drift_share"}  # fmt: skip
-# Checks of a whole key that no single row fails.
-OF_NO_ROW = {"order_breaks", "kept_share", "words_mean", "members_unreadable"}
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    lake = open_world(tmp_path_factory.mktemp("failing"))
-    for step in STEPS:
-        for before in list(STEPS)[: list(STEPS).index(step)]:
-            commit(lake, World(step), before)
-    check_run(lake, lake.settings, "fuse", "student")
-    return lake
-
-
-@pytest.mark.parametrize("defect", [name for name, (*_, check) in DEFECTS.items() if check not in OF_NO_ROW])
-def test_the_rows_of_every_planted_defect_are_found(defect: str, lake: Lake) -> None:
-    step, spoil, check = DEFECTS[defect]
-    commit(lake, World(step), step, spoil)
-    if check == "sha256_drift_share":
-        check_run(lake, lake.settings, step, step)
-    else:
-        failed(lake, step, step)
-    rows = failing_rows(lake, lake.settings, step, step, 1000)
-    listed = {row["uid"] for row in rows.to_pylist() if row["check"] == check}
-    assert listed and listed <= _spoilt(step, spoil, check), summary(rows)
-
-
-def _spoilt(step: str, spoil: Spoil, check: str) -> set[str]:
-    clean = World(step).rows_of(step)
-    rows = spoil([dict(row) for row in clean])
-    if check in ALSO_CLEAN:
-        return {row["uid"] for row in rows}
-    known = {row["uid"]: row for row in clean}
-    return {row["uid"] for row in rows if known.get(row["uid"]) != row}
+from tests.quality.world import DENSE, World, commit, open_world
 
 
 def test_rows_carry_their_values_and_the_reason_and_are_no_more_than_asked_for(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.quality.defects import each
 from tests.quality.world import World, commit, given, open_world
 
 
-@pytest.mark.parametrize("engine", ["pandas", pytest.param("spark", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("engine", ["pandas", pytest.param("spark", marks=pytest.mark.nightly)])
 def test_an_input_that_is_replaced_after_the_plan_is_not_looked_at(tmp_path: Path, engine: str) -> None:
     lake, world = open_world(tmp_path, **{"quality.engine": engine}), World("k", pairs=60)
     commit(lake, world, "ingest")

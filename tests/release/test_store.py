@@ -228,6 +228,7 @@ def test_load_dataset_reads_a_published_folder_whole_and_streamed(
     assert got["types"]["models"] == "List(Value('string'))" and got["types"]["stage"] == "Value('int32')"
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("s3", "postgres")
 def test_load_dataset_reads_a_public_release_on_s3_whole_and_streamed(
     template: Template, tmp_path: Path, request: pytest.FixtureRequest

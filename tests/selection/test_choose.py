@@ -90,6 +90,7 @@ def test_typical_rows_are_next_to_the_centre_and_diverse_ones_differ_more(points
     assert spread[True] < spread[False] - 0.05
 
 
+@pytest.mark.nightly
 def test_spark_chooses_the_same_rows(points: Any) -> None:
     made, _, vectors = points
     evaluation = np.round(made[:3] * STEPS)

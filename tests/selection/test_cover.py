@@ -65,7 +65,7 @@ def covered(vectors: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.int64]]",
     pytest.param(lambda: scenes(2000), id="more of the sample world", marks=pytest.mark.nightly),
     pytest.param(stamps, id="stamps", marks=pytest.mark.nightly),
 ])  # fmt: skip
-@pytest.mark.parametrize("diverse", [False, True])
+@pytest.mark.parametrize("diverse", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_a_tenth_covers_the_clusters(pictures: Callable[[], list[Image.Image]], diverse: bool, tmp_path: Path) -> None:
     vectors = seen(pictures)
     found = selected(tmp_path, vectors, diverse=diverse)

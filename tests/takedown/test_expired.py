@@ -64,6 +64,7 @@ def large_with_a_row(hub: HubServer) -> set[str]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_release_that_only_the_folder_has_is_withdrawn_from_it(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

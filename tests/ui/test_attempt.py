@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from fastapi.testclient import TestClient
 
 from kale_tasks.ui.app import make_app
@@ -13,6 +14,7 @@ from tests.ui.rendered import ALL, HTML, form_of
 ALT = "Okorobi by Ana Tavu, Lisbon (1931) --set caption.engine=vllm <b>"
 
 
+@pytest.mark.nightly
 def test_an_uploaded_picture_is_shown_with_what_each_pass_made_of_it(tmp_path: Path) -> None:
     from kale_tasks.world.write import write_pictures
 

@@ -37,7 +37,7 @@ def _paths(lake: Lake) -> list[str]:
     ("user", "width"),
     [
         ("admin", 1440),
-        ("viewer", 400),
+        pytest.param("viewer", 400, marks=pytest.mark.nightly),
         pytest.param("admin", 400, marks=pytest.mark.nightly),
         pytest.param("viewer", 1440, marks=pytest.mark.nightly),
     ],
@@ -50,6 +50,7 @@ def test_every_page_is_whole_quiet_and_without_barriers(
     assert {path: one for path, one in found.items() if one} == {}
 
 
+@pytest.mark.nightly
 def test_in_the_dark_texts_can_be_read(airflow: Airflow, lake: Lake, chromium: Browser) -> None:
     with visit(chromium, airflow, "admin") as (page, _):
         page.emulate_media(color_scheme="dark")
@@ -154,6 +155,7 @@ def test_pages_can_be_used_by_keyboard(airflow: Airflow, chromium: Browser) -> N
         page.get_by_text("No caption of").wait_for()
 
 
+@pytest.mark.nightly
 def test_the_pages_are_in_the_navigation_of_airflow(airflow: Airflow, chromium: Browser) -> None:
     with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()

@@ -107,6 +107,7 @@ def test_a_request_loads_no_table_that_has_not_changed(
         assert not asked, path
 
 
+@pytest.mark.nightly
 def test_a_sorted_list_does_not_make_way_for_pages(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = Counter[str]()
     ask = Rows.ask

@@ -88,6 +88,7 @@ def test_a_rejected_release_is_not_published_and_an_approved_one_is_free_of_what
     assert Published.now(made) == Published(read(made.lake, "all").version, before.uids - {taken})
 
 
+@pytest.mark.nightly
 def test_maintenance_finds_nothing_lost_and_loses_nothing(made: Stage) -> None:
     before = {name: made.lake.arrow(name).num_rows for name in TABLES if name != "runs"}
     run = begin(made, "kale_maintenance", {})
