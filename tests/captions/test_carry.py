@@ -146,6 +146,7 @@ def test_maintenance_keeps_the_rows_that_a_plan_carries_over(opened: Opener, ser
     assert not unused & {file.path for file in former.files}
 
 
+@pytest.mark.nightly
 def test_a_killed_refresh_goes_on_and_asks_only_for_what_has_changed(opened: Opener) -> None:
     changed = [with_alt(pair, f"Atlantis Bridge {i}") if i % 3 == 0 else pair for i, pair in enumerate(GIVEN)]
     with serving(0.05, answer) as slow:

@@ -230,6 +230,7 @@ def test_an_unknown_expert_lists_the_known_ones(tmp_path: Path) -> None:
         pass_step(load_recipe(str(path)), "dense")
 
 
+@pytest.mark.further
 def test_candidates_rounds_and_regions_survive_three_kills(opened: Opener, tmp_path: Path) -> None:
     given = [pair for pair in pairs(120) if pair.split == "stage1"]
     many = {**DENSE, "n": 5, "sampling": {"max_tokens": 60, "temperature": 1}}

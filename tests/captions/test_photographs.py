@@ -77,6 +77,7 @@ def test_what_the_packaged_reader_reads_is_in_the_caption_and_nothing_invented(o
     assert found >= 0.85 and lost == 0
 
 
+@pytest.mark.nightly
 def test_an_animal_that_the_packaged_tags_do_not_confirm_is_cut(open_bench: Open) -> None:
     world = Photographs([f"explore_world_animals/{name}.webp" for name in ANIMALS])
 

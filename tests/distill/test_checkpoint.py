@@ -62,6 +62,7 @@ def test_a_damaged_checkpoint_is_skipped(lake):
     assert newest and before and before.step < newest.step
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_whose_bytes_have_changed_is_refused_with_what_to_do(lake):
     assert distill(lake.settings, small.KEY, ActAfter(7, kill_self)) == -signal.SIGKILL
     last = max(e.path for e in lake.storage.entries(folder_of(lake)) if e.path.endswith(".tensors"))
@@ -84,6 +85,7 @@ def test_a_training_that_filled_the_disk_continues_once_there_is_space(lake):
     assert student_of(lake).steps == lake.settings.distill.train.steps
 
 
+@pytest.mark.nightly
 def test_the_checkpoints_of_a_registered_student_are_deleted(lake):
     assert distill(lake.settings, small.KEY) == REFUSED
     assert not list(lake.storage.entries(folder_of(lake)))

@@ -38,6 +38,7 @@ def test_the_card_has_a_curve_of_four_sizes_and_what_twice_as_many_captions_woul
     assert (folder / "curve.svg").read_text().count("<circle") == 5
 
 
+@pytest.mark.nightly
 def test_what_was_trained_for_the_curve_is_not_trained_again_and_its_checkpoints_are_gone(lake, monkeypatch):
     run, trained = run_of(lake), []
     run_training(run)

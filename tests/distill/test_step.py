@@ -54,6 +54,7 @@ def test_an_accepted_student_is_promoted_once(lake):
     assert len(students.history(lake, "demo")) == 1
 
 
+@pytest.mark.nightly
 def test_one_seed_gives_the_same_bytes_of_weights_and_another_seed_gives_others(lake, base, tmp_path):
     def weights(name, **train):
         other = Lake(small.small_settings(tmp_path / name, base, **train))

@@ -88,6 +88,7 @@ def test_a_phase_trains_only_its_parts(base, connector_only, vision, trained):
     assert {name.partition(".")[0] for name, weight in inner if weight.requires_grad} == trained
 
 
+@pytest.mark.nightly
 def test_bfloat16_and_recomputed_activations_lower_the_loss_as_well(lake):
     run = run_of(lake, steps=6, connector_steps=2, rate=5e-3, dtype="bfloat16", checkpointing=True)
     run_training(run)

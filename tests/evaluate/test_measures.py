@@ -130,6 +130,7 @@ def test_a_judge_who_loves_length_is_detected_and_corrected() -> None:
     assert fair["ten per cent more words"]["p"] > 0.01
 
 
+@pytest.mark.nightly
 def test_the_arena_ranks_known_groups(some: Known) -> None:
     texts = {name: some.texts[name] for name in ("shuffled", "truncated", "dense", "fused")}
     rows, _ = arena_rows(compare(MeasureJudge(UnitFacts()), some.items, texts))

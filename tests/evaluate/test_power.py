@@ -5,6 +5,7 @@ import pytest
 from tests.kale import kale
 
 
+@pytest.mark.nightly
 def test_the_tables_are_printed() -> None:
     found = kale("power", "--json").json
     assert found["questions"][0] == {"difference": 0.23, "10 %": 148370, "15 %": 222556, "20 %": 296742, "30 %": 445114}

@@ -83,7 +83,8 @@ def test_most_copies_are_found_in_other_keys_and_nothing_else_is(every: int) -> 
     assert np.mean(list(shares.values())) >= 0.7, shares
 
 
-@pytest.mark.parametrize("every", [16, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("every", [1, 16])
 def test_copies_are_found_by_hash_or_vector(every: int) -> None:
     shares = found(list(decoded(512).values())[::every], KNOWN)
     print(shares)

@@ -108,6 +108,7 @@ def words_in(text: str) -> set[str]:
     return set(re.findall(r"[^\W_]{2,}", text.casefold()))
 
 
+@pytest.mark.nightly
 def test_tags_and_the_nsfw_score_of_photographs() -> None:
     images = decoded(512)
     animals = {"koala": "koala", "scarlet_macaw": "macaw"}

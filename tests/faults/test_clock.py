@@ -68,6 +68,7 @@ def test_the_clock_of_a_process_can_be_moved(clock: Path) -> None:
     assert all(HOUR - 60 < time.time() - float(seen) < HOUR + 60 for seen in shown.split())
 
 
+@pytest.mark.further
 def test_the_last_commit_counts_whatever_its_clock_says(start: Start, sets: list[str]) -> None:
     for off, salt in ((0, "first "), (-HOUR, "an hour back "), (HOUR, "an hour on "), (0, "last ")):
         assert ended(start(off, salt)) == (0, "")

@@ -88,6 +88,7 @@ def test_killed(point: str, sets: list[str]) -> None:
     assert lake.arrow("dedup_index", KEY).num_rows == len(expected)
 
 
+@pytest.mark.any_store
 def test_two_processes_committing_many_keys_each_both_land(sets: list[str]) -> None:
     count = 6 if any(text.startswith("warehouse=s3") for text in sets) else 20
     lake_of(sets)[0].table("pairs")

@@ -27,6 +27,7 @@ def texts(lake: Lake, key: str | None = None) -> list[str]:
     return sorted(lake.arrow("pairs", key)["alt_text"].to_pylist())
 
 
+@pytest.mark.any_store
 def test_every_row_is_kept_dropped_by_a_rule_or_quarantined(lake: Opened) -> None:
     committed = execute(Run(Numbers(250), *lake, KEY))
     assert committed.rows_in == 250
@@ -84,6 +85,7 @@ def test_a_key_may_be_empty_and_stays_committed(lake: Opened) -> None:
     assert plan(Run(Numbers(0), *lake, KEY)).committed
 
 
+@pytest.mark.any_store
 def test_a_late_run_cannot_replace_a_newer_commit(lake: Opened) -> None:
     zombie = Run(Numbers(50, salt="zombie "), *lake, KEY)
     made = plan(zombie)
@@ -120,6 +122,7 @@ def test_of_16_racers_on_one_key_one_wins_with_one_set_of_rows(lake: Opened, set
     assert lake[0].committed("pairs", KEY).fingerprint == winners[0]  # type: ignore[union-attr]
 
 
+@pytest.mark.any_store
 def test_a_damaged_or_deleted_part_file_is_found_and_made_again(lake: Opened) -> None:
     run = Run(Numbers(50), *lake, KEY)
     made = plan(run)
@@ -135,6 +138,7 @@ def test_a_damaged_or_deleted_part_file_is_found_and_made_again(lake: Opened) ->
     assert commit(run, made).rows == len(texts(lake[0]))
 
 
+@pytest.mark.any_store
 def test_an_attempt_that_finishes_late_changes_nothing_that_is_committed(lake: Opened) -> None:
     late = Run(Numbers(50), *lake, KEY)
     chunk = plan(late).chunks[0]
@@ -195,6 +199,7 @@ def test_the_side_tables_follow_the_run_of_the_main_table(lake: Opened) -> None:
     assert set(lake[0].arrow("dedup_index")["uid"].to_pylist()) == uids
 
 
+@pytest.mark.any_store
 def test_the_loser_of_two_runs_leaves_the_side_tables_of_the_winner(lake: Opened) -> None:
     winner, loser = Run(Numbers(50), *lake, KEY), Run(Numbers(30), *lake, KEY)
     plans = {run: plan(run) for run in (winner, loser)}

@@ -52,7 +52,9 @@ def change(lake: Lake, settings: Settings) -> None:
     discard(lake, Partition("pairs", KEYS[2]), committed)
 
 
-@pytest.mark.parametrize("kept", [1 << 16, 5], ids=["all", "few"])
+@pytest.mark.parametrize(
+    "kept", [pytest.param(1 << 16, id="all", marks=pytest.mark.nightly), pytest.param(5, id="few")]
+)
 def test_every_snapshot_has_the_files_that_a_scan_finds(
     kept: int, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,7 +123,7 @@ def test_a_commit_that_stalls_for_days_does_not_name_metadata_that_is_gone(
     assert len(opened.files("pairs", KEY)) == 1
 
 
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("dies", [False, pytest.param(True, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("before", ["dedup_index", "quarantine", "runs"])
 def test_a_commit_that_stalls_for_weeks_between_its_tables_keeps_its_files(
     before: str, dies: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ def contents(lake: Lake) -> dict[str, Any]:
     return {"files": files, **{name: lake.partitions(name) for name in lake.tables()}}
 
 
+@pytest.mark.any_store
 def test_a_preview_changes_nothing_in_the_real_lake_and_feeds_its_next_steps(sets: list[str]) -> None:
     real = Lake(settings_of(sets))
     before = contents(real)
@@ -143,6 +144,7 @@ def test_reading_a_preview_that_does_not_exist_names_those_that_do(sets: list[st
     assert (answer.code, "(previews: mine)" in answer.complaint) == (2, True)
 
 
+@pytest.mark.any_store
 def test_previews_expire_and_leave_nothing(sets: list[str], tmp_path: Path) -> None:
     lake, settings = preview_of(sets, "limit=10")
     execute(Run(Dense(), lake, settings, KEY))

@@ -40,6 +40,7 @@ def test_rows_between_two_uids_are_found_across_files(lake: Opened) -> None:
     assert rows.between("f" * 32, "f" * 32).num_rows == 0
 
 
+@pytest.mark.any_store
 def test_a_reader_keeps_its_rows_while_the_key_is_replaced(lake: Opened) -> None:
     run = Run(Numbers(50, salt="old "), *lake, KEY)
     execute(run)
@@ -48,6 +49,7 @@ def test_a_reader_keeps_its_rows_while_the_key_is_replaced(lake: Opened) -> None
     assert all(text.startswith("old ") for text in rows.read(0, 50)["alt_text"].to_pylist())
 
 
+@pytest.mark.any_store
 def test_batches_push_columns_and_filter_down(lake: Opened) -> None:
     execute(Run(Numbers(100), *lake, KEY))
     batches = list(lake[0].batches("pairs", KEY, ["text"], f"uid >= '{50:032x}'"))
@@ -62,6 +64,7 @@ def test_duckdb_counts_what_was_committed(lake: Opened) -> None:
     assert found == [(committed.rows, committed.rows)]
 
 
+@pytest.mark.any_store
 def test_a_lake_of_an_older_version_gains_new_columns(lake: Opened, sets: list[str], monkeypatch) -> None:
     old = execute(Run(Numbers(50), *lake, KEY))
     newer = TableSpec("pairs", "a kept pair", [*schemas.PAIRS.columns, Column("added", STRING, "New.")])

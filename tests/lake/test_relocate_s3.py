@@ -29,6 +29,7 @@ def copy_catalog(source: str, target: str) -> None:
                 )
 
 
+@pytest.mark.nightly
 def test_a_copied_lake_on_s3_becomes_a_lake_of_its_own(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     sets = lake_sets("s3", tmp_path, request)
     original, settings = lake_of(sets)

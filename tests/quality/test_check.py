@@ -16,7 +16,7 @@ from tests.quality.test_suite_files import lake_of, write
 from tests.quality.world import DENSE, STEPS, World, commit, commit_all, open_world
 
 
-@pytest.mark.parametrize("keys", [3, pytest.param(20, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("keys", [5, pytest.param(20, marks=pytest.mark.nightly)])
 def test_clean_keys_raise_no_alarm(tmp_path: Path, keys: int) -> None:
     lake = open_world(tmp_path, **{"quality.drift.least_rows": 50})
     for seed in range(keys):
@@ -151,6 +151,7 @@ def test_a_large_key_is_looked_at_by_a_stated_sample(tmp_path: Path) -> None:
     assert (result.looked_at, result.rows) == (120, 300)
 
 
+@pytest.mark.nightly
 def test_spark_and_pandas_come_to_the_same_verdict(tmp_path: Path) -> None:
     rare = {"type": "expect_column_values_to_not_match_regex", "kwargs": {"column": "text", "regex": "sorry"}}
     write(tmp_path, "texts.json", rare, {"type": "expect_table_row_count_to_be_between", "kwargs": {"max_value": 9}})

@@ -50,6 +50,7 @@ def test_a_small_key_says_that_it_is_too_small(tmp_path: Path) -> None:
     assert "a key of 40 rows is not compared, 200 are needed" in result.lines[0]
 
 
+@pytest.mark.nightly
 def test_other_lengths_are_said_in_words(tmp_path: Path) -> None:
     lake = open_world(tmp_path, **FEW_ROWS)
     for day in (1, 2, 3, 4):

@@ -138,6 +138,7 @@ class Filtered(Fuse):
         return [{**r, "recipe": "views", "also": json.dumps({"short": r["dense_caption"]})} for r in found]
 
 
+@pytest.mark.nightly
 def test_of_two_recipes_and_a_further_text_each_is_a_config_for_all_readers(template: Template, tmp_path: Path) -> None:
     sets = [f"publish.target={tmp_path / 'out'}", "schedule.recipes=[views]", "publish.formats=['view:short']"]
     it = template.restored(*sets)

@@ -71,6 +71,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "GROUP_ROWS", 64)
 
 
+@pytest.mark.nightly
 def test_hundreds_of_parts_become_the_few_files_that_rows_allow(
     tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,12 +60,13 @@ def covered(vectors: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.int64]]",
     return len(set(cluster[kept])) / len(set(cluster))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("pictures", [
     pytest.param(lambda: scenes(300), id="the sample world"),
-    pytest.param(lambda: scenes(2000), id="more of the sample world", marks=pytest.mark.nightly),
-    pytest.param(stamps, id="stamps", marks=pytest.mark.nightly),
+    pytest.param(lambda: scenes(2000), id="more of the sample world"),
+    pytest.param(stamps, id="stamps"),
 ])  # fmt: skip
-@pytest.mark.parametrize("diverse", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("diverse", [False, True])
 def test_a_tenth_covers_the_clusters(pictures: Callable[[], list[Image.Image]], diverse: bool, tmp_path: Path) -> None:
     vectors = seen(pictures)
     found = selected(tmp_path, vectors, diverse=diverse)

@@ -120,6 +120,7 @@ def lacking(lab: PictureLab, path: str) -> list[str]:
     return list(found["recipes"]["new"]["stage1"])
 
 
+@pytest.mark.nightly
 def test_evaluation_images_and_their_copies_are_dropped(
     tmp_path: Path, pictures: dict[str, bytes], copies: dict[str, bytes]
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_selection_that_needs_an_evaluation_set_says_how_to_give_one(
         lab.run(path, FIRST, ("chosen",))
 
 
+@pytest.mark.nightly
 def test_a_share_of_the_rows_covers_their_clusters_and_says_so(
     tmp_path: Path, pictures: dict[str, bytes], copies: dict[str, bytes]
 ) -> None:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from kale_tasks.progress import Silent
 from kale_tasks.release.publish import target
 from kale_tasks.takedown.certificate import certificate_path, due_takedowns, end_due
@@ -53,6 +55,7 @@ def test_a_dry_run_names_what_is_due_and_ends_nothing(it: World) -> None:
     assert names(it) == [record["name"]]
 
 
+@pytest.mark.nightly
 def test_what_a_takedown_withdraws_does_not_wait_for_the_retention_of_releases(it: World) -> None:
     it = it.with_("publish.keep_releases=9")
     first = target(it.settings).current().version

@@ -105,6 +105,7 @@ def test_the_evaluation_set_is_planted_among_the_pairs(tmp_path: Path) -> None:
     assert planted and set(planted) <= known
 
 
+@pytest.mark.nightly
 def test_memory_does_not_grow_with_the_number_of_pairs(tmp_path: Path) -> None:
     make(tmp_path / "first", pairs=10)  # loads what is cached
     peaks = []

@@ -10,7 +10,7 @@ from tests.services.server import wait_until
 _RUNS = "/dags/kale_release/dagRuns"
 # The scheduler learns with a delay that a task waits for input. An earlier answer is lost, and it asks again.
 _READING = timedelta(seconds=5)
-PAUSE = 2.0  # seconds between two questions to Airflow's server, for which each is work
+PAUSE = 4.0  # seconds between two questions to Airflow's server, for which each is work
 
 
 class Person:
@@ -62,6 +62,6 @@ def finish(chain: Chain, person: Person) -> None:
         cells = chain.cells()
         person.say("Approve")  # a release that waits for an answer may be hidden behind queued ones
         quiet = quiet + 1 if chain.finished(cells) else 0
-        return quiet >= 4  # an announcement starts a run within a second or two
+        return quiet >= 2  # an announcement starts a run within a second or two
 
     wait_until(ended, "the chain to end", 900, pause=PAUSE)

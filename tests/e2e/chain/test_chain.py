@@ -75,6 +75,7 @@ def test_a_run_without_a_key_fails_at_once_and_says_what_to_do(made: Stage) -> N
     assert "This run has no key" in str(log)
 
 
+@pytest.mark.nightly
 def test_a_day_without_landing_files_ends_as_skipped(made: Stage) -> None:
     rest = made.airflow.rest
     run = rest.send("POST", "/dags/kale_ingest/dagRuns", {"logical_date": None, "partition_key": "2026-10-01"})
