@@ -20,11 +20,12 @@ print("ready", flush=True)
 time.sleep(60)
 time.sleep(60)
 """
-# Starts such a process, prints its pid, and stops it as soon as it is ready.
+# Starts such a process, prints its pid, and stops it as soon as it is ready. A shell's background job ignores ctrl-C.
 _STOPPER = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from kale_tasks.process import ProcessGroup, stop_groups
+signal.signal(signal.SIGINT, signal.default_int_handler)
 group = ProcessGroup.start("stubborn", sys.argv[1:3], os.environ, Path(sys.argv[3]))
 print(group.pid, flush=True)
 while Path(sys.argv[3]).read_text() != "ready\\n":
