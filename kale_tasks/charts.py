@@ -91,7 +91,7 @@ def course(values: Mapping[str, float | None], label: str, unit: str = "") -> Ma
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def loss_curve(points: Sequence[tuple[int, float]]) -> Markup:

@@ -45,3 +45,8 @@ def test_a_course_over_keys_leaves_out_keys_without_the_figure_and_escapes_names
     assert drawn.count("<circle") == 2 and "<b>" not in drawn and "&lt;b&gt;" in drawn
     assert ">2 h<" in drawn and 'aria-label="share by key"' in drawn
     assert course({}, "nothing").count("<circle") == 0
+
+
+def test_large_figures_are_written_in_full() -> None:
+    drawn = str(course({"a": 999.6, "b": 1999.2, "c": 200_000, "d": 9999.7}, "rows"))
+    assert "e+" not in drawn and ">200,000<" in drawn and "d: 10,000" in drawn

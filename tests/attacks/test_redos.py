@@ -44,7 +44,6 @@ def test_the_time_of_a_pattern_grows_with_the_text(module: str) -> None:
             assert not (why := slow(use.pattern, use.whole)), f"{use.place} {use.pattern.pattern[:200]}: {why}"
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("module", [module for module, make in MADE.items() if make])
 def test_the_time_of_a_pattern_that_is_made_at_run_grows_with_the_text(module: str) -> None:
     make = MADE[module]
